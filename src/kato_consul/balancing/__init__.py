@@ -1,0 +1,1 @@
+"""Which instance: pure decisions over a `Snapshot`. This room never sees HTTP."""

@@ -1,0 +1,68 @@
+"""Exit codes, and how errors become them."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kato_consul.cli.output import nobody_reads, say
+from kato_consul.errors import (
+    ConfigurationError,
+    ConsulDenied,
+    ConsulError,
+    ConsulUnavailable,
+    ConsulUnreachable,
+    DiscoveryError,
+    KatoConsulError,
+    NotPassing,
+)
+
+EXITS = {
+    0: "done",
+    1: "failed; the last line says why",
+    2: "a definition, option or setting that cannot be used",
+    3: "no answer from Consul",
+    4: "denied by Consul",
+    5: "no such service",
+    6: "not passing in time",
+    130: "interrupted, by Ctrl-C or a signal",
+}
+
+# The first that fits.
+_CODES: tuple[tuple[type[KatoConsulError], int], ...] = (
+    (ConfigurationError, 2),
+    (ConsulUnreachable, 3),
+    (ConsulUnavailable, 3),
+    (ConsulDenied, 4),
+    (NotPassing, 6),
+    (DiscoveryError, 5),
+    (ConsulError, 1),
+)
+
+
+class CommandFailed(Exception):
+    """Something around the command went wrong; the message is for people."""
+
+
+def code_for(error: KatoConsulError) -> int:
+    """The exit code for an error."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), 1)
+
+
+@contextmanager
+def exiting() -> Iterator[None]:
+    """Turn errors of ours into words on stderr and an exit code; Ctrl-C into 130."""
+    try:
+        yield
+        sys.stdout.flush()  # here, where a broken pipe can still be met
+    except KatoConsulError as error:
+        say(f"error: {error}")
+        raise SystemExit(code_for(error)) from None
+    except CommandFailed as error:
+        say(f"error: {error}")
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        say("interrupted")
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        nobody_reads(sys.stdout)
+        raise SystemExit(1) from None  # as typer and rich do

@@ -1,0 +1,101 @@
+"""``instances``: what a client would see."""
+
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kato_consul.cli.exits import exiting
+from kato_consul.cli.options import Consul, Json, Service, no_answer_yet, settings
+from kato_consul.cli.output import said_when_slow
+from kato_consul.drivers.sync.discovery import Discovery
+from kato_consul.model import Health, Instance, Snapshot
+
+WITHIN = 5.0
+"""Seconds to wait for Consul: a person is waiting."""
+
+COLOURS = {
+    Health.PASSING: "green",
+    Health.WARNING: "yellow",
+    Health.CRITICAL: "red",
+    Health.MAINTENANCE: "blue",
+}
+
+_ENDLESS = 10_000
+"""The width of what is no terminal: a line there is for grep, and must not be folded."""
+
+
+def instances(service: Service = None, json_: Json = False, consul: Consul = None) -> None:
+    """Show a service's instances as a client sees them.
+
+    "used" is whether a client would send requests there: to those that are
+    passing; if none is, to those with a warning.
+
+      kato-consul instances
+
+      kato-consul instances --json | jq -r '.instances\\[] | select(.used).id'
+    """
+    with exiting():
+        asked = settings(consul, service)
+        with Discovery(asked) as discovery, said_when_slow(no_answer_yet(asked)):
+            snapshot = discovery.known(WITHIN)
+        if json_:
+            sys.stdout.write(json.dumps(as_json(snapshot)) + "\n")
+        else:
+            console = Console(highlight=False)
+            if not console.is_terminal:
+                console.width = _ENDLESS
+            console.print(as_table(snapshot))
+            console.print(f"{snapshot.service}: {snapshot.summary()}")
+
+
+def as_json(snapshot: Snapshot) -> dict[str, Any]:
+    """The snapshot for machines."""
+    return {
+        "service": snapshot.service,
+        "index": snapshot.index,
+        "instances": [_entry(one, used=one in snapshot.usable) for one in snapshot.instances],
+    }
+
+
+def as_table(snapshot: Snapshot) -> Table:
+    """The snapshot for people."""
+    rows = [
+        {
+            "id": Text(one.id),
+            "address": Text(one.netloc),
+            "health": Text(one.health, COLOURS[one.health]),
+            "used": Text("yes" if one in snapshot.usable else "no"),
+            "node": Text(one.node),
+            "tags": Text(", ".join(one.tags)),
+            "its check says": Text(" ".join(one.output.split())[:200]),
+        }
+        for one in snapshot.instances
+    ]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    # The narrower the table, the more of it fits: what nobody has gets no column.
+    headings = [name for name in rows[0] if any(row[name].plain for row in rows)] if rows else []
+    for heading in headings:
+        table.add_column(heading, overflow="fold", no_wrap=heading in ("id", "health", "used"))
+    for row in rows:
+        table.add_row(*(row[name] for name in headings))
+    return table
+
+
+def _entry(one: Instance, *, used: bool) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "address": one.address,
+        "port": one.port,
+        "health": one.health.value,
+        "used": used,
+        "node": one.node,
+        "datacenter": one.datacenter,
+        "tags": list(one.tags),
+        "meta": dict(one.meta),
+        "weight": one.weight,
+        "output": one.output,
+    }

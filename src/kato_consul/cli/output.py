@@ -1,0 +1,59 @@
+"""Words on their way out: results to standard output, progress to standard error.
+
+A reader that went away (``| head``) ends a command that only prints, quietly, as it ends any
+program. It must not end a job: a registrar with nobody to talk to still has to take out what it
+put in. So jobs `tell` and `say`, and neither ever fails.
+"""
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TextIO
+
+PATIENCE = 1.5
+"""Seconds of silence after which somebody who waits is told for what."""
+
+
+def tell(line: str) -> None:
+    """A line of the result, on standard output."""
+    _write(sys.stdout, line)
+
+
+def say(line: str) -> None:
+    """A line of progress, on standard error."""
+    _write(sys.stderr, line)
+
+
+def timed(who: str, what: str) -> str:
+    """A line as it stands in a log."""
+    return f"{time.strftime('%H:%M:%S')}  {who}: {what}"
+
+
+@contextlib.contextmanager
+def said_when_slow(line: str, after: float = PATIENCE) -> Iterator[Callable[[], None]]:
+    """Say ``line`` if the block takes longer than ``after`` seconds; call what it gives to not."""
+    timer = threading.Timer(after, say, [line])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield timer.cancel
+    finally:
+        timer.cancel()
+
+
+def nobody_reads(stream: TextIO) -> None:
+    """Lead a stream whose reader is gone to nowhere: Python flushes it once more at its exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def _write(stream: TextIO, line: str) -> None:
+    try:
+        stream.write(f"{line}\n")
+        stream.flush()
+    except BrokenPipeError:
+        nobody_reads(stream)

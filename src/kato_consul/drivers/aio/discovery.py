@@ -1,0 +1,87 @@
+"""Watching a service on asyncio."""
+
+from collections.abc import AsyncGenerator
+from types import TracebackType
+from typing import Self, TypeVar
+
+from kato_consul.drivers.aio.driver import AsyncDriver
+from kato_consul.drivers.wiring import Finding
+from kato_consul.flow import Flow
+from kato_consul.model import Snapshot
+from kato_consul.settings import Settings
+
+T = TypeVar("T")
+
+
+class AsyncDiscovery:
+    """The instances of one service, kept up to date by a blocking query.
+
+        async with AsyncDiscovery() as kato:
+            print((await kato.snapshot()).usable)
+            async for snapshot in kato.changes():
+                print(snapshot.summary())
+
+    Settings come from the environment unless given. The watch begins with the first call.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings.from_env()
+        self.finding = Finding(self.settings)
+        self._driver = AsyncDriver(self.settings)
+        self._watching = False
+
+    @property
+    def current(self) -> Snapshot | None:
+        """The newest snapshot, without waiting; None while Consul has not answered yet."""
+        return self.finding.board.current
+
+    async def snapshot(self, timeout: float | None = None) -> Snapshot:
+        """The current snapshot; the first one is waited for, ``timeout`` seconds at most.
+
+        Raises:
+            ConsulError: Consul did not answer in time (``settings.deadline`` unless given).
+        """
+        within = self.settings.deadline if timeout is None else timeout
+        return await self.run(self.finding.first(within))
+
+    async def known(self, timeout: float | None = None) -> Snapshot:
+        """Like `snapshot`, but a service that Consul has never heard of is an error.
+
+        Raises:
+            UnknownService: with the names of the services there are.
+        """
+        snapshot = await self.snapshot(timeout)
+        return await self.run(self.finding.known(snapshot))
+
+    async def changes(self) -> AsyncGenerator[Snapshot, None]:
+        """The current snapshot, then every one that differs from the one before."""
+        seen: Snapshot | None = None
+        while True:
+            seen = await self.run(self.finding.after(seen))
+            yield seen
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Run a flow beside the watch, on the same connections."""
+        self._watch()
+        return await self._driver.run(flow)
+
+    async def aclose(self) -> None:
+        """End the watch and close the connections."""
+        await self._driver.aclose()
+
+    async def __aenter__(self) -> Self:
+        self._watch()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def _watch(self) -> None:
+        if not self._watching:
+            self._driver.start(self.finding.watch(), f"kato-consul watch {self.settings.service}")
+            self._watching = True

@@ -1,0 +1,140 @@
+"""Carries out the steps of flows on asyncio."""
+
+import asyncio
+import contextlib
+import time
+from typing import Any, TypeVar
+
+import httpx
+
+from kato_consul.drivers import wire
+from kato_consul.errors import ClientClosed, ConfigurationError
+from kato_consul.flow import AwaitChange, Flow, Outcome, Send, Sleep, Step
+from kato_consul.log import logger
+from kato_consul.settings import Settings
+
+T = TypeVar("T")
+
+log = logger("driver")
+
+
+class AsyncDriver:
+    """Runs flows; owns the connections, one pool for each origin.
+
+    Belongs to the event loop it is first used on.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._transports: dict[str, httpx.AsyncHTTPTransport] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        try:
+            self._tls = wire.tls_context(settings)
+        except OSError as error:
+            raise ConfigurationError(f"the TLS files for Consul cannot be used: {error}") from error
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Run a flow to its end. Cancelled in between, it is closed and sends nothing more."""
+        self._check_usable()
+        try:
+            step = next(flow)
+            while True:
+                outcome = await self._carry_out(step)
+                step = flow.send(outcome)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            flow.close()
+
+    def start(self, flow: Flow[Any], name: str) -> "asyncio.Task[Any]":
+        """Run a flow in the background until the driver is closed."""
+        self._check_usable()
+        task = asyncio.create_task(self._run_in_background(flow, name), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def aclose(self) -> None:
+        """End background flows and close every connection. Calls in flight fail as cut."""
+        self._closed = True
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task  # what it died of was logged when it did
+        transports, self._transports = self._transports, {}
+        for transport in transports.values():
+            await transport.aclose()
+
+    async def _run_in_background(self, flow: Flow[Any], name: str) -> None:
+        try:
+            await self.run(flow)
+        except Exception:
+            log.exception("background.crashed", name=name)  # nobody awaits it: it must be heard
+            raise
+
+    async def _carry_out(self, step: Step) -> Outcome | None:
+        if isinstance(step, Send):
+            return await self._send(step)
+        if isinstance(step, Sleep):
+            await asyncio.sleep(step.seconds)
+        else:
+            await self._await_change(step)
+        return None
+
+    async def _send(self, step: Send) -> Outcome:
+        self._check_usable()
+        seen = wire.Wire()
+
+        async def trace(event: str, info: Any) -> None:
+            seen.seen(event)
+
+        request = wire.http_request(step, self._settings.connect_timeout, trace)
+        transport = self._transports.get(step.origin) or self._connect(step.origin)
+        try:
+            async with asyncio.timeout(step.timeout):
+                response = await transport.handle_async_request(request)
+                assert isinstance(response.stream, httpx.AsyncByteStream)
+                try:
+                    # Not aread: at its end the connection is another task's already.
+                    body = b"".join([chunk async for chunk in response.stream])
+                    if response.status_code in wire.CLOSES:
+                        await response.extensions["network_stream"].aclose()
+                finally:
+                    await response.aclose()
+        except (httpx.HTTPError, TimeoutError, OSError) as error:
+            return wire.failure(error, sent=seen.sent)
+        return wire.reply(response, body)
+
+    async def _await_change(self, step: AwaitChange) -> None:
+        changed = asyncio.Event()
+        with step.board.listening(changed.set), contextlib.suppress(TimeoutError):
+            if step.board.current is step.seen:
+                async with asyncio.timeout(step.timeout):
+                    await changed.wait()
+
+    def _connect(self, origin: str) -> httpx.AsyncHTTPTransport:
+        tls = self._tls if origin == self._settings.consul_origin else None
+        options = wire.connection_options(origin, self._settings, tls)
+        transport = self._transports[origin] = httpx.AsyncHTTPTransport(**options)
+        return transport
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise ClientClosed("this client is closed; make a new one")
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise ClientClosed(
+                "this client belongs to another event loop: its connections live there. "
+                "Make one client for each loop"
+            )
+
+    def now(self) -> float:
+        """The clock of this driver's flows: monotonic seconds."""
+        return time.monotonic()

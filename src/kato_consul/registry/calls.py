@@ -1,0 +1,230 @@
+"""Consul's HTTP API: py-consul builds the requests and reads the answers; it never sends one.
+
+py-consul knows names, parameters and payloads. Its transports are not used: they can hang, time
+out a blocking query, and lose the status of a 429 or 503. So its HTTP client is replaced by one
+that returns the request instead of sending it, and `ask` yields that request to a driver. What
+else py-consul does that we do not want is undone here, each with its reason.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote, urlencode
+
+import consul.base
+from consul.exceptions import ConsulException
+
+from kato_consul.errors import (
+    ConsulDenied,
+    ConsulRejected,
+    ConsulUnavailable,
+    ConsulUnreachable,
+    excerpt,
+)
+from kato_consul.flow import Failure, Flow, Outcome, Reply, Send
+from kato_consul.model import Snapshot
+from kato_consul.registry.catalog import read_snapshot
+from kato_consul.settings import Secret
+
+T = TypeVar("T")
+
+ANSWER_WITHIN = 10.0
+"""Seconds an ordinary answer of Consul may take: it forwards to a leader within 7 s
+(rpc_hold_timeout), after which it gives up itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One request to Consul: ``what`` it does, in words for errors; how to send and to read it.
+
+    ``may_miss``: a 404 says that the thing is not there, rather than the endpoint.
+    """
+
+    what: str
+    send: Send
+    parse: Callable[[Reply], T]
+    may_miss: bool = False
+
+    def within(self, seconds: float) -> "Call[T]":
+        """The same call with another timeout."""
+        return replace(self, send=replace(self.send, timeout=seconds))
+
+    def with_parameter(self, name: str, value: str = "") -> "Call[T]":
+        """The same call with one more query parameter."""
+        joint = "&" if "?" in self.send.target else "?"
+        target = f"{self.send.target}{joint}{urlencode([(name, value)])}"
+        return replace(self, send=replace(self.send, target=target))
+
+
+def ask(call: Call[T]) -> Flow[T]:
+    """Flow: make one call; its result, or the error of ours that fits.
+
+    Raises:
+        ConsulUnreachable: no answer.
+        ConsulUnavailable: 429 or 5xx; ``retry_after`` when Consul said so.
+        ConsulDenied: 403.
+        ConsulRejected: another 4xx, or a body that is not what the API promises.
+    """
+    address = call.send.origin
+    outcome: Outcome = yield call.send
+    if isinstance(outcome, Failure):
+        raise ConsulUnreachable(address, str(outcome), sent=outcome.sent) from outcome.error
+    body = outcome.body.decode("utf-8", "replace")
+    if outcome.status == 429 or outcome.status >= 500:
+        # A token the servers do not know is reported as a 500 by agents before 1.11.
+        if "ACL not found" in body or "Permission denied" in body:
+            raise ConsulDenied(address, call.what, body)
+        raise ConsulUnavailable(address, outcome.status, body, _retry_after(outcome))
+    if outcome.status in (401, 403):
+        raise ConsulDenied(address, call.what, body)
+    if outcome.status == 404 and not call.may_miss:
+        body = f"{excerpt(body, 200)} (is this a Consul agent?)"
+    if outcome.status >= 300 and not (outcome.status == 404 and call.may_miss):
+        body = outcome.headers.get("location", body)
+        raise ConsulRejected(address, call.what, outcome.status, body)
+    try:
+        return call.parse(outcome)
+    except (ConsulException, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConsulRejected(address, call.what, outcome.status, f"unreadable: {error}") from error
+
+
+class ConsulCalls:
+    """The calls this package makes, for one agent, one token and one datacenter."""
+
+    def __init__(
+        self, origin: str, *, token: Secret | None = None, datacenter: str | None = None
+    ) -> None:
+        self.address = origin
+        self._consul = _Builder(origin, token or Secret(""), datacenter)
+
+    def leader(self) -> Call[str]:
+        """The address of the leader, or "" when there is none."""
+        return self._call("reading the leader", self._consul.status.leader())
+
+    def service_names(self) -> Call[list[str]]:
+        """The names of all services in the catalog."""
+        request = self._consul.catalog.services(consistency="default")
+        return self._call("listing services", request, lambda answer: sorted(answer[1]))
+
+    def health(self, service: str, *, index: int = 0, wait: float | None = None) -> Call[Snapshot]:
+        """Every instance of a service, whatever its health; blocks when given an index."""
+        # Not below a millisecond: 0s is 5 minutes to Consul.
+        seconds = None if wait is None else f"{max(wait, 0.001):.3f}s"
+        request = self._consul.health.service(quote(service, safe=""), index=index, wait=seconds)
+
+        def shape(answer: tuple[str, list[dict[str, Any]]]) -> Snapshot:
+            # py-consul leaves the index a string; it is compared as a number.
+            return read_snapshot(service, int(answer[0]), answer[1])
+
+        return self._call(f"reading the health of {service!r}", request, shape)
+
+    def register(self, name: str, service_id: str, fields: Mapping[str, Any]) -> Call[bool]:
+        """Put a service into the agent, replacing what it had under that id, checks included.
+
+        ``fields`` are the keywords of py-consul's ``agent.service.register``.
+        """
+        request = self._consul.agent.service.register(
+            name, service_id=service_id, replace_existing_checks=True, **fields
+        )
+        return self._call(f"registering {service_id!r}", request)
+
+    def deregister(self, service_id: str) -> Call[bool]:
+        """Take a service out of the agent; False when it was not there."""
+        request = self._consul.agent.service.deregister(quote(service_id, safe=""))
+        return replace(self._call(f"deregistering {service_id!r}", request), may_miss=True)
+
+    def agent_services(self) -> Call[dict[str, dict[str, Any]]]:
+        """The services the agent itself has, by id."""
+        return self._call("reading the agent's services", self._consul.agent.services())
+
+    def agent_checks(self) -> Call[dict[str, dict[str, Any]]]:
+        """The checks the agent itself has, by id, with what they said last."""
+        return self._call("reading the agent's checks", self._consul.agent.checks())
+
+    def _call(
+        self, what: str, request: "_Request", shape: Callable[[Any], T] = lambda answer: answer
+    ) -> Call[T]:
+        def parse(reply: Reply) -> T:
+            headers = {"X-Consul-Index": reply.headers.get("x-consul-index", "0")}
+            text = reply.body.decode()
+            return shape(request.callback(consul.base.Response(reply.status, headers, text)))
+
+        send = Send(
+            origin=self.address,
+            method=request.method,
+            target=request.target,
+            timeout=ANSWER_WITHIN,
+            headers=request.headers,
+            body=request.body,
+        )
+        return Call(what, send, parse)
+
+
+def _retry_after(reply: Reply) -> float | None:
+    text = reply.headers.get("retry-after", "")
+    return float(text) if text.isdecimal() else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+    callback: Callable[[Any], Any]
+
+
+class _Recorder(consul.base.HTTPClient):  # type: ignore[misc]  # py-consul is untyped
+    """Takes py-consul's place of a transport: gives the request back instead of sending it.
+
+    Paths are taken as they come, since names are escaped by `ConsulCalls`: py-consul would leave a
+    "/" in a service name as it is.
+    """
+
+    def get(
+        self, callback: Any, path: str, params: Any = None, headers: Any = None, raw: bool = False
+    ) -> _Request:
+        return self._request("GET", callback, path, params, headers)
+
+    def put(
+        self, callback: Any, path: str, params: Any = None, data: Any = "", headers: Any = None
+    ) -> _Request:
+        return self._request("PUT", callback, path, params, headers, data)
+
+    def post(
+        self, callback: Any, path: str, params: Any = None, data: Any = "", headers: Any = None
+    ) -> _Request:
+        return self._request("POST", callback, path, params, headers, data)
+
+    def delete(
+        self, callback: Any, path: str, params: Any = None, data: Any = "", headers: Any = None
+    ) -> _Request:
+        return self._request("DELETE", callback, path, params, headers, data)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    @staticmethod
+    def _request(
+        method: str, callback: Any, path: str, params: Any, headers: Any, data: str | bytes = b""
+    ) -> _Request:
+        target = f"{path}?{urlencode(params)}" if params else path
+        body = data.encode() if isinstance(data, str) else data
+        return _Request(method, target, dict(headers or {}), body, callback)
+
+
+class _Builder(consul.base.Consul):  # type: ignore[misc]  # py-consul is untyped
+    """py-consul's client with nothing read from the environment: `Settings` is its only reader."""
+
+    def __init__(self, origin: str, token: Secret, datacenter: str | None) -> None:
+        super().__init__(host=origin, port=0, scheme="http", verify=True, dc=datacenter)
+        # The base class lets CONSUL_HTTP_TOKEN win over a token given in code. Ours is final.
+        self.token = token
+
+    def prepare_headers(self, token: str | None = None) -> dict[str, str]:
+        return {"X-Consul-Token": self.token.reveal()} if self.token else {}
+
+    def http_connect(
+        self, host: str, port: int, scheme: str, verify: Any = True, cert: Any = None
+    ) -> _Recorder:
+        return _Recorder(host, port, scheme, verify, cert)

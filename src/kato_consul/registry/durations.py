@@ -1,0 +1,18 @@
+"""Durations as Consul writes them: Go's, such as ``10s``, ``1m30s`` or ``500ms``."""
+
+import re
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
+
+
+def seconds(text: str) -> float:
+    """The duration in seconds.
+
+    Raises:
+        ValueError: with what would do.
+    """
+    parts = _PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f"{text!r} is no duration: write it like 10s, 1m30s or 500ms")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)

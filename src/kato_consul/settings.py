@@ -1,0 +1,224 @@
+"""Settings: frozen, checked when made, and the only reader of the environment.
+
+Consul's variables are read as Consul's own tools read them
+(https://developer.hashicorp.com/consul/commands#environment-variables). A value given in code wins
+over a file, and a file over the environment.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from kato_consul.errors import ConfigurationError
+
+
+class Secret:
+    """A token that does not show itself: not in a repr, a log, an error or a traceback."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The token itself; for the header it goes into, and nothing else."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    __str__ = __repr__
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to reach Consul and KATO. `Settings.from_env` fills in what the environment says.
+
+    Times are seconds.
+    """
+
+    consul_addr: str = "127.0.0.1:8500"
+    """``host:port``, ``http://…``, ``https://…`` or ``unix:///path``; CONSUL_HTTP_ADDR."""
+    consul_ssl: bool = False
+    """Use https although the address does not say so; CONSUL_HTTP_SSL."""
+    consul_verify: bool = True
+    """Check the agent's certificate; CONSUL_HTTP_SSL_VERIFY."""
+    consul_cacert: Path | None = None
+    """CA file for the agent's certificate; CONSUL_CACERT."""
+    consul_capath: Path | None = None
+    """Folder of CA files; CONSUL_CAPATH."""
+    consul_client_cert: Path | None = None
+    """Our own certificate, if the agent asks for one; CONSUL_CLIENT_CERT."""
+    consul_client_key: Path | None = None
+    """Its key; CONSUL_CLIENT_KEY."""
+    consul_token: Secret | str | None = None
+    """ACL token; CONSUL_HTTP_TOKEN_FILE, else CONSUL_HTTP_TOKEN."""
+    datacenter: str | None = None
+    """Where to look for instances; None is the agent's own datacenter."""
+    service: str = "kato"
+    """The name the instances are registered under; KATO_CONSUL_SERVICE."""
+    deadline: float = 30.0
+    """Longest a call may take in all, failovers and waiting for an instance included."""
+    attempt_timeout: float = 10.0
+    """Longest one attempt on one instance may take."""
+    connect_timeout: float = 1.0
+    """Longest to wait for a connection: instances of a service are near, and another may be up."""
+    keepalive: float = 4.0
+    """Longest a connection stays unused. KATO's server closes them after 5 s: ours must be sooner,
+    or a request meets the close on its way and nobody knows whether it was read."""
+    session_ttl: int | None = None
+    """What new sessions ask KATO for; None is KATO's default (3600 s)."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "consul_token", _checked_token(self.consul_token))
+        consul_origin(self.consul_addr, ssl=self.consul_ssl)
+        for name in ("deadline", "attempt_timeout", "connect_timeout", "keepalive"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not value > 0:
+                raise ConfigurationError(f"{name} must be seconds above 0, not {value!r}")
+        if not self.service:
+            raise ConfigurationError("service must be the name the instances are registered under")
+        if (self.consul_client_cert is None) != (self.consul_client_key is None):
+            raise ConfigurationError(
+                "consul_client_cert and consul_client_key (CONSUL_CLIENT_CERT, CONSUL_CLIENT_KEY) "
+                "belong together: give both, or neither"
+            )
+
+    @property
+    def consul_origin(self) -> str:
+        """Where requests to Consul go: scheme, host and port, or ``unix:///path``."""
+        return consul_origin(self.consul_addr, ssl=self.consul_ssl)
+
+    @property
+    def token(self) -> Secret:
+        """The ACL token; an empty one is none."""
+        return self.consul_token if isinstance(self.consul_token, Secret) else Secret("")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Self:
+        """Settings from the environment; ``given`` ones (by field name, None means not given) win.
+
+        Raises:
+            ConfigurationError: for a value that cannot be used, with the variable's name.
+        """
+        env = os.environ if environ is None else environ
+        unknown = set(given) - {field.name for field in fields(cls)}
+        if unknown:
+            raise ConfigurationError(f"no such setting: {', '.join(sorted(unknown))}")
+        found: dict[str, Any] = {}
+        for name, variable, read in _VARIABLES:
+            text = env.get(variable, "")
+            if text and given.get(name) is None and (value := read(variable, text)) is not None:
+                found[name] = value
+        found.update({name: value for name, value in given.items() if value is not None})
+        return cls(**found)
+
+
+def consul_origin(address: str, *, ssl: bool = False) -> str:
+    """Bring an address as people write it into ``scheme://host:port`` or ``unix:///path``.
+
+    Raises:
+        ConfigurationError: with the address and the forms that would do.
+    """
+    forms = (
+        "use host:port, http://host:port, https://host:port or unix:///path, "
+        "in CONSUL_HTTP_ADDR or --consul"
+    )
+    if "@" in address or "?" in address:  # not repeated: what is in there may be a secret
+        raise ConfigurationError(
+            f"the Consul address holds a user, a password or a query: give an ACL token with "
+            f"CONSUL_HTTP_TOKEN instead, and {forms}"
+        )
+    bad = ConfigurationError(f"the Consul address {address!r} cannot be used: {forms}")
+    if address.startswith("unix://"):
+        if not address.removeprefix("unix://").startswith("/"):
+            raise bad
+        return address
+    scheme = "https" if ssl else "http"
+    try:
+        parts = urlsplit(address if "://" in address else f"{scheme}://{address}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise bad from None
+    blank = any(sign.isspace() for sign in address)
+    extra = parts.path.strip("/") or parts.fragment or port == 0
+    if parts.scheme not in ("http", "https") or not host or extra or blank:
+        raise bad
+    # The API's own client dials the scheme's port when the address names none (api.NewClient).
+    scheme = "https" if ssl else parts.scheme
+    port = port if port is not None else (443 if scheme == "https" else 80)
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _checked_token(token: Any) -> Secret | None:
+    """A token that can travel in a header; the error does not repeat it."""
+    if token is None:
+        return None
+    if isinstance(token, str):
+        token = Secret(token.strip())
+    if not isinstance(token, Secret):
+        raise ConfigurationError(f"consul_token must be text, not {type(token).__name__}")
+    if not all(33 <= ord(sign) <= 126 for sign in token.reveal()):
+        raise ConfigurationError(
+            "the Consul token holds a blank, a line break or a sign that is not ASCII: does its "
+            "file hold something else as well?"
+        )
+    return token
+
+
+def _text(variable: str, text: str) -> str:
+    return text
+
+
+def _path(variable: str, text: str) -> Path:
+    return Path(text)
+
+
+def _secret(variable: str, text: str) -> Secret:
+    return Secret(text.strip())
+
+
+def _secret_file(variable: str, text: str) -> Secret | None:
+    try:
+        # An empty file says nothing, so that the variable counts.
+        content = Path(text).read_text(encoding="utf-8").strip()
+        return Secret(content) if content else None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise ConfigurationError(f"{variable}: cannot read {text}: {reason}") from None
+
+
+def _flag(variable: str, text: str) -> bool:
+    # What Go's strconv.ParseBool takes, since Consul's own tools read these with it.
+    if text in ("1", "t", "T", "TRUE", "true", "True"):
+        return True
+    if text in ("0", "f", "F", "FALSE", "false", "False"):
+        return False
+    raise ConfigurationError(f"{variable} must be true or false, not {text!r}")
+
+
+# In this order: a later row wins, so the token's file is read after the token.
+_VARIABLES = (
+    ("consul_addr", "CONSUL_HTTP_ADDR", _text),
+    ("consul_ssl", "CONSUL_HTTP_SSL", _flag),
+    ("consul_verify", "CONSUL_HTTP_SSL_VERIFY", _flag),
+    ("consul_cacert", "CONSUL_CACERT", _path),
+    ("consul_capath", "CONSUL_CAPATH", _path),
+    ("consul_client_cert", "CONSUL_CLIENT_CERT", _path),
+    ("consul_client_key", "CONSUL_CLIENT_KEY", _path),
+    ("consul_token", "CONSUL_HTTP_TOKEN", _secret),
+    ("consul_token", "CONSUL_HTTP_TOKEN_FILE", _secret_file),
+    ("service", "KATO_CONSUL_SERVICE", _text),
+)

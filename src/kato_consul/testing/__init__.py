@@ -1,0 +1,32 @@
+"""What we test with, for people who test code that calls KATO or Consul.
+
+Needs the extra ``testing`` (``pip install 'kato-consul[testing]'``).
+"""
+
+from kato_consul.testing.clock import ManualClock
+from kato_consul.testing.consul_agent import ConsulAgent, ConsulFailed
+from kato_consul.testing.consul_binary import ConsulNotFound, find_consul
+from kato_consul.testing.fault_plan import Fault, Plan, at_random, every
+from kato_consul.testing.fault_proxy import FaultProxy
+from kato_consul.testing.fleet import Fleet
+from kato_consul.testing.history import History, check, read_session
+from kato_consul.testing.kato.instance import StandInKato, flush_sessions
+
+__all__ = [
+    "ConsulAgent",
+    "ConsulFailed",
+    "ConsulNotFound",
+    "Fault",
+    "FaultProxy",
+    "Fleet",
+    "History",
+    "ManualClock",
+    "Plan",
+    "StandInKato",
+    "at_random",
+    "check",
+    "every",
+    "find_consul",
+    "flush_sessions",
+    "read_session",
+]

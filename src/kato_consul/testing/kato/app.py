@@ -1,0 +1,30 @@
+"""The application of one worker."""
+
+from fastapi import FastAPI
+
+from kato_consul.testing.kato import (
+    routes_health,
+    routes_knowledge,
+    routes_memory,
+    routes_monitoring,
+    routes_sessions,
+)
+from kato_consul.testing.kato.middleware import Gate
+from kato_consul.testing.kato.state import VERSION, Options, State
+
+
+def create_app(options: Options) -> FastAPI:
+    """Return the application. It opens the store: call it in the process that serves it."""
+    state = State.opened(options)
+    app = FastAPI(title="KATO", version=VERSION)
+    app.state.kato = state
+    app.add_middleware(Gate, state=state)
+    for routes in (
+        routes_sessions,
+        routes_memory,
+        routes_monitoring,
+        routes_health,
+        routes_knowledge,
+    ):
+        app.include_router(routes.router)
+    return app

@@ -1,0 +1,186 @@
+"""Running the command line as people do: as a process of its own, against a real agent."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import IO, Any
+
+import httpx
+
+from kato_consul.testing import ConsulAgent
+
+ENDS_WITHIN = 30.0
+"""Seconds after which a command that should have ended is taken for hung."""
+
+HTTP = httpx.Client(timeout=10, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+"""For questions past our own client; each on a connection of its own, so that none is left over."""
+
+Process = subprocess.Popen[str]
+
+
+def kato_consul(
+    *args: str | Path, env: dict[str, str] | None = None, program: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; ``program`` is Python to run in place of the package."""
+    return subprocess.run(
+        argv(*args, program=program),
+        env=environment(env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=ENDS_WITHIN,
+        check=False,
+    )
+
+
+def all_at_once(*commands: list[str]) -> list[subprocess.CompletedProcess[str]]:
+    """Run commands beside each other: half of a short one is waiting for its start."""
+    with ThreadPoolExecutor(5) as pool:
+        return list(pool.map(lambda command: kato_consul(*command), commands))
+
+
+@contextlib.contextmanager
+def started(
+    *args: str | Path, env: dict[str, str] | None = None, program: str | None = None, **given: Any
+) -> Iterator[Process]:
+    """A command that stays; it is killed with the block if it has not ended."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **given}
+    with subprocess.Popen(
+        argv(*args, program=program),
+        env=environment(env),
+        stdin=subprocess.DEVNULL,
+        text=True,
+        **pipes,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def argv(*args: str | Path, program: str | None = None) -> list[str]:
+    """The words that run the command line."""
+    how = ["-m", "kato_consul"] if program is None else ["-c", program]
+    return [sys.executable, *how, *map(str, args)]
+
+
+def environment(more: dict[str, str] | None = None) -> dict[str, str]:
+    """An environment that says nothing of Consul or terminals but what ``more`` says."""
+    foreign = ("CONSUL_", "KATO_CONSUL_", "NO_COLOR", "FORCE_COLOR", "GITHUB_ACTIONS", "COLUMNS")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return {**kept, "COLUMNS": "80", **(more or {})}
+
+
+def line_with(process: Process, words: str, *, stream: IO[str] | None = None) -> str:
+    """The next line of its standard output, or ``stream``, that has these words.
+
+    AssertionError when it ends without them, as it is made to when they do not come.
+    """
+    lines = stream or process.stdout
+    assert lines is not None
+    hung = threading.Timer(ENDS_WITHIN, process.kill)
+    hung.start()
+    try:
+        seen = []
+        for line in lines:
+            seen.append(line)
+            if words in line:
+                return line
+    finally:
+        hung.cancel()
+    raise AssertionError(f"not a word of {words!r}, but:\n{''.join(seen)}")
+
+
+class Instance:
+    """The health endpoint of an instance; ``healthy`` may be changed at any time."""
+
+    def __init__(self, *, healthy: bool = True) -> None:
+        self.healthy = healthy
+        instance = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                good = instance.healthy and self.path == "/health"
+                self.send_response(200 if good else 503)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = int(self._server.server_address[1])
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+
+    def __enter__(self) -> "Instance":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def table(self, service: str, number: int, *, more: str = "") -> str:
+        """Its definition, as people write it."""
+        return (
+            f'[[service]]\nname = "{service}"\nid = "{service}-{number}"\n'
+            f'address = "127.0.0.1"\nport = {self.port}\n{more}'
+            f'check = {{ interval = "200ms", timeout = "1s" }}\n'
+        )
+
+    def flags(self, service: str) -> list[str]:
+        """The same as flags."""
+        flags = ["--name", service, "--id", f"{service}-1", "--address", "127.0.0.1"]
+        return [*flags, "--port", str(self.port), "--interval", "200ms"]
+
+
+def fresh_name() -> str:
+    """The name of a service that nobody registered before."""
+    return f"kato-{uuid.uuid4().hex[:8]}"
+
+
+def at(agent: ConsulAgent) -> dict[str, str]:
+    """The environment of somebody who works with this agent."""
+    return {"CONSUL_HTTP_ADDR": agent.http_addr}
+
+
+def ids(agent: ConsulAgent, service: str) -> set[str]:
+    """The ids that the agent itself has of a service: where half-registered ones would stand."""
+    found = ask(agent, "/v1/agent/services")
+    return {service_id for service_id, one in found.items() if one["Service"] == service}
+
+
+def healths(agent: ConsulAgent, service: str) -> dict[str, str]:
+    """What the catalog says of each instance's own check."""
+    found = ask(agent, f"/v1/health/checks/{service}")
+    return {check["ServiceID"]: check["Status"] for check in found}
+
+
+def ask(agent: ConsulAgent, path: str) -> Any:
+    """The agent's answer, past our own client."""
+    return HTTP.get(f"{agent.url}{path}").raise_for_status().json()
+
+
+def marked() -> dict[str, str]:
+    """An environment by which `left_behind` finds every process that has it from us."""
+    return {"KATO_CONSUL_TEST": uuid.uuid4().hex}
+
+
+def left_behind(mark: dict[str, str]) -> list[str]:
+    """The processes that carry the mark and still run, as they were called."""
+    sign = f"KATO_CONSUL_TEST={mark['KATO_CONSUL_TEST']}".encode()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        # One that ends while it is looked at is no longer there.
+        with contextlib.suppress(OSError):
+            if sign in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+    return found

@@ -1,0 +1,92 @@
+"""`kato-consul dev`: a fleet while it runs, and no trace of it after."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import kato_consul, left_behind, line_with, marked, started
+from tests.testing.waiting import eventually
+
+
+def test_the_fleet(tmp_path: Path) -> None:
+    """One line of JSON tells where all is; all is registered and passing; SIGTERM ends it all."""
+    mark = marked()
+    env = {**mark, "TMPDIR": str(tmp_path)}
+    with started("dev", "--count", "2", "--json", env=env) as process:
+        fleet = json.loads(line_with(process, "{"))
+        assert set(fleet) == {"consul", "instances"}
+        assert [one["id"] for one in fleet["instances"]] == ["kato-1", "kato-2"]
+        assert all(set(one) == {"id", "address", "port", "pid"} for one in fleet["instances"])
+
+        seen = kato_consul("instances", "--json", "--consul", fleet["consul"])
+        found = json.loads(seen.stdout)["instances"]
+        told = [(one["id"], one["address"], one["port"]) for one in fleet["instances"]]
+        assert [(one["id"], one["address"], one["port"]) for one in found] == told
+        assert all(one["used"] for one in found)
+
+        # An instance that dies is told of; the others stay.
+        os.kill(fleet["instances"][0]["pid"], signal.SIGKILL)
+        line_with(process, "kato-1: its process", stream=process.stderr)
+
+        process.terminate()
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert eventually(lambda: left_behind(mark) == []), left_behind(mark)
+    assert list(tmp_path.iterdir()) == []
+    host, _, port = fleet["consul"].partition(":")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)))
+
+
+def test_for_people() -> None:
+    """Without --json it prints the addresses and what to try next; Ctrl-C is a good end."""
+    mark = marked()
+    with started("dev", "--count", "1", env=mark, stderr=subprocess.DEVNULL) as process:
+        consul = line_with(process, "Consul  http://").split("http://")[1].strip()
+        assert "kato-1  http://127.0.0.1:" in line_with(process, "kato-1")
+        line_with(process, f"export CONSUL_HTTP_ADDR={consul}")
+        line_with(process, "Ctrl-C ends it all")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    assert eventually(lambda: left_behind(mark) == []), left_behind(mark)
+
+
+@pytest.mark.parametrize("moment", ["starting a Consul agent", "(stand-in) 1 of 2"])
+def test_interrupted_while_starting(tmp_path: Path, moment: str) -> None:
+    """Cut short while it starts, it leaves nothing."""
+    mark = marked()
+    env = {**mark, "TMPDIR": str(tmp_path)}
+    with started("dev", "--count", "2", env=env) as process:
+        line_with(process, moment, stream=process.stderr)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert eventually(lambda: left_behind(mark) == []), left_behind(mark)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_consul_program() -> None:
+    """A Consul program that cannot be used is named, with what to do."""
+    done = kato_consul("demo", env={"CONSUL_BIN": "/nowhere/consul"})
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: CONSUL_BIN names '/nowhere/consul', which does not exist")
+
+
+@pytest.mark.parametrize(("command", "missing"), [("dev", "fastapi"), ("demo", "uvicorn")])
+def test_without_the_extra(command: str, missing: str) -> None:
+    """Without the extra it says what to install; exit 2, and nothing was started."""
+    program = f"""
+import sys
+sys.modules[{missing!r}] = None
+from kato_consul.cli import main
+main()
+"""
+    done = kato_consul(command, program=program)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert f"needs {missing}: pip install 'kato-consul[testing]'" in done.stderr

@@ -1,0 +1,117 @@
+"""`kato-consul instances`: what a client would see."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from kato_consul.testing import ConsulAgent
+from tests.cli.running import Instance, at, fresh_name, healths, kato_consul, started
+from tests.cli.terminal import Terminal
+from tests.testing.waiting import eventually
+
+FIELDS = {
+    "id": str,
+    "address": str,
+    "port": int,
+    "health": str,
+    "used": bool,
+    "node": str,
+    "datacenter": str,
+    "tags": list,
+    "meta": dict,
+    "weight": int,
+    "output": str,
+}
+
+
+PORTS: dict[str, int] = {}
+
+
+@pytest.fixture(scope="module")
+def two(agent: ConsulAgent, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service with one instance that is well, and one that is not."""
+    service = fresh_name()
+    with Instance() as well, Instance(healthy=False) as ill:
+        PORTS[service] = well.port
+        path = tmp_path_factory.mktemp("two") / "kato.toml"
+        path.write_text(well.table(service, 1, more='tags = ["blue"]\n') + ill.table(service, 2))
+        assert kato_consul("register", "-f", path, "--wait", "0", env=at(agent)).returncode == 0
+        wanted = {f"{service}-1": "passing", f"{service}-2": "critical"}
+        assert eventually(lambda: healths(agent, service) == wanted)
+        yield service
+
+
+def test_json(agent: ConsulAgent, two: str) -> None:
+    """In JSON: one line, each field of each instance, and which of them a client would use."""
+    done = kato_consul("instances", "--service", two, "--json", env=at(agent))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    found = json.loads(done.stdout)
+    assert found["service"] == two
+    assert [{name: type(one[name]) for name in one} for one in found["instances"]] == [FIELDS] * 2
+    first, second = found["instances"]
+    assert (first["id"], first["port"], first["tags"]) == (f"{two}-1", PORTS[two], ["blue"])
+    assert (first["health"], first["used"]) == ("passing", True)
+    assert (second["health"], second["used"]) == ("critical", False)
+
+
+def test_in_a_pipe(agent: ConsulAgent, two: str) -> None:
+    """For grep: a line for each instance, however long, and no colours."""
+    env = {**at(agent), "KATO_CONSUL_SERVICE": two}
+    head, first, second, summary = kato_consul("instances", env=env).stdout.splitlines()
+    assert head.split()[:4] == ["id", "address", "health", "used"]
+    assert first.split()[:4] == [f"{two}-1", f"127.0.0.1:{PORTS[two]}", "passing", "yes"]
+    assert "critical  no" in second
+    assert f"Service '{two}' check" in second
+    assert summary == f"{two}: 2 instances: 1 passing, 1 critical"
+
+
+def test_in_a_terminal(agent: ConsulAgent, two: str) -> None:
+    """For eyes: in colour, folded to the width of the terminal."""
+    with Terminal("instances", "--service", two, env=at(agent)) as terminal:
+        assert terminal.wait() == 0
+    assert "\x1b[32mpassing" in terminal.shown
+    assert all(len(line) <= 80 for line in terminal.lines)
+
+
+def test_no_colour(agent: ConsulAgent, two: str) -> None:
+    """NO_COLOR is respected."""
+    env = {**at(agent), "NO_COLOR": "1"}
+    with Terminal("instances", "--service", two, env=env) as terminal:
+        assert terminal.wait() == 0
+    assert "passing" in terminal.shown
+    assert "\x1b[3" not in terminal.shown
+
+
+def test_an_unknown_service(agent: ConsulAgent, two: str) -> None:
+    """A service that Consul does not know: those it knows are named; exit 5."""
+    done = kato_consul("instances", "--service", "nobody", env=at(agent))
+    assert done.returncode == 5
+    assert "knows no service 'nobody'" in done.stderr
+    assert two in done.stderr
+    assert "--service" in done.stderr
+
+
+def test_nobody_reads(agent: ConsulAgent, two: str) -> None:
+    """A reader that went away ends it as any program, without a word."""
+    with started("instances", "--service", two, env=at(agent)) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        errors = process.stderr.read()
+        assert process.wait(10) == 1
+    assert errors == ""
+
+
+def test_a_setting_that_cannot_be_used() -> None:
+    """A bad variable is named, with what would do; exit 2."""
+    done = kato_consul("instances", env={"CONSUL_HTTP_SSL": "maybe"})
+    assert done.returncode == 2
+    assert done.stderr == "error: CONSUL_HTTP_SSL must be true or false, not 'maybe'\n"
+
+
+def test_errors_go_to_stderr(agent: ConsulAgent) -> None:
+    """Nothing but results is on standard output."""
+    done = kato_consul("instances", "--service", "nobody", "--json", env=at(agent))
+    assert done.stdout == ""

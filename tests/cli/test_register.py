@@ -1,0 +1,272 @@
+"""`kato-consul register`: all in and passing, or none and the reason."""
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from kato_consul.testing import ConsulAgent
+from tests.cli.running import (
+    Instance,
+    all_at_once,
+    ask,
+    at,
+    healths,
+    ids,
+    kato_consul,
+    line_with,
+    started,
+)
+from tests.testing.waiting import eventually
+
+
+def test_a_file_of_two(
+    agent: ConsulAgent, service: str, instance: Instance, tmp_path: Path
+) -> None:
+    """Each instance in a file is in Consul, and passing, when the command ends with 0."""
+    path = tmp_path / "kato.toml"
+    path.write_text(instance.table(service, 1) + instance.table(service, 2))
+    done = kato_consul("register", "-f", path, env=at(agent))
+    assert done.returncode == 0, done.stderr
+    assert healths(agent, service) == {f"{service}-1": "passing", f"{service}-2": "passing"}
+    assert f"{service}-2: passing" in done.stdout
+
+
+def test_flags(agent: ConsulAgent, service: str, instance: Instance) -> None:
+    """One instance can be told by flags alone; all of them arrive in Consul."""
+    more = ["--tag", "blue", "--tag", "new", "--meta", "zone=a", "--consul", agent.http_addr]
+    done = kato_consul("register", *instance.flags(service), *more)
+    assert done.returncode == 0, done.stderr
+    found = ask(agent, f"/v1/agent/service/{service}-1")
+    assert (found["Address"], found["Port"]) == ("127.0.0.1", instance.port)
+    assert found["Tags"] == ["blue", "new"]
+    assert found["Meta"] == {"zone": "a"}
+
+
+def test_what_the_check_asks(agent: ConsulAgent, service: str, instance: Instance) -> None:
+    """The check is on /health of the instance unless --check-http names another URL."""
+    url = f"http://127.0.0.1:{instance.port}/elsewhere"
+    elsewhere = ["--check-http", url, "--wait", "0"]
+    assert (
+        kato_consul("register", *instance.flags(service), *elsewhere, env=at(agent)).returncode == 0
+    )
+    assert eventually(
+        lambda: "503" in ask(agent, "/v1/agent/checks")[f"service:{service}-1"]["Output"]
+    )
+    assert kato_consul("register", *instance.flags(service), env=at(agent)).returncode == 0
+    assert healths(agent, service) == {f"{service}-1": "passing"}
+
+
+def test_twice(agent: ConsulAgent, service: str, instance: Instance) -> None:
+    """Registering again is harmless, and says that it was there already."""
+    command = ["register", *instance.flags(service)]
+    assert kato_consul(*command, env=at(agent)).returncode == 0
+    again = kato_consul(*command, env=at(agent))
+    assert again.returncode == 0
+    assert f"{service}-1: registered again" in again.stdout
+    assert healths(agent, service) == {f"{service}-1": "passing"}
+
+
+def test_one_that_comes_up_late(agent: ConsulAgent, service: str, ill: Instance) -> None:
+    """An instance that is not well yet is waited for."""
+    with started("register", *ill.flags(service), env=at(agent)) as process:
+        line_with(process, f"{service}-1: registered")
+        assert eventually(lambda: healths(agent, service) == {f"{service}-1": "critical"})
+        assert process.poll() is None
+        ill.healthy = True
+        assert process.wait(10) == 0
+
+
+def test_not_waiting(agent: ConsulAgent, service: str, ill: Instance) -> None:
+    """With --wait 0 it registers, and goes."""
+    done = kato_consul("register", *ill.flags(service), "--wait", "0", env=at(agent))
+    assert done.returncode == 0
+    assert ids(agent, service) == {f"{service}-1"}
+
+
+def test_never_passing(agent: ConsulAgent, service: str, ill: Instance) -> None:
+    """One that does not pass in time is named, with its state; exit 6, and it is taken out."""
+    done = kato_consul("register", *ill.flags(service), "--wait", "1s", env=at(agent))
+    assert done.returncode == 6
+    assert "not passing after 1 s" in done.stderr
+    assert f"{service}-1: critical" in done.stderr
+    assert ids(agent, service) == set()
+
+
+def test_what_was_there_before_stays(
+    agent: ConsulAgent, service: str, ill: Instance, tmp_path: Path
+) -> None:
+    """A run that fails takes out what it put in, and not what it found."""
+    assert (
+        kato_consul("register", *ill.flags(service), "--wait", "0", env=at(agent)).returncode == 0
+    )
+    path = tmp_path / "kato.toml"
+    path.write_text(ill.table(service, 1) + ill.table(service, 2))
+    assert kato_consul("register", "-f", path, "--wait", "500ms", env=at(agent)).returncode == 6
+    assert ids(agent, service) == {f"{service}-1"}
+
+
+def test_one_refused(agent: ConsulAgent, service: str, instance: Instance, tmp_path: Path) -> None:
+    """When Consul refuses the second of three, none stays; its reason is told."""
+    path = tmp_path / "kato.toml"
+    refused = instance.table(service, 2, more='meta = { "bad key!" = "x" }\n')
+    path.write_text(instance.table(service, 1) + refused + instance.table(service, 3))
+    done = kato_consul("register", "-f", path, env=at(agent))
+    assert done.returncode == 1
+    assert f"{service}-2" in done.stderr
+    assert "bad key!" in done.stderr
+    assert ids(agent, service) == set()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(
+    agent: ConsulAgent, service: str, ill: Instance, number: signal.Signals
+) -> None:
+    """Cut short while it waits, by Ctrl-C or a signal, it leaves nothing; exit 130."""
+    with started("register", *ill.flags(service), env=at(agent)) as process:
+        line_with(process, f"{service}-1: registered")
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert errors == "interrupted\n"
+    assert ids(agent, service) == set()
+
+
+def test_an_impatient_user(agent: ConsulAgent, service: str, ill: Instance) -> None:
+    """A second Ctrl-C while it cleans up does not break that off."""
+    with started("register", *ill.flags(service), env=at(agent)) as process:
+        line_with(process, f"{service}-1: registered")
+        agent.freeze()
+        try:
+            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)  # two SIGINT at once would be one
+            assert process.stderr is not None
+            assert "cleaning up already" in process.stderr.readline()
+        finally:
+            agent.thaw()
+        assert process.wait(15) == 130
+    assert ids(agent, service) == set()
+
+
+def test_nobody_reads(agent: ConsulAgent, service: str, ill: Instance) -> None:
+    """A reader that went away does not keep it from taking out what it put in."""
+    command = ["register", *ill.flags(service), "--wait", "1s"]
+    with started(*command, env=at(agent)) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(10) == 6
+    assert ids(agent, service) == set()
+
+
+EVERY_MISTAKE = """
+[[service]]
+name = "kato"
+prot = 8000
+check = { interval = "10 seconds" }
+
+[[service]]
+name = "kato"
+id = "kato-2"
+port = 70000
+address = "http://10.0.0.5"
+"""
+
+
+def test_every_mistake_in_a_file(agent: ConsulAgent, tmp_path: Path) -> None:
+    """All mistakes are told at once, each with its place and what would do; exit 2."""
+    path = tmp_path / "kato.toml"
+    path.write_text(EVERY_MISTAKE)
+    done = kato_consul("register", "-f", path, "--wait", "soon", env=at(agent))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    head, *told = done.stderr.splitlines()
+    assert head == "error: 6 mistakes:"
+    for words in (
+        "service 1 (kato): prot is not known: did you mean port?",
+        "service 1 (kato): port is missing",
+        "service 1 (kato): check: interval: '10 seconds' is no duration: write it like 10s",
+        "service 2 (kato-2): port: 70000 is no port",
+        "service 2 (kato-2): address: 'http://10.0.0.5' is no host name or address",
+    ):
+        assert any(f"{path}: {words}" in line for line in told), words
+    assert "--wait: 'soon' is no duration" in told[-1]
+
+
+def test_every_mistake_in_flags() -> None:
+    """Mistakes in flags are told at once, too, and by the flags' names."""
+    wrong = ["--port", "0", "--interval", "often", "--check-http", "kato", "--meta", "zone"]
+    done = kato_consul("register", *wrong, "--consul", "ftp://consul")
+    assert done.returncode == 2
+    for words in (
+        "--name is missing",
+        "--port: 0 is no port",
+        "--interval: 'often' is no duration",
+        "--check-http: 'kato' is no http:// or https:// URL",
+        "--meta 'zone': write it as KEY=VALUE",
+        "the Consul address 'ftp://consul' cannot be used",
+    ):
+        assert f"  {words}" in done.stderr
+
+
+def test_too_little_or_too_much() -> None:
+    """What is missing, or does not go together, is said; exit 2."""
+    wrong: dict[str, list[str]] = {
+        "say what to register: -f FILE, or --name and --port": [],
+        "--port is missing": ["--name", "kato"],
+        "there-is-none.toml: cannot be read: No such file": ["-f", "there-is-none.toml"],
+        "either -f FILE or the flags": ["-f", "kato.toml", "--name", "kato"],
+    }
+    runs = all_at_once(*(["register", *given] for given in wrong.values()))
+    for words, done in zip(wrong, runs, strict=True):
+        assert done.returncode == 2
+        assert words in done.stderr
+
+
+def test_no_toml(tmp_path: Path) -> None:
+    """A file that is no TOML is named, with the line."""
+    path = tmp_path / "kato.toml"
+    path.write_text("[[service]]\nname = kato\n")
+    done = kato_consul("register", "-f", path)
+    assert done.returncode == 2
+    assert str(path) in done.stderr
+    assert "line 2" in done.stderr
+
+
+def test_a_token_is_not_shown(service: str, instance: Instance) -> None:
+    """A token that Consul does not take is exit 4; no word of it appears."""
+    token = "11111111-2222-3333-4444-555555555555"
+    acl = {"acl": {"enabled": True, "default_policy": "allow"}}
+    with ConsulAgent(config=acl) as guarded:
+        env = {**at(guarded), "CONSUL_HTTP_TOKEN": token}
+        done = kato_consul("register", *instance.flags(service), env=env)
+    assert done.returncode == 4
+    assert "CONSUL_HTTP_TOKEN" in done.stderr
+    assert token not in done.stdout + done.stderr
+
+
+def test_in_a_shell_pipe(agent: ConsulAgent, service: str, instance: Instance) -> None:
+    """Its output can be read by another program: lines, without colours or cursor play."""
+    with started("register", *instance.flags(service), env=at(agent)) as process:
+        text, errors = process.communicate(timeout=20)
+    assert errors == ""
+    assert "\x1b" not in text
+    assert [line[10:] for line in text.splitlines()] == [
+        f"kato-consul: registering 1 instance with Consul at {agent.http_addr}",
+        "kato-consul: and waiting up to 60 s until Consul says passing",
+        f"{service}-1: registered",
+        f"{service}-1: passing",
+    ]
+
+
+def test_in_the_background(agent: ConsulAgent, service: str, ill: Instance) -> None:
+    """A SIGINT that the shell has set to be ignored, as for jobs in its background, is."""
+    command = ["register", *ill.flags(service), "--wait", "1s"]
+
+    def ignore() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    with started(*command, env=at(agent), preexec_fn=ignore, stderr=subprocess.DEVNULL) as process:
+        line_with(process, f"{service}-1: registered")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 6

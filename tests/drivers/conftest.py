@@ -1,0 +1,54 @@
+"""Both shells behind one face, so that each test runs on either."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import pytest
+
+from kato_consul.drivers.aio.driver import AsyncDriver
+from kato_consul.drivers.sync.driver import Driver
+from kato_consul.flow import Flow
+from kato_consul.settings import Settings
+
+
+class Shell(Protocol):
+    """A driver, whichever."""
+
+    def run(self, flow: Flow[Any]) -> Any:
+        """Run a flow to its end."""
+
+    def close(self) -> None:
+        """Close the driver."""
+
+
+class AsyncShell:
+    """The async driver on an event loop of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._runner = asyncio.Runner()
+        self._driver = AsyncDriver(settings)
+
+    def run(self, flow: Flow[Any]) -> Any:
+        """Run a flow to its end."""
+        return self._runner.run(self._driver.run(flow))
+
+    def close(self) -> None:
+        """Close the driver and its loop."""
+        self._runner.run(self._driver.aclose())
+        self._runner.close()
+
+
+@pytest.fixture(params=["sync", "async"])
+def shell(request: pytest.FixtureRequest) -> Iterator[Shell]:
+    """A driver of each kind."""
+    settings = Settings(connect_timeout=1.0)
+    made: Shell = Driver(settings) if request.param == "sync" else AsyncShell(settings)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Our drivers are for asyncio."""
+    return "asyncio"

@@ -1,0 +1,92 @@
+"""Where the cells take place: one agent, three stand-in instances, a proxy before each."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import httpx
+
+from kato_consul import CheckDefinition, ServiceDefinition, Settings
+from kato_consul.drivers.sync.registrar import Registrar
+from kato_consul.testing import Fleet, StandInKato
+from kato_consul.testing.fault_plan import no_fault
+from kato_consul.testing.fault_proxy import FaultProxy
+from tests.faults.work import Run
+
+
+@dataclass
+class Site:
+    """One service in Consul: the fleet's instances, each behind a proxy or by its own address."""
+
+    fleet: Fleet
+    service: str
+    proxies: dict[str, FaultProxy]
+
+    @property
+    def instances(self) -> dict[str, StandInKato]:
+        """The instances by the service ids that Consul has for them."""
+        return {
+            f"{self.service}-{number}": one
+            for number, one in enumerate(self.fleet.instances.values(), 1)
+        }
+
+    @property
+    def settings(self) -> Settings:
+        """A client's settings."""
+        return replace(self.fleet.settings, service=self.service)
+
+    @property
+    def url(self) -> str:
+        """An instance to ask past everything."""
+        return next(iter(self.fleet.instances.values())).url
+
+    def busiest(self, run: Run) -> str:
+        """The service id that answered most sessions last."""
+        homes = [facts.instance for facts in run.facts if facts.instance in self.instances]
+        assert homes
+        return str(max(self.instances, key=homes.count))
+
+    def heal(self) -> None:
+        """All instances run, nothing ails them, the proxies let everything pass."""
+        for proxy in self.proxies.values():
+            proxy.plan = no_fault
+            proxy.release()
+            proxy.wait_idle()
+        for one in self.fleet.instances.values():
+            one.switch(slow=0.0, store="up", hung=False)
+            if one.running:
+                one.thaw()
+            else:
+                one.start()
+
+    @staticmethod
+    def let_land(ids: Iterable[str | None], instance: StandInKato) -> None:
+        """Wait until what an instance had in hand for these sessions is done.
+
+        An empty sequence changes nothing and waits for the session's lock. Twice: what came in the
+        same breath as the first one has the lock before the second.
+        """
+        ids = [one for one in ids if one is not None]
+        with httpx.Client(base_url=instance.url, trust_env=False, timeout=30.0) as http:
+            for one in [*ids, *ids]:
+                http.post(f"/sessions/{one}/observe-sequence", json={"observations": []})
+
+
+@contextlib.contextmanager
+def registered(fleet: Fleet, service: str, *, proxied: bool) -> Iterator[Site]:
+    """The fleet's instances under a service name of their own, passing."""
+    with contextlib.ExitStack() as opened:
+        proxies = {}
+        definitions = []
+        for number, one in enumerate(fleet.instances.values(), 1):
+            service_id = f"{service}-{number}"
+            host, port = one.host, one.port
+            if proxied:
+                proxy = proxies[service_id] = opened.enter_context(FaultProxy(one.url))
+                host, port = proxy.host, proxy.port
+            check = CheckDefinition(http=f"{one.url}/health", interval="1s", timeout="1s")
+            definitions.append(
+                ServiceDefinition(name=service, id=service_id, address=host, port=port, check=check)
+            )
+        opened.enter_context(Registrar(definitions, fleet.settings))
+        yield Site(fleet, service, proxies)

@@ -1,0 +1,107 @@
+"""After a 500 the connection is dropped. It must not be another caller's by then."""
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from kato_consul.drivers.aio.driver import AsyncDriver
+from kato_consul.drivers.sync.driver import Driver
+from kato_consul.flow import Flow, Outcome, Reply, Send
+from kato_consul.settings import Settings
+
+CALLERS = 12
+SECONDS = 2.0
+ANSWER = (
+    b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: text/plain\r\n"
+    b"content-length: 21\r\n\r\nInternal Server Error"
+)
+
+
+@pytest.fixture
+def origin() -> Iterator[str]:
+    """Where everything is answered with 500, on connections that stay."""
+    loop = asyncio.new_event_loop()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(ANSWER)
+        except (OSError, EOFError):
+            pass
+        finally:
+            writer.close()
+
+    async def serve() -> asyncio.Server:
+        return await asyncio.start_server(answer, "127.0.0.1", 0, backlog=1_000)
+
+    async def end() -> None:
+        server.close()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    server = loop.run_until_complete(serve())
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    asyncio.run_coroutine_threadsafe(end(), loop).result(10.0)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+def one(origin: str) -> Flow[Outcome]:
+    """One request."""
+    outcome: Outcome = yield Send(origin, "GET", "/", 5.0)
+    return outcome
+
+
+def told(outcome: Outcome) -> str:
+    """The outcome in a word or two."""
+    return str(outcome.status) if isinstance(outcome, Reply) else str(outcome)
+
+
+def test_threads(origin: str) -> None:
+    """Threads that share a driver never cut each other's requests off."""
+    driver = Driver(Settings())
+    until = time.monotonic() + SECONDS
+
+    def caller(_: int) -> Counter[str]:
+        seen: Counter[str] = Counter()
+        while time.monotonic() < until:
+            seen[told(driver.run(one(origin)))] += 1
+        return seen
+
+    try:
+        with ThreadPoolExecutor(CALLERS) as pool:
+            seen = sum(pool.map(caller, range(CALLERS)), start=Counter[str]())
+    finally:
+        driver.close()
+    assert set(seen) == {"500"}, seen
+
+
+@pytest.mark.anyio
+async def test_tasks(origin: str) -> None:
+    """Tasks that share a driver never cut each other's requests off."""
+    driver = AsyncDriver(Settings())
+    until = time.monotonic() + SECONDS
+
+    async def caller() -> Counter[str]:
+        seen: Counter[str] = Counter()
+        while time.monotonic() < until:
+            seen[told(await driver.run(one(origin)))] += 1
+        return seen
+
+    try:
+        counts = await asyncio.gather(*(caller() for _ in range(CALLERS)))
+        seen = sum(counts, start=Counter[str]())
+    finally:
+        await driver.aclose()
+    assert set(seen) == {"500"}, seen

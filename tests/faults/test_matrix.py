@@ -1,0 +1,76 @@
+"""Every fault, sync and async, on real sockets and real processes: 0 failed, 0 lost, 0 twice,
+0 unknown, by a checker that reads only what callers were told and what KATO has in the end."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from kato_consul.testing import Fleet
+from tests.faults.cells import CELLS, Cell
+from tests.faults.conftest import OBSERVATIONS, TALLIES, Tally
+from tests.faults.site import Site, registered
+from tests.faults.work import Run, async_run, sync_run
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[Fleet]:
+    """An agent and three instances, not registered."""
+    with Fleet() as made:
+        yield made
+
+
+@pytest.fixture(scope="module", params=CELLS, ids=lambda cell: cell.name)
+def place(fleet: Fleet, request: pytest.FixtureRequest) -> Iterator[tuple[Cell, Site]]:
+    """A cell, and its instances under a name of its own in Consul."""
+    cell: Cell = request.param
+    with registered(fleet, cell.name, proxied=cell.plan is not None) as site:
+        yield cell, site
+
+
+@pytest.mark.parametrize("shell", ["async", "sync"])
+def test_exactly_once(place: tuple[Cell, Site], shell: str) -> None:
+    """Under this fault each observation is there once, in order, and no call failed."""
+    cell, site = place
+    run = Run(f"{cell.name}-{shell}", OBSERVATIONS, cell.pace, site.url)
+    settings = replace(site.settings, **cell.settings)
+    before = _strikes(site)
+
+    def disturb(run: Run) -> None:
+        try:
+            if cell.disturb is not None:
+                cell.disturb(site, run)
+            run.struck.set()
+            run.over.wait()
+        finally:
+            site.heal()
+
+    for proxy in site.proxies.values():
+        assert cell.plan is not None
+        proxy.plan, proxy.hang_for = cell.plan(), cell.hang_for
+    (async_run if shell == "async" else sync_run)(settings, run, disturb)
+
+    verdict = run.verdict()
+    tally = Tally(
+        cell=run.name,
+        observations=verdict.acknowledged,
+        verdict=f"{verdict.failed}/{verdict.lost}/{verdict.twice}/{verdict.unknown}",
+        strikes=_strikes(site) - before,
+        failovers=sum(facts.failovers for facts in run.facts),
+        settlements=sum(facts.settlements for facts in run.facts),
+        repairs=sum(facts.repairs for facts in run.facts),
+        reopened=sum(facts.reopened for facts in run.facts),
+        worst=run.history.worst.seconds if run.history.worst else 0.0,
+        seconds=run.seconds,
+    )
+    TALLIES.append(tally)
+    assert verdict.good, f"{verdict}\n{tally}"
+    assert verdict.acknowledged >= OBSERVATIONS
+    assert [name for name in cell.seen if not getattr(tally, name)] == [], tally
+    assert [name for name in cell.none if getattr(tally, name)] == [], tally
+    if site.proxies:
+        assert tally.strikes >= OBSERVATIONS // 24, tally
+
+
+def _strikes(site: Site) -> int:
+    return sum(proxy.counts.total() for proxy in site.proxies.values())

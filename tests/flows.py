@@ -1,0 +1,62 @@
+"""Playing flows without a driver: time passes at once, and a function answers each request."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from kato_consul.flow import AwaitChange, Flow, Outcome, Send, Sleep, Step
+from kato_consul.testing.clock import ManualClock
+
+T = TypeVar("T")
+
+
+class TooLong(Exception):
+    """A flow took more steps than it was given."""
+
+
+@dataclass
+class Player:
+    """Runs flows on a manual clock.
+
+    ``answer`` is called with each `Send`; ``change`` with each `AwaitChange`, before its time
+    passes, so that it can publish something. ``steps`` keeps all that was yielded.
+    """
+
+    answer: Callable[[Send], Outcome]
+    change: Callable[[AwaitChange], None] = lambda step: None
+    clock: ManualClock = field(default_factory=ManualClock)
+    steps: list[Step] = field(default_factory=list)
+
+    def play(self, flow: Flow[T], most: int = 1_000) -> T:
+        """Run the flow to its end; `TooLong` after ``most`` steps."""
+        try:
+            step = next(flow)
+            for _ in range(most):
+                self.steps.append(step)
+                outcome: Outcome | None = None
+                if isinstance(step, Send):
+                    outcome = self.answer(step)
+                elif isinstance(step, Sleep):
+                    self.clock.advance(step.seconds)
+                else:
+                    before = step.board.current
+                    self.change(step)
+                    if step.board.current is before:
+                        self.clock.advance(step.timeout)
+                step = flow.send(outcome)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            flow.close()
+        raise TooLong(f"still going after {most} steps, the last being {step}")
+
+    @property
+    def sent(self) -> list[Send]:
+        """The requests alone."""
+        return [step for step in self.steps if isinstance(step, Send)]
+
+    @property
+    def slept(self) -> list[float]:
+        """The pauses alone, in seconds."""
+        return [step.seconds for step in self.steps if isinstance(step, Sleep)]

@@ -1,0 +1,134 @@
+"""Reading Consul's health answer: whose address, how healthy, what weight."""
+
+from typing import Any
+
+import pytest
+
+from kato_consul.model import Health, Instance
+from kato_consul.registry.catalog import read_health, read_instance, read_snapshot
+
+
+def entry(service: dict[str, Any] | None = None, *checks: dict[str, Any]) -> dict[str, Any]:
+    """One entry of ``/v1/health/service/kato``, with parts of its service replaced."""
+    return {
+        "Node": {"Node": "n1", "Address": "10.0.0.1", "Datacenter": "dc1"},
+        "Service": {
+            "ID": "kato-1",
+            "Service": "kato",
+            "Address": "10.0.0.5",
+            "Port": 8000,
+            "Tags": ["a", "b"],
+            "Meta": {"version": "3.10.1"},
+            "Weights": {"Passing": 3, "Warning": 1},
+            **(service or {}),
+        },
+        "Checks": list(checks),
+    }
+
+
+def check(status: str, name: str = "alive", output: str = "", **fields: str) -> dict[str, Any]:
+    """One check."""
+    return {"CheckID": name, "Name": name, "Status": status, "Output": output, **fields}
+
+
+def test_whole_entry() -> None:
+    """Everything the entry says about an instance is in it."""
+    assert read_instance(entry()) == Instance(
+        id="kato-1",
+        service="kato",
+        address="10.0.0.5",
+        port=8000,
+        health=Health.PASSING,
+        node="n1",
+        datacenter="dc1",
+        tags=("a", "b"),
+        meta={"version": "3.10.1"},
+        weight=3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("service", "name", "value"),
+    [
+        ({"Address": ""}, "address", "10.0.0.1"),
+        ({"Address": None}, "address", "10.0.0.1"),
+        ({"Address": "2001:db8::5"}, "netloc", "[2001:db8::5]:8000"),
+        ({"Tags": None}, "tags", ()),
+        ({"Meta": None}, "meta", {}),
+        ({"Weights": None}, "weight", 1),
+        ({"Weights": {}}, "weight", 1),
+    ],
+)
+def test_what_is_left_out(service: dict[str, Any], name: str, value: object) -> None:
+    """An empty service address means the node's; what is null has its default."""
+    assert getattr(read_instance(entry(service)), name) == value
+
+
+@pytest.mark.parametrize(
+    ("status", "weight"), [("passing", 3), ("warning", 1), ("critical", 3), (None, 3)]
+)
+def test_weight(status: str | None, weight: int) -> None:
+    """An instance with a warning has its weight for that; with no checks it is passing."""
+    checks = [] if status is None else [check(status)]
+    assert read_instance(entry(None, *checks)).weight == weight
+
+
+NODE_MAINTENANCE = check("critical", "Node Maintenance Mode", CheckID="_node_maintenance")
+SERVICE_MAINTENANCE = check(
+    "critical", "Service Maintenance Mode", CheckID="_service_maintenance:kato-1", Notes="upgrade"
+)
+
+
+@pytest.mark.parametrize(
+    ("checks", "health", "output"),
+    [
+        ([], Health.PASSING, ""),
+        ([check("passing", output="200 OK")], Health.PASSING, ""),
+        ([check("passing"), check("warning", "disk", "90 %")], Health.WARNING, "disk: 90 %"),
+        (
+            [check("warning"), check("critical", "redis", "refused\n"), check("passing")],
+            Health.CRITICAL,
+            "redis: refused",
+        ),
+        ([check("critical", "one", "1"), check("critical", "two", "2")], Health.CRITICAL, "one: 1"),
+        ([check("critical", "new")], Health.CRITICAL, "new: no output yet"),
+        ([check("critical"), NODE_MAINTENANCE], Health.MAINTENANCE, "maintenance mode"),
+        ([check("passing"), SERVICE_MAINTENANCE], Health.MAINTENANCE, "upgrade"),
+    ],
+)
+def test_health(checks: list[dict[str, Any]], health: Health, output: str) -> None:
+    """The worst check counts, and says why; maintenance counts before all."""
+    assert read_health(checks) == (health, output)
+
+
+def test_sorted_by_id() -> None:
+    """A snapshot is sorted by id, in whatever order Consul answers."""
+    entries = [entry({"ID": name}) for name in ("kato-2", "kato-10", "kato-1")]
+    snapshot = read_snapshot("kato", 7, entries)
+    assert [one.id for one in snapshot.instances] == ["kato-1", "kato-10", "kato-2"]
+    assert (snapshot.service, snapshot.index) == ("kato", 7)
+
+
+def on(node: str, name: str) -> dict[str, Any]:
+    """An entry of an agent of this name."""
+    return {**entry({"ID": name}), "Node": {"Node": node, "Address": "10.0.0.1"}}
+
+
+def test_same_id_on_two_agents() -> None:
+    """Ids are unique within an agent only: where two have the same, the node tells them apart."""
+    entries = [on("n2", "kato-1"), on("n2", "kato-2"), on("n1", "kato-1")]
+    snapshot = read_snapshot("kato", 7, entries)
+    assert [(one.uid, one.id, one.node) for one in snapshot.instances] == [
+        ("kato-1@n1", "kato-1", "n1"),
+        ("kato-1@n2", "kato-1", "n2"),
+        ("kato-2", "kato-2", "n2"),
+    ]
+
+
+@pytest.mark.parametrize("missing", ["Node", "Service"])
+def test_not_an_entry(missing: str) -> None:
+    """What has no node or no service is not read as an instance."""
+    broken = entry()
+    del broken[missing]
+    with pytest.raises(KeyError):
+        read_instance(broken)

@@ -1,0 +1,189 @@
+"""Telling a distribution's own archive from everything else in a machine's apt sources."""
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from kato_consul.testing.apt_sources import (
+    DISTRIBUTIONS,
+    Entry,
+    choose_entry,
+    parse_deb822,
+    parse_one_line,
+    parse_os_release,
+    private_source,
+)
+
+DEBIAN, UBUNTU = DISTRIBUTIONS
+OWN = "http://mirror.example/debian"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (f"deb {OWN} bookworm main", [Entry(OWN, ("bookworm",), ("main",))]),
+        (
+            f"  deb  {OWN}  bookworm  main contrib  # near us",
+            [Entry(OWN, ("bookworm",), ("main", "contrib"))],
+        ),
+        (
+            f"deb [arch=amd64 signed-by=/a.gpg,/b.gpg] {OWN} bookworm main",
+            [Entry(OWN, ("bookworm",), ("main",), signed_by="/a.gpg /b.gpg")],
+        ),
+        (
+            f"deb [ trusted=yes ] {OWN} bookworm main",
+            [Entry(OWN, ("bookworm",), ("main",), trusted=True)],
+        ),
+        (
+            f"deb [trusted=no]{OWN} bookworm main",
+            [Entry(OWN, ("bookworm",), ("main",))],
+        ),
+        (f"deb {OWN} ./", []),  # a folder of packages, without components
+        (f"# deb {OWN} bookworm main", []),
+        (f"deb-src {OWN} bookworm main", []),
+        ("deb cdrom:[Debian 12 _Bookworm_]/ bookworm main", []),
+        ("", []),
+        ("debris", []),
+    ],
+)
+def test_one_line(line: str, expected: list[Entry]) -> None:
+    """A `*.list` line is an entry unless it is a comment, for sources, a disc or no archive."""
+    assert parse_one_line(line) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            f"""\
+            Types: deb
+            # where it was taken from
+            URIs: {OWN}
+            Suites: bookworm bookworm-updates
+            Components: main
+            Signed-By: {KEYRING}
+            """,
+            [Entry(OWN, ("bookworm", "bookworm-updates"), ("main",), signed_by=KEYRING)],
+        ),
+        (
+            f"""\
+            # Two stanzas, two addresses in the second, names in any case.
+            types: deb deb-src
+            uris: {OWN}
+            suites: bookworm
+            components: main
+
+            Types: deb
+            URIs: http://a.example/x
+             http://b.example/x
+            Suites: bookworm
+            Components: main
+            Trusted: yes
+            """,
+            [
+                Entry(OWN, ("bookworm",), ("main",)),
+                Entry("http://a.example/x", ("bookworm",), ("main",), trusted=True),
+                Entry("http://b.example/x", ("bookworm",), ("main",), trusted=True),
+            ],
+        ),
+        (
+            f"""\
+            Types: deb
+            URIs: {OWN}
+            Suites: bookworm
+            Components: main
+            Signed-By:
+             -----BEGIN PGP PUBLIC KEY BLOCK-----
+             .
+             abc=
+            """,
+            [
+                Entry(
+                    OWN,
+                    ("bookworm",),
+                    ("main",),
+                    signed_by="-----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc=",
+                )
+            ],
+        ),
+        (f"Enabled: no\nTypes: deb\nURIs: {OWN}\nSuites: bookworm\nComponents: main", []),
+        (f"Types: deb-src\nURIs: {OWN}\nSuites: bookworm\nComponents: main", []),
+        ("", []),
+    ],
+)
+def test_deb822(text: str, expected: list[Entry]) -> None:
+    """A `*.sources` stanza is an entry per address, unless it is disabled or for sources."""
+    assert parse_deb822(dedent(text)) == expected
+
+
+def test_os_release() -> None:
+    """Names and values are read with and without quotes; the rest is passed over."""
+    text = "# a comment\nID=debian\nVERSION_CODENAME='bookworm'\nNAME=\"Debian GNU/Linux\"\n\n"
+    assert parse_os_release(text) == {
+        "ID": "debian",
+        "VERSION_CODENAME": "bookworm",
+        "NAME": "Debian GNU/Linux",
+    }
+
+
+def entry(uri: str, suite: str = "bookworm", component: str = "main", key: str = "") -> Entry:
+    """An entry as a table writes it."""
+    return Entry(uri, (suite,), (component,), signed_by=key)
+
+
+SECURITY = entry("http://mirror.example/debian-security", "bookworm-security")
+UPDATES = entry(OWN, "bookworm-updates")
+TOOLS = entry("http://tools.example", key="/usr/share/keyrings/tools.gpg")  # bookworm main, too
+CLOUD = entry("http://tools.example/apt", "cloud-sdk-bookworm")
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ([entry(OWN)], entry(OWN)),
+        ([SECURITY, UPDATES, CLOUD, entry(OWN)], entry(OWN)),
+        ([TOOLS, entry(OWN, key=KEYRING)], entry(OWN, key=KEYRING)),
+        ([entry(OWN, key=KEYRING), TOOLS], entry(OWN, key=KEYRING)),
+        ([TOOLS, entry("http://mirror.example/apt")], entry("http://mirror.example/apt")),
+        ([TOOLS, entry(OWN, key="/our/own.gpg")], entry(OWN, key="/our/own.gpg")),
+        ([entry(OWN, "trixie")], entry(OWN, "trixie")),
+        ([entry(OWN, "stable")], entry(OWN, "stable")),
+        ([entry(OWN, "forky")], entry(OWN, "forky")),  # the machine's own codename
+        ([entry(OWN, component="contrib")], None),
+        ([SECURITY, UPDATES, CLOUD], None),
+        ([], None),
+    ],
+)
+def test_choice(entries: list[Entry], expected: Entry | None) -> None:
+    """The distribution's main archive is chosen, whoever else calls a suite like its release."""
+    assert choose_entry(entries, DEBIAN, "forky") == expected
+
+
+def test_choice_on_ubuntu() -> None:
+    """On Ubuntu the archive of Ubuntu is chosen, the one for other processors too."""
+    ports = entry("http://mirror.example/ubuntu-ports", "noble")
+    assert choose_entry([entry("http://tools.example", "noble"), ports], UBUNTU, "noble") == ports
+
+
+@pytest.mark.parametrize(
+    ("chosen", "keyring", "last_lines"),
+    [
+        (entry(OWN), None, []),
+        (entry(OWN), Path(KEYRING), [f"Signed-By: {KEYRING}"]),
+        (entry(OWN, key="/our/own.gpg"), Path(KEYRING), ["Signed-By: /our/own.gpg"]),
+        (Entry(OWN, ("x",), ("main",), trusted=True), None, ["Trusted: yes"]),
+    ],
+)
+def test_private_source(chosen: Entry, keyring: Path | None, last_lines: list[str]) -> None:
+    """Consul's release is asked of the chosen address, with its keys or else the default ones."""
+    lines = ["Types: deb", f"URIs: {OWN}", "Suites: bullseye", "Components: main", *last_lines]
+    assert private_source(chosen, DEBIAN, keyring).splitlines() == lines
+
+
+def test_private_source_is_read_back() -> None:
+    """A whole key in an entry survives being written into ours."""
+    key = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc="
+    (read,) = parse_deb822(private_source(entry(OWN, key=key), DEBIAN, None))
+    assert read == Entry(OWN, ("bullseye",), ("main",), signed_by=key)

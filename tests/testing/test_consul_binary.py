@@ -1,0 +1,231 @@
+"""Where a Consul program comes from: the order of ways, their errors, and one real fetch."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kato_consul.testing import apt_archive
+from kato_consul.testing.apt_archive import ArchiveFailed, fetch_consul, find_source
+from kato_consul.testing.consul_binary import (
+    ConsulNotFound,
+    cache_file,
+    find_consul,
+    why_unusable,
+)
+
+CONSUL = 'echo "Consul v1.8.7"'
+# Stands in for apt-get: notes what it was asked, and "downloads" a package.
+APT_GET = 'echo "$4" >>"$LOG"; test "$4" = update || : >consul_1.8.7_any.deb'
+# Stands in for dpkg: unpacks a package (`dpkg -x PACKAGE FOLDER`).
+DPKG = f"""mkdir -p "$3/usr/bin"; P="$3/usr/bin/consul"
+printf '#!/bin/sh\\n%s\\n' '{CONSUL}' >"$P"; chmod +x "$P\""""
+
+
+def script(path: Path, text: str) -> Path:
+    """Make `path` a program that runs `text`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """An /etc of a system whose archive we do not know."""
+    (tmp_path / "other-etc").mkdir()
+    (tmp_path / "other-etc/os-release").write_text("ID=plan9\n")
+    return tmp_path / "other-etc"
+
+
+@pytest.fixture
+def debian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An /etc of a Debian, with programs on the PATH that stand in for apt-get and dpkg."""
+    etc = tmp_path / "etc"
+    (etc / "apt/sources.list.d").mkdir(parents=True)
+    (etc / "os-release").write_text("ID=debian\nVERSION_CODENAME=bookworm\n")
+    (etc / "apt/sources.list").write_text("deb http://mirror.example/debian bookworm main\n")
+    script(tmp_path / "bin/apt-get", APT_GET)
+    script(tmp_path / "bin/dpkg", DPKG)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("LOG", str(tmp_path / "asked"))
+    return etc
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        ({"named", "on-path", "cached"}, "named/consul"),
+        ({"on-path", "cached"}, "on-path/consul"),
+        ({"cached"}, "cached/kato-consul/consul"),
+        (set(), "cached/kato-consul/consul"),  # fetched into the cache
+    ],
+)
+def test_order(there: set[str], expected: str, tmp_path: Path, debian: Path) -> None:
+    """CONSUL_BIN goes before the PATH, the PATH before the cache, and the archive comes last."""
+    for folder in there:
+        name = "kato-consul/consul" if folder == "cached" else "consul"
+        script(tmp_path / folder / name, CONSUL)
+    environ = {"PATH": str(tmp_path / "on-path"), "XDG_CACHE_HOME": str(tmp_path / "cached")}
+    if "named" in there:
+        environ["CONSUL_BIN"] = str(tmp_path / "named/consul")
+    said: list[str] = []
+    assert find_consul(environ=environ, etc=debian, say=said.append) == tmp_path / expected
+    assert (tmp_path / "asked").exists() is (not there)
+    assert bool(said) is (not there)
+
+
+def test_wrong_consul_bin(tmp_path: Path, elsewhere: Path) -> None:
+    """An unusable CONSUL_BIN is an error, though a good program is on the PATH."""
+    script(tmp_path / "bin/consul", CONSUL)
+    environ = {"PATH": str(tmp_path / "bin"), "CONSUL_BIN": "/nowhere/consul"}
+    with pytest.raises(ConsulNotFound, match="CONSUL_BIN names '/nowhere/consul', which does not"):
+        find_consul(environ=environ, etc=elsewhere)
+
+
+def test_unusable_ones_are_passed_over(tmp_path: Path, elsewhere: Path) -> None:
+    """Another program called consul on the PATH does not hide a good one in the cache."""
+    script(tmp_path / "bin/consul", "echo I advise diplomats")
+    cached = script(tmp_path / "cache/kato-consul/consul", CONSUL)
+    environ = {"PATH": str(tmp_path / "bin"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    assert find_consul(environ=environ, etc=elsewhere) == cached
+
+
+def test_error_names_every_way(tmp_path: Path, elsewhere: Path) -> None:
+    """When nothing works, each way is named with what came of it, and then what to do."""
+    other = script(tmp_path / "bin/consul", "exit 3")
+    environ = {"PATH": str(tmp_path / "bin"), "XDG_CACHE_HOME": str(tmp_path)}
+    with pytest.raises(ConsulNotFound) as caught:
+        find_consul(environ=environ, etc=elsewhere)
+    assert str(caught.value).splitlines() == [
+        "found no Consul program:",
+        "  - CONSUL_BIN: not set",
+        f"  - PATH: {other} does not answer `version` as Consul does (exit status 3)",
+        f"  - cache: {tmp_path / 'kato-consul/consul'} does not exist",
+        "  - the distribution's archive: this system is 'plan9', not debian or ubuntu",
+        "Install Consul so that it is on the PATH, or set CONSUL_BIN to a Consul program.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"XDG_CACHE_HOME": "/cache", "HOME": "/home/me"}, "/cache/kato-consul/consul"),
+        ({"HOME": "/home/me"}, "/home/me/.cache/kato-consul/consul"),
+        ({"XDG_CACHE_HOME": "", "HOME": "/home/me"}, "/home/me/.cache/kato-consul/consul"),
+        ({"XDG_CACHE_HOME": "here", "HOME": "/home/me"}, "/home/me/.cache/kato-consul/consul"),
+    ],
+)
+def test_cache_file(environ: dict[str, str], expected: str) -> None:
+    """The cache is where the XDG specification says; a relative folder is none."""
+    assert cache_file(environ) == Path(expected)
+
+
+def test_why_unusable(tmp_path: Path) -> None:
+    """A folder, a file without the right to run and a broken program each say what they are."""
+    plain = tmp_path / "plain"
+    plain.write_text("text")
+    broken = tmp_path / "broken"
+    broken.write_bytes(b"\x7fELF")
+    broken.chmod(0o755)
+    assert why_unusable(tmp_path) == "is not an executable file"
+    assert why_unusable(plain) == "is not an executable file"
+    assert why_unusable(broken) == "could not be run (Exec format error)"
+
+
+def test_sources_are_read_in_both_spellings(debian: Path) -> None:
+    """`*.sources` and `*.list` are read; a file put aside under another name is not."""
+    folder = debian / "apt/sources.list.d"
+    (debian / "apt/sources.list").unlink()
+    aside = "deb http://aside.example/debian bookworm main"
+    (folder / "a.list.disabled").write_text(aside)
+    with pytest.raises(ArchiveFailed, match="none of the 0 entries we may read in"):
+        find_source(debian)
+    (folder / "tools.list").write_text("deb http://tools.example/debian tools main\n")
+    (folder / "debian.sources").write_text(
+        "Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm\nComponents: main\n"
+    )
+    _, entry = find_source(debian)
+    assert entry.uri == "http://mirror.example/debian"
+
+
+@pytest.mark.parametrize(
+    ("program", "text", "expected"),
+    [
+        ("apt-get", "echo E: no route; exit 100", "apt-get update failed: E: no route"),
+        ("apt-get", "exit 0", "apt-get downloaded no package"),
+        ("apt-get", "exec sleep 60", "apt-get update took longer than 0.5 s"),
+        ("dpkg", "echo corrupt >&2; exit 2", "dpkg failed: corrupt"),
+        ("dpkg", "exit 0", "the package has no /usr/bin/consul"),
+    ],
+)
+def test_failed_fetch(
+    program: str,
+    text: str,
+    expected: str,
+    tmp_path: Path,
+    debian: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A step that fails is named with what it said, and leaves nothing in the cache."""
+    script(tmp_path / "bin" / program, text)
+    if "sleep" in text:
+        monkeypatch.setattr(apt_archive, "STEP_TIMEOUT", 0.5)
+    with pytest.raises(ArchiveFailed, match=expected):
+        fetch_consul(tmp_path / "cache/consul", etc=debian)
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["consul.lock"]
+
+
+def test_unwritable_cache(tmp_path: Path, debian: Path) -> None:
+    """A cache folder that cannot be made is named in the error."""
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ArchiveFailed, match=r"could not write to .*file/cache"):
+        fetch_consul(tmp_path / "file/cache/consul", etc=debian)
+
+
+def test_two_at_once(tmp_path: Path, debian: Path) -> None:
+    """Two processes that need Consul at the same time fetch it once and both get it."""
+    script(tmp_path / "bin/apt-get", f"sleep 0.3; {APT_GET}")
+    target = tmp_path / "cache/consul"
+    code = (
+        "import sys; from pathlib import Path; "
+        "from kato_consul.testing.apt_archive import fetch_consul; "
+        "print(fetch_consul(Path(sys.argv[1]), etc=Path(sys.argv[2])))"
+    )
+    argv = [sys.executable, "-c", code, str(target), str(debian)]
+    with (
+        subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as one,
+        subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as two,
+    ):
+        outputs = [one.communicate(timeout=30)[0], two.communicate(timeout=30)[0]]
+    assert outputs == [f"{target}\n"] * 2
+    assert why_unusable(target) is None
+    assert (tmp_path / "asked").read_text().split() == ["update", "download"]
+
+
+def why_no_archive() -> str | None:
+    """Return why this machine has no archive to fetch from, or None when it has one."""
+    try:
+        find_source(Path("/etc"))
+    except ArchiveFailed as error:
+        return str(error)
+    missing = [name for name in ("apt-get", "dpkg") if shutil.which(name) is None]
+    return f"there is no {missing[0]}" if missing else None
+
+
+def test_real_archive(tmp_path: Path) -> None:
+    """This machine's archive gives a Consul that runs; a machine without one is told so."""
+    environ = {"PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    reason = why_no_archive()
+    if reason is None:
+        program = find_consul(environ=environ)
+        assert program == tmp_path / "kato-consul/consul"
+        assert why_unusable(program) is None
+        assert {path.name for path in program.parent.iterdir()} == {"consul", "consul.lock"}
+    else:
+        with pytest.raises(ConsulNotFound) as caught:
+            find_consul(environ=environ)
+        assert reason in str(caught.value)

@@ -1,0 +1,65 @@
+"""Ports for programs that cannot choose their own."""
+
+import contextlib
+import socket
+
+import pytest
+
+from kato_consul.testing.ports import HOST, _hold, ephemeral_range, free_ports, port_range
+
+
+def test_distinct() -> None:
+    """Ports asked for together are all different."""
+    assert len(set(free_ports(50))) == 50
+
+
+def test_usable_for_tcp_and_udp() -> None:
+    """A chosen port can be bound for TCP and for UDP, at the same time."""
+    (port,) = free_ports(1)
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+    ):
+        tcp.bind((HOST, port))
+        udp.bind((HOST, port))
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_taken_port_is_refused(kind: int) -> None:
+    """A port taken for either protocol is not free, and is let go of for the other one."""
+    (port,) = free_ports(1)
+    other = socket.SOCK_DGRAM if kind == socket.SOCK_STREAM else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, kind) as taken, contextlib.ExitStack() as held:
+        taken.bind((HOST, port))
+        assert not _hold(port, held)
+        with socket.socket(socket.AF_INET, other) as free:
+            free.bind((HOST, port))
+
+
+def test_away_from_outgoing_connections() -> None:
+    """No chosen port is one that the kernel may give to an outgoing connection."""
+    low, high = ephemeral_range()
+    if port_range((low, high)) == port_range((1024, 65535)):
+        return  # this kernel gives out every port: there is no other place to go
+    assert all(not low <= port <= high for port in free_ports(20))
+
+
+@pytest.mark.parametrize(
+    ("ephemeral", "expected"),
+    [
+        ((32768, 60999), range(10_000, 32_768)),  # Linux
+        ((49152, 65535), range(10_000, 49_152)),  # BSD, macOS
+        ((10_500, 60_999), range(61_000, 65_536)),  # little room below, some above
+        ((1024, 65535), range(10_000, 65_536)),  # no room anywhere else
+    ],
+)
+def test_range(ephemeral: tuple[int, int], expected: range) -> None:
+    """Below the ephemeral range if there is room, else above it, else anywhere."""
+    assert port_range(ephemeral) == expected
+
+
+def test_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More ports than there are is an error that says how many were free."""
+    monkeypatch.setattr("kato_consul.testing.ports._hold", lambda *_: False)
+    with pytest.raises(RuntimeError, match=r"only 0 of 1 ports are free .* end some"):
+        free_ports(1)

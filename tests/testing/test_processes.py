@@ -1,0 +1,287 @@
+"""Programs we start, with real ones: they end when we do, however we do."""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kato_consul.testing import processes
+from kato_consul.testing.processes import ChildProcess
+from tests.testing.waiting import eventually
+
+# A program with a child of its own. Both say so in the fifo that is their argument and keep it
+# open, so that its reader sees the end when both are gone, zombies and reused numbers or not.
+FAMILY = 'exec 9>"$1"; echo child >&9; (echo grandchild >&9; while :; do sleep 60; done) & wait'
+TIDY = 'trap "echo bye; exit 3" TERM; echo ready; while :; do sleep 0.05; done'
+STUBBORN = 'trap "" TERM; echo ready; while :; do sleep 60; done'
+
+# What a user's program does: start a child and then come to the end that the test has in mind.
+PARENT = """
+import os, signal, sys
+from pathlib import Path
+from kato_consul.testing.processes import ChildProcess, _watchdog
+fifo, log, ending = sys.argv[1:]
+child = ChildProcess(["sh", "-c", FAMILY, "sh", fifo], name="family", log=Path(log))
+child.start()
+print(_watchdog.pid, flush=True)
+sys.stdin.readline()
+if ending == "frozen":
+    child.freeze()
+if ending == "return":
+    sys.exit()
+if ending == "raise":
+    raise SystemExit("as if by an error")
+if ending == "fork":
+    if os.fork() == 0:  # a copy of us that lives on for a while
+        signal.pause()
+if ending == "terminated":
+    os.kill(os.getpid(), signal.SIGTERM)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+class Fifo:
+    """The reading end of a fifo that programs hold open while they live."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self.path = path
+        self._end = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self.heard = b""
+
+    def hears(self, words: set[str], within: float = 10.0) -> bool:
+        """Whether all of `words` are said in time."""
+        deadline = time.monotonic() + within
+        while not words <= set(self.heard.decode().split()):
+            if self._read(deadline) is None:
+                return False
+        return True
+
+    def ends(self, within: float = 10.0) -> bool:
+        """Whether everybody who held the fifo is gone in time."""
+        deadline = time.monotonic() + within
+        while data := self._read(deadline):
+            pass
+        return data == b""
+
+    def _read(self, deadline: float) -> bytes | None:
+        ready, _, _ = select.select([self._end], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            return None
+        data = os.read(self._end, 4096)
+        self.heard += data
+        return data
+
+    def close(self) -> None:
+        """Close the reading end."""
+        os.close(self._end)
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Iterator[Fifo]:
+    """A fifo for one test."""
+    fifo = Fifo(tmp_path / "fifo")
+    yield fifo
+    fifo.close()
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """Where a program's log goes; its folder does not exist yet."""
+    return tmp_path / "logs" / "program.log"
+
+
+def says(child: ChildProcess, word: str) -> bool:
+    """Whether `word` turns up in the program's log in time."""
+    return eventually(lambda: word in child.log_tail())
+
+
+@pytest.mark.parametrize("ending", ["killed", "terminated", "frozen", "return", "raise", "fork"])
+def test_nothing_outlives_its_parent(ending: str, fifo: Fifo, log: Path) -> None:
+    """However the parent ends, its child and grandchild end too, and the watchdog with them."""
+    script = f"FAMILY = {FAMILY!r}\n{PARENT}"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(fifo.path), str(log), ending],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        try:
+            watchdog = int(parent.stdout.readline())
+            assert fifo.hears({"child", "grandchild"})
+            assert is_alive(watchdog)
+            parent.stdin.write(b"\n")
+            parent.stdin.flush()
+            parent.wait(10)
+            if ending in {"return", "raise"}:  # a parent that has the time sees to it itself
+                assert not is_alive(watchdog)
+            assert fifo.ends()
+            assert eventually(lambda: not is_alive(watchdog))
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # there is nobody but in "fork"
+                os.killpg(parent.pid, signal.SIGKILL)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether `pid` is a process and more than a zombie which nobody has reaped yet."""
+    try:
+        os.kill(pid, 0)
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:  # just gone; or a system without /proc
+        return not Path("/proc/self").exists()
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def test_pid_is_the_programs_own(log: Path) -> None:
+    """`pid` is the program itself and its group, with nobody's shell in between."""
+    with ChildProcess(["sh", "-c", "echo $$; read x"], name="p", log=log) as child:
+        child.wait(10)  # the read met an empty input, so the program ended
+        assert child.log_tail().strip() == str(child.pid)
+
+
+def test_terminal_reaches_neither(log: Path) -> None:
+    """Program and watchdog have sessions of their own, so Ctrl-C is for us alone."""
+    with ChildProcess(["sleep", "60"], name="p", log=log) as child:
+        watchdog = processes._watchdog.pid
+        assert watchdog is not None
+        assert [os.getsid(child.pid), os.getsid(watchdog)] == [child.pid, watchdog]
+
+
+def test_end_is_seen(log: Path) -> None:
+    """The exit status is the program's; while it runs there is none."""
+    child = ChildProcess(["sh", "-c", "exec sleep 60"], name="p", log=log)
+    assert (child.running, child.returncode) == (False, None)
+    child.start()
+    assert (child.running, child.returncode) == (True, None)
+    child.kill()
+    assert (child.running, child.returncode) == (False, -signal.SIGKILL)
+    child.argv[-1] = "exit 7"
+    child.start()
+    assert child.wait(10) == 7
+
+
+def test_leftovers_are_killed(fifo: Fifo, log: Path) -> None:
+    """A program that ends and leaves a worker behind leaves nothing behind."""
+    leaving = FAMILY.removesuffix("wait") + "read x"
+    with ChildProcess(["sh", "-c", leaving, "sh", str(fifo.path)], name="p", log=log) as child:
+        child.wait(10)
+        assert fifo.ends()
+
+
+def test_terminate_is_gentle(log: Path) -> None:
+    """A program that heeds SIGTERM ends by its own will, and a second call does nothing."""
+    child = ChildProcess(["sh", "-c", TIDY], name="p", log=log)
+    child.start()
+    assert says(child, "ready")
+    child.terminate()
+    child.terminate()
+    assert child.returncode == 3
+    assert child.log_tail(1) == "bye"
+
+
+def test_terminate_is_firm(log: Path) -> None:
+    """A program that ignores SIGTERM is killed once the time is up."""
+    child = ChildProcess(["sh", "-c", STUBBORN], name="p", log=log)
+    child.start()
+    assert says(child, "ready")
+    child.terminate(timeout=0.2)
+    assert child.returncode == -signal.SIGKILL
+
+
+def test_terminate_wakes_a_frozen_one(log: Path) -> None:
+    """A frozen program is let go on, so that it can still tidy up and need not be killed."""
+    child = ChildProcess(["sh", "-c", TIDY], name="p", log=log)
+    child.start()
+    assert says(child, "ready")
+    child.freeze()
+    assert child.running
+    child.terminate()
+    assert child.returncode == 3
+
+
+def test_freeze_and_thaw(log: Path) -> None:
+    """A frozen program does nothing, and goes on where it was when thawed."""
+    script = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.01; done"
+    with ChildProcess(["sh", "-c", script], name="p", log=log) as child:
+        assert says(child, "1")
+        child.freeze()
+        assert eventually(lambda: is_stopped(child.pid))
+        before = child.log_tail()
+        assert not eventually(lambda: child.log_tail() != before, within=0.1)
+        child.thaw()
+        assert eventually(lambda: child.log_tail() != before)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether our child `pid` was stopped since this was last asked."""
+    _, status = os.waitpid(pid, os.WUNTRACED | os.WNOHANG)
+    return os.WIFSTOPPED(status)
+
+
+def test_signal_needs_a_program(log: Path) -> None:
+    """A signal to a program that ended is an error which names program and log, not silence."""
+    child = ChildProcess(["true"], name="the true one", log=log)
+    child.start()
+    child.wait(10)
+    with pytest.raises(RuntimeError, match=r"the true one is not running.*program\.log"):
+        child.signal(signal.SIGHUP)
+
+
+def test_log_tail(log: Path) -> None:
+    """The tail is the last lines of output and errors, of a second start too; none is empty."""
+    script = "echo one; echo two >&2; printf three"
+    child = ChildProcess(["sh", "-c", script], name="p", log=log)
+    assert child.log_tail() == ""
+    for _ in range(2):
+        child.start()
+        child.wait(10)
+    assert child.log_tail(2) == "two\nthree"
+    assert child.log_tail() == "one\ntwo\nthreeone\ntwo\nthree"
+
+
+def test_environment_is_replaced(log: Path) -> None:
+    """`env` is all the program sees of the environment."""
+    child = ChildProcess(["env"], name="p", log=log, env={"PATH": os.defpath, "KATO": "8000"})
+    child.start()
+    child.wait(10)
+    names = {line.partition("=")[0] for line in child.log_tail().splitlines()}
+    # A shell may add some of its own.
+    assert {"PATH", "KATO"} <= names <= {"PATH", "KATO", "PWD", "OLDPWD", "SHLVL", "_"}
+
+
+def test_unknown_program(log: Path) -> None:
+    """A program that is not there is an error at the start, which names both."""
+    child = ChildProcess(["no-such-program"], name="the agent", log=log)
+    with pytest.raises(FileNotFoundError, match=r"the agent: no program 'no-such-program'"):
+        child.start()
+    assert not child.running
+
+
+def test_watchdog_is_replaced(fifo: Fifo, log: Path) -> None:
+    """A watchdog that died is replaced at the next start, and knows the older programs."""
+    first = ChildProcess(["sleep", "60"], name="p", log=log)
+    argv = ["sh", "-c", FAMILY, "sh", str(fifo.path)]
+    with first, ChildProcess(argv, name="f", log=log):
+        assert fifo.hears({"child", "grandchild"})
+        old = processes._watchdog.pid
+        assert old is not None
+        os.kill(old, signal.SIGKILL)
+        assert eventually(lambda: not is_alive(old))
+        with ChildProcess(["sleep", "60"], name="p", log=log):
+            new = processes._watchdog.pid
+            assert new not in {None, old}
+            processes._watchdog.close()
+            assert fifo.ends()
+            assert first.wait(10) == -signal.SIGKILL

@@ -1,0 +1,248 @@
+"""The stand-in KATO: what it suffers on demand.
+
+What it has in common with a real one is in tests/conformance.
+"""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from kato_consul.testing.kato import StandInKato, flush_sessions
+from kato_consul.testing.kato.switches import STORE_STATES, Switches
+from tests.testing.asking import NO_REUSE, busy, new_session, observe, stm
+from tests.testing.waiting import eventually
+
+GONE = {"exists": False, "expired": False}
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[StandInKato, StandInKato]]:
+    """Two instances with one store."""
+    folder = tmp_path_factory.mktemp("kato")
+    store = folder / "store.sqlite"
+    with (
+        StandInKato(store=store, folder=folder) as one,
+        StandInKato(store=store, folder=folder) as other,
+    ):
+        yield one, other
+
+
+@pytest.fixture
+def kato(pair: tuple[StandInKato, StandInKato]) -> Iterator[StandInKato]:
+    """The first of the two, with all switches in their normal position before and after."""
+    yield pair[0]
+    pair[0].switch(healthy=True, slow=0, hung=False, store="up")
+
+
+@pytest.fixture
+def http() -> Iterator[httpx.Client]:
+    """A client that never sends on a used connection."""
+    with httpx.Client(timeout=10, limits=NO_REUSE) as client:
+        yield client
+
+
+@pytest.fixture
+def meanwhile() -> Iterator[ThreadPoolExecutor]:
+    """Threads for calls that take their time."""
+    with ThreadPoolExecutor() as threads:
+        yield threads
+
+
+def test_unhealthy(http: httpx.Client, kato: StandInKato) -> None:
+    """/health says "unhealthy" with status 200, and the instance works on."""
+    kato.switch(healthy=False)
+    answer = http.get(f"{kato.url}/health")
+    assert (answer.status_code, answer.json()["status"]) == (200, "unhealthy")
+    assert observe(http, kato, new_session(http, kato), "a").status_code == 200
+    kato.switch(healthy=True)
+    assert http.get(f"{kato.url}/health").json()["status"] == "healthy"
+
+
+def test_slow_is_between_reading_and_writing(
+    http: httpx.Client,
+    pair: tuple[StandInKato, StandInKato],
+    kato: StandInKato,
+    meanwhile: ThreadPoolExecutor,
+) -> None:
+    """What another instance writes while a slow one works is lost, and both said 200."""
+    other = pair[1]
+    session = new_session(http, kato)
+    kato.switch(slow=0.5)
+    started = time.monotonic()
+    slow = meanwhile.submit(observe, http, kato, session, "slow")
+    assert eventually(lambda: busy(http, kato))  # the slow one has read by now
+    assert observe(http, other, session, "quick").json()["time"] == 1
+    assert stm(http, other, session) == [["quick"]]
+    assert slow.result().json()["time"] == 1
+    assert time.monotonic() - started >= 0.5
+    assert stm(http, other, session) == [["slow"]]
+
+
+def test_slow_reads(http: httpx.Client, kato: StandInKato) -> None:
+    """Reading a session is slow, too; `exists` and /health are not."""
+    session = new_session(http, kato)
+    kato.switch(slow=0.3)
+    assert seconds(http, f"{kato.url}{session}/stm") >= 0.3
+    assert seconds(http, f"{kato.url}{session}/exists") < 0.3
+    assert seconds(http, f"{kato.url}/health") < 0.3
+
+
+def seconds(http: httpx.Client, url: str) -> float:
+    """How long a good answer takes."""
+    started = time.monotonic()
+    assert http.get(url).status_code == 200
+    return time.monotonic() - started
+
+
+def test_hung(http: httpx.Client, kato: StandInKato, meanwhile: ThreadPoolExecutor) -> None:
+    """A hung instance takes requests and keeps them; they are done when it comes back."""
+    session = new_session(http, kato)
+    kato.switch(hung=True)
+    calls: list[Future[httpx.Response]] = [
+        meanwhile.submit(http.get, f"{kato.url}/"),
+        meanwhile.submit(http.get, f"{kato.url}/health"),
+        meanwhile.submit(observe, http, kato, session, "late"),
+    ]
+    time.sleep(0.3)
+    assert not any(call.done() for call in calls)
+    kato.switch(hung=False)
+    assert [call.result().status_code for call in calls] == [200, 200, 200]
+    assert stm(http, kato, session) == [["late"]]
+
+
+def test_a_hung_write_outlives_its_caller(http: httpx.Client, kato: StandInKato) -> None:
+    """An observation whose caller gave up is applied when the instance comes back."""
+    session = new_session(http, kato)
+    kato.switch(hung=True)
+    with pytest.raises(httpx.ReadTimeout):
+        http.post(f"{kato.url}{session}/observe", json={"strings": ["late"]}, timeout=0.3)
+    kato.switch(hung=False)
+    assert eventually(lambda: stm(http, kato, session) == [["late"]])
+
+
+def test_store_down(http: httpx.Client, kato: StandInKato) -> None:
+    """Sessions seem gone, `exists` and creating tell the truth, /health stays green."""
+    session = new_session(http, kato)
+    observe(http, kato, session, "a")
+    kato.switch(store="down")
+    error = observe(http, kato, session, "b")
+    assert (error.status_code, error.json()["error"]["code"]) == (404, "SESSION_NOT_FOUND")
+    for method, path in (
+        ("GET", "/stm"),
+        ("GET", "/predictions"),
+        ("GET", "/config"),
+        ("POST", "/learn"),
+        ("POST", "/clear-stm"),
+        ("DELETE", ""),
+    ):
+        answer = http.request(method, f"{kato.url}{session}{path}")
+        assert answer.status_code == 404
+        assert answer.json() == error.json()
+    assert http.get(f"{kato.url}{session}").json() == {"detail": error.json()["error"]["message"]}
+    for answer in (
+        http.get(f"{kato.url}{session}/exists"),
+        http.post(f"{kato.url}/sessions", json={"node_id": "n"}),
+    ):
+        assert (answer.status_code, answer.text) == (500, "Internal Server Error")
+        assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    health = http.get(f"{kato.url}/health")
+    assert (health.status_code, health.json()["status"]) == (200, "healthy")
+    assert http.get(f"{kato.url}/sessions/count").status_code == 200
+    kato.switch(store="up")
+    assert stm(http, kato, session) == [["a"]]
+
+
+def test_store_down_for_one_instance_only(
+    http: httpx.Client, pair: tuple[StandInKato, StandInKato], kato: StandInKato
+) -> None:
+    """The other instance still reaches the store."""
+    session = new_session(http, kato)
+    kato.switch(store="down")
+    assert observe(http, kato, session, "a").status_code == 404
+    assert observe(http, pair[1], session, "a").status_code == 200
+
+
+def test_store_full(http: httpx.Client, kato: StandInKato) -> None:
+    """Observations are acknowledged and not kept; learning, creating and clearing fail."""
+    session = new_session(http, kato)
+    observe(http, kato, session, "a")
+    kato.switch(store="full")
+    for _ in range(2):
+        answer = observe(http, kato, session, "b")
+        assert answer.status_code == 200
+        assert (answer.json()["time"], answer.json()["stm_length"]) == (2, 2)
+    observe_two = {"observations": [{"strings": ["b"]}, {"strings": ["c"]}]}
+    answer = http.post(f"{kato.url}{session}/observe-sequence", json=observe_two)
+    assert (answer.status_code, answer.json()["final_stm_length"]) == (200, 3)
+    assert stm(http, kato, session) == [["a"]]
+    assert http.post(f"{kato.url}{session}/clear-stm").status_code == 404
+    assert http.post(f"{kato.url}/sessions", json={"node_id": "n"}).status_code == 500
+    assert http.get(f"{kato.url}{session}/exists").json()["exists"] is True
+    kato.switch(store="up")
+    observe(http, kato, session, "b")
+    kato.switch(store="full")
+    assert http.post(f"{kato.url}{session}/learn").status_code == 500
+    kato.switch(store="up")
+    assert stm(http, kato, session) == [["a"], ["b"]]
+
+
+def test_store_hung(http: httpx.Client, kato: StandInKato, meanwhile: ThreadPoolExecutor) -> None:
+    """Whatever needs the store hangs, /health included, and goes on when the store answers."""
+    session = new_session(http, kato)
+    kato.switch(store="hung")
+    calls: list[Future[httpx.Response]] = [
+        meanwhile.submit(http.get, f"{kato.url}/health"),
+        meanwhile.submit(http.get, f"{kato.url}{session}/exists"),
+        meanwhile.submit(observe, http, kato, session, "a"),
+    ]
+    time.sleep(0.3)
+    assert not any(call.done() for call in calls)
+    kato.switch(store="up")
+    assert [call.result().status_code for call in calls] == [200, 200, 200]
+    assert stm(http, kato, session) == [["a"]]
+
+
+def test_switches_have_limits() -> None:
+    """A state that no store has is refused, and so is a negative time."""
+    for state in STORE_STATES:
+        Switches(store=state)
+    with pytest.raises(ValueError, match="it may be up, down, full, hung"):
+        Switches(store="gone")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="0 or more seconds"):
+        Switches(slow=-1)
+
+
+def test_flushed_sessions(http: httpx.Client, kato: StandInKato) -> None:
+    """Sessions are gone while the instance runs, and what was learned stays."""
+    session = new_session(http, kato, "flushed")
+    for string in "ab":
+        observe(http, kato, session, string)
+    name = http.post(f"{kato.url}{session}/learn").json()["pattern_name"]
+    flush_sessions(kato.store)
+    assert http.get(f"{kato.url}{session}/exists").json().items() >= GONE.items()
+    assert observe(http, kato, session, "c").status_code == 404
+    answer = http.get(f"{kato.url}/pattern/{name}", params={"node_id": "flushed"}).json()
+    assert answer["pattern"]["pattern"]["frequency"] == 1
+
+
+def test_names_divide_knowledge(http: httpx.Client, kato: StandInKato, tmp_path: Path) -> None:
+    """Instances with different SERVICE_NAMEs share sessions and nothing that was learned."""
+    with StandInKato(store=kato.store, name="other-name", folder=tmp_path) as other:
+        session = new_session(http, kato, "divided")
+        for string in "abc":
+            observe(http, kato, session, string)
+        http.post(f"{kato.url}{session}/learn")
+        for string in "ab":
+            observe(http, other, session, string)
+        counts = [
+            http.get(f"{one.url}{session}/predictions").json()["count"] for one in (kato, other)
+        ]
+        assert counts == [1, 0]
+        status = http.get(f"{other.url}/status").json()
+        assert status["base_processor_id"] == "other-name"
+        stats = http.get(f"{other.url}/symbols/stats", params={"node_id": "divided"}).json()
+        assert stats == {"symbols": {}, "node_id": "divided_other_name"}

@@ -1,0 +1,14 @@
+"""Waiting for a condition instead of sleeping for luck."""
+
+import time
+from collections.abc import Callable
+
+
+def eventually(condition: Callable[[], bool], *, within: float = 10.0) -> bool:
+    """Look every 10 ms until `condition` holds; False when it does not `within` seconds."""
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
