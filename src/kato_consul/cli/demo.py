@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 INSTANCES, SESSIONS = 3, 8
 SECONDS = 12.0
 KILL_AT, RETURN_AT = 3.0, 7.0
-LABOUR, SLOW = 0.3, 0.2
-"""Before its end the victim takes ``SLOW`` seconds for a call, for ``LABOUR`` seconds: so it dies,
-as an overloaded process does, with calls in its hands."""
+LABOUR, SLOW = 0.5, 5.0
+"""Before its end the victim takes ``SLOW`` seconds for a write, for ``LABOUR`` seconds: long enough
+for each of its sessions to have one there, and too short for any to end. So it dies, as an
+overloaded process does, with calls in its hands."""
 
 
 def demo(json_: Json = False) -> None:
