@@ -60,3 +60,8 @@ class Player:
     def slept(self) -> list[float]:
         """The pauses alone, in seconds."""
         return [step.seconds for step in self.steps if isinstance(step, Sleep)]
+
+    @property
+    def waited(self) -> list[float]:
+        """How long changes were waited for at most, in seconds."""
+        return [step.timeout for step in self.steps if isinstance(step, AwaitChange)]

@@ -7,6 +7,7 @@ NAMES = [
     "AsyncKatoClient",
     "AsyncKatoInstance",
     "AsyncKatoNode",
+    "AsyncRegistrar",
     "AsyncSession",
     "BadRequest",
     "CheckDefinition",
@@ -42,6 +43,8 @@ NAMES = [
     "OutcomeUnknown",
     "PerceptData",
     "Prediction",
+    "ProbeDefinition",
+    "Registrar",
     "RequestNotSent",
     "Secret",
     "SequenceResult",
@@ -55,8 +58,10 @@ NAMES = [
     "Settings",
     "Snapshot",
     "StoreAway",
+    "TaggedAddress",
     "UnknownService",
     "ValidationFailed",
+    "Weights",
     "queries",
 ]
 

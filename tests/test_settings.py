@@ -182,6 +182,15 @@ def test_defaults() -> None:
         ("CONSUL_CAPATH", "/tls", "consul_capath", Path("/tls")),
         ("CONSUL_HTTP_TOKEN", HIDDEN, "token", Secret(HIDDEN)),
         ("CONSUL_HTTP_TOKEN", f" {HIDDEN}\n", "token", Secret(HIDDEN)),
+        ("CONSUL_HTTP_AUTH", "me:hidden", "auth", Secret("me:hidden")),
+        (
+            "CONSUL_TLS_SERVER_NAME",
+            "server.dc1.consul",
+            "consul_tls_server_name",
+            "server.dc1.consul",
+        ),
+        ("CONSUL_NAMESPACE", "team", "namespace", "team"),
+        ("CONSUL_PARTITION", "west", "partition", "west"),
         ("KATO_CONSUL_SERVICE", "memory", "service", "memory"),
     ],
 )
@@ -211,6 +220,10 @@ def test_client_certificate() -> None:
         "CONSUL_CLIENT_KEY",
         "CONSUL_HTTP_TOKEN",
         "CONSUL_HTTP_TOKEN_FILE",
+        "CONSUL_HTTP_AUTH",
+        "CONSUL_TLS_SERVER_NAME",
+        "CONSUL_NAMESPACE",
+        "CONSUL_PARTITION",
         "KATO_CONSUL_SERVICE",
     ],
 )

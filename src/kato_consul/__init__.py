@@ -6,10 +6,12 @@ The public names are those in ``__all__``; everything else may move.
 from kato_consul.drivers.aio.client import AsyncKatoClient
 from kato_consul.drivers.aio.discovery import AsyncDiscovery
 from kato_consul.drivers.aio.instances import AsyncKatoInstance, AsyncKatoNode
+from kato_consul.drivers.aio.registrar import AsyncRegistrar
 from kato_consul.drivers.aio.session import AsyncSession
 from kato_consul.drivers.sync.client import KatoClient
 from kato_consul.drivers.sync.discovery import Discovery
 from kato_consul.drivers.sync.instances import KatoInstance, KatoNode
+from kato_consul.drivers.sync.registrar import Registrar
 from kato_consul.drivers.sync.session import Session
 from kato_consul.errors import (
     BadRequest,
@@ -40,7 +42,13 @@ from kato_consul.errors import (
     ValidationFailed,
 )
 from kato_consul.model import Health, Instance, Snapshot
-from kato_consul.registry.definition import CheckDefinition, ServiceDefinition
+from kato_consul.registry.definition import (
+    CheckDefinition,
+    ProbeDefinition,
+    ServiceDefinition,
+    TaggedAddress,
+    Weights,
+)
 from kato_consul.sessions import queries
 from kato_consul.sessions.answers import (
     CognitionData,
@@ -64,6 +72,7 @@ __all__ = [
     "AsyncKatoClient",
     "AsyncKatoInstance",
     "AsyncKatoNode",
+    "AsyncRegistrar",
     "AsyncSession",
     "BadRequest",
     "CheckDefinition",
@@ -99,6 +108,8 @@ __all__ = [
     "OutcomeUnknown",
     "PerceptData",
     "Prediction",
+    "ProbeDefinition",
+    "Registrar",
     "RequestNotSent",
     "Secret",
     "SequenceResult",
@@ -112,7 +123,9 @@ __all__ = [
     "Settings",
     "Snapshot",
     "StoreAway",
+    "TaggedAddress",
     "UnknownService",
     "ValidationFailed",
+    "Weights",
     "queries",
 ]

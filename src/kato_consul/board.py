@@ -1,37 +1,26 @@
-"""The one place where a snapshot passes from its writer to its readers."""
+"""Where a value passes from its one writer to its readers, without a lock."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Generic, TypeVar
 
 from kato_consul.errors import KatoConsulError
 from kato_consul.model import Snapshot
 
+T = TypeVar("T")
 
-class Board:
-    """Holds the newest snapshot of one service. One writer, any number of readers, no lock.
 
-    ``current`` is None until the first answer. The last good snapshot stays while Consul is away;
-    ``trouble`` then says what is wrong. Reading either attribute is atomic.
-    """
+class Cell(Generic[T]):
+    """Holds the newest value. One writer, any number of readers; reading ``current`` is atomic."""
 
-    def __init__(self, service: str) -> None:
-        self.service = service
-        self.current: Snapshot | None = None
-        self.trouble: KatoConsulError | None = None
+    def __init__(self, first: T) -> None:
+        self.current = first
         self._listeners: dict[object, Callable[[], None]] = {}
 
-    def publish(self, snapshot: Snapshot) -> None:
-        """Show a snapshot that was just read. The same content again wakes nobody."""
-        self.trouble = None
-        if snapshot != self.current:
-            self.current = snapshot
-            self._notify()
-
-    def report(self, trouble: KatoConsulError) -> None:
-        """Consul does not answer: keep what there is, and say so."""
-        self.trouble = trouble
-        if self.current is None:
-            self._notify()
+    def show(self, value: T) -> None:
+        """Let ``value`` be the current one, and wake who listens."""
+        self.current = value
+        self.wake()
 
     @contextmanager
     def listening(self, listener: Callable[[], None]) -> Iterator[None]:
@@ -47,6 +36,32 @@ class Board:
         finally:
             del self._listeners[token]
 
-    def _notify(self) -> None:
+    def wake(self) -> None:
+        """Let who listens look again."""
         for listener in tuple(self._listeners.values()):
             listener()
+
+
+class Board(Cell[Snapshot | None]):
+    """The newest snapshot of one service.
+
+    ``current`` is None until the first answer. The last good snapshot stays while Consul is away;
+    ``trouble`` then says what is wrong.
+    """
+
+    def __init__(self, service: str) -> None:
+        super().__init__(None)
+        self.service = service
+        self.trouble: KatoConsulError | None = None
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Show a snapshot that was just read. The same content again wakes nobody."""
+        self.trouble = None
+        if snapshot != self.current:
+            self.show(snapshot)
+
+    def report(self, trouble: KatoConsulError) -> None:
+        """Consul does not answer: keep what there is, and say so."""
+        self.trouble = trouble
+        if self.current is None:
+            self.wake()

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from kato_consul.board import Board
-from kato_consul.model import Snapshot
+from kato_consul.board import Cell
 
 Clock = Callable[[], float]
 """Monotonic seconds, as `time.monotonic` gives them."""
@@ -54,8 +53,8 @@ class AwaitChange:
     Answered with ``None`` either way: the flow looks at the board again.
     """
 
-    board: Board
-    seen: Snapshot | None
+    board: Cell[Any]
+    seen: object
     timeout: float
 
 

@@ -65,6 +65,15 @@ class Settings:
     """Its key; CONSUL_CLIENT_KEY."""
     consul_token: Secret | str | None = None
     """ACL token; CONSUL_HTTP_TOKEN_FILE, else CONSUL_HTTP_TOKEN."""
+    consul_auth: Secret | str | None = None
+    """``user:password`` for a proxy in front of Consul; CONSUL_HTTP_AUTH."""
+    consul_tls_server_name: str | None = None
+    """The name that the agent's certificate has, where its address is another; also sent as SNI;
+    CONSUL_TLS_SERVER_NAME."""
+    namespace: str | None = None
+    """Of Consul Enterprise; CONSUL_NAMESPACE."""
+    partition: str | None = None
+    """Of Consul Enterprise; CONSUL_PARTITION."""
     datacenter: str | None = None
     """Where to look for instances; None is the agent's own datacenter."""
     service: str = "kato"
@@ -83,6 +92,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "consul_token", _checked_token(self.consul_token))
+        if isinstance(self.consul_auth, str):
+            object.__setattr__(self, "consul_auth", Secret(self.consul_auth))
         consul_origin(self.consul_addr, ssl=self.consul_ssl)
         for name in ("deadline", "attempt_timeout", "connect_timeout", "keepalive"):
             value = getattr(self, name)
@@ -105,6 +116,11 @@ class Settings:
     def token(self) -> Secret:
         """The ACL token; an empty one is none."""
         return self.consul_token if isinstance(self.consul_token, Secret) else Secret("")
+
+    @property
+    def auth(self) -> Secret:
+        """``user:password``; an empty one is none."""
+        return self.consul_auth if isinstance(self.consul_auth, Secret) else Secret("")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Self:
@@ -220,5 +236,9 @@ _VARIABLES = (
     ("consul_client_key", "CONSUL_CLIENT_KEY", _path),
     ("consul_token", "CONSUL_HTTP_TOKEN", _secret),
     ("consul_token", "CONSUL_HTTP_TOKEN_FILE", _secret_file),
+    ("consul_auth", "CONSUL_HTTP_AUTH", _secret),
+    ("consul_tls_server_name", "CONSUL_TLS_SERVER_NAME", _text),
+    ("namespace", "CONSUL_NAMESPACE", _text),
+    ("partition", "CONSUL_PARTITION", _text),
     ("service", "KATO_CONSUL_SERVICE", _text),
 )

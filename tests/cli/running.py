@@ -139,7 +139,8 @@ class Instance:
     def flags(self, service: str) -> list[str]:
         """The same as flags."""
         flags = ["--name", service, "--id", f"{service}-1", "--address", "127.0.0.1"]
-        return [*flags, "--port", str(self.port), "--interval", "200ms"]
+        check = ["--check-http", f"http://127.0.0.1:{self.port}/health", "--interval", "200ms"]
+        return [*flags, "--port", str(self.port), *check]
 
 
 def fresh_name() -> str:

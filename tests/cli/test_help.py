@@ -37,14 +37,14 @@ def test_help_of_all() -> None:
 def test_register_teaches_the_file() -> None:
     """The file that help shows is one that the registrar takes."""
     shown = kato_consul("register", "--help").stdout
-    found = re.search(r"^ +\[\[service\]\] .*?^ +check = .*?$", shown, re.DOTALL | re.MULTILINE)
+    found = re.search(r"^ +\[\[service\]\] .*?^ +probe = .*?$", shown, re.DOTALL | re.MULTILINE)
     assert found
     (one,) = definitions_in(tomllib.loads(found[0]), "help")
     assert (one.id, one.port, one.tags, one.meta) == (
         "kato-1",
         8000,
         ("blue",),
-        {"zone": "a"},
+        {"team": "search"},
     )
 
 

@@ -1,18 +1,19 @@
 """`kato-consul run`: in Consul while it runs, out of it when it ends."""
 
+import json
 import signal
 from pathlib import Path
 
 import pytest
 
-from kato_consul.testing import ConsulAgent
+from kato_consul.testing import ConsulAgent, StandInKato
 from tests.cli.running import HTTP, Instance, at, healths, ids, kato_consul, line_with, started
 from tests.testing.waiting import eventually
 
 ALL_REGISTERED = "all registered"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_stays_until_told(
     agent: ConsulAgent, service: str, instance: Instance, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -27,6 +28,84 @@ def test_it_stays_until_told(
     assert process.returncode == 0, errors
     assert f"{service}-1: deregistered" in said
     assert ids(agent, service) == set()
+
+
+def test_a_file_that_changes(
+    agent: ConsulAgent, service: str, instance: Instance, tmp_path: Path
+) -> None:
+    """A file is read again when it changes, or on SIGHUP; one with a mistake changes nothing."""
+    path = tmp_path / "kato.toml"
+    path.write_text(instance.table(service, 1) + instance.table(service, 2))
+    with started("run", "-f", path, env=at(agent)) as process:
+        line_with(process, ALL_REGISTERED)
+        path.write_text(instance.table(service, 2) + instance.table(service, 3))
+        line_with(process, "was read again: 2 instances")
+        assert eventually(lambda: ids(agent, service) == {f"{service}-2", f"{service}-3"})
+        path.write_text("[[service]]\nprot = 1\n")
+        line_with(process, "prot is not known: did you mean port?")
+        line_with(process, "what was defined before stays")
+        process.send_signal(signal.SIGHUP)
+        line_with(process, "prot is not known")
+        path.unlink()
+        line_with(process, "is gone; what it defined before stays")
+        assert ids(agent, service) == {f"{service}-2", f"{service}-3"}
+        process.terminate()
+        assert process.wait(10) == 0
+    assert ids(agent, service) == set()
+
+
+def test_killed_and_started_again(
+    agent: ConsulAgent, service: str, instance: Instance, tmp_path: Path
+) -> None:
+    """What a run that was killed left behind is taken out by the next one when it is critical;
+    what is well, and what is somebody else's, is not."""
+    path = tmp_path / "kato.toml"
+    with Instance() as doomed, Instance() as well:
+        tables = [doomed.table(service, 1), well.table(service, 2), instance.table(service, 3)]
+        path.write_text("".join(tables))
+        with started("run", "-f", path, env=at(agent)) as process:
+            line_with(process, ALL_REGISTERED)
+            process.kill()
+            process.wait(10)
+        foreign = ["--name", service, "--id", f"{service}-9", "--port", str(doomed.port)]
+        more = ["--check-http", f"http://127.0.0.1:{doomed.port}/health", "--interval", "200ms"]
+        done = kato_consul("register", *foreign, *more, env=at(agent))
+        assert done.returncode == 0
+        path.write_text(tables[2])
+        with started("run", "-f", path, env=at(agent)) as process:
+            line_with(process, ALL_REGISTERED)
+            doomed.healthy = False
+            line_with(process, f"{service}-1: left behind by an earlier run, taken out")
+            assert eventually(lambda: healths(agent, service).get(f"{service}-9") == "critical")
+            kept = {f"{service}-2", f"{service}-3", f"{service}-9"}
+            assert ids(agent, service) == kept
+            process.terminate()
+            assert process.wait(10) == 0
+        for one in (2, 9):
+            kato_consul("deregister", f"{service}-{one}", env=at(agent))
+
+
+def test_killed_and_gone(agent: ConsulAgent, service: str, tmp_path: Path) -> None:
+    """When the registrar is killed its checks run out by themselves: nobody vouches any more."""
+    with StandInKato(store=tmp_path / "store.sqlite", name=service) as kato:
+        flags = ["--name", service, "--id", f"{service}-1", "--address", kato.host]
+        flags += ["--port", str(kato.port), "--interval", "200ms"]
+        with started("run", *flags, env=at(agent)) as process:
+            line_with(process, ALL_REGISTERED)
+            assert healths(agent, service) == {f"{service}-1": "passing"}
+            process.kill()
+            process.wait(10)
+        assert eventually(lambda: healths(agent, service) == {f"{service}-1": "critical"})
+        kato_consul("deregister", f"{service}-1", env=at(agent))
+
+
+def test_as_json(agent: ConsulAgent, service: str, instance: Instance) -> None:
+    """For machines each event is a JSON line with a stable name."""
+    done = kato_consul("register", *instance.flags(service), "--json", env=at(agent))
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["event"] for one in events] == ["instance.registered", "instance.passing"]
+    assert {one["instance"] for one in events} == {f"{service}-1"}
+    kato_consul("deregister", f"{service}-1", env=at(agent))
 
 
 def test_an_agent_that_forgets(agent: ConsulAgent, service: str, instance: Instance) -> None:

@@ -12,11 +12,13 @@ from kato_consul import (
     AsyncKatoClient,
     AsyncKatoInstance,
     AsyncKatoNode,
+    AsyncRegistrar,
     AsyncSession,
     Discovery,
     KatoClient,
     KatoInstance,
     KatoNode,
+    Registrar,
     Session,
 )
 
@@ -25,15 +27,20 @@ TWINS = [
     (AsyncKatoClient, KatoClient),
     (AsyncKatoInstance, KatoInstance),
     (AsyncKatoNode, KatoNode),
+    (AsyncRegistrar, Registrar),
     (AsyncSession, Session),
 ]
+
+
+ONE_SIDED = {"lifespan"}
+"""For ASGI, which has no sync side."""
 
 
 def described(face: type) -> dict[str, tuple[list[str], str]]:
     """A face's public methods: their parameters and words, without what tells async from sync."""
     found = {}
     for name, member in inspect.getmembers(face):
-        if name.startswith("_"):
+        if name.startswith("_") or name in ONE_SIDED:
             continue
         called: Any = member.fget if isinstance(member, property) else member
         parameters = inspect.signature(called).parameters

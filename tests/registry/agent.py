@@ -8,16 +8,21 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from kato_consul.flow import Flow, Outcome, Reply, Send
 from kato_consul.registry.calls import ConsulCalls
-from kato_consul.registry.definition import ServiceDefinition
-from kato_consul.registry.registering import Registering
+from kato_consul.registry.definition import CheckDefinition, ServiceDefinition
+from kato_consul.registry.entries import Entry
+from kato_consul.registry.events import Event, words
+from kato_consul.registry.keeping import keep
+from kato_consul.registry.registering import CONSUL_WITHIN, Registering
+from kato_consul.registry.tending import Tending
 from kato_consul.testing.clock import ManualClock
 from tests.building import reply
 from tests.flows import Player
 
-ONE = ServiceDefinition(name="kato", id="kato-1", port=8001)
-TWO = ServiceDefinition(name="kato", id="kato/2", port=8002)
-OTHER = ServiceDefinition(name="memory", id="memory-1", port=9001)
-REDIS = ServiceDefinition(name="redis", id="redis", port=6379)
+PLAIN = CheckDefinition()
+ONE = ServiceDefinition(name="kato", id="kato-1", port=8001, check=PLAIN)
+TWO = ServiceDefinition(name="kato", id="kato/2", port=8002, check=PLAIN)
+OTHER = ServiceDefinition(name="memory", id="memory-1", port=9001, check=PLAIN)
+REDIS = ServiceDefinition(name="redis", id="redis", port=6379, check=PLAIN)
 
 Services = dict[str, dict[str, Any]]
 
@@ -25,7 +30,8 @@ Services = dict[str, dict[str, Any]]
 def listed(*definitions: ServiceDefinition) -> Services:
     """What an agent that has these, and nothing else, answers for ``/v1/agent/services``."""
     return {
-        one.id: _service({"id": one.id, "name": one.name, **one.fields()}) for one in definitions
+        one.id: _service({"id": one.id, "name": one.name, **Entry(one).keywords()})
+        for one in definitions
     }
 
 
@@ -38,6 +44,11 @@ def _service(body: Mapping[str, Any]) -> dict[str, Any]:
         "Port": body["port"],
         "Tags": body.get("tags") or [],
         "Meta": body.get("meta") or {},
+        "Weights": {name.title(): one for name, one in body["weights"].items()},
+        "TaggedAddresses": {
+            name: {"Address": one["address"], "Port": one["port"]}
+            for name, one in (body.get("tagged_addresses") or {}).items()
+        },
     }
 
 
@@ -95,7 +106,11 @@ class Agent:
 
     def _checks(self) -> dict[str, dict[str, Any]]:
         return {
-            f"service:{one}": {"ServiceID": one, "Output": self.says.get(one, "")}
+            f"service:{one}": {
+                "ServiceID": one,
+                "Status": "passing" if one in self.passing else "critical",
+                "Output": self.says.get(one, ""),
+            }
             for one in self.services
         }
 
@@ -119,20 +134,48 @@ class Run:
     agent: Agent
     definitions: tuple[ServiceDefinition, ...] = (ONE, TWO)
     said: list[tuple[str, str]] = field(default_factory=list)
+    owner: str | None = None
 
     def __post_init__(self) -> None:
         self.player = Player(self.agent, clock=self.agent.clock)
-        self.flows = Registering(
-            ConsulCalls("http://consul.test:8500"),
-            self.definitions,
-            clock=self.agent.clock,
-            random=lambda: 1.0,
-            say=lambda who, what: self.said.append((who, what)),
-        )
+        self.calls = ConsulCalls("http://consul.test:8500")
+        self.tending = Tending(self.definitions, owner=self.owner)
+        self.flows = self._flows(CONSUL_WITHIN)
+
+    def register(self, *, wait: float, consul_within: float = CONSUL_WITHIN) -> None:
+        """What a registrar does: put in, see passing, and roll back when that fails."""
+        self.flows = self._flows(consul_within)
+        try:
+            self.play(self.flows.put_in())
+            if wait:
+                self.play(self.flows.see_passing(wait))
+        except Exception:
+            self.play(self.flows.roll_back())
+            raise
+
+    def keep(self) -> Flow[None]:
+        """The endless flow, of a registrar that has put all in before."""
+        for one in self.tending.tended.values():
+            one.registered = True
+        return keep(self.tending, self.calls, random=lambda: 1.0, say=self.say)
 
     def play(self, flow: Flow[None]) -> None:
         """Run one of the flows to its end."""
         self.player.play(flow)
+
+    def say(self, event: Event, who: str, /, **fields: Any) -> None:
+        """Note what is told, in the words for people."""
+        self.said.append((who, words(event, fields)))
+
+    def _flows(self, consul_within: float) -> Registering:
+        return Registering(
+            self.calls,
+            self.tending,
+            clock=self.agent.clock,
+            random=lambda: 1.0,
+            say=self.say,
+            consul_within=consul_within,
+        )
 
 
 def failing(*paths: str, with_: Outcome) -> Callable[[str], Outcome | None]:

@@ -13,6 +13,8 @@ from kato_consul.errors import (
 )
 from kato_consul.flow import Cause, Failure, Outcome
 from kato_consul.registry.calls import Call, ConsulCalls, ask
+from kato_consul.registry.definition import ServiceDefinition
+from kato_consul.registry.entries import Entry
 from kato_consul.settings import Secret
 from tests.building import hung, refused, reply
 from tests.flows import Player
@@ -72,7 +74,7 @@ def test_error(outcome: Outcome, kind: type[ConsulError], said: str) -> None:
         calls.leader(),
         calls.service_names(),
         calls.health("kato"),
-        calls.register("kato", "kato-1", {}),
+        calls.register(Entry(ServiceDefinition(name="kato", id="kato-1", port=1))),
         calls.agent_services(),
     ],
     ids=lambda call: call.what,

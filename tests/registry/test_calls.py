@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from kato_consul.flow import Outcome, Send
-from kato_consul.model import Snapshot
+from kato_consul.model import Health, Snapshot
 from kato_consul.registry.calls import ANSWER_WITHIN, Call, ConsulCalls, ask
+from kato_consul.registry.definition import CheckDefinition, ServiceDefinition
+from kato_consul.registry.entries import Entry
 from kato_consul.settings import Secret
 from tests.building import reply
 from tests.flows import Player
@@ -19,6 +21,8 @@ ENTRY = {
     "Service": {"ID": "kato-1", "Service": "kato", "Address": "", "Port": 8000},
     "Checks": [],
 }
+
+ENTERED = Entry(ServiceDefinition(name="kato", id="kato-1", port=1))
 
 calls = ConsulCalls(AT)
 
@@ -60,7 +64,7 @@ def outcome_of(call: Call[Any], outcome: Outcome) -> Any:
             "/v1/health/service/kato?index=7&near=_agent%26x",
         ),
         (
-            calls.register("kato", "kato-1", {}),
+            calls.register(ENTERED),
             "PUT",
             "/v1/agent/service/register?replace-existing-checks=true",
         ),
@@ -91,16 +95,61 @@ def test_names_are_escaped(name: str, escaped: str) -> None:
 
 def test_register_body() -> None:
     """A registration is JSON with what was given; names are not escaped in it."""
-    check = {"http": "http://10.0.0.1:8000/health", "interval": "10s"}
-    fields = {"address": "10.0.0.1", "port": 8000, "tags": ["a"], "meta": {}, "check": check}
-    assert json.loads(calls.register("ka/to", "kato 1", fields).send.body) == {
+    check = CheckDefinition(http="http://10.0.0.1:8000/health")
+    definition = ServiceDefinition(
+        name="ka/to", id="kato 1", address="10.0.0.1", port=8000, tags=("a",), check=check
+    )
+    assert json.loads(calls.register(Entry(definition)).send.body) == {
         "name": "ka/to",
         "id": "kato 1",
         "address": "10.0.0.1",
         "port": 8000,
         "tags": ["a"],
-        "checks": [check],
+        "weights": {"passing": 1, "warning": 1},
+        "checks": [
+            {
+                "CheckID": "service:kato 1",
+                "http": "http://10.0.0.1:8000/health",
+                "interval": "10s",
+                "timeout": "5s",
+            }
+        ],
     }
+
+
+@pytest.mark.parametrize(
+    ("status", "way"),
+    [(Health.PASSING, "pass"), (Health.WARNING, "warn"), (Health.CRITICAL, "fail")],
+)
+def test_tell(status: Health, way: str) -> None:
+    """A report names the check in the path and the note in the query, both escaped."""
+    send = calls.tell("kato-probe:a/b", status, "all & well").send
+    assert (send.method, send.target) == (
+        "PUT",
+        f"/v1/agent/check/{way}/kato-probe%3Aa%2Fb?note=all+%26+well",
+    )
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        reply(500, b'CheckID "kato-probe:k" does not have associated TTL'),  # agents before 1.9
+        reply(404, b'Unknown check ID "kato-probe:k"'),
+    ],
+)
+def test_tell_one_that_is_not_there(outcome: Outcome) -> None:
+    """A check that the agent does not have is no error, in the words of any version."""
+    assert outcome_of(calls.tell("kato-probe:k", Health.PASSING, "ok"), outcome) is False
+
+
+def test_maintenance() -> None:
+    """Into maintenance mode with a reason, out of it without."""
+    assert calls.maintenance("k/1", "drained").send.target == (
+        "/v1/agent/service/maintenance/k%2F1?enable=true&reason=drained"
+    )
+    assert calls.maintenance("k", None).send.target.endswith("k?enable=false")
+    missing = reply(404, b'No service registered with ID "k"')
+    assert outcome_of(calls.maintenance("k", "x"), missing) is False
 
 
 def test_only_a_registration_has_a_body() -> None:
@@ -121,7 +170,7 @@ def test_token(name: str) -> None:
     """The token goes into its header, and nowhere else; the call does not show it."""
     arguments: dict[str, tuple[Any, ...]] = {
         "health": ("kato",),
-        "register": ("kato", "kato-1", {}),
+        "register": (ENTERED,),
         "deregister": ("kato-1",),
     }
     call = getattr(ConsulCalls(AT, token=Secret(TOKEN)), name)(*arguments.get(name, ()))
@@ -141,7 +190,7 @@ def test_datacenter() -> None:
     east = ConsulCalls(AT, datacenter="east")
     assert east.health("kato").send.target == "/v1/health/service/kato?dc=east"
     assert east.service_names().send.target == "/v1/catalog/services?dc=east"
-    assert "dc=" not in east.register("kato", "kato-1", {}).send.target
+    assert "dc=" not in east.register(ENTERED).send.target
     assert "dc=" not in east.agent_services().send.target
 
 
@@ -176,7 +225,7 @@ def test_within() -> None:
         (calls.leader(), reply(200, "10.0.0.1:8300"), "10.0.0.1:8300"),
         (calls.leader(), reply(200, ""), ""),
         (calls.service_names(), reply(200, {"kato": [], "consul": []}), ["consul", "kato"]),
-        (calls.register("kato", "kato-1", {}), reply(200), True),
+        (calls.register(ENTERED), reply(200), True),
         (calls.deregister("kato-1"), reply(200), True),
         (calls.deregister("kato-1"), reply(404, b'Unknown service ID "kato-1"'), False),
         (calls.agent_services(), reply(200, {"kato-1": {"Port": 1}}), {"kato-1": {"Port": 1}}),

@@ -8,25 +8,31 @@ import pytest
 from kato_consul.errors import DefinitionError
 from kato_consul.registry.calls import ConsulCalls
 from kato_consul.registry.definition import CheckDefinition, ServiceDefinition
+from kato_consul.registry.entries import Entry, check_payload
 
 
 def payload(definition: ServiceDefinition) -> dict[str, Any]:
     """The body of the registration."""
-    call = ConsulCalls("http://consul.test:8500").register(
-        definition.name, definition.id, definition.fields()
-    )
+    call = ConsulCalls("http://consul.test:8500").register(Entry(definition))
     body: dict[str, Any] = json.loads(call.send.body)
     return body
 
 
 def test_smallest() -> None:
-    """A name and a port are enough: the id, and a check of /health, follow from them."""
+    """A name and a port are enough: the id follows from them, and a check that needs the store."""
     assert payload(ServiceDefinition(name="kato", port=8000)) == {
         "name": "kato",
         "id": "kato-8000",
         "port": 8000,
+        "weights": {"passing": 1, "warning": 1},
         "checks": [
-            {"http": "http://localhost:8000/health", "interval": "10s", "timeout": "5s"},
+            {
+                "CheckID": "kato-probe:kato-8000",
+                "name": "KATO and its store",
+                "http": "http://localhost:8000/sessions/kato-consul-probe/exists",
+                "interval": "5s",
+                "timeout": "5s",
+            },
         ],
     }
 
@@ -57,8 +63,10 @@ def test_everything() -> None:
         "port": 8000,
         "tags": ["a", "b"],
         "meta": {"version": "3.10.1"},
+        "weights": {"passing": 1, "warning": 1},
         "checks": [
             {
+                "CheckID": "service:kato-1",
                 "http": "http://10.0.0.5:8000/ready",
                 "interval": "2s",
                 "timeout": "500ms",
@@ -81,25 +89,30 @@ def test_everything() -> None:
     ],
 )
 def test_default_check(address: str, url: str) -> None:
-    """Without a check of its own, an instance is checked at /health where clients reach it."""
-    definition = ServiceDefinition(name="kato", port=8000, address=address)
-    assert definition.check.http == url
+    """A check that does not say what it asks asks /health where clients reach the instance."""
+    check = CheckDefinition()
+    definition = ServiceDefinition(name="kato", port=8000, address=address, check=check)
+    assert [one.http for one in definition.plain_checks] == [url]
 
 
 def test_default_check_keeps_its_times() -> None:
     """Times may be given without saying what is checked."""
     check = CheckDefinition(interval="1s", timeout="2s")
     definition = ServiceDefinition(name="kato", port=8000, check=check)
-    assert payload(definition)["checks"] == [
-        {"http": "http://localhost:8000/health", "interval": "1s", "timeout": "2s"}
-    ]
+    (made,) = payload(definition)["checks"]
+    assert made == {
+        "CheckID": "service:kato-8000",
+        "http": "http://localhost:8000/health",
+        "interval": "1s",
+        "timeout": "2s",
+    }
 
 
 @pytest.mark.parametrize("tcp", ["10.0.0.5:8000", "kato.test:8000", "[2001:db8::5]:8000"])
 def test_tcp_check(tcp: str) -> None:
     """A TCP check stands as it was written."""
     check = CheckDefinition(tcp=tcp)
-    assert check.payload() == {"tcp": tcp, "interval": "10s", "timeout": "5s"}
+    assert check_payload(check) == {"tcp": tcp, "interval": "10s", "timeout": "5s"}
 
 
 @pytest.mark.parametrize(
@@ -200,7 +213,7 @@ def test_all_mistakes_at_once() -> None:
 def test_reap_minimum(after: str) -> None:
     """Consul's own minimum may be given."""
     check = CheckDefinition(http="http://kato.test/", deregister_critical_service_after=after)
-    assert check.payload()["DeregisterCriticalServiceAfter"] == after
+    assert check_payload(check)["DeregisterCriticalServiceAfter"] == after
 
 
 def test_a_truth_value_is_no_port() -> None:

@@ -13,7 +13,8 @@ from kato_consul.errors import (
     ConsulUnreachable,
 )
 from kato_consul.flow import Outcome
-from kato_consul.registry.registering import CONSUL_WITHIN, LOOK_AGAIN
+from kato_consul.registry.keeping import LOOK_AGAIN
+from kato_consul.registry.registering import CONSUL_WITHIN
 from tests.building import refused, reply
 from tests.flows import TooLong
 from tests.registry.agent import ONE, OTHER, REDIS, TWO, Agent, Run, failing, listed
@@ -26,18 +27,20 @@ NO_LEADER = reply(500, b"No cluster leader")
 def keep(run: Run, most: int) -> None:
     """Play the endless flow for some steps."""
     with pytest.raises(TooLong):
-        run.player.play(run.flows.keep(), most=most)
+        run.player.play(run.keep(), most=most)
 
+
+LOOKS = {"agent/services", "agent/checks"}
 
 FULL = replace(TWO, address="10.0.0.5", tags=("a", "b"), meta={"version": "3.10.1"})
 
 
 def test_keep_looks_on() -> None:
-    """While all are there as defined, the agent is only looked at, every few seconds."""
+    """While all are there as defined, the agent is only looked at, every second."""
     run = Run(Agent(services=listed(ONE, FULL, REDIS)), (ONE, FULL))
-    keep(run, most=6)
-    assert set(run.agent.asked) == {"agent/services"}
-    assert set(run.player.slept) == {LOOK_AGAIN}
+    keep(run, most=9)
+    assert set(run.agent.asked) == LOOKS
+    assert set(run.player.waited) == {LOOK_AGAIN}
     assert run.said == []
 
 
@@ -73,11 +76,12 @@ def test_keep_puts_right(change: dict[str, Any]) -> None:
     run = Run(Agent(services=services), (ONE, FULL))
     keep(run, most=9)
     assert run.agent.services == listed(ONE, FULL)
-    assert run.agent.asked[:4] == [
+    assert run.agent.asked[:5] == [
         "agent/services",
+        "agent/checks",
         "agent/service/register/kato/2",
         "agent/services",
-        "agent/services",
+        "agent/checks",
     ]
     assert run.said == [("kato/2", "was changed in the agent, registered again")]
 
@@ -98,7 +102,7 @@ def test_keep_leaves_alone(change: dict[str, Any]) -> None:
     services["kato-1"].update(change)
     run = Run(Agent(services=services))
     keep(run, most=6)
-    assert set(run.agent.asked) == {"agent/services"}
+    assert set(run.agent.asked) == LOOKS
 
 
 @pytest.mark.parametrize(
@@ -120,9 +124,12 @@ def test_keep_tells_each_trouble() -> None:
     """Another trouble is told, and so is the same one when it comes back."""
     away, denied = refused(), reply(403)
     looks: list[Outcome | None] = [away, away, denied, denied, away, None, None, away, None]
-    agent = Agent(services=listed(ONE, TWO), bad=lambda what: looks.pop(0))
+    agent = Agent(
+        services=listed(ONE, TWO),
+        bad=lambda what: looks.pop(0) if looks and what == "agent/services" else None,
+    )
     run = Run(agent)
-    keep(run, most=2 * len(looks))
+    keep(run, most=2 * len(looks) + 3)
     assert [what.partition(":")[0].partition(" at ")[0] for _, what in run.said] == [
         "no answer from Consul",
         "Consul",
@@ -134,14 +141,13 @@ def test_keep_tells_each_trouble() -> None:
 
 
 def test_keep_puts_back_patiently() -> None:
-    """An agent that is back but has no leader yet is given its time."""
+    """An agent that is back but has no leader yet is asked again in growing pauses."""
     agent = Agent()
-    agent.bad = lambda what: NO_LEADER if 1 < len(agent.asked) <= 3 else None
+    agent.bad = lambda what: NO_LEADER if "register" in what and len(agent.asked) < 9 else None
     run = Run(agent)
-    keep(run, most=8)
-    assert run.player.slept[:3] == pytest.approx([LOOK_AGAIN, 0.1, 0.2])
+    keep(run, most=20)
+    assert run.player.waited[:3] == pytest.approx([0.1, 0.2, LOOK_AGAIN])
     assert agent.services == listed(ONE, TWO)
-    assert [who for who, _ in run.said] == ["kato-1", "kato/2"]
 
 
 def test_keep_survives_a_rejection() -> None:
@@ -154,7 +160,7 @@ def test_keep_survives_a_rejection() -> None:
             "Consul at http://consul.test:8500 rejected registering 'kato-1': 400 bad",
         )
     ]
-    assert set(run.player.slept) == {LOOK_AGAIN}
+    assert set(run.player.waited) == {LOOK_AGAIN}
 
 
 # --- deregistering --------------------------------------------------------------------------

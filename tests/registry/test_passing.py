@@ -14,7 +14,7 @@ from tests.registry.agent import ONE, OTHER, TWO, Agent, Run, catalogued, listed
 def test_passing_already() -> None:
     """Who passes at the first look is not waited for."""
     run = Run(Agent(passing={"kato-1", "kato/2"}))
-    run.play(run.flows.register(wait=60))
+    run.register(wait=60)
     assert run.said[2:] == [("kato-1", "passing"), ("kato/2", "passing")]
     assert run.agent.asked[3:] == ["health/service/kato"]
     assert run.agent.clock.now == 1_000.0
@@ -31,7 +31,7 @@ def test_becomes_passing() -> None:
 
     agent.when_blocked = change
     run = Run(agent)
-    run.play(run.flows.register(wait=60))
+    run.register(wait=60)
     assert run.said[2:] == [("kato-1", "passing"), ("kato/2", "passing")]
     assert queries(run) == ["", "index=7&wait=60.000s", "index=7&wait=58.000s"]
     blocking = [send for send in run.player.sent if "index=" in send.target]
@@ -47,7 +47,7 @@ def queries(run: Run) -> list[str]:
 def test_several_services() -> None:
     """Instances of several services are all waited for."""
     run = Run(Agent(passing={"kato-1", "memory-1"}), (ONE, OTHER))
-    run.play(run.flows.register(wait=60))
+    run.register(wait=60)
     assert run.agent.asked[3:] == ["health/service/kato", "health/service/memory"]
 
 
@@ -55,7 +55,7 @@ def test_not_passing() -> None:
     """Who does not pass in time is named with what its checks say, and all are taken out again."""
     run = Run(Agent(passing={"kato-1"}))
     with pytest.raises(NotPassing) as caught:
-        run.play(run.flows.register(wait=60))
+        run.register(wait=60)
     assert caught.value.waiting == {"kato/2": "critical, alive: connection refused"}
     assert str(caught.value) == (
         "not passing after 60 s; what this run registered is taken out again:\n"
@@ -69,7 +69,7 @@ def test_not_passing_but_there_before() -> None:
     """What was registered before this run stays registered, though it does not pass."""
     run = Run(Agent(services=listed(ONE)))
     with pytest.raises(NotPassing):
-        run.play(run.flows.register(wait=60))
+        run.register(wait=60)
     assert run.agent.services == listed(ONE)
     assert ("kato-1", "taken out again") not in run.said
 
@@ -87,8 +87,11 @@ def test_not_in_the_catalog() -> None:
     agent.bad = nobody
     run = Run(agent, (ONE,))
     with pytest.raises(NotPassing) as caught:
-        run.play(run.flows.register(wait=60))
-    assert caught.value.waiting == {"kato-1": "not in the catalog yet"}
+        run.register(wait=60)
+    assert caught.value.waiting == {
+        "kato-1": "not in the catalog yet, or the token may not read it there "
+        "(node:read, service:read)"
+    }
 
 
 @pytest.mark.parametrize("outcome", [refused(), reply(500, b"No cluster leader"), reply(429)])
@@ -97,7 +100,7 @@ def test_agent_away_while_waiting(outcome: Outcome) -> None:
     agent = Agent(passing={"kato-1", "kato/2"})
     agent.bad = lambda what: outcome if 3 < len(agent.asked) <= 5 else None
     run = Run(agent)
-    run.play(run.flows.register(wait=60))
+    run.register(wait=60)
     assert run.player.slept == pytest.approx([0.1, 0.2])
     assert agent.services == listed(ONE, TWO)
 
@@ -106,7 +109,7 @@ def test_busy_catalog() -> None:
     """A catalog that changes all the time is looked at ten times at once, then twice a second."""
     run = Run(Agent(when_blocked=lambda: True))
     with pytest.raises(NotPassing):
-        run.play(run.flows.register(wait=5))
+        run.register(wait=5)
     assert run.player.slept == pytest.approx([0.5] * 10)
     assert run.agent.clock.now == pytest.approx(1_005.0)
 
@@ -122,7 +125,7 @@ def test_last_moment() -> None:
     agent.when_blocked = change
     run = Run(agent, (ONE,))
     with pytest.raises(NotPassing):
-        run.play(run.flows.register(wait=60))
+        run.register(wait=60)
     assert queries(run) == ["", "index=7&wait=60.000s", "index=7&wait=0.001s"]
 
 
@@ -145,7 +148,7 @@ def test_same_id_elsewhere(one: ServiceDefinition, seen: ServiceDefinition) -> N
         other = catalogued(listed(seen)["kato-1"], "passing", "200 OK", node=node)
         run = Run(Agent(elsewhere=[other]), (one,))
         with pytest.raises(NotPassing):
-            run.play(run.flows.register(wait=60))
+            run.register(wait=60)
         assert ("kato-1", "passing") not in run.said
 
 
@@ -156,7 +159,7 @@ def test_same_id_elsewhere_fails(one: ServiceDefinition) -> None:
     for node in ("elsewhere", "there"):
         other = catalogued(seen, "critical", "refused", node=node)
         run = Run(Agent(passing={"kato-1"}, elsewhere=[other]), (one,))
-        run.play(run.flows.register(wait=60))
+        run.register(wait=60)
         assert run.said == [("kato-1", "registered"), ("kato-1", "passing")]
 
 
@@ -175,7 +178,7 @@ def test_a_cut_query_does_not_prolong_the_wait() -> None:
     agent.bad = cut_the_second
     run = Run(agent, (ONE,))
     with pytest.raises(NotPassing):
-        run.play(run.flows.register(wait=60))
+        run.register(wait=60)
     assert agent.clock.now <= began + 61
 
 
@@ -183,5 +186,5 @@ def test_the_agent_knows_more_than_the_catalog() -> None:
     """The reason is what the agent's check says: the catalog gets an output late."""
     run = Run(Agent(says={"kato-1": "dial tcp: connection\n  refused"}), (ONE,))
     with pytest.raises(NotPassing) as caught:
-        run.play(run.flows.register(wait=5))
+        run.register(wait=5)
     assert caught.value.waiting == {"kato-1": "critical, dial tcp: connection refused"}

@@ -24,7 +24,7 @@ NO_LEADER = reply(500, b"No cluster leader")
 def test_register() -> None:
     """All are put in, told of, and nothing else is done when nobody wants to wait."""
     run = Run(Agent())
-    run.play(run.flows.register(wait=0))
+    run.register(wait=0)
     assert run.agent.services == listed(ONE, TWO)
     assert run.said == [("kato-1", "registered"), ("kato/2", "registered")]
     assert run.agent.asked == [
@@ -38,7 +38,7 @@ def test_register_again() -> None:
     """What is there already is registered again: the definition may have changed."""
     before = ServiceDefinition(name="kato", id="kato-1", port=1)
     run = Run(Agent(services=listed(before)))
-    run.play(run.flows.register(wait=0))
+    run.register(wait=0)
     assert run.agent.services == listed(ONE, TWO)
     assert run.said == [("kato-1", "registered again"), ("kato/2", "registered")]
 
@@ -58,7 +58,7 @@ def test_all_or_none(outcome: Outcome, kind: type[ConsulError]) -> None:
     """When one cannot be put in, those that this run put in are taken out again."""
     run = Run(Agent(bad=failing("agent/service/register/kato/2", with_=outcome)))
     with pytest.raises(kind):
-        run.play(run.flows.register(wait=0))
+        run.register(wait=0)
     assert run.agent.services == {}
     assert ("kato-1", "taken out again") in run.said
     assert run.flows.added == []
@@ -69,7 +69,7 @@ def test_rejected_was_never_in(status: int) -> None:
     """A definition that Consul would not have is not taken out, nor said to be."""
     run = Run(Agent(bad=failing("agent/service/register/kato-1", with_=reply(status))))
     with pytest.raises(ConsulRejected, match=f"registering 'kato-1': {status}"):
-        run.play(run.flows.register(wait=0))
+        run.register(wait=0)
     assert run.agent.asked == ["agent/services", "agent/service/register/kato-1"]
     assert run.said == []
 
@@ -82,7 +82,7 @@ def test_what_was_there_stays() -> None:
     )
     run = Run(agent, (ONE, TWO, OTHER))
     with pytest.raises(ConsulRejected):
-        run.play(run.flows.register(wait=0))
+        run.register(wait=0)
     assert run.agent.services == listed(ONE, REDIS)
 
 
@@ -95,7 +95,7 @@ def test_what_was_there_stays_when_rejected() -> None:
     )
     run = Run(agent)
     with pytest.raises(ConsulRejected):
-        run.play(run.flows.register(wait=0))
+        run.register(wait=0)
     assert agent.services == listed(before)
     assert run.said == []
 
@@ -113,7 +113,7 @@ def test_rolling_back_fails() -> None:
     )
     run = Run(agent)
     with pytest.raises(ConsulRejected, match="bad address"):
-        run.play(run.flows.register(wait=0))
+        run.register(wait=0)
     assert any(
         who == "kato-1" and what.startswith("could not be taken out again: no answer from Consul")
         for who, what in run.said
@@ -130,7 +130,7 @@ def test_agent_comes(outcome: Outcome, good: int) -> None:
     agent = Agent()
     agent.bad = lambda what: outcome if good < len(agent.asked) <= good + 5 else None
     run = Run(agent)
-    run.play(run.flows.register(wait=0))
+    run.register(wait=0)
     assert run.player.slept == pytest.approx([0.1, 0.2, 0.4, 0.5, 0.5])
     assert agent.services == listed(ONE, TWO)
     assert run.said == [("kato-1", "registered"), ("kato/2", "registered")]
@@ -141,7 +141,7 @@ def test_agent_says_when() -> None:
     agent = Agent()
     agent.bad = lambda what: reply(429, b"", retry_after="3") if len(agent.asked) <= 1 else None
     run = Run(agent)
-    run.play(run.flows.register(wait=0))
+    run.register(wait=0)
     assert run.player.slept == pytest.approx([3.1])
 
 
@@ -150,7 +150,7 @@ def test_agent_never_comes(options: dict[str, float], within: float) -> None:
     """After the time given to it, the last error is raised; nothing is to be rolled back."""
     run = Run(Agent(bad=lambda what: refused()))
     with pytest.raises(ConsulUnreachable):
-        run.play(run.flows.register(wait=0, **options))
+        run.register(wait=0, **options)
     assert run.agent.clock.now == pytest.approx(1_000.0 + within)
     assert set(run.agent.asked) == {"agent/services"}
     assert run.said == []
@@ -160,7 +160,7 @@ def test_agent_goes() -> None:
     """An agent that goes in between is given as long, and then all is rolled back."""
     run = Run(Agent(bad=failing("agent/service/register/kato/2", with_=NO_LEADER)))
     with pytest.raises(ConsulUnavailable):
-        run.play(run.flows.register(wait=0))
+        run.register(wait=0)
     assert run.agent.clock.now == pytest.approx(1_000.0 + CONSUL_WITHIN)
     assert run.agent.services == {}
 
@@ -173,6 +173,6 @@ def test_agent_refuses(outcome: Outcome, kind: type[ConsulError]) -> None:
     """A bad token, or something that is no agent, does not get better by waiting."""
     run = Run(Agent(bad=lambda what: outcome))
     with pytest.raises(kind):
-        run.play(run.flows.register(wait=0))
+        run.register(wait=0)
     assert run.agent.asked == ["agent/services"]
     assert run.said == []

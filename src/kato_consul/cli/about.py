@@ -1,13 +1,15 @@
 """The options that say which instances a command is about, for ``register`` and ``run``."""
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from kato_consul.cli.asked import Asked, Flags, what_was_asked
+from kato_consul.cli.asked import Flags, what_was_asked
 from kato_consul.cli.exits import exiting
+from kato_consul.cli.helping import flag
 from kato_consul.cli.options import Consul
 
 _ONE, _CHECK = "One instance, instead of a file", "Its health check"
@@ -45,16 +47,26 @@ Meta = Annotated[
     list[str] | None,
     _option(metavar="KEY=VALUE", panel=_ONE, help="Metadata; may be given again."),
 ]
+Zone = Annotated[
+    str | None,
+    _option(metavar="ZONE", panel=_ONE, help="Where it is; clients prefer their own zone."),
+]
+CheckTcp = Annotated[
+    str | None,
+    _option(metavar="HOST:PORT", panel=_CHECK, help="What the agent connects to, instead."),
+]
 CheckHttp = Annotated[
     str | None,
     _option(
         metavar="URL",
         panel=_CHECK,
-        help="What the agent asks; 2xx is passing. Default: http://HOST:PORT/health.",
+        help="What the agent asks; 2xx is passing. Default: KATO itself is asked, "
+        "in a way that needs its store.",
     ),
 ]
 Interval = Annotated[
-    str | None, _option(metavar="TIME", panel=_CHECK, help="How often. Default: 10s.")
+    str | None,
+    _option(metavar="TIME", panel=_CHECK, help="How often. Default: 5s; a plain check 10s."),
 ]
 Wait = Annotated[
     str,
@@ -62,27 +74,56 @@ Wait = Annotated[
         metavar="TIME", help="How long to wait until all are passing. 0: do not.", show_default=True
     ),
 ]
+WaitConsul = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="How long an agent may take to answer. Default: 10s, and not longer than --wait.",
+        show_default=False,
+    ),
+]
+JsonLines = Annotated[bool, flag("--json", help="One JSON object for each event, a line each.")]
 
 
-def about_instances(job: Callable[[Asked], None]) -> Callable[..., None]:
-    """The command that does ``job``, with the options that say for which instances."""
+def about_instances(job: Callable[..., None], *, waits: bool = True) -> Callable[..., None]:
+    """The command that does ``job``, with the options that say for which instances.
+
+    ``waits``: and with those that say how long to wait. What ``job`` takes beside its `Asked` are
+    options of that command alone.
+    """
 
     def command(
         file: File = None,
         wait: Wait = "60s",
+        wait_consul: WaitConsul = None,
         consul: Consul = None,
+        json_: JsonLines = False,
         name: Name = None,
         id: Id = None,  # noqa: A002 - the option is called --id
         address: Address = None,
         port: Port = None,
         tag: Tag = None,
         meta: Meta = None,
+        zone: Zone = None,
         check_http: CheckHttp = None,
+        check_tcp: CheckTcp = None,
         interval: Interval = None,
+        **own: Any,
     ) -> None:
         with exiting():
-            flags = Flags(name, id, address, port, tag, meta, check_http, interval)
-            job(what_was_asked(file, flags, wait, consul))
+            flags = Flags(name, id, address, port, tag, meta, zone, check_http, check_tcp, interval)
+            asked = what_was_asked(
+                file, flags, wait=wait, wait_consul=wait_consul, consul=consul, json=json_
+            )
+            job(asked, **own)
 
     command.__name__, command.__doc__ = job.__name__, job.__doc__
+    # Typer reads the options off the signature.
+    _, *own_options = inspect.signature(job).parameters.values()
+    *common, _ = inspect.signature(command).parameters.values()
+    common = [one for one in common if waits or not one.name.startswith("wait")]
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*own_options, *common)]
+    )
+    command.__annotations__ = {one.name: one.annotation for one in (*own_options, *common)}
     return command

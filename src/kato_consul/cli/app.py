@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 import kato_consul
-from kato_consul.cli import demo, deregister, dev, instances, register
+from kato_consul.cli import demo, deregister, dev, doctor, drain, instances, register, run
+from kato_consul.cli import exec as parent
 from kato_consul.cli.exits import EXITS
 from kato_consul.cli.helping import CONTEXT, Command, Group, flag
 
@@ -47,13 +48,17 @@ _REGISTRAR, _CLIENTS, _HERE = "The registrar", "What clients see", "On this mach
 
 for panel, command in (
     (_REGISTRAR, register.register),
-    (_REGISTRAR, register.run),
+    (_REGISTRAR, run.run),
+    (_REGISTRAR, parent.exec_),
+    (_REGISTRAR, drain.drain),
     (_REGISTRAR, deregister.deregister),
     (_CLIENTS, instances.instances),
+    (_CLIENTS, doctor.doctor),
     (_HERE, dev.dev),
     (_HERE, demo.demo),
 ):
-    app.command(cls=Command, rich_help_panel=panel, context_settings=CONTEXT)(command)
+    name = command.__name__.strip("_")
+    app.command(name, cls=Command, rich_help_panel=panel, context_settings=CONTEXT)(command)
 
 
 def _version(wanted: bool) -> None:

@@ -11,20 +11,24 @@ from pathlib import Path
 
 from kato_consul.cli.options import seconds, settings
 from kato_consul.errors import ConfigurationError, DefinitionError
-from kato_consul.registry.definition import CheckDefinition, ServiceDefinition
+from kato_consul.registry.definition import CheckDefinition, ProbeDefinition, ServiceDefinition
 from kato_consul.registry.reading import read_definitions
+from kato_consul.registry.registering import CONSUL_WITHIN
 from kato_consul.settings import Settings
 
-_CHECK_FLAGS = {"http": "check-http", "interval": "interval"}
+_CHECK_FLAGS = {"http": "check-http", "tcp": "check-tcp", "interval": "interval"}
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What to register, where, and how many seconds to wait for passing."""
+    """What to register, where, and how many seconds to wait for passing and for Consul."""
 
     definitions: list[ServiceDefinition]
     settings: Settings
     wait: float
+    wait_consul: float
+    json: bool
+    file: Path | None
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,9 @@ class Flags:
     port: int | None
     tags: list[str] | None
     meta: list[str] | None
+    zone: str | None
     check_http: str | None
+    check_tcp: str | None
     interval: str | None
 
     @property
@@ -71,7 +77,15 @@ class Mistakes:
             raise ConfigurationError("\n  ".join([f"{count} mistakes:", *self.found]))
 
 
-def what_was_asked(file: Path | None, flags: Flags, wait: str, consul: str | None) -> Asked:
+def what_was_asked(
+    file: Path | None,
+    flags: Flags,
+    *,
+    wait: str,
+    wait_consul: str | None,
+    consul: str | None,
+    json: bool,
+) -> Asked:
     """The instances and settings that options ask for.
 
     Raises:
@@ -79,7 +93,7 @@ def what_was_asked(file: Path | None, flags: Flags, wait: str, consul: str | Non
     """
     mistakes = Mistakes()
     definitions: list[ServiceDefinition] = []
-    patience = 0.0
+    patience, consul_within = 0.0, CONSUL_WITHIN
     where = None
     with mistakes.gathering():
         if file is not None and flags.given:
@@ -92,11 +106,16 @@ def what_was_asked(file: Path | None, flags: Flags, wait: str, consul: str | Non
             raise ConfigurationError("say what to register: -f FILE, or --name and --port")
     with mistakes.gathering():
         patience = seconds("--wait", wait)
+        # Who does not wait long for instances does not want to wait longer for Consul.
+        consul_within = min(CONSUL_WITHIN, patience) if patience else CONSUL_WITHIN
+    with mistakes.gathering():
+        if wait_consul is not None:
+            consul_within = seconds("--wait-consul", wait_consul)
     with mistakes.gathering():
         where = settings(consul)
     mistakes.tell()
     assert where is not None
-    return Asked(definitions, where, patience)
+    return Asked(definitions, where, patience, consul_within, json, file)
 
 
 def _from_flags(flags: Flags, mistakes: Mistakes) -> list[ServiceDefinition]:
@@ -109,12 +128,20 @@ def _from_flags(flags: Flags, mistakes: Mistakes) -> list[ServiceDefinition]:
         key, sign, meta[key] = item.partition("=")
         if not sign or not key:
             mistakes.found.append(f"--meta {item!r}: write it as KEY=VALUE")
-    check = CheckDefinition()
+    check: CheckDefinition | None = None
+    probe: ProbeDefinition | None = None
+    interval = flags.interval
     with mistakes.gathering(_CHECK_FLAGS):
-        check = CheckDefinition(
-            http=flags.check_http,
-            interval=check.interval if flags.interval is None else flags.interval,
-        )
+        if flags.check_http is not None or flags.check_tcp is not None:
+            check = CheckDefinition(
+                http=flags.check_http,
+                tcp=flags.check_tcp,
+                interval=CheckDefinition.interval if interval is None else interval,
+            )
+        else:
+            probe = ProbeDefinition(
+                interval=ProbeDefinition.interval if interval is None else interval
+            )
     with mistakes.gathering({"name": "name", "port": "port", "address": "address"}):
         definition = ServiceDefinition(
             # Stands in for what is missing, so that the other fields are looked at all the same.
@@ -124,7 +151,9 @@ def _from_flags(flags: Flags, mistakes: Mistakes) -> list[ServiceDefinition]:
             address=flags.address or "",
             tags=tuple(flags.tags or ()),
             meta=meta,
+            zone=flags.zone or "",
             check=check,
+            probe=probe,
         )
         return [definition]
     return []

@@ -1,39 +1,22 @@
 """``deregister``: take instances out."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
+from kato_consul.cli.about import JsonLines
+from kato_consul.cli.chosen import All, File, IdOption, Ids, chosen
 from kato_consul.cli.exits import exiting
-from kato_consul.cli.options import Consul, no_answer_yet, settings
-from kato_consul.cli.output import said_when_slow, tell, timed
+from kato_consul.cli.options import Consul, Service, no_answer_yet, settings
+from kato_consul.cli.output import said_when_slow
+from kato_consul.cli.telling import teller
 from kato_consul.drivers.sync.registrar import Registrar
-from kato_consul.errors import ConfigurationError
-from kato_consul.registry.definition import ServiceDefinition
-from kato_consul.registry.reading import read_definitions
-
-Ids = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[ID]...", hidden=True),
-]
-IdOption = Annotated[
-    list[str] | None,
-    typer.Option("--id", metavar="ID", help="The same; may be given again.", show_default=False),
-]
-File = Annotated[
-    Path | None,
-    typer.Option(
-        "-f", "--file", metavar="FILE", help="All that this file defines.", show_default=False
-    ),
-]
 
 
 def deregister(
     ids: Ids = None,
     id: IdOption = None,  # noqa: A002 - the option is called --id
     file: File = None,
+    all_: All = False,
+    service: Service = None,
     consul: Consul = None,
+    json_: JsonLines = False,
 ) -> None:
     """Take instances out of Consul.
 
@@ -43,28 +26,15 @@ def deregister(
       kato-consul deregister kato-1 kato-2
 
       kato-consul deregister -f kato.toml
+
+      kato-consul deregister --all
     """
     with exiting():
-        wanted = [*(ids or ()), *(id or ())]
-        if (file is None) == (not wanted):
-            raise ConfigurationError("say which instances: either their ids, or -f FILE")
-        if "" in wanted:
-            raise ConfigurationError("an id is empty")
-        if file is not None:
-            definitions = read_definitions(file)
-        else:
-            # Only the ids count when taking out; each once.
-            definitions = [
-                ServiceDefinition(name="any", id=one, port=1) for one in dict.fromkeys(wanted)
-            ]
-        asked = settings(consul)
-        with said_when_slow(no_answer_yet(asked)) as answered:
-
-            def heard(who: str, what: str) -> None:
-                answered()
-                tell(timed(who, what))
-
-            registrar = Registrar(definitions, asked, say=heard)
+        asked = settings(consul, service)
+        say = teller(as_json=json_)
+        with said_when_slow(no_answer_yet(asked)):
+            definitions = chosen(asked, [*(ids or ()), *(id or ())], file, all_=all_, say=say)
+            registrar = Registrar(definitions, asked, say=say)
             try:
                 registrar.deregister()
             finally:

@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from kato_consul.cli.options import Json
 from kato_consul.cli.output import say, tell, timed
 from kato_consul.cli.signals import interrupt_on_signals
 from kato_consul.drivers.sync.registrar import Registrar
+from kato_consul.registry.events import Event, words
 
 if TYPE_CHECKING:
     from kato_consul.testing.fleet import Fleet
@@ -44,14 +45,12 @@ def dev(
         try:
             with (
                 local_fleet(count) as fleet,
-                Registrar(
-                    fleet.definitions, fleet.settings, say=lambda who, what: say(timed(who, what))
-                ) as registrar,
+                Registrar(fleet.definitions, fleet.settings, say=_say),
             ):
                 ready = True
                 tell(json.dumps(addresses(fleet)) if json_ else _explanation(fleet))
                 with _looking_after(fleet):
-                    registrar.keep()
+                    threading.Event().wait()
         except KeyboardInterrupt:
             if not ready:
                 raise
@@ -67,6 +66,10 @@ def addresses(fleet: "Fleet") -> dict[str, object]:
             for service_id, one in fleet.instances.items()
         ],
     }
+
+
+def _say(event: Event, who: str, /, **fields: Any) -> None:
+    say(timed(who, words(event, fields)))
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from kato_consul.errors import (
     NotPassing,
 )
 
+STILL_BUSY = 7
+
 EXITS = {
     0: "done",
     1: "failed; the last line says why",
@@ -24,6 +26,9 @@ EXITS = {
     4: "denied by Consul",
     5: "no such service",
     6: "not passing in time",
+    STILL_BUSY: "clients were still there when the drain time was over",
+    8: "doctor has warnings",
+    9: "doctor has found errors",
     130: "interrupted, by Ctrl-C or a signal",
 }
 

@@ -69,21 +69,24 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
-def http_request(step: Send, connect_timeout: float, trace: Any) -> httpx.Request:
+def http_request(step: Send, settings: Settings, trace: Any) -> httpx.Request:
     """The step as httpx has it. ``trace`` is told what happens on the wire."""
     base = "http://consul" if step.origin.startswith("unix://") else step.origin
     timeout = {
-        "connect": min(connect_timeout, step.timeout),
+        "connect": min(settings.connect_timeout, step.timeout),
         "read": step.timeout,
         "write": step.timeout,
         "pool": step.timeout,
     }
+    extensions: dict[str, Any] = {"timeout": timeout, "trace": trace}
+    if settings.consul_tls_server_name and step.origin == settings.consul_origin:
+        extensions["sni_hostname"] = settings.consul_tls_server_name  # checked, too
     return httpx.Request(
         step.method,
         base + step.target,
         headers=dict(step.headers),
         content=step.body or None,
-        extensions={"timeout": timeout, "trace": trace},
+        extensions=extensions,
     )
 
 

@@ -11,8 +11,6 @@ from kato_consul.errors import ConfigurationError, ConsulUnreachable, UnknownSer
 from kato_consul.flow import AwaitChange, Flow
 from kato_consul.model import Snapshot
 from kato_consul.registry.calls import ConsulCalls, ask
-from kato_consul.registry.definition import ServiceDefinition
-from kato_consul.registry.registering import Registering, Say
 from kato_consul.registry.watching import watch
 from kato_consul.requesting.failover import Failover
 from kato_consul.sessions.answers import Observation
@@ -27,7 +25,15 @@ chance = random.SystemRandom().random
 
 def calls_for(settings: Settings) -> ConsulCalls:
     """The calls to the agent that the settings name."""
-    return ConsulCalls(settings.consul_origin, token=settings.token, datacenter=settings.datacenter)
+    # As Consul's own client sends them (api.QueryOptions).
+    everywhere = {"ns": settings.namespace, "partition": settings.partition}
+    return ConsulCalls(
+        settings.consul_origin,
+        token=settings.token,
+        datacenter=settings.datacenter,
+        auth=settings.auth,
+        everywhere={name: value for name, value in everywhere.items() if value},
+    )
 
 
 class Finding:
@@ -118,13 +124,6 @@ class Sessions:
     def deadline(self) -> float:
         """When a call that begins now has to be over."""
         return clock() + self._settings.deadline
-
-
-def registering(
-    settings: Settings, definitions: Sequence[ServiceDefinition], say: Say
-) -> Registering:
-    """The flows of a registrar."""
-    return Registering(calls_for(settings), definitions, clock=clock, random=chance, say=say)
 
 
 def observation(

@@ -6,6 +6,7 @@ that returns the request instead of sending it, and `ask` yields that request to
 else py-consul does that we do not want is undone here, each with its reason.
 """
 
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -22,8 +23,9 @@ from kato_consul.errors import (
     excerpt,
 )
 from kato_consul.flow import Failure, Flow, Outcome, Reply, Send
-from kato_consul.model import Snapshot
+from kato_consul.model import Health, Snapshot
 from kato_consul.registry.catalog import read_snapshot
+from kato_consul.registry.entries import Entry
 from kato_consul.settings import Secret
 
 T = TypeVar("T")
@@ -56,6 +58,10 @@ class Call(Generic[T]):
         return replace(self, send=replace(self.send, target=target))
 
 
+_MISSING = ("does not have associated TTL", "Unknown service", "Unknown check")
+"""What agents say of a thing that they do not have; before 1.9 or so with a 500 or 200."""
+
+
 def ask(call: Call[T]) -> Flow[T]:
     """Flow: make one call; its result, or the error of ours that fits.
 
@@ -70,6 +76,8 @@ def ask(call: Call[T]) -> Flow[T]:
     if isinstance(outcome, Failure):
         raise ConsulUnreachable(address, str(outcome), sent=outcome.sent) from outcome.error
     body = outcome.body.decode("utf-8", "replace")
+    if call.may_miss and any(words in body for words in _MISSING):
+        outcome = replace(outcome, status=404)
     if outcome.status == 429 or outcome.status >= 500:
         # A token the servers do not know is reported as a 500 by agents before 1.11.
         if "ACL not found" in body or "Permission denied" in body:
@@ -92,10 +100,21 @@ class ConsulCalls:
     """The calls this package makes, for one agent, one token and one datacenter."""
 
     def __init__(
-        self, origin: str, *, token: Secret | None = None, datacenter: str | None = None
+        self,
+        origin: str,
+        *,
+        token: Secret | None = None,
+        datacenter: str | None = None,
+        auth: Secret | None = None,
+        everywhere: Mapping[str, str] | None = None,
     ) -> None:
+        """``auth`` is ``user:password``; ``everywhere`` are query parameters of every call."""
         self.address = origin
         self._consul = _Builder(origin, token or Secret(""), datacenter)
+        self._headers = {}
+        if auth:
+            self._headers["Authorization"] = f"Basic {b64encode(auth.reveal().encode()).decode()}"
+        self._everywhere = dict(everywhere or {})
 
     def leader(self) -> Call[str]:
         """The address of the leader, or "" when there is none."""
@@ -118,20 +137,48 @@ class ConsulCalls:
 
         return self._call(f"reading the health of {service!r}", request, shape)
 
-    def register(self, name: str, service_id: str, fields: Mapping[str, Any]) -> Call[bool]:
-        """Put a service into the agent, replacing what it had under that id, checks included.
+    def register(self, entry: Entry, *, replace_checks: bool = True) -> Call[bool]:
+        """Put an entry into the agent, replacing what it had under that id.
 
-        ``fields`` are the keywords of py-consul's ``agent.service.register``.
+        With ``replace_checks`` the checks that the entry does not have are taken out, maintenance
+        mode, which is one of them, included.
         """
         request = self._consul.agent.service.register(
-            name, service_id=service_id, replace_existing_checks=True, **fields
+            entry.definition.name,
+            service_id=entry.id,
+            replace_existing_checks=replace_checks,
+            **entry.keywords(),
         )
-        return self._call(f"registering {service_id!r}", request)
+        return self._call(f"registering {entry.id!r}", request)
 
     def deregister(self, service_id: str) -> Call[bool]:
         """Take a service out of the agent; False when it was not there."""
         request = self._consul.agent.service.deregister(quote(service_id, safe=""))
         return replace(self._call(f"deregistering {service_id!r}", request), may_miss=True)
+
+    def tell(self, check_id: str, status: Health, note: str) -> Call[bool]:
+        """Say what a TTL check is to show; False when the agent has no such check."""
+        check = self._consul.agent.check
+        by_status = {
+            Health.PASSING: check.ttl_pass,
+            Health.WARNING: check.ttl_warn,
+            Health.CRITICAL: check.ttl_fail,
+        }
+        request = by_status[status](quote(check_id, safe=""), notes=note)
+        call: Call[bool] = self._call(f"reporting {check_id!r}", request)
+        return replace(call, may_miss=True)
+
+    def maintenance(self, service_id: str, reason: str | None) -> Call[bool]:
+        """Put an instance into maintenance mode, or take it out (``reason`` None).
+
+        False when the agent has no such instance.
+        """
+        request = self._consul.agent.service.maintenance(
+            quote(service_id, safe=""), "false" if reason is None else "true", reason
+        )
+        way = "out of" if reason is None else "into"
+        call: Call[bool] = self._call(f"putting {service_id!r} {way} maintenance", request)
+        return replace(call, may_miss=True)
 
     def agent_services(self) -> Call[dict[str, dict[str, Any]]]:
         """The services the agent itself has, by id."""
@@ -154,10 +201,13 @@ class ConsulCalls:
             method=request.method,
             target=request.target,
             timeout=ANSWER_WITHIN,
-            headers=request.headers,
+            headers={**request.headers, **self._headers},
             body=request.body,
         )
-        return Call(what, send, parse)
+        call = Call(what, send, parse)
+        for name, value in self._everywhere.items():
+            call = call.with_parameter(name, value)
+        return call
 
 
 def _retry_after(reply: Reply) -> float | None:

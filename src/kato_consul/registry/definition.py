@@ -1,19 +1,22 @@
-"""Services and checks, as they are to stand in Consul and as py-consul's register call takes them.
+"""Services and checks, as people want them to stand in Consul.
 
 A definition that was made is a good one: each field has its rule, all mistakes are told at once.
-How people write definitions in files is in `kato_consul.registry.reading`.
+How people write definitions in files is in `kato_consul.registry.reading`, how Consul takes them in
+`kato_consul.registry.entries`.
 """
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-import consul
 
 from kato_consul.errors import DefinitionError
 from kato_consul.registry import durations
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 SHORTEST_REAP = 60.0
 """Seconds. Consul takes a shorter ``deregister_critical_service_after`` for this without a word
@@ -83,8 +86,31 @@ def _host_and_port(value: str | None) -> str | None:
     return None if good else f"{value!r} is not host:port, or [address]:port for IPv6"
 
 
+def _meta(value: dict[str, str]) -> str | None:
+    if len(value) > 64:
+        return f"{len(value)} entries are more than the 64 that Consul takes"
+    for key, text in value.items():
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", key):
+            return f"{key!r} is no key that Consul takes: letters, digits, - and _, 128 at most"
+        if len(text) > 512:
+            return f"{key}: {len(text)} signs are more than the 512 that Consul takes"
+    return None
+
+
 def _not_negative(value: int) -> str | None:
     return None if value >= 0 else f"{value} must not be below 0"
+
+
+def _above_zero(value: int) -> str | None:
+    return None if value > 0 else f"{value} must be above 0"
+
+
+def _reachable_host(value: str) -> str | None:
+    return _not_empty(value) or _host(value)
+
+
+def _port_or_none(value: Any) -> str | None:
+    return None if value == 0 else _port(value)
 
 
 def _rule(rule: Callable[[Any], str | None], **given: Any) -> Any:
@@ -106,7 +132,12 @@ class CheckDefinition:
     tcp: str | None = _rule(_host_and_port, default=None)
     interval: str = _rule(_duration, default="10s")
     timeout: str = _rule(_duration, default="5s")
+    id: str | None = None
     name: str | None = None
+    notes: str | None = None
+    method: str | None = None
+    header: dict[str, list[str]] = field(default_factory=dict, repr=False)  # may hold a secret
+    tls_skip_verify: bool = False
     success_before_passing: int = _rule(_not_negative, default=0)
     failures_before_critical: int = _rule(_not_negative, default=0)
     deregister_critical_service_after: str | None = _rule(_reap, default=None)
@@ -118,23 +149,57 @@ class CheckDefinition:
         if mistakes:
             raise DefinitionError(mistakes)
 
-    def payload(self) -> dict[str, Any]:
-        """The check as the agent takes it."""
-        after = self.deregister_critical_service_after
-        made: dict[str, Any]
-        if self.http is not None:
-            made = consul.Check.http(self.http, self.interval, self.timeout, after)
-        else:
-            host, _, port = str(self.tcp).rpartition(":")
-            made = consul.Check.tcp(host, int(port), self.interval, self.timeout, after)
-        # What py-consul's makers have no parameter for.
-        if self.name:
-            made["name"] = self.name
-        if self.success_before_passing:
-            made["SuccessBeforePassing"] = self.success_before_passing
-        if self.failures_before_critical:
-            made["FailuresBeforeCritical"] = self.failures_before_critical
-        return made
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeDefinition:
+    """How we find out about a KATO instance's health ourselves; see `kato_consul.registry.probing`.
+
+    ``interval`` from probe to probe, ``timeout`` for an answer, ``slow``: an answer that takes
+    longer is a warning. A status changes when ``agree`` of the last ``of`` probes say so. Times are
+    Go durations.
+
+    Raises:
+        DefinitionError: with every mistake.
+    """
+
+    interval: str = _rule(_duration, default="5s")
+    timeout: str = _rule(_duration, default="5s")
+    slow: str = _rule(_duration, default="1s")
+    agree: int = _rule(_above_zero, default=2)
+    of: int = _rule(_above_zero, default=3)
+    deregister_critical_service_after: str | None = _rule(_reap, default=None)
+
+    def __post_init__(self) -> None:
+        mistakes = [*mistakes_in(self)]
+        if not mistakes and not self.of / 2 < self.agree <= self.of:
+            mistakes.append(f"agree: {self.agree} must be a majority of the last {self.of}")
+        if mistakes:
+            raise DefinitionError(mistakes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """The instance's share of the traffic, while passing and while in warning; Consul's default
+    is 1 each."""
+
+    passing: int = _rule(_not_negative, default=1)
+    warning: int = _rule(_not_negative, default=1)
+
+    def __post_init__(self) -> None:
+        if mistakes := [*mistakes_in(self)]:
+            raise DefinitionError(mistakes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggedAddress:
+    """Another address of the instance, such as ``wan``; port 0 is the service's own."""
+
+    address: str = _rule(_reachable_host)
+    port: int = _rule(_port_or_none, default=0)
+
+    def __post_init__(self) -> None:
+        if mistakes := [*mistakes_in(self)]:
+            raise DefinitionError(mistakes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +207,10 @@ class ServiceDefinition:
     """One instance of a service, as it is to stand in Consul.
 
     ``id`` is ``name-port`` unless given. Without an ``address``, clients are sent to that of the
-    agent's node.
+    agent's node. ``zone`` goes into the metadata, where clients look for it.
+
+    Health is found out by a ``probe`` of ours, which knows KATO, by plain ``checks`` of Consul's
+    (``check`` is one of them), or by both together. With none of them it is the probe.
 
     Raises:
         DefinitionError: with every mistake.
@@ -153,31 +221,46 @@ class ServiceDefinition:
     id: str = ""
     address: str = _rule(_host, default="")
     tags: tuple[str, ...] = _rule(_texts, default=())
-    meta: dict[str, str] = field(default_factory=dict)
-    check: CheckDefinition = field(default_factory=CheckDefinition)
+    meta: dict[str, str] = field(default_factory=dict, metadata={"rule": _meta})
+    zone: str = ""
+    weights: Weights = field(default_factory=Weights)
+    tagged_addresses: dict[str, TaggedAddress] = field(default_factory=dict)
+    check: CheckDefinition | None = None
+    checks: tuple[CheckDefinition, ...] = ()
+    probe: ProbeDefinition | None = None
 
     def __post_init__(self) -> None:
-        if mistakes := [*mistakes_in(self)]:
+        mistakes = [*mistakes_in(self)]
+        if self.zone and self.meta.get("zone", self.zone) != self.zone:
+            mistakes.append(f"zone: {self.zone!r} here, but {self.meta['zone']!r} in meta")
+        if mistakes:
             raise DefinitionError(mistakes)
         if not self.id:
             object.__setattr__(self, "id", f"{self.name}-{self.port}")
-        if self.check.http is None and self.check.tcp is None:
-            host = f"[{self.address}]" if ":" in self.address else self.address or "localhost"
-            url = f"http://{host}:{self.port}/health"
-            object.__setattr__(self, "check", replace(self.check, http=url))
+        if self.check is not None:
+            object.__setattr__(self, "check", self._completed(self.check))
+        object.__setattr__(self, "checks", tuple(map(self._completed, self.checks)))
+        if self.probe is None and not self.plain_checks:
+            object.__setattr__(self, "probe", ProbeDefinition())
 
-    def fields(self) -> Mapping[str, Any]:
-        """Keywords for py-consul's ``agent.service.register``, beside name and id."""
-        return {
-            "address": self.address,
-            "port": self.port,
-            "tags": list(self.tags),
-            "meta": dict(self.meta),
-            "check": self.check.payload(),
-        }
+    @property
+    def plain_checks(self) -> tuple[CheckDefinition, ...]:
+        """Consul's own checks: all that are not ours to make."""
+        return (() if self.check is None else (self.check,)) + self.checks
+
+    @property
+    def origin(self) -> str:
+        """Where we reach the instance ourselves; without an address it is on this machine."""
+        host = f"[{self.address}]" if ":" in self.address else self.address or "localhost"
+        return f"http://{host}:{self.port}"
+
+    def _completed(self, check: CheckDefinition) -> CheckDefinition:
+        if check.http is None and check.tcp is None:
+            return replace(check, http=f"{self.origin}/health")
+        return check
 
 
-def mistakes_in(definition: CheckDefinition | ServiceDefinition) -> Iterator[str]:
+def mistakes_in(definition: "DataclassInstance") -> Iterator[str]:
     """Each field whose value breaks its rule, with the reason."""
     for one in fields(definition):
         if mistake := mistake_in(one.metadata, getattr(definition, one.name)):

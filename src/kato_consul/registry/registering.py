@@ -1,11 +1,11 @@
-"""Putting instances into Consul, keeping them there, and taking them out: all of them, or none.
+"""Putting instances into Consul, and taking them out: all of them, or none.
 
 Registering is idempotent: the agent keeps the state of a check that is registered again, so an
 instance that passes does not flap. What a run put in is taken out again when the run fails; what
 was there before stays.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kato_consul.backoff import CONSUL_WAIT, full_jitter
@@ -21,98 +21,84 @@ from kato_consul.flow import Clock, Flow, Random, Sleep
 from kato_consul.model import Health, Instance, Snapshot
 from kato_consul.registry.calls import Call, ConsulCalls, T, ask
 from kato_consul.registry.definition import ServiceDefinition
+from kato_consul.registry.events import Event, Say
+from kato_consul.registry.keeping import Checks, compare, in_maintenance
+from kato_consul.registry.learning import LEARNED, learn
 from kato_consul.registry.pacing import TokenBucket
+from kato_consul.registry.patience import patiently
+from kato_consul.registry.tending import Tended, Tending
 from kato_consul.registry.watching import BURST, RATE, SLACK, next_index
 
 ROLL_BACK_WITHIN = 3.0
 """Seconds for taking one instance out again: the job is failing already, and somebody waits."""
 
-LOOK_AGAIN = 5.0
-"""Seconds between looks at whether the agent still has what was registered."""
-
 CONSUL_WITHIN = 10.0
 """Seconds that an agent which does not answer is given to: one that was started with us, or that
 is between two leaders (an election takes a few seconds)."""
 
-Say = Callable[[str, str], None]
-"""Told of progress: who (an instance's id, or ``consul``), and what happened."""
-
 
 class Registering:
-    """Flows for a set of definitions, on one agent."""
+    """Flows for a set of instances, on one agent."""
 
     def __init__(
         self,
         calls: ConsulCalls,
-        definitions: Sequence[ServiceDefinition],
+        tending: Tending,
         *,
         clock: Clock,
         random: Random,
-        say: Say = lambda who, what: None,
+        say: Say,
+        consul_within: float = CONSUL_WITHIN,
     ) -> None:
         self._calls = calls
-        self._definitions = list(definitions)
+        self._tending = tending
         self._clock = clock
         self._random = random
         self._say = say
+        self._consul_within = consul_within
         self.added: list[str] = []
         """Ids that were not in the agent before: what has to be taken out when the run fails."""
 
-    def register(self, *, wait: float, consul_within: float = CONSUL_WITHIN) -> Flow[None]:
-        """Flow: register all, and see all passing within ``wait`` seconds (0: do not wait).
-
-        On any error, what this flow added is taken out again before the error is raised.
+    def put_in(self) -> Flow[None]:
+        """Flow: register all. Whoever runs it runs `roll_back` when it fails or is interrupted.
 
         Raises:
-            ConsulError: the agent did not answer within ``consul_within`` seconds, or would not
-                have a definition.
-            NotPassing: somebody was not passing in time.
+            ConsulError: the agent did not answer in time, or would not have a definition.
         """
-        before = yield from self._patiently(self._calls.agent_services(), consul_within)
-        try:
-            for one in self._definitions:
-                if one.id not in before:
-                    self.added.append(one.id)
-                try:
-                    yield from self._put_in(one, consul_within)
-                except (ConsulDenied, ConsulRejected):
-                    if one.id not in before:
-                        self.added.remove(one.id)  # never in: there is nothing to take out
-                    raise
-                self._say(one.id, "registered" if one.id not in before else "registered again")
-            if wait:
-                yield from self._wait_for_passing(wait)
-        except Exception:  # whatever it is: nothing half-registered stays behind
-            yield from self.roll_back()
-            raise
+        before = yield from self._patiently(self._calls.agent_services())
+        checks: Checks = {}
+        if before.keys() & self._tending.tended.keys():  # one of them may be in maintenance mode
+            checks = yield from self._patiently(self._calls.agent_checks())
+        for one in self._tending.tended.values():
+            yield from self._put_in_one(one, before.get(one.definition.id), checks)
 
-    def keep(self) -> Flow[None]:
-        """Flow without end: register again what the agent has lost, or has otherwise."""
-        trouble = ""
-        while True:
-            yield Sleep(LOOK_AGAIN)
-            try:
-                there = yield from ask(self._calls.agent_services())
-                first: ConsulError | None = None
-                for one in self._definitions:
-                    if one.id not in there or differs(one, there[one.id]):
-                        lost = "is gone from" if one.id not in there else "was changed in"
-                        try:
-                            yield from self._put_in(one, CONSUL_WITHIN)
-                            self._say(one.id, f"{lost} the agent, registered again")
-                        except ConsulError as error:
-                            first = first or error
-                if first is not None:
-                    raise first
-            except ConsulError as error:
-                # Whatever it is, it may pass: a token that is not there yet, a restart. Said once.
-                if str(error) != trouble:
-                    self._say("consul", str(error))
-                trouble = str(error)
-            else:
-                if trouble:
-                    self._say("consul", "answers again")
-                trouble = ""
+    def see_passing(self, wait: float) -> Flow[None]:
+        """Flow: wait until all are passing for clients.
+
+        Raises:
+            NotPassing: somebody was not within ``wait`` seconds.
+        """
+        until = self._clock() + wait
+        definitions = [one.definition for one in self._tending.tended.values()]
+        for service in sorted({one.name for one in definitions}):
+            waiting = {one.id: one for one in definitions if one.name == service}
+            yield from self._wait_for_service(service, waiting, until, wait)
+
+    def introduce(self) -> Flow[None]:
+        """Flow: ask each instance what it is, and add that to what Consul has of it.
+
+        For a startup job; where somebody stays, the prober does it. That it cannot be found out is
+        told, not raised: where the job runs the instances may be out of reach.
+        """
+        checks = yield from self._patiently(self._calls.agent_checks())
+        for one in self._tending.tended.values():
+            if one.definition.probe is None:
+                continue
+            before = one.learned
+            yield from learn(one, self._say)
+            if one.learned != before:
+                yield from self._register(one, checks)
+        yield from compare(self._tending, self._calls, {}, self._say)
 
     def deregister(self) -> Flow[None]:
         """Flow: take all out. One that is not there is as good as taken out.
@@ -121,50 +107,68 @@ class Registering:
             ConsulError: the first one that came; the others were taken out all the same.
         """
         # Asked first: agents before 1.9 answer 200 for an id that they never heard of.
-        there = yield from self._patiently(self._calls.agent_services(), CONSUL_WITHIN)
+        there = yield from self._patiently(self._calls.agent_services())
         first: ConsulError | None = None
-        for one in self._definitions:
+        for service_id in [*self._tending.tended, *self._tending.leaving]:
             try:
-                if one.id in there:
-                    yield from self._patiently(self._calls.deregister(one.id), CONSUL_WITHIN)
-                self._say(one.id, "deregistered" if one.id in there else "was not registered")
+                if service_id in there:
+                    yield from self._patiently(self._calls.deregister(service_id))
+                    self._say(Event.DEREGISTERED, service_id)
+                elif service_id in self._tending.tended:
+                    self._say(Event.WAS_NOT_REGISTERED, service_id)
             except ConsulError as error:
                 first = first or error
         if first is not None:
             raise first
 
+    def standing(self) -> Flow[list[ServiceDefinition]]:
+        """Flow: the instances of any service that the agent has, whoever registered them."""
+        there = yield from self._patiently(self._calls.agent_services())
+        return [
+            ServiceDefinition(
+                name=one["Service"], id=one["ID"], address=one["Address"], port=one["Port"]
+            )
+            for one in there.values()
+            if one["Port"]  # what listens nowhere is no instance
+        ]
+
     def roll_back(self) -> Flow[None]:
-        """Flow: take out what `register` added; what cannot be taken out is told, not raised."""
+        """Flow: take out what `put_in` added; what cannot be taken out is told, not raised."""
         while self.added:
             instance_id = self.added.pop()
             try:
                 call = self._calls.deregister(instance_id).within(ROLL_BACK_WITHIN)
                 if (yield from ask(call)):
-                    self._say(instance_id, "taken out again")
+                    self._say(Event.TAKEN_OUT_AGAIN, instance_id)
             except ConsulError as error:
-                self._say(instance_id, f"could not be taken out again: {error}")
+                self._say(Event.NOT_TAKEN_OUT, instance_id, why=str(error))
 
-    def _put_in(self, one: ServiceDefinition, within: float) -> Flow[None]:
-        yield from self._patiently(self._calls.register(one.name, one.id, one.fields()), within)
+    def _put_in_one(
+        self, one: Tended, there: Mapping[str, Any] | None, checks: Checks
+    ) -> Flow[None]:
+        service_id = one.definition.id
+        if there is None:
+            self.added.append(service_id)
+        else:  # what was learned before stays until it is learned anew
+            meta = there.get("Meta") or {}
+            one.learned = {name: meta[name] for name in LEARNED if name in meta}
+        try:
+            yield from self._register(one, checks)
+        except (ConsulDenied, ConsulRejected):
+            if there is None:
+                self.added.remove(service_id)  # never in: there is nothing to take out
+            raise
+        one.registered = True
+        self._say(Event.REGISTERED if there is None else Event.REGISTERED_AGAIN, service_id)
 
-    def _patiently(self, call: Call[T], within: float) -> Flow[T]:
-        """Make a call, again and again while the agent cannot serve it, for ``within`` seconds."""
-        until = self._clock() + within
-        pauses = full_jitter(CONSUL_WAIT, self._random)
-        while True:
-            try:
-                return (yield from ask(call))
-            except (ConsulUnreachable, ConsulUnavailable) as error:
-                left = until - self._clock()
-                if left <= 0:
-                    raise
-                yield Sleep(min(next(pauses) + (error.retry_after or 0.0), left))
+    def _register(self, one: Tended, checks: Checks) -> Flow[None]:
+        entry = self._tending.entry(one)
+        # One that is in maintenance mode stays there.
+        replaced = not in_maintenance(checks, entry.id)
+        yield from self._patiently(self._calls.register(entry, replace_checks=replaced))
 
-    def _wait_for_passing(self, wait: float) -> Flow[None]:
-        until = self._clock() + wait
-        for service in sorted({one.name for one in self._definitions}):
-            waiting = {one.id: one for one in self._definitions if one.name == service}
-            yield from self._wait_for_service(service, waiting, until, wait)
+    def _patiently(self, call: Call[T]) -> Flow[T]:
+        return patiently(call, self._consul_within, clock=self._clock, random=self._random)
 
     def _wait_for_service(
         self, service: str, waiting: dict[str, ServiceDefinition], until: float, wait: float
@@ -199,7 +203,7 @@ class Registering:
             for one in snapshot.instances:
                 if one.health is Health.PASSING and _is_ours(one, waiting.get(one.id)):
                     del waiting[one.id]
-                    self._say(one.id, "passing")
+                    self._say(Event.PASSING, one.id)
 
     def _agents_words(self) -> Flow[Mapping[str, Mapping[str, Any]]]:
         """What the agent's checks say, if it tells."""
@@ -207,17 +211,6 @@ class Registering:
             return (yield from ask(self._calls.agent_checks()))
         except ConsulError:
             return {}
-
-
-def differs(one: ServiceDefinition, there: Mapping[str, Any]) -> bool:
-    """Does the agent have the service otherwise than it is defined?"""
-    return (
-        one.name != there.get("Service")
-        or one.address != (there.get("Address") or "")
-        or one.port != there.get("Port")
-        or list(one.tags) != (there.get("Tags") or [])
-        or dict(one.meta) != (there.get("Meta") or {})
-    )
 
 
 def _is_ours(seen: Instance, one: ServiceDefinition | None) -> bool:
@@ -240,6 +233,6 @@ def _reasons(
     return {
         one: f"{seen[one].health}, {said.get(one) or seen[one].output}"
         if one in seen
-        else "not in the catalog yet"
+        else "not in the catalog yet, or the token may not read it there (node:read, service:read)"
         for one in sorted(waiting)
     }

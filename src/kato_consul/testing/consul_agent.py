@@ -13,6 +13,7 @@ import httpx
 from kato_consul.testing.consul_binary import find_consul
 from kato_consul.testing.consul_config import (
     ConsulFailed,
+    acl_config,
     agent_config,
     clean_environment,
     consul_version,
@@ -35,7 +36,8 @@ class ConsulAgent:
 
     `binary` is the program (None: `find_consul`). `folder` gets the log and the configuration and
     is kept; None means a temporary one that `stop` removes. `config` is Consul's own configuration
-    and wins over ours, merged by Consul; the ports and addresses should stay ours.
+    and wins over ours, merged by Consul; the ports and addresses should stay ours. With `token`
+    ACLs are on, whoever has no token is denied everything, and this one may do anything.
     """
 
     def __init__(
@@ -44,10 +46,12 @@ class ConsulAgent:
         binary: Path | None = None,
         folder: Path | None = None,
         config: Mapping[str, object] | None = None,
+        token: str | None = None,
     ) -> None:
         self.node = f"agent-{uuid.uuid4().hex[:8]}"
         self._binary = binary
-        self._config = dict(config or {})
+        self._config = {**(acl_config(token) if token else {}), **(config or {})}
+        self._token = token
         self._given_folder = folder
         self._own_folder: ScratchFolder | None = None
         self._ports: dict[str, int] | None = None
@@ -152,7 +156,11 @@ class ConsulAgent:
         try:
             done = subprocess.run(
                 [str(self._program()), *args],
-                env={**clean_environment(), "CONSUL_HTTP_ADDR": self.http_addr},
+                env={
+                    **clean_environment(),
+                    "CONSUL_HTTP_ADDR": self.http_addr,
+                    "CONSUL_HTTP_TOKEN": self._token or "",
+                },
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -211,7 +219,8 @@ class ConsulAgent:
     def _wait_until_ready(self, process: ChildProcess, deadline: float) -> str | None:
         """Return None once the agent is ready, else what kept it from being so."""
         # No proxy from the environment stands between us and a local agent.
-        with httpx.Client(base_url=self.url, timeout=2.0, trust_env=False) as client:
+        token = {"X-Consul-Token": self._token} if self._token else {}
+        with httpx.Client(base_url=self.url, headers=token, timeout=2.0, trust_env=False) as client:
             while time.monotonic() < deadline:
                 if not process.running:
                     return f"ended early with exit status {process.returncode}"

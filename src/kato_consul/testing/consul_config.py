@@ -33,6 +33,15 @@ def agent_config(
     }
 
 
+def acl_config(token: str) -> dict[str, object]:
+    """Return the configuration of an agent that denies everything but to `token`.
+
+    The names of the tokens are those of Consul before 1.11, which later ones still take.
+    """
+    tokens = {"master": token, "agent": token}
+    return {"acl": {"enabled": True, "default_policy": "deny", "tokens": tokens}}
+
+
 def consul_version(program: Path) -> tuple[int, int]:
     """Return major and minor version of `program`; ConsulFailed when it does not tell."""
     try:

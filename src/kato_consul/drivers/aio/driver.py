@@ -93,7 +93,7 @@ class AsyncDriver:
         async def trace(event: str, info: Any) -> None:
             seen.seen(event)
 
-        request = wire.http_request(step, self._settings.connect_timeout, trace)
+        request = wire.http_request(step, self._settings, trace)
         transport = self._transports.get(step.origin) or self._connect(step.origin)
         try:
             async with asyncio.timeout(step.timeout):

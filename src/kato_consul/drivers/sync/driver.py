@@ -63,7 +63,7 @@ class Driver:
                 log.exception("background.crashed", name=name)  # nobody joins it: it must be heard
 
         thread = threading.Thread(target=until_closed, name=name, daemon=True)
-        self._threads.append(thread)
+        self._threads = [one for one in self._threads if one.is_alive()] + [thread]
         thread.start()
         return thread
 
@@ -103,13 +103,14 @@ class Driver:
             if event in (
                 "connection.connect_tcp.complete",
                 "connection.connect_unix_socket.complete",
+                "connection.start_tls.complete",  # which takes the place of the first
             ):
                 self._sockets.add(info["return_value"].get_extra_info("socket"))
                 if self._closing.is_set():  # it came just too late to be shut down with the others
                     info["return_value"].close()
                     raise httpx.ConnectError("this client is closed")
 
-        request = wire.http_request(step, self._settings.connect_timeout, trace)
+        request = wire.http_request(step, self._settings, trace)
         transport = self._transports.get(step.origin) or self._connect(step.origin)
         until = time.monotonic() + step.timeout
         try:

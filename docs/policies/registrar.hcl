@@ -1,0 +1,9 @@
+# For register, run, exec, drain and deregister of the service kato.
+service "kato" {
+  policy = "write"
+}
+
+# To see in the catalog, as clients do, that an instance passes.
+node_prefix "" {
+  policy = "read"
+}

@@ -1,0 +1,45 @@
+"""What is known of a deployment, before anybody judges it: values, and no opinion."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kato_consul.model import Instance
+
+
+@dataclass(frozen=True)
+class InstanceFacts:
+    """What one instance said, asked from here. None is what it did not say.
+
+    ``unreachable`` is why there was no answer, or empty. ``store_status`` is the HTTP status of a
+    call that needs the store. ``skew`` are seconds that its clock is ahead of ours.
+    ``closes_idle``: it closed a connection that was idle for as long as a client keeps one.
+    ``no_address``: it is registered without one, so that clients are sent to the node's.
+    """
+
+    instance: Instance
+    unreachable: str = ""
+    health: str | None = None
+    store_status: int | None = None
+    version: str | None = None
+    base_processor_id: str | None = None
+    workers: int | None = None
+    skew: float | None = None
+    closes_idle: bool | None = None
+    no_address: bool = False
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What Consul said, and each instance.
+
+    ``denied`` maps what the token may not do to Consul's words; ``allowed`` what the ACL system was
+    asked about, to its answer (empty when it does not tell).
+    """
+
+    service: str
+    keepalive: float
+    leader: str = ""
+    skew: float | None = None
+    denied: Mapping[str, str] = field(default_factory=dict)
+    allowed: Mapping[str, bool] = field(default_factory=dict)
+    instances: tuple[InstanceFacts, ...] = ()

@@ -1,0 +1,70 @@
+"""`kato-consul drain`: clients go elsewhere, and it says when they have gone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kato_consul.testing import ConsulAgent, StandInKato
+from tests.cli.running import ask, at, healths, ids, kato_consul
+
+
+@pytest.fixture
+def kato(agent: ConsulAgent, service: str, tmp_path: Path) -> Iterator[StandInKato]:
+    """An instance that is registered."""
+    with StandInKato(store=tmp_path / "store.sqlite", name=service) as made:
+        flags = ["--name", service, "--id", f"{service}-1", "--address", made.host]
+        done = kato_consul(
+            "register", *flags, "--port", str(made.port), "--interval", "3s", env=at(agent)
+        )
+        assert done.returncode == 0, done.stderr
+        yield made
+        kato_consul("deregister", f"{service}-1", env=at(agent))
+
+
+def test_drained(agent: ConsulAgent, service: str, kato: StandInKato) -> None:
+    """An instance that nobody uses is in maintenance mode, drained, and still registered; --off
+    takes it out of maintenance mode again."""
+    done = kato_consul("drain", f"{service}-1", "--reason", "new disks", env=at(agent))
+    assert done.returncode == 0, done.stderr
+    assert f"{service}-1: in maintenance mode: new disks" in done.stdout
+    assert f"{service}-1: drained" in done.stdout
+    check = ask(agent, "/v1/agent/checks")[f"_service_maintenance:{service}-1"]
+    assert (check["Status"], check["Notes"]) == ("critical", "new disks")
+    assert ids(agent, service) == {f"{service}-1"}
+
+    flags = ["--name", service, "--id", f"{service}-1", "--address", kato.host]
+    more = ["--port", str(kato.port), "--interval", "3s", "--wait", "0"]
+    assert kato_consul("register", *flags, *more, env=at(agent)).returncode == 0
+    assert f"_service_maintenance:{service}-1" in ask(agent, "/v1/agent/checks")
+
+    done = kato_consul("drain", "--off", "--all", "--service", service, env=at(agent))
+    assert done.returncode == 0, done.stderr
+    assert f"_service_maintenance:{service}-1" not in ask(agent, "/v1/agent/checks")
+    assert set(healths(agent, service).values()) == {"passing"}
+
+
+def test_still_busy(agent: ConsulAgent, service: str, kato: StandInKato) -> None:
+    """When the time is over and it is not known that clients have gone: exit 7, and why."""
+    kato.freeze()
+    try:
+        done = kato_consul("drain", f"{service}-1", "--wait", "200ms", env=at(agent))
+    finally:
+        kato.thaw()
+    assert done.returncode == 7
+    assert (
+        "still busy when the drain time was over (it does not tell how busy it is)" in done.stdout
+    )
+
+
+def test_one_that_is_not_there(agent: ConsulAgent, service: str) -> None:
+    """An instance that this agent does not have: exit 1, with what to do."""
+    done = kato_consul("drain", f"{service}-1", env=at(agent))
+    assert done.returncode == 1
+    assert "Ask the agent that it was registered with" in done.stderr
+
+
+@pytest.mark.parametrize("given", [[], ["kato-1", "--all"], [""]])
+def test_too_little_or_too_much(given: list[str]) -> None:
+    """It wants ids, a file, or --all: exit 2."""
+    assert kato_consul("drain", *given).returncode == 2

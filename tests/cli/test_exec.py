@@ -1,0 +1,195 @@
+"""`kato-consul exec`: the parent of an instance, from its start to its drain."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from kato_consul.testing import ConsulAgent
+from kato_consul.testing.ports import free_ports
+from tests.cli.running import (
+    ask,
+    at,
+    healths,
+    ids,
+    kato_consul,
+    left_behind,
+    line_with,
+    marked,
+    started,
+)
+from tests.testing.waiting import eventually
+
+
+class Instance:
+    """A stand-in to be started by ``exec``: its flags, and its command."""
+
+    def __init__(self, service: str, folder: Path) -> None:
+        self.port = free_ports(1)[0]
+        self.flags = ["--name", service, "--id", f"{service}-1", "--address", "127.0.0.1"]
+        self.flags += ["--port", str(self.port), "--interval", "200ms"]
+        self.command = [sys.executable, "-m", "kato_consul.testing.kato.serve"]
+        self.command += ["--host", "127.0.0.1", "--port", str(self.port), "--name", service]
+        self.command += ["--store", str(folder / "store.sqlite")]
+        self.command += ["--switches", str(folder / "switches.json")]
+
+
+@pytest.fixture
+def one(service: str, tmp_path: Path) -> Instance:
+    """An instance that does not run yet."""
+    return Instance(service, tmp_path)
+
+
+def passing(agent: ConsulAgent, service: str) -> bool:
+    """Whether Consul says that the instance passes."""
+    return healths(agent, service) == {f"{service}-1": "passing"}
+
+
+def test_a_life(agent: ConsulAgent, service: str, one: Instance) -> None:
+    """Started, registered when ready; on SIGTERM drained, stopped, taken out: nothing is left."""
+    mark = marked()
+    env = {**at(agent), **mark}
+    with started("exec", *one.flags, "--", *one.command, env=env) as process:
+        line_with(process, f"{service}-1: registered")
+        assert eventually(lambda: passing(agent, service))
+        assert ask(agent, f"/v1/agent/service/{service}-1")["Port"] == one.port
+        process.terminate()
+        line_with(process, f"{service}-1: in maintenance mode")
+        line_with(process, f"{service}-1: drained")
+        line_with(process, f"{service}-1: deregistered")
+        assert process.wait(20) in (0, 143)
+    assert ids(agent, service) == set()
+    assert eventually(lambda: left_behind(mark) == []), left_behind(mark)
+
+
+def test_a_child_that_dies(agent: ConsulAgent, service: str, one: Instance) -> None:
+    """A child that is killed is taken out of Consul, and its code is ours."""
+    with started("exec", *one.flags, "--", *one.command, env=at(agent)) as process:
+        started_as = line_with(process, "as process")
+        line_with(process, f"{service}-1: registered")
+        os.kill(int(started_as.split()[-1]), signal.SIGKILL)
+        line_with(process, "ended by itself with 137")
+        line_with(process, f"{service}-1: deregistered")
+        assert process.wait(10) == 137
+    assert ids(agent, service) == set()
+
+
+def test_told_twice(agent: ConsulAgent, service: str, one: Instance) -> None:
+    """A second SIGTERM skips the waiting for clients; the child is stopped all the same."""
+    flags = [*one.flags, "--drain", "10m"]
+    with started("exec", *flags, "--", *one.command, env=at(agent)) as process:
+        child = int(line_with(process, "as process").split()[-1])
+        line_with(process, f"{service}-1: registered")
+        os.kill(child, signal.SIGSTOP)  # so that it never says that it is quiet
+        process.terminate()
+        line_with(process, "in maintenance mode")
+        process.terminate()
+        os.kill(child, signal.SIGCONT)
+        assert process.wait(20) in (0, 143)
+    assert ids(agent, service) == set()
+
+
+def test_a_child_that_does_not_end(agent: ConsulAgent, service: str, one: Instance) -> None:
+    """A child that ignores SIGTERM is killed when its time is over; 137 then."""
+    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+    stubborn += "print('here', flush=True); time.sleep(600)"
+    flags = [*one.flags, "--drain", "0", "--stop", "200ms"]
+    command = [sys.executable, "-c", stubborn]
+    with started("exec", *flags, "--", *command, env=at(agent)) as process:
+        line_with(process, "here")
+        process.terminate()
+        assert process.wait(20) == 137
+    assert ids(agent, service) == set()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT])
+def test_signals_are_handed_on(agent: ConsulAgent, one: Instance, number: signal.Signals) -> None:
+    """What is not about ending is the child's; its exit code is ours."""
+    child = f"""
+import signal, sys, time
+signal.signal({int(number)}, lambda *_: sys.exit(7))
+print("here", flush=True)
+time.sleep(600)
+"""
+    command = [sys.executable, "-c", child]
+    with started("exec", *one.flags, "--", *command, env=at(agent)) as process:
+        line_with(process, "here")
+        process.send_signal(number)
+        assert process.wait(20) == 7
+
+
+def test_orphans_are_reaped(agent: ConsulAgent, one: Instance) -> None:
+    """What the child leaves behind falls to us, is reaped while we run, and killed when we end."""
+    child = """
+import os, sys, time
+if os.fork() == 0:
+    if os.fork() == 0:
+        time.sleep(600 if sys.argv[1] == "stays" else 0.1)
+    os._exit(0)
+os.wait()
+print("here", flush=True)
+time.sleep(600)
+"""
+    for kind in ("goes", "stays"):
+        mark = marked()
+        command = [sys.executable, "-c", child, kind]
+        flags = [*one.flags, "--drain", "0"]
+        with started("exec", *flags, "--", *command, env={**at(agent), **mark}) as process:
+            line_with(process, "here")
+            count = 2 if kind == "goes" else 3
+            assert eventually(lambda: len(left_behind(mark)) == count)  # noqa: B023
+            assert eventually(lambda: zombies_of(process.pid) == [])
+            process.terminate()
+            assert process.wait(20) == 143
+        assert eventually(lambda: left_behind(mark) == [])  # noqa: B023
+
+
+def zombies_of(pid: int) -> list[str]:
+    """Children of a process that ended and were not waited for."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it ended meanwhile
+            continue
+        if fields[0] == "Z" and int(fields[1]) == pid:
+            found.append(stat.parent.name)
+    return found
+
+
+def test_consul_away(service: str, one: Instance) -> None:
+    """While Consul is away the child runs, and is registered when Consul answers."""
+    with ConsulAgent() as late:
+        late.freeze()
+        with started("exec", *one.flags, "--", *one.command, env=at(late)) as process:
+            line_with(process, "as process")
+            line_with(process, "passing: KATO and its store answer")
+            late.thaw()
+            line_with(process, f"{service}-1: registered")
+            assert eventually(lambda: passing(late, service))
+            late.kill()
+            process.terminate()
+            assert process.wait(30) in (0, 143)
+
+
+@pytest.mark.parametrize(("program", "code"), [("no-such-program", 127), ("/etc/passwd", 126)])
+def test_no_program(
+    agent: ConsulAgent, service: str, one: Instance, program: str, code: int
+) -> None:
+    """A command that cannot be run is named, with a shell's exit code; nothing is registered."""
+    done = kato_consul("exec", *one.flags, "--", program, env=at(agent))
+    assert done.returncode == code
+    assert repr(program) in done.stderr
+    assert ids(agent, service) == set()
+
+
+def test_bad_words(tmp_path: Path) -> None:
+    """Several instances, or no command: exit 2."""
+    path = tmp_path / "kato.toml"
+    path.write_text('[[service]]\nname="a"\nport=1\n[[service]]\nname="b"\nport=2\n')
+    done = kato_consul("exec", "-f", path, "--", "true")
+    assert done.returncode == 2
+    assert "one instance" in done.stderr
+    assert kato_consul("exec", "--name", "a", "--port", "1").returncode == 2

@@ -1,0 +1,106 @@
+"""How soon Consul knows: measured on a real agent and real processes, and asserted nowhere.
+
+python -m tests.faults.registrar_times --rounds 10
+"""
+
+import argparse
+import os
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kato_consul import ProbeDefinition, Registrar, ServiceDefinition, Settings
+from kato_consul.testing import ConsulAgent, StandInKato
+from kato_consul.testing.ports import free_ports
+from tests.cli.running import at, healths, ids, line_with, started
+
+STEP = 0.002
+"""Seconds between looks: what is measured is at most so much sooner."""
+
+LONGEST = 60.0
+"""Seconds after which something will not come any more."""
+
+
+def until(condition: Callable[[], bool]) -> float:
+    """Seconds until the condition holds."""
+    began = time.monotonic()
+    while not condition():
+        if time.monotonic() - began > LONGEST:
+            raise TimeoutError("it never came")
+        time.sleep(STEP)
+    return time.monotonic() - began
+
+
+@contextmanager
+def staying(probe: ProbeDefinition) -> Iterator[tuple[ConsulAgent, StandInKato]]:
+    """An agent, and an instance that a registrar looks after."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ConsulAgent() as agent,
+        StandInKato(store=Path(folder) / "store.sqlite") as kato,
+    ):
+        one = ServiceDefinition(
+            name="kato", id="kato-1", address=kato.host, port=kato.port, probe=probe
+        )
+        with Registrar([one], Settings(consul_addr=agent.http_addr)):
+            yield agent, kato
+
+
+def child_dies(agent: ConsulAgent, folder: Path) -> float:
+    """`exec`: from the child's SIGKILL until the agent has it no more."""
+    port = free_ports(1)[0]
+    flags = ["--name", "kato", "--id", "kato-1", "--address", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "kato_consul.testing.kato.serve", "--port", str(port)]
+    command += ["--host", "127.0.0.1", "--name", "kato", "--store", str(folder / "store.sqlite")]
+    command += ["--switches", str(folder / "switches.json")]
+    with started("exec", *flags, "--", *command, env=at(agent)) as process:
+        child = int(line_with(process, "as process").split()[-1])
+        line_with(process, "kato-1: registered")
+        os.kill(child, signal.SIGKILL)
+        took = until(lambda: ids(agent, "kato") == set())
+        process.wait(20)
+    return took
+
+
+def agent_returns() -> float:
+    """`Registrar`: from a restarted agent's first leader until it has the instance, passing."""
+    with staying(ProbeDefinition()) as (agent, _):
+        agent.restart()
+        return until(lambda: healths(agent, "kato") == {"kato-1": "passing"})
+
+
+def instance_dies() -> float:
+    """`Registrar`: from an instance's SIGKILL until it is critical, probed every 5 s."""
+    with staying(ProbeDefinition()) as (agent, kato):
+        time.sleep(time.monotonic() % 5)  # at any moment between two looks
+        kato.kill()
+        return until(lambda: healths(agent, "kato") == {"kato-1": "critical"})
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=10)
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory() as folder, ConsulAgent() as agent:
+        rows = {
+            "exec: child killed until taken out": [
+                child_dies(agent, Path(folder)) for _ in range(rounds)
+            ],
+            "run: agent back until registered, passing": [agent_returns() for _ in range(rounds)],
+            "run: instance killed until critical (5 s)": [instance_dies() for _ in range(rounds)],
+        }
+    for name, times in rows.items():
+        middle, worst = statistics.median(times), max(times)
+        sys.stdout.write(
+            f"{name:45} median {middle * 1000:7.0f} ms  worst {worst * 1000:7.0f} ms\n"
+        )
+
+
+if __name__ == "__main__":
+    main()

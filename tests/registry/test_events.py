@@ -1,0 +1,33 @@
+"""Events: each has words, and the words need no field that is not told."""
+
+import pytest
+
+from kato_consul.registry.events import WARNINGS, WORDS, Event, words
+
+FIELDS = {
+    "lost": "is gone from",
+    "status": "critical",
+    "note": "no answer in time",
+    "version": "3.10.1",
+    "base_processor_id": "kato",
+    "why": "refused",
+    "reason": "new disks",
+    "other": "kato-2",
+    "what": "version",
+    "mine": "3.10.1",
+    "theirs": "3.9.0",
+}
+
+
+@pytest.mark.parametrize("event", Event)
+def test_words(event: Event) -> None:
+    """Each event can be said to people."""
+    assert words(event, FIELDS)
+    assert "{" not in words(event, FIELDS)
+
+
+def test_names_are_stable() -> None:
+    """The names are a promise to machines: of whom, and what happened."""
+    assert set(WORDS) == set(Event)
+    assert set(WORDS) >= WARNINGS
+    assert {event.value.partition(".")[0] for event in Event} == {"instance", "pool", "consul"}

@@ -1,0 +1,114 @@
+"""TLS: certificates made by Consul's own command, checked both ways."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kato_consul import CheckDefinition, Discovery, Registrar, ServiceDefinition, Settings
+from kato_consul.testing import ConsulAgent, find_consul
+from kato_consul.testing.ports import free_ports
+from tests.cli.running import Instance, fresh_name, kato_consul
+
+
+class Sealed:
+    """An agent that wants a certificate of whoever speaks TLS to it, and the files for that."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_ports(1)[0]
+        for words in ("ca create", "cert create -server -dc dc1", "cert create -client -dc dc1"):
+            self._tls(folder, words)
+        (folder / "other").mkdir()
+        self._tls(folder / "other", "ca create")
+        self.agent = ConsulAgent(
+            config={
+                "ports": {"https": self.port},
+                "ca_file": str(folder / "consul-agent-ca.pem"),
+                "cert_file": str(folder / "dc1-server-consul-0.pem"),
+                "key_file": str(folder / "dc1-server-consul-0-key.pem"),
+                "verify_incoming_https": True,
+            }
+        )
+
+    def environment(self, **changed: str | None) -> dict[str, str]:
+        """What reaches it, as Consul's own tools want it; None leaves a variable out."""
+        good: dict[str, str | None] = {
+            "CONSUL_HTTP_ADDR": f"https://127.0.0.1:{self.port}",
+            "CONSUL_CACERT": str(self.folder / "consul-agent-ca.pem"),
+            "CONSUL_CLIENT_CERT": str(self.folder / "dc1-client-consul-0.pem"),
+            "CONSUL_CLIENT_KEY": str(self.folder / "dc1-client-consul-0-key.pem"),
+        }
+        return {name: value for name, value in (good | changed).items() if value is not None}
+
+    @staticmethod
+    def _tls(folder: Path, words: str) -> None:
+        argv = [str(find_consul()), "tls", *words.split()]
+        subprocess.run(argv, cwd=folder, check=True, capture_output=True, timeout=30)
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sealed]:
+    """One for all."""
+    made = Sealed(tmp_path_factory.mktemp("tls"))
+    with made.agent:
+        yield made
+
+
+def test_both_ways(sealed: Sealed, instance: Instance) -> None:
+    """With the CA and a certificate of our own, commands and the library work over TLS."""
+    service = fresh_name()
+    env = sealed.environment()
+    done = kato_consul("register", *instance.flags(service), env=env)
+    assert done.returncode == 0, done.stderr
+    with Discovery(Settings.from_env(env, service=service)) as discovery:
+        assert [one.id for one in discovery.snapshot().usable] == [f"{service}-1"]
+    assert kato_consul("deregister", f"{service}-1", env=env).returncode == 0
+
+
+def test_staying(sealed: Sealed, instance: Instance) -> None:
+    """So does what stays."""
+    check = CheckDefinition(interval="200ms")
+    definition = ServiceDefinition(
+        name=fresh_name(), port=instance.port, address="127.0.0.1", check=check
+    )
+    with Registrar([definition], Settings.from_env(sealed.environment()), wait=20):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "said"),
+    [
+        ({"CONSUL_CACERT": None}, 3, "certificate verify failed"),
+        ({"CONSUL_CACERT": "other/consul-agent-ca.pem"}, 3, "certificate verify failed"),
+        ({"CONSUL_CACERT": "nowhere.pem"}, 2, "the TLS files for Consul cannot be used"),
+        ({"CONSUL_CLIENT_CERT": None, "CONSUL_CLIENT_KEY": None}, 3, "bad certificate"),
+        ({"CONSUL_TLS_SERVER_NAME": "server.elsewhere.consul"}, 3, "Hostname mismatch"),
+        ({"CONSUL_TLS_SERVER_NAME": "server.dc1.consul"}, 5, "knows no service"),
+        ({"CONSUL_CACERT": None, "CONSUL_HTTP_SSL_VERIFY": "false"}, 5, "knows no service"),
+    ],
+)
+def test_what_does_not_fit(
+    sealed: Sealed, changed: dict[str, str | None], code: int, said: str
+) -> None:
+    """Each thing that does not fit is said in words; what fits by other means works."""
+    places = {
+        name: str(sealed.folder / value) if value and value.endswith(".pem") else value
+        for name, value in changed.items()
+    }
+    done = kato_consul("instances", "--service", "nobody", env=sealed.environment(**places))
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+
+
+def test_a_unix_socket(tmp_path: Path, instance: Instance) -> None:
+    """An agent on a unix socket is reached as one on a port is."""
+    path = tmp_path / "consul.sock"
+    service = fresh_name()
+    with ConsulAgent(config={"addresses": {"http": f"unix://{path} 127.0.0.1"}}):
+        env = {"CONSUL_HTTP_ADDR": f"unix://{path}"}
+        done = kato_consul("register", *instance.flags(service), env=env)
+        assert done.returncode == 0, done.stderr
+        with Discovery(Settings.from_env(env, service=service)) as discovery:
+            assert [one.id for one in discovery.snapshot().usable] == [f"{service}-1"]
