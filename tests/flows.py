@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from kato_consul.flow import AwaitChange, Flow, Outcome, Send, Sleep, Step
+import pytest
+
+from kato_consul.flow import AwaitChange, Flow, Hedge, Hedged, Outcome, Send, Sleep, Step
 from kato_consul.testing.clock import ManualClock
 
 T = TypeVar("T")
@@ -24,6 +26,7 @@ class Player:
 
     answer: Callable[[Send], Outcome]
     change: Callable[[AwaitChange], None] = lambda step: None
+    hedge: Callable[[Hedge], Hedged] = lambda step: pytest.fail("nothing was to be hedged")
     clock: ManualClock = field(default_factory=ManualClock)
     steps: list[Step] = field(default_factory=list)
 
@@ -33,9 +36,11 @@ class Player:
             step = next(flow)
             for _ in range(most):
                 self.steps.append(step)
-                outcome: Outcome | None = None
+                outcome: Outcome | Hedged | None = None
                 if isinstance(step, Send):
                     outcome = self.answer(step)
+                elif isinstance(step, Hedge):
+                    outcome = self.hedge(step)
                 elif isinstance(step, Sleep):
                     self.clock.advance(step.seconds)
                 else:

@@ -9,18 +9,14 @@ a table. The two drivers that carry steps out are in `kato_consul.drivers`.
 The manner is httpx's ``Auth.auth_flow``.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from kato_consul.board import Cell
-
-Clock = Callable[[], float]
-"""Monotonic seconds, as `time.monotonic` gives them."""
-
-Random = Callable[[], float]
-"""Uniform in [0, 1), as `random.random` gives it."""
+from kato_consul.means import Clock as Clock
+from kato_consul.means import Random as Random
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +33,16 @@ class Send:
     timeout: float
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a token
     body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Hedge:
+    """Step: send ``first``; if it is not answered after ``after`` seconds, send ``second`` as well,
+    and end both with the first whole answer. Answered with a `Hedged`."""
+
+    first: Send
+    second: Send
+    after: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,18 @@ class Failure:
 
 
 Outcome = Reply | Failure
-Step = Send | Sleep | AwaitChange
+
+
+@dataclass(frozen=True, slots=True)
+class Hedged:
+    """What came of both. None: it was given up, or for ``second`` never sent (``both`` False)."""
+
+    first: Outcome | None
+    second: Outcome | None
+    both: bool
+
+
+Step = Send | Hedge | Sleep | AwaitChange
 
 T = TypeVar("T")
 Flow = Generator[Step, Any, T]

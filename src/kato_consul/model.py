@@ -51,6 +51,11 @@ class Instance:
         if not self.uid:
             object.__setattr__(self, "uid", self.id)
 
+    @property
+    def zone(self) -> str:
+        """Where it is, for clients that ask near ones first: its metadata's ``zone``."""
+        return self.meta.get("zone", "")
+
     @cached_property
     def netloc(self) -> str:
         """``host:port``, with the brackets that an IPv6 address needs."""
@@ -87,6 +92,16 @@ class Snapshot:
             for one in self.instances
             if one.health is health
         )
+
+    @cached_property
+    def by_uid(self) -> Mapping[str, Instance]:
+        """Every instance by its uid."""
+        return {one.uid: one for one in self.instances}
+
+    @cached_property
+    def all_passing(self) -> bool:
+        """Is everybody who is usable passing?"""
+        return all(one.health is Health.PASSING for one in self.usable)
 
     def summary(self) -> str:
         """One line for people: ``3 instances: 2 passing, 1 critical``."""

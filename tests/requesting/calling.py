@@ -1,15 +1,19 @@
 """A call against three instances that answer by a script."""
 
+import math
+
 from kato_consul.balancing.affinity import rank
+from kato_consul.balancing.pool import Pool
 from kato_consul.board import Board
 from kato_consul.flow import Outcome, Reply
 from kato_consul.model import Instance
-from kato_consul.requesting.failover import Answer, Failover, Request
+from kato_consul.requesting.failover import Answer, Failover, Place, Request
 from kato_consul.testing.clock import ManualClock
 from tests.building import instance, reply, script, snapshot
 from tests.flows import Player
 
 KEY = "session-1"
+PLACE = Place(KEY)
 BEGIN = 1_000.0
 
 # As the key ranks them, so that the tests can speak of the first, the second and the third.
@@ -22,6 +26,11 @@ GOOD = reply(200, {"status": "okay"})
 LIMIT = Reply(503, {"content-type": "text/plain", "connection": "close"}, b"Service Unavailable")
 
 
+def most() -> float:
+    """Chance at its most."""
+    return math.nextafter(1.0, 0.0)
+
+
 class Calling:
     """A call against instances that answer by a script; chance is always at its most."""
 
@@ -30,12 +39,13 @@ class Calling:
         self.board = Board("kato")
         if instances is not None:
             self.board.publish(snapshot(*instances))
-        self.failover = Failover(self.board, self.clock, lambda: 1.0)
+        self.pool = Pool(self.clock, most)
+        self.failover = Failover(self.board, self.pool, self.clock, most)
         self.player = Player(script(outcomes, self.clock), clock=self.clock)
 
     def call(self, request: Request = WRITE, *, within: float = 30.0) -> Answer:
         """Make the call, which may take ``within`` seconds."""
-        return self.player.play(self.failover.call(request, KEY, self.clock() + within))
+        return self.player.play(self.failover.call(request, self.clock() + within, PLACE))
 
     @property
     def asked(self) -> list[str]:

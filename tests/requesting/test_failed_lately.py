@@ -18,10 +18,9 @@ from tests.requesting.calling import (
 )
 
 
-@pytest.mark.parametrize("outcome", [refused(), cut()])
-def test_failed_lately(outcome: Outcome) -> None:
+def test_failed_lately() -> None:
     """The next call does not begin with an instance that just failed, and later ones do again."""
-    calling = Calling(outcome, GOOD, GOOD, GOOD)
+    calling = Calling(refused(), GOOD, GOOD, GOOD)
     calling.call(READ)
     calling.call(READ)
     assert calling.asked == origins(FIRST, SECOND, SECOND)
@@ -39,11 +38,23 @@ def test_hung_lately() -> None:
     assert calling.call(READ).instance == FIRST
 
 
-@pytest.mark.parametrize("outcome", [reply(500), reply(502), LIMIT])
-def test_server_errors_do_not_count(outcome: Outcome) -> None:
-    """Who answers is there: a 5xx is the call's trouble, and the next call begins there again."""
-    calling = Calling(outcome, GOOD, GOOD)
-    assert calling.call(READ).instance == SECOND
+@pytest.mark.parametrize("outcome", [cut(), reply(502), reply(503), reply(504)])
+def test_ailing(outcome: Outcome) -> None:
+    """What happens to the best now and then counts when it happens three times in a row."""
+    calling = Calling(outcome, GOOD, outcome, GOOD, outcome, GOOD, GOOD)
+    for _ in range(3):
+        assert calling.call(READ).instance == SECOND
+    assert calling.asked[::2] == origins(FIRST, FIRST, FIRST)
+    calling.call(READ)
+    assert calling.asked[-1:] == origins(SECOND)
+
+
+@pytest.mark.parametrize("outcome", [reply(500), reply(429), LIMIT])
+def test_busy(outcome: Outcome) -> None:
+    """Who answers so is there: it is the call's trouble, and the next one begins there again."""
+    calling = Calling(*[outcome, GOOD] * 5, GOOD)
+    for _ in range(5):
+        assert calling.call(READ).instance == SECOND
     assert calling.call(READ).instance == FIRST
 
 
@@ -53,7 +64,7 @@ def test_server_errors_do_not_forgive(outcome: Outcome) -> None:
     calling = Calling(refused(), GOOD, outcome)
     calling.call(READ)
     calling.player.play(calling.failover.attempt(READ, FIRST.uid, BEGIN + 5.0))
-    assert calling.failover.ejection.is_out(FIRST.uid, calling.clock())
+    assert calling.pool.ejection.is_out(FIRST.uid, calling.clock())
 
 
 @pytest.mark.parametrize("status", [200, 404, 422])
@@ -62,7 +73,7 @@ def test_answers_forgive(status: int) -> None:
     calling = Calling(refused(), GOOD, reply(status))
     calling.call(READ)
     calling.player.play(calling.failover.attempt(READ, FIRST.uid, BEGIN + 5.0))
-    assert not calling.failover.ejection.is_out(FIRST.uid, calling.clock())
+    assert not calling.pool.ejection.is_out(FIRST.uid, calling.clock())
 
 
 def test_success_forgives() -> None:
@@ -76,11 +87,18 @@ def test_success_forgives() -> None:
 
 def test_failed_lately_is_not_never() -> None:
     """It is asked after all others failed, before any pause."""
-    calling = Calling(refused(), GOOD, refused(), refused(), GOOD)
+    calling = Calling(refused(), GOOD, cut(), cut(), GOOD)
     calling.call()
-    assert calling.call().instance == FIRST
+    assert calling.call(READ).instance == FIRST
     assert calling.asked[2:] == origins(SECOND, THIRD, FIRST)
     assert calling.player.slept == []
+
+
+def test_panic() -> None:
+    """When more than half failed lately they are asked as if they had not: so many are the rule."""
+    calling = Calling(refused(), refused(), GOOD, GOOD)
+    assert calling.call().instance == THIRD
+    assert calling.call().instance == FIRST
 
 
 def test_the_only_one_failed_lately() -> None:

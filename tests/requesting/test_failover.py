@@ -19,8 +19,8 @@ from tests.requesting.calling import (
     BEGIN,
     FIRST,
     GOOD,
-    KEY,
     LIMIT,
+    PLACE,
     READ,
     SECOND,
     THIRD,
@@ -65,7 +65,7 @@ def test_not_sent(request_: Request, outcome: Outcome) -> None:
     assert calling.player.slept == []
 
 
-@pytest.mark.parametrize("status", [400, 404, 409, 422, 429])
+@pytest.mark.parametrize("status", [400, 404, 409, 422])
 def test_application_errors_are_answers(status: int) -> None:
     """What the application refused is not asked of another instance."""
     calling = Calling(reply(status))
@@ -158,7 +158,7 @@ def test_twins_are_forgiven() -> None:
     calling = Calling(refused(), refused(), GOOD, instances=TWINS)
     for one in (*TWINS, TWINS[0]):
         calling.player.play(calling.failover.attempt(READ, one.uid, BEGIN + 5.0))
-    out = [calling.failover.ejection.is_out(one.uid, calling.clock()) for one in TWINS]
+    out = [calling.pool.ejection.is_out(one.uid, calling.clock()) for one in TWINS]
     assert out == [False, True]
 
 
@@ -267,7 +267,7 @@ def test_describe(outcome: Outcome, words: str) -> None:
 def test_closed_in_between() -> None:
     """A caller that gives up in between makes no further request."""
     calling = Calling()
-    flow = calling.failover.call(WRITE, KEY, BEGIN + 30.0)
+    flow = calling.failover.call(WRITE, BEGIN + 30.0, PLACE)
     assert isinstance(next(flow), Send)
     flow.close()
     with pytest.raises(StopIteration):

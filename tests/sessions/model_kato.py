@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from kato_consul.balancing.pool import Pool
 from kato_consul.board import Board
 from kato_consul.flow import Cause, Failure, Outcome, Reply, Send
 from kato_consul.model import Instance, Snapshot
@@ -279,7 +280,9 @@ def playing(kato: ModelKato, *, random: float = 0.5) -> tuple[Player, Asking]:
     board = Board("kato")
     instances = tuple(Instance(one, "kato", f"{one}.example", 8000) for one in "abc")
     board.publish(Snapshot("kato", instances))
-    return player, Asking(Failover(board, player.clock, lambda: random), attempt_timeout=1.0)
+    pool = Pool(player.clock, lambda: random)
+    failover = Failover(board, pool, player.clock, lambda: random)
+    return player, Asking(failover, attempt_timeout=1.0)
 
 
 def _observed(session: Session, learned: str | None) -> dict[str, Any]:

@@ -32,7 +32,7 @@ STRANGE = [
 def ask(request: Request, *outcomes: Outcome) -> Any:
     """What KATO's answer is read as."""
     calling = Calling(*outcomes)
-    flow = Asking(calling.failover, 10.0).ask(request, "session-1", calling.clock() + 30.0)
+    flow = Asking(calling.failover, 10.0).ask(request, calling.clock() + 30.0)
     return calling.player.play(flow)[0]
 
 

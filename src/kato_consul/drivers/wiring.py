@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from kato_consul.balancing.pool import Pool
 from kato_consul.board import Board
 from kato_consul.errors import ConfigurationError, ConsulUnreachable, UnknownService
 from kato_consul.flow import AwaitChange, Flow
@@ -90,7 +91,9 @@ class Sessions:
     def __init__(self, finding: Finding) -> None:
         settings = finding.settings
         self._settings = settings
-        self.asking = Asking(Failover(finding.board, clock, chance), settings.attempt_timeout)
+        self.pool = Pool(clock, chance)
+        failover = Failover(finding.board, self.pool, clock, chance)
+        self.asking = Asking(failover, settings.attempt_timeout)
 
     def state(
         self,
@@ -113,9 +116,9 @@ class Sessions:
             on_conflict=on_conflict,
         )
 
-    def ask_any(self, key: str, query: Query[Any]) -> Flow[Any]:
+    def ask_any(self, query: Query[Any]) -> Flow[Any]:
         """Flow: ask whoever answers."""
-        return ask_any(self.asking, query, key, self.deadline())
+        return ask_any(self.asking, query, self.deadline())
 
     def ask_one(self, uid: str, query: Query[Any]) -> Flow[Any]:
         """Flow: ask one instance and no other."""

@@ -27,7 +27,7 @@ from kato_consul.errors import (
     excerpt,
 )
 from kato_consul.flow import Flow, Reply, Sleep
-from kato_consul.requesting.failover import Answer, Failover, Request, describe
+from kato_consul.requesting.failover import Answer, Failover, Place, Request, describe
 from kato_consul.requesting.judging import Verdict, judge
 from kato_consul.sessions.state import SessionState
 
@@ -53,14 +53,31 @@ class Asking:
         """Growing, jittered pauses between attempts."""
         return full_jitter(INSTANCE_WAIT, self.failover.random)
 
-    def ask(self, request: Request, key: str, deadline: float) -> Flow[tuple[Any, Answer]]:
+    def begin(self, state: SessionState) -> None:
+        """An operation of the session begins: this is when it may move, or come home."""
+        snapshot = self.failover.board.current
+        if snapshot is None or state.id is None:
+            return
+        pool = self.failover.pool
+        state.home, state.at = pool.home(state.id, state.home, state.at, snapshot)
+        state.shunned = ""
+
+    def leave(self, state: SessionState) -> None:
+        """The session is no more: its place is free."""
+        if state.home:
+            self.failover.pool.homes.leave(state.home)
+        state.home = state.at = ""
+
+    def ask(
+        self, request: Request, deadline: float, place: Place | None = None
+    ) -> Flow[tuple[Any, Answer]]:
         """Flow: one call; KATO's JSON and whose it was.
 
         Raises:
             KatoAnswerError: KATO answered with an error of its own.
             OutcomeUnknown, RequestNotSent, NoAnswer, NoInstances: see `Failover.call`.
         """
-        answer = yield from self.failover.call(request, key, deadline)
+        answer = yield from self.failover.call(request, deadline, place)
         return decoded(request, answer.instance.uid, answer.reply), answer
 
     def ask_instance(self, request: Request, uid: str, deadline: float) -> Flow[Any]:
@@ -98,23 +115,29 @@ class Asking:
         assert state.id is not None
         pauses = self.pauses()
         while True:
+            place = Place(state.id, state.at, state.shunned)
             try:
-                found, answer = yield from self.ask(request, state.id, deadline)
+                found, answer = yield from self.ask(request, deadline, place)
+            except OutcomeUnknown as error:
+                # What is asked now goes elsewhere; but one that was cut off may be at it still, and
+                # is asked itself, since that waits for KATO's lock.
+                state.shunned = error.instance if error.hung else ""
+                raise
             except NotFound as error:
                 if not is_session_missing(error.detail):
                     raise
-                if not (yield from self.session_exists(request.what, state.id, deadline)):
+                if not (yield from self.session_exists(request.what, state, deadline)):
                     raise SessionGone(state.key, state.id) from None
                 left = deadline - self.now()
                 if left <= 0:
                     raise StoreAway(request.what, str(error.detail)) from None
                 yield Sleep(min(next(pauses), left))
             else:
-                state.instance = answer.instance.uid
+                state.instance = state.at = answer.instance.uid
                 state.failovers += answer.failovers
                 return found
 
-    def session_exists(self, what: str, session_id: str, deadline: float) -> Flow[bool]:
+    def session_exists(self, what: str, state: SessionState, deadline: float) -> Flow[bool]:
         """Flow: does KATO have the session? This call needs the store, and says the truth.
 
         Raises:
@@ -123,13 +146,14 @@ class Asking:
         request = Request(
             "exists",
             "GET",
-            f"/sessions/{session_id}/exists",
+            f"/sessions/{state.id}/exists",
             repeatable=True,
             timeout=self.attempt_timeout,
             needs=("exists",),
         )
         try:
-            found, _ = yield from self.ask(request, session_id, deadline)
+            place = Place(str(state.id), state.at, state.shunned)
+            found, _ = yield from self.ask(request, deadline, place)
         except NoAnswer as error:
             raise StoreAway(what, str(error)) from None
         return bool(found["exists"])

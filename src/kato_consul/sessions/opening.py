@@ -42,7 +42,7 @@ def open_session(asking: Asking, state: SessionState, deadline: float) -> Flow[N
         timeout=asking.attempt_timeout,
         needs=("session_id",),
     )
-    found, answer = yield from asking.ask(request, state.key, deadline)
+    found, answer = yield from asking.ask(request, deadline)
     taken = found.get("session_config") or {}
     ignored = {
         name: value
@@ -60,6 +60,7 @@ def open_session(asking: Asking, state: SessionState, deadline: float) -> Flow[N
     state.journal = Journal()
     state.journal.configure(taken)
     state.ghosts = []
+    asking.begin(state)
 
 
 def reopen_session(asking: Asking, state: SessionState, deadline: float) -> Flow[None]:

@@ -39,9 +39,9 @@ class Query(Generic[R]):
         )
 
 
-def ask_any(asking: Asking, query: Query[R], key: str, deadline: float) -> Flow[R]:
-    """Flow: ask whoever answers; ``key`` makes it the same instance each time, if it can be."""
-    found, answer = yield from asking.ask(query.request(asking.attempt_timeout), key, deadline)
+def ask_any(asking: Asking, query: Query[R], deadline: float) -> Flow[R]:
+    """Flow: ask whoever the pool's policy says, and others until one answers."""
+    found, answer = yield from asking.ask(query.request(asking.attempt_timeout), deadline)
     return _read(query, found, answer.instance.uid)
 
 

@@ -93,7 +93,7 @@ def exists(asking: Asking, state: SessionState, deadline: float) -> Flow[bool]:
     """Flow: does KATO have the session? One that was never opened is not opened for this."""
     if state.id is None:
         return False
-    return (yield from asking.session_exists("exists", state.id, deadline))
+    return (yield from asking.session_exists("exists", state, deadline))
 
 
 def delete(asking: Asking, state: SessionState, deadline: float) -> Flow[None]:
@@ -106,6 +106,7 @@ def delete(asking: Asking, state: SessionState, deadline: float) -> Flow[None]:
     with contextlib.suppress(SessionGone):
         yield from asking.ask_session(request, state, deadline)
     state.id = None
+    asking.leave(state)
     state.journal = Journal()
     state.pending, state.restoring, state.ghosts = None, False, []
 
@@ -120,6 +121,7 @@ def _read(
     needs: str = "",
     timeout: float | None = None,
 ) -> Flow[Any]:
+    asking.begin(state)
     yield from make_ready(asking, state, deadline)
     while True:
         request = Request(

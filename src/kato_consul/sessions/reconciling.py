@@ -50,7 +50,8 @@ def reconcile(
                 # The instance may still be working on it: over by the time this is answered.
                 still = barrier(state, asking.attempt_timeout)
                 yield from asking.ask_session(still, state, deadline)
-            time, stm = yield from read_back(asking, state, deadline)
+            mends = pending is not None or state.restoring
+            time, stm = yield from read_back(asking, state, deadline, follow_up=mends)
         except SessionGone:
             yield from reopen_session(asking, state, deadline)
             state.restoring = True
@@ -91,7 +92,7 @@ def reconcile(
 
 
 def read_back(
-    asking: Asking, state: SessionState, deadline: float
+    asking: Asking, state: SessionState, deadline: float, *, follow_up: bool
 ) -> Flow[tuple[int, list[Event]]]:
     """Flow: the session's counter and STM, in one answer."""
     target = f"/sessions/{state.id}/cognition-data"
@@ -102,6 +103,7 @@ def read_back(
         repeatable=True,
         timeout=asking.attempt_timeout,
         needs=("cognition_data",),
+        follow_up=follow_up,
     )
     found = yield from asking.ask_session(request, state, deadline)
     data = found["cognition_data"]
@@ -116,7 +118,13 @@ def barrier(state: SessionState, timeout: float) -> Request:
     assert state.id is not None
     empty = observe_sequence([]).request(state.id, timeout)
     return Request(
-        "settle", empty.method, empty.target, empty.body, repeatable=True, timeout=timeout
+        "settle",
+        empty.method,
+        empty.target,
+        empty.body,
+        repeatable=True,
+        timeout=timeout,
+        follow_up=True,
     )
 
 
@@ -147,7 +155,7 @@ def _put_back(asking: Asking, state: SessionState, deadline: float) -> Flow[bool
         writes.append(observe_sequence(state.journal.entries))
     for write in writes:
         patience = asking.attempt_timeout + REPLAY * len(write.observations)
-        request = write.request(state.id, patience)
+        request = write.request(state.id, patience, follow_up=True)
         try:
             yield from asking.ask_session(request, state, deadline)
         except OutcomeUnknown:

@@ -66,6 +66,8 @@ class SessionState:
     ``id`` is KATO's, None until opened. ``pending`` is a write whose outcome is not known yet: set
     before it is sent, so that a caller that is cancelled in between leaves a trace of it.
     ``restoring``: KATO's session is being put back, and holds less than the journal meanwhile.
+    ``home`` is the uid of the instance where it lives, ``at`` of the one where it is now,
+    ``shunned`` of one that hung in this operation; "" for none. ``instance`` answered last.
     """
 
     key: str
@@ -79,6 +81,9 @@ class SessionState:
     pending: Write[Any] | None = None
     restoring: bool = False
     ghosts: list[Ghost] = field(default_factory=list)
+    home: str = ""
+    at: str = ""
+    shunned: str = ""
     instance: str | None = None
     failovers: int = 0
     settlements: int = 0

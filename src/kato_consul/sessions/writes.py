@@ -51,10 +51,10 @@ class Write(Generic[R]):
     resets: bool = False
     commits: bool = False
 
-    def request(self, session_id: str, timeout: float) -> Request:
-        """The request for a session."""
+    def request(self, session_id: str, timeout: float, *, follow_up: bool = False) -> Request:
+        """The request for a session; ``follow_up`` when it was sent before, or mends something."""
         target = f"/sessions/{session_id}/{self.path}"
-        return Request(self.what, "POST", target, self.body, timeout=timeout)
+        return Request(self.what, "POST", target, self.body, timeout=timeout, follow_up=follow_up)
 
     def is_expected(self, before: Journal, found: Any) -> bool:
         """Does KATO's answer tell what it must, coming from ``before``?"""

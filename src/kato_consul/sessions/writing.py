@@ -52,6 +52,7 @@ def settle(asking: Asking, state: SessionState, deadline: float) -> Flow[bool | 
     """Flow: was the write applied that ended without an outcome? None when there is none."""
     if state.pending is None:
         return None
+    asking.begin(state)
     return (yield from make_ready(asking, state, deadline))
 
 
@@ -63,6 +64,7 @@ def perform(asking: Asking, state: SessionState, deadline: float, write: Write[R
         SessionConflict: somebody else writes to the session.
         KatoConsulError: it was not applied, for the reason the error gives.
     """
+    asking.begin(state)
     if write.resets:  # then it does not matter what became of an earlier write, unless it is late
         if state.pending is not None:
             state.haunt(state.pending, asking.now())
@@ -79,10 +81,12 @@ def perform(asking: Asking, state: SessionState, deadline: float, write: Write[R
     pauses = asking.pauses()
     state.pending = write
     open_end: OutcomeUnknown | None = None
+    again = False
     while True:
         assert state.id is not None
         try:
-            request = write.request(state.id, asking.attempt_timeout)
+            request = write.request(state.id, asking.attempt_timeout, follow_up=again)
+            again = True
             found = yield from asking.ask_session(request, state, deadline)
         except OutcomeUnknown as unknown:
             if (yield from _settle(asking, state, write, unknown, deadline)):

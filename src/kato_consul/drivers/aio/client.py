@@ -71,7 +71,7 @@ class AsyncKatoClient:
         """What a node has learned, whoever taught it."""
 
         async def ask(query: Query[Any]) -> Any:
-            return await self.discovery.run(self._sessions.ask_any(node_id, query))
+            return await self.discovery.run(self._sessions.ask_any(query))
 
         return AsyncKatoNode(node_id, ask)
 

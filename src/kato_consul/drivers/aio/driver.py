@@ -9,7 +9,17 @@ import httpx
 
 from kato_consul.drivers import wire
 from kato_consul.errors import ClientClosed, ConfigurationError
-from kato_consul.flow import AwaitChange, Flow, Outcome, Send, Sleep, Step
+from kato_consul.flow import (
+    AwaitChange,
+    Flow,
+    Hedge,
+    Hedged,
+    Outcome,
+    Reply,
+    Send,
+    Sleep,
+    Step,
+)
 from kato_consul.log import logger
 from kato_consul.settings import Settings
 
@@ -77,9 +87,11 @@ class AsyncDriver:
             log.exception("background.crashed", name=name)  # nobody awaits it: it must be heard
             raise
 
-    async def _carry_out(self, step: Step) -> Outcome | None:
+    async def _carry_out(self, step: Step) -> Outcome | Hedged | None:
         if isinstance(step, Send):
             return await self._send(step)
+        if isinstance(step, Hedge):
+            return await self._hedge(step)
         if isinstance(step, Sleep):
             await asyncio.sleep(step.seconds)
         else:
@@ -109,6 +121,30 @@ class AsyncDriver:
         except (httpx.HTTPError, TimeoutError, OSError) as error:
             return wire.failure(error, sent=seen.sent)
         return wire.reply(response, body)
+
+    async def _hedge(self, step: Hedge) -> Hedged:
+        first = asyncio.ensure_future(self._send(step.first))
+        second: asyncio.Task[Outcome] | None = None
+        under_way = {first}
+        try:
+            await asyncio.wait(under_way, timeout=step.after)
+            if first.done():
+                return Hedged(first.result(), None, both=False)
+            second = asyncio.ensure_future(self._send(step.second))
+            under_way.add(second)
+            answered = False
+            while under_way and not answered:
+                done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                answered = any(isinstance(one.result(), Reply) for one in done)
+            return Hedged(
+                first.result() if first.done() else None,
+                second.result() if second.done() else None,
+                both=True,
+            )
+        finally:  # the slower one, or both when the caller gave up
+            for one in under_way:
+                one.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _await_change(self, step: AwaitChange) -> None:
         changed = asyncio.Event()

@@ -71,7 +71,7 @@ class KatoClient:
         """What a node has learned, whoever taught it."""
 
         def ask(query: Query[Any]) -> Any:
-            return self.discovery.run(self._sessions.ask_any(node_id, query))
+            return self.discovery.run(self._sessions.ask_any(query))
 
         return KatoNode(node_id, ask)
 

@@ -1,17 +1,31 @@
 """Carries out the steps of flows on the calling thread."""
 
 import contextlib
+import queue
 import socket
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import httpx
 
 from kato_consul.drivers import wire
 from kato_consul.errors import ClientClosed, ConfigurationError
-from kato_consul.flow import AwaitChange, Cause, Failure, Flow, Outcome, Send, Sleep, Step
+from kato_consul.flow import (
+    AwaitChange,
+    Cause,
+    Failure,
+    Flow,
+    Hedge,
+    Hedged,
+    Outcome,
+    Reply,
+    Send,
+    Sleep,
+    Step,
+)
 from kato_consul.log import logger
 from kato_consul.settings import Settings
 
@@ -62,7 +76,10 @@ class Driver:
             except Exception:
                 log.exception("background.crashed", name=name)  # nobody joins it: it must be heard
 
-        thread = threading.Thread(target=until_closed, name=name, daemon=True)
+        return self._spawn(until_closed, name)
+
+    def _spawn(self, target: Callable[[], None], name: str) -> threading.Thread:
+        thread = threading.Thread(target=target, name=name, daemon=True)
         self._threads = [one for one in self._threads if one.is_alive()] + [thread]
         thread.start()
         return thread
@@ -84,9 +101,11 @@ class Driver:
         for transport in transports.values():
             transport.close()
 
-    def _carry_out(self, step: Step) -> Outcome | None:
+    def _carry_out(self, step: Step) -> Outcome | Hedged | None:
         if isinstance(step, Send):
             return self._send(step)
+        if isinstance(step, Hedge):
+            return self._hedge(step)
         if isinstance(step, Sleep):
             self._closing.wait(step.seconds)
         else:
@@ -131,6 +150,34 @@ class Driver:
         except (httpx.HTTPError, OSError) as error:
             return wire.failure(error, sent=seen.sent)
         return wire.reply(response, b"".join(chunks))
+
+    def _hedge(self, step: Hedge) -> Hedged:
+        answers: queue.SimpleQueue[tuple[int, Outcome | ClientClosed]] = queue.SimpleQueue()
+
+        def ask(place: int, send: Send) -> None:
+            try:
+                answers.put((place, self._send(send)))
+            except ClientClosed as error:
+                answers.put((place, error))
+
+        found: list[Outcome | None] = [None, None]
+        self._spawn(lambda: ask(0, step.first), "kato-consul hedge")
+        waiting, both = 1, False
+        while waiting:
+            try:
+                place, outcome = answers.get(timeout=None if both else step.after)
+            except queue.Empty:
+                # Whichever is slower ends with its own answer or timeout; nobody waits for it.
+                self._spawn(lambda: ask(1, step.second), "kato-consul hedge")
+                waiting, both = waiting + 1, True
+                continue
+            if isinstance(outcome, ClientClosed):
+                raise outcome
+            found[place] = outcome
+            waiting -= 1
+            if isinstance(outcome, Reply) or not both:
+                break
+        return Hedged(found[0], found[1], both=both)
 
     def _await_change(self, step: AwaitChange) -> None:
         changed = threading.Event()
