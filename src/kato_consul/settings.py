@@ -13,6 +13,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from kato_consul.errors import ConfigurationError
+from kato_consul.means import Policy
 
 
 class Secret:
@@ -89,6 +90,15 @@ class Settings:
     or a request meets the close on its way and nobody knows whether it was read."""
     session_ttl: int | None = None
     """What new sessions ask KATO for; None is KATO's default (3600 s)."""
+    zone: str = ""
+    """Where this client is: instances whose metadata has the same ``zone`` are asked first;
+    KATO_CONSUL_ZONE."""
+    balancing: str | Policy = "p2c"
+    """Who gets requests that belong to no session: ``p2c``, ``least_outstanding``,
+    ``round_robin``, ``weighted``, ``random``, or a `Policy` of your own."""
+    hedge: bool = False
+    """Ask a second instance too when a read takes longer than 95 of 100 did of late. Off, as with
+    Envoy, gRPC and Finagle: it costs the instances up to 5 % more work."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "consul_token", _checked_token(self.consul_token))
@@ -241,4 +251,5 @@ _VARIABLES = (
     ("namespace", "CONSUL_NAMESPACE", _text),
     ("partition", "CONSUL_PARTITION", _text),
     ("service", "KATO_CONSUL_SERVICE", _text),
+    ("zone", "KATO_CONSUL_ZONE", _text),
 )

@@ -7,13 +7,15 @@ import pytest
 from kato_consul.balancing.picking import (
     POLICIES,
     LeastOutstanding,
-    Policy,
     PowerOfTwo,
     RoundRobin,
     Uniform,
     Weighted,
     draw,
+    policy_for,
 )
+from kato_consul.errors import ConfigurationError
+from kato_consul.means import Policy
 from tests.balancing.seeing import Sight, seeded
 from tests.building import instance
 
@@ -99,6 +101,16 @@ def test_least_outstanding() -> None:
 def test_weight_nought(policy: Policy) -> None:
     """A weight of 0 means: only when there is nobody else. Nearly so, where two are drawn."""
     assert shares(policy, Sight(weights={"kato-a": 0.0}))["kato-a"] < 0.01
+
+
+def test_by_name_or_value() -> None:
+    """A name makes a new one each time; an object of the user's own is taken as it is."""
+    assert policy_for("round_robin") == RoundRobin()
+    assert policy_for("round_robin") is not policy_for("round_robin")
+    own = Uniform()
+    assert policy_for(own) is own
+    with pytest.raises(ConfigurationError, match=r"one of p2c, .*, not 'ring'"):
+        policy_for("ring")
 
 
 def test_all_weights_nought() -> None:

@@ -14,9 +14,9 @@ It is given those that may be asked, all alike in health, and a `View` of what i
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from kato_consul.means import Random
+from kato_consul.errors import ConfigurationError
+from kato_consul.means import Policy, Random, View
 from kato_consul.model import Instance
 
 TINY = 1e-9
@@ -24,38 +24,6 @@ TINY = 1e-9
 
 DRAWS = 16
 """Draws until one is taken whatever its weight: enough for one of a sixteenth of the heaviest."""
-
-
-class View(Protocol):
-    """What is known of an instance now."""
-
-    def weight(self, one: Instance) -> float:
-        """Its weight in Consul; less for a while when it is new."""
-        ...
-
-    def full_weight(self, one: Instance) -> float:
-        """Its weight in Consul."""
-        ...
-
-    def heaviest(self) -> float:
-        """The largest weight there is."""
-        ...
-
-    def outstanding(self, one: Instance) -> int:
-        """Requests of this client that it has in hand."""
-        ...
-
-    def cost(self, one: Instance) -> float:
-        """Seconds that one more request may be expected to wait there (peak EWMA)."""
-        ...
-
-
-class Policy(Protocol):
-    """Picks one of several; ``random`` is uniform in [0, 1)."""
-
-    def pick(self, among: Sequence[Instance], view: View, random: Random) -> Instance:
-        """One of ``among``, which is never empty."""
-        ...
 
 
 class PowerOfTwo:
@@ -130,6 +98,19 @@ POLICIES: Mapping[str, type[Policy]] = {
     "weighted": Weighted,
     "random": Uniform,
 }
+
+
+def policy_for(wanted: str | Policy) -> Policy:
+    """The policy of a name, new; or the user's own, as it is.
+
+    Raises:
+        ConfigurationError: there is none of that name.
+    """
+    if not isinstance(wanted, str):
+        return wanted
+    if wanted not in POLICIES:
+        raise ConfigurationError(f"balancing must be one of {', '.join(POLICIES)}, not {wanted!r}")
+    return POLICIES[wanted]()
 
 
 def draw(among: Sequence[Instance], view: View, random: Random) -> Instance:

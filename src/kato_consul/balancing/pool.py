@@ -20,12 +20,12 @@ from kato_consul.balancing.budget import RetryBudget
 from kato_consul.balancing.ejection import Ejection
 from kato_consul.balancing.loads import Loads
 from kato_consul.balancing.newcomers import Newcomers
-from kato_consul.balancing.picking import Policy, PowerOfTwo
+from kato_consul.balancing.picking import PowerOfTwo
 from kato_consul.balancing.placing import Homes, ranked
 from kato_consul.balancing.quantiles import Recent
 from kato_consul.balancing.resting import Resting
 from kato_consul.balancing.zones import near
-from kato_consul.means import Clock, Random
+from kato_consul.means import Clock, Policy, Random
 from kato_consul.model import Health, Instance, Snapshot
 
 

@@ -1,12 +1,14 @@
 """How the rooms are put together, for both shells: settings in, flows out."""
 
 import copy
+import os
 import random
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from kato_consul.balancing.pool import Pool
+from kato_consul.balancing.picking import policy_for
+from kato_consul.balancing.pool import Pool, Seen
 from kato_consul.board import Board
 from kato_consul.errors import ConfigurationError, ConsulUnreachable, UnknownService
 from kato_consul.flow import AwaitChange, Flow
@@ -21,7 +23,9 @@ from kato_consul.sessions.state import OnConflict, SessionState
 from kato_consul.settings import Settings
 
 clock = time.monotonic
-chance = random.SystemRandom().random
+_source = random.Random()  # noqa: S311 - to spread load, not to keep secrets
+os.register_at_fork(after_in_child=_source.seed)  # or all of a server's workers would draw alike
+chance = _source.random
 
 
 def calls_for(settings: Settings) -> ConsulCalls:
@@ -35,6 +39,15 @@ def calls_for(settings: Settings) -> ConsulCalls:
         auth=settings.auth,
         everywhere={name: value for name, value in everywhere.items() if value},
     )
+
+
+def pool_for(settings: Settings) -> Pool:
+    """What a client that has these settings will come to know of a service's instances.
+
+    Raises:
+        ConfigurationError: there is no such policy.
+    """
+    return Pool(clock, chance, policy_for(settings.balancing), settings.zone)
 
 
 class Finding:
@@ -91,8 +104,8 @@ class Sessions:
     def __init__(self, finding: Finding) -> None:
         settings = finding.settings
         self._settings = settings
-        self.pool = Pool(clock, chance)
-        failover = Failover(finding.board, self.pool, clock, chance)
+        self.pool = pool_for(settings)
+        failover = Failover(finding.board, self.pool, clock, chance, hedge=settings.hedge)
         self.asking = Asking(failover, settings.attempt_timeout)
 
     def state(
@@ -123,6 +136,10 @@ class Sessions:
     def ask_one(self, uid: str, query: Query[Any]) -> Flow[Any]:
         """Flow: ask one instance and no other."""
         return ask_one(self.asking, query, uid, self.deadline())
+
+    def seen(self, snapshot: Snapshot) -> list[Seen]:
+        """Each instance: what Consul says of it, and what this client saw of it."""
+        return self.pool.seen(snapshot)
 
     def deadline(self) -> float:
         """When a call that begins now has to be over."""

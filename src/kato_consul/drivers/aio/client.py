@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from kato_consul.balancing.pool import Seen
 from kato_consul.drivers.aio.discovery import AsyncDiscovery
 from kato_consul.drivers.aio.instances import AsyncKatoInstance, AsyncKatoNode
 from kato_consul.drivers.aio.session import AsyncSession
@@ -74,6 +75,10 @@ class AsyncKatoClient:
             return await self.discovery.run(self._sessions.ask_any(query))
 
         return AsyncKatoNode(node_id, ask)
+
+    async def instances(self) -> list[Seen]:
+        """Each instance: what Consul says of it, and what this client saw of it."""
+        return self._sessions.seen(await self.discovery.snapshot())
 
     async def on_all(self, query: Query[R]) -> Everywhere[R]:
         """Ask every instance that Consul lists, healthy or not: ``on_all(queries.health())``.

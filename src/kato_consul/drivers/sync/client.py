@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from kato_consul.balancing.pool import Seen
 from kato_consul.drivers.sync.discovery import Discovery
 from kato_consul.drivers.sync.instances import KatoInstance, KatoNode
 from kato_consul.drivers.sync.session import Session
@@ -74,6 +75,10 @@ class KatoClient:
             return self.discovery.run(self._sessions.ask_any(query))
 
         return KatoNode(node_id, ask)
+
+    def instances(self) -> list[Seen]:
+        """Each instance: what Consul says of it, and what this client saw of it."""
+        return self._sessions.seen(self.discovery.snapshot())
 
     def on_all(self, query: Query[R]) -> Everywhere[R]:
         """Ask every instance that Consul lists, healthy or not: ``on_all(queries.health())``.
