@@ -1,4 +1,4 @@
-"""Both shells behind one face, so that each test runs on either."""
+"""Both shells behind one face, on each engine, so that each test runs on all of them."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 from kato_consul.drivers.aio.driver import AsyncDriver
 from kato_consul.drivers.sync.driver import Driver
 from kato_consul.flow import Flow
-from kato_consul.settings import Settings
+from kato_consul.settings import ENGINES, Settings
 
 
 class Shell(Protocol):
@@ -39,10 +39,16 @@ class AsyncShell:
         self._runner.close()
 
 
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """Each engine."""
+    return str(request.param)
+
+
 @pytest.fixture(params=["sync", "async"])
-def shell(request: pytest.FixtureRequest) -> Iterator[Shell]:
-    """A driver of each kind."""
-    settings = Settings(connect_timeout=1.0)
+def shell(request: pytest.FixtureRequest, engine: str) -> Iterator[Shell]:
+    """A driver of each kind, on each engine."""
+    settings = Settings(connect_timeout=1.0, engine=engine)
     made: Shell = Driver(settings) if request.param == "sync" else AsyncShell(settings)
     yield made
     made.close()

@@ -1,52 +1,48 @@
-"""What both drivers know of httpx: how to connect, and what its exceptions prove.
+"""What every engine knows, sync or async: where an origin is, TLS to Consul, when connections end.
 
-The one fact that decides about sending again is whether a byte of the request left. httpcore's
-``trace`` extension tells: ``send_request_headers.started`` comes just before the first byte is
-handed to the kernel, and never before the connection stands. Until then nothing can have left;
-after it, nobody can say (a write that failed may have failed half-way).
+An engine carries out one `Send`: it sends the request once, and says what came. The one fact that
+decides about sending again is whether a byte of it left; an engine knows this of its own, from the
+line that hands the bytes over, and never from the name of an error. It repeats nothing by itself.
 """
 
 import ssl
 from dataclasses import dataclass
-from typing import Any
+from urllib.parse import urlsplit
 
-import httpx
-
-from kato_consul.flow import Cause, Failure, Reply, Send
 from kato_consul.settings import Settings
-
-FIRST_BYTE = "send_request_headers.started"
 
 CLOSES = frozenset({500, 502, 503, 504})
 """After these the server may close the connection without having said so (uvicorn does, 2 ms after
 the 500 of an unhandled exception): it is dropped, or the next request would meet the close."""
 
-POOL = 1_000
-"""Connections a transport may have open: no limit of ours, since KATO's server has its own (100 a
-worker) and answers 503 beyond it; a queue in front of it would only hide that."""
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an origin is. ``host`` is what the Host header says; ``path`` is a unix socket's.
 
-def connection_options(
-    origin: str, settings: Settings, tls: ssl.SSLContext | None
-) -> dict[str, Any]:
-    """Keyword arguments for ``httpx.HTTPTransport`` and ``httpx.AsyncHTTPTransport``.
-
-    One transport, and so one pool, for each origin. No proxies, cookies or redirects: an instance
-    is called by its own address.
+    ``server_name`` is the name in the certificate; ``tls`` is None where there is none.
     """
-    options: dict[str, Any] = {
-        "limits": httpx.Limits(
-            max_connections=POOL,
-            max_keepalive_connections=POOL,
-            keepalive_expiry=settings.keepalive,
-        ),
-        "trust_env": False,
-    }
+
+    address: str
+    port: int
+    host: str
+    path: str
+    tls: ssl.SSLContext | None
+    server_name: str | None
+
+
+def place(origin: str, settings: Settings, consul_tls: ssl.SSLContext | None) -> Place:
+    """Where ``origin`` is, and how to get there. ``consul_tls`` is for Consul's own origin."""
     if origin.startswith("unix://"):
-        options["uds"] = origin.removeprefix("unix://")
-    # Plain http never uses the context, but httpx would load the CA bundle for it (20 ms).
-    options["verify"] = tls if tls is not None else False
-    return options
+        return Place("", 0, "consul", origin.removeprefix("unix://"), None, None)
+    parts = urlsplit(origin)
+    address = parts.hostname or ""
+    if parts.scheme != "https":
+        return Place(address, parts.port or 80, parts.netloc, "", None, None)
+    context, name = consul_tls, settings.consul_tls_server_name
+    if origin != settings.consul_origin or context is None:
+        context, name = ssl.create_default_context(), None
+    return Place(address, parts.port or 443, parts.netloc, "", context, name or address)
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
@@ -67,55 +63,3 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def http_request(step: Send, settings: Settings, trace: Any) -> httpx.Request:
-    """The step as httpx has it. ``trace`` is told what happens on the wire."""
-    base = "http://consul" if step.origin.startswith("unix://") else step.origin
-    timeout = {
-        "connect": min(settings.connect_timeout, step.timeout),
-        "read": step.timeout,
-        "write": step.timeout,
-        "pool": step.timeout,
-    }
-    extensions: dict[str, Any] = {"timeout": timeout, "trace": trace}
-    if settings.consul_tls_server_name and step.origin == settings.consul_origin:
-        extensions["sni_hostname"] = settings.consul_tls_server_name  # checked, too
-    return httpx.Request(
-        step.method,
-        base + step.target,
-        headers=dict(step.headers),
-        content=step.body or None,
-        extensions=extensions,
-    )
-
-
-def reply(response: httpx.Response, body: bytes) -> Reply:
-    """A whole answer."""
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    return Reply(response.status_code, headers, body)
-
-
-def failure(error: Exception, *, sent: bool) -> Failure:
-    """What an exception of the engine means; `sent`: whether a byte may have left."""
-    if isinstance(error, httpx.TimeoutException | TimeoutError):
-        cause = Cause.TIMEOUT if sent else Cause.CONNECT
-    elif not sent:
-        cause = Cause.CONNECT
-    elif isinstance(error, httpx.RemoteProtocolError) and "disconnected" not in str(error):
-        cause = Cause.PROTOCOL
-    else:
-        cause = Cause.CUT
-    return Failure(cause, sent, str(error) or type(error).__name__, error)
-
-
-@dataclass(slots=True)
-class Wire:
-    """What was seen of one request on the wire."""
-
-    sent: bool = False
-
-    def seen(self, event: str) -> None:
-        """Take note of a trace event, such as ``http11.send_request_headers.started``."""
-        if event.endswith(FIRST_BYTE):
-            self.sent = True

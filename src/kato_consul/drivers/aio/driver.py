@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
+import os
 import time
 from typing import Any, TypeVar
 
-import httpx
-
 from kato_consul.drivers import wire
+from kato_consul.drivers.aio.engine import engine_for
 from kato_consul.errors import ClientClosed, ConfigurationError
 from kato_consul.flow import (
     AwaitChange,
@@ -29,19 +29,18 @@ log = logger("driver")
 
 
 class AsyncDriver:
-    """Runs flows; owns the connections, one pool for each origin.
+    """Runs flows, over an engine that owns the connections.
 
-    Belongs to the event loop it is first used on.
+    Belongs to the event loop it is first used on, and to the process.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._transports: dict[str, httpx.AsyncHTTPTransport] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+        self._process = os.getpid()
         try:
-            self._tls = wire.tls_context(settings)
+            self._engine = engine_for(settings, wire.tls_context(settings))
         except OSError as error:
             raise ConfigurationError(f"the TLS files for Consul cannot be used: {error}") from error
 
@@ -51,8 +50,7 @@ class AsyncDriver:
         try:
             step = next(flow)
             while True:
-                outcome = await self._carry_out(step)
-                step = flow.send(outcome)
+                step = flow.send(await self._carry_out(step))
         except StopIteration as stop:
             result: T = stop.value
             return result
@@ -76,9 +74,7 @@ class AsyncDriver:
         for task in tasks:
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task  # what it died of was logged when it did
-        transports, self._transports = self._transports, {}
-        for transport in transports.values():
-            await transport.aclose()
+        await self._engine.close()
 
     async def _run_in_background(self, flow: Flow[Any], name: str) -> None:
         try:
@@ -100,27 +96,7 @@ class AsyncDriver:
 
     async def _send(self, step: Send) -> Outcome:
         self._check_usable()
-        seen = wire.Wire()
-
-        async def trace(event: str, info: Any) -> None:
-            seen.seen(event)
-
-        request = wire.http_request(step, self._settings, trace)
-        transport = self._transports.get(step.origin) or self._connect(step.origin)
-        try:
-            async with asyncio.timeout(step.timeout):
-                response = await transport.handle_async_request(request)
-                assert isinstance(response.stream, httpx.AsyncByteStream)
-                try:
-                    # Not aread: at its end the connection is another task's already.
-                    body = b"".join([chunk async for chunk in response.stream])
-                    if response.status_code in wire.CLOSES:
-                        await response.extensions["network_stream"].aclose()
-                finally:
-                    await response.aclose()
-        except (httpx.HTTPError, TimeoutError, OSError) as error:
-            return wire.failure(error, sent=seen.sent)
-        return wire.reply(response, body)
+        return await self._engine.send(step)
 
     async def _hedge(self, step: Hedge) -> Hedged:
         first = asyncio.ensure_future(self._send(step.first))
@@ -152,12 +128,6 @@ class AsyncDriver:
             if step.board.current is step.seen:
                 async with asyncio.timeout(step.timeout):
                     await changed.wait()
-
-    def _connect(self, origin: str) -> httpx.AsyncHTTPTransport:
-        tls = self._tls if origin == self._settings.consul_origin else None
-        options = wire.connection_options(origin, self._settings, tls)
-        transport = self._transports[origin] = httpx.AsyncHTTPTransport(**options)
-        return transport
 
     def _check_usable(self) -> None:
         if self._closed:

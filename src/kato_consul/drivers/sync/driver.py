@@ -1,22 +1,16 @@
 """Carries out the steps of flows on the calling thread."""
 
-import contextlib
 import queue
-import socket
 import threading
-import time
-import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import httpx
-
 from kato_consul.drivers import wire
+from kato_consul.drivers.sync.engine import engine_for
+from kato_consul.drivers.sync.forking import in_child
 from kato_consul.errors import ClientClosed, ConfigurationError
 from kato_consul.flow import (
     AwaitChange,
-    Cause,
-    Failure,
     Flow,
     Hedge,
     Hedged,
@@ -35,20 +29,20 @@ log = logger("driver")
 
 
 class Driver:
-    """Runs flows; owns the connections, one pool for each origin. Threads may share it."""
+    """Runs flows, over an engine that owns the connections. Threads may share it.
+
+    In a forked child it is as new: other connections, and no background flow.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._transports: dict[str, httpx.HTTPTransport] = {}
-        self._making = threading.Lock()
-        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._threads: list[threading.Thread] = []
         self._closing = threading.Event()
         self._wakers: set[threading.Event] = set()
         try:
-            self._tls = wire.tls_context(settings)
+            self._engine = engine_for(settings, wire.tls_context(settings))
         except OSError as error:
             raise ConfigurationError(f"the TLS files for Consul cannot be used: {error}") from error
+        in_child(self._begin_anew)
 
     def run(self, flow: Flow[T]) -> T:
         """Run a flow to its end. Interrupted in between, it is closed and sends nothing more."""
@@ -56,8 +50,7 @@ class Driver:
         try:
             step = next(flow)
             while True:
-                outcome = self._carry_out(step)
-                step = flow.send(outcome)
+                step = flow.send(self._carry_out(step))
         except StopIteration as stop:
             result: T = stop.value
             return result
@@ -89,17 +82,10 @@ class Driver:
         self._closing.set()
         for waker in tuple(self._wakers):
             waker.set()
-        # Closing a socket does not wake a thread that reads from it; shutting it down does. The
-        # base class's method, since a TLS socket's own would say goodbye first.
-        for one in tuple(self._sockets):
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(one, socket.SHUT_RDWR)
+        self._engine.interrupt()
         for thread in self._threads:
             thread.join()
-        with self._making:
-            transports, self._transports = self._transports, {}
-        for transport in transports.values():
-            transport.close()
+        self._engine.close()
 
     def _carry_out(self, step: Step) -> Outcome | Hedged | None:
         if isinstance(step, Send):
@@ -115,41 +101,7 @@ class Driver:
 
     def _send(self, step: Send) -> Outcome:
         self._check_usable()
-        seen = wire.Wire()
-
-        def trace(event: str, info: Any) -> None:
-            seen.seen(event)
-            if event in (
-                "connection.connect_tcp.complete",
-                "connection.connect_unix_socket.complete",
-                "connection.start_tls.complete",  # which takes the place of the first
-            ):
-                self._sockets.add(info["return_value"].get_extra_info("socket"))
-                if self._closing.is_set():  # it came just too late to be shut down with the others
-                    info["return_value"].close()
-                    raise httpx.ConnectError("this client is closed")
-
-        request = wire.http_request(step, self._settings, trace)
-        transport = self._transports.get(step.origin) or self._connect(step.origin)
-        until = time.monotonic() + step.timeout
-        try:
-            response = transport.handle_request(request)
-            assert isinstance(response.stream, httpx.SyncByteStream)
-            try:
-                chunks = []
-                # Not iter_bytes: at its end the connection is another thread's already.
-                for chunk in response.stream:
-                    chunks.append(chunk)
-                    # httpx bounds each read; an answer that trickles must not outlast the step.
-                    if time.monotonic() > until:
-                        return Failure(Cause.TIMEOUT, sent=True, detail="the answer trickled")
-                if response.status_code in wire.CLOSES:
-                    response.extensions["network_stream"].close()
-            finally:
-                response.close()
-        except (httpx.HTTPError, OSError) as error:
-            return wire.failure(error, sent=seen.sent)
-        return wire.reply(response, b"".join(chunks))
+        return self._engine.send(step)
 
     def _hedge(self, step: Hedge) -> Hedged:
         answers: queue.SimpleQueue[tuple[int, Outcome | ClientClosed]] = queue.SimpleQueue()
@@ -189,14 +141,16 @@ class Driver:
         finally:
             self._wakers.discard(changed)
 
-    def _connect(self, origin: str) -> httpx.HTTPTransport:
-        with self._making:
-            self._check_usable()
-            if origin not in self._transports:
-                tls = self._tls if origin == self._settings.consul_origin else None
-                options = wire.connection_options(origin, self._settings, tls)
-                self._transports[origin] = httpx.HTTPTransport(**options)
-            return self._transports[origin]
+    def _begin_anew(self) -> None:
+        """In a forked child: the parent's connections and threads are the parent's."""
+        self._engine.forget()
+        self._threads = []
+        self._wakers = set()
+        if self._closing.is_set():
+            self._closing = threading.Event()
+            self._closing.set()
+        else:
+            self._closing = threading.Event()
 
     def _check_usable(self) -> None:
         if self._closing.is_set():
