@@ -242,7 +242,7 @@ def test_only_from_env_reads_the_environment(monkeypatch: pytest.MonkeyPatch) ->
     """Settings made in code take nothing from the environment."""
     monkeypatch.setenv("CONSUL_HTTP_ADDR", "consul.test:8500")
     monkeypatch.setenv("CONSUL_HTTP_TOKEN", HIDDEN)
-    assert (Settings().consul_addr, Settings().token) == ("127.0.0.1:8500", Secret(""))
+    assert (Settings().consul_at, Settings().token) == ("127.0.0.1:8500", Secret(""))
 
 
 @pytest.mark.parametrize("text", ["1", "t", "T", "TRUE", "true", "True"])

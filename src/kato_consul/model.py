@@ -23,6 +23,15 @@ class Health(StrEnum):
     MAINTENANCE = "maintenance"
 
 
+class Source(StrEnum):
+    """Where a snapshot comes from: Consul's word, a copy of it from an earlier run, or a list that
+    was given in the settings."""
+
+    CONSUL = "consul"
+    DISK = "disk"
+    STATIC = "static"
+
+
 @dataclass(frozen=True)
 class Instance:
     """One registered instance of a service.
@@ -51,6 +60,11 @@ class Instance:
         if not self.uid:
             object.__setattr__(self, "uid", self.id)
 
+    @property
+    def zone(self) -> str:
+        """Where it is, as its metadata has it under ``zone``; empty when they do not tell."""
+        return self.meta.get("zone", "")
+
     @cached_property
     def netloc(self) -> str:
         """``host:port``, with the brackets that an IPv6 address needs."""
@@ -71,12 +85,13 @@ class Snapshot:
     """All instances of one service at one moment, sorted by id.
 
     Two snapshots are equal when a client would act on them alike: ``index`` (Consul's, of the
-    answer it came from) does not count.
+    answer it came from) and ``source`` do not count.
     """
 
     service: str
     instances: tuple[Instance, ...]
     index: int = field(default=0, compare=False)
+    source: Source = field(default=Source.CONSUL, compare=False)
 
     @cached_property
     def usable(self) -> tuple[Instance, ...]:

@@ -3,14 +3,16 @@
 import copy
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from kato_consul.board import Board
 from kato_consul.errors import ConfigurationError, ConsulUnreachable, UnknownService
 from kato_consul.flow import AwaitChange, Flow
 from kato_consul.model import Snapshot
+from kato_consul.registry.agents import Agents
 from kato_consul.registry.calls import ConsulCalls, ask
+from kato_consul.registry.looking import looks
 from kato_consul.registry.watching import watch
 from kato_consul.requesting.failover import Failover
 from kato_consul.sessions.answers import Observation
@@ -24,13 +26,17 @@ chance = random.SystemRandom().random
 
 
 def calls_for(settings: Settings) -> ConsulCalls:
-    """The calls to the agent that the settings name."""
+    """The calls to the agent that the settings name; to the first, where they name several."""
+    return _calls(settings, settings.consul_origin)
+
+
+def _calls(settings: Settings, origin: str) -> ConsulCalls:
     # As Consul's own client sends them (api.QueryOptions).
     everywhere = {"ns": settings.namespace, "partition": settings.partition}
     return ConsulCalls(
-        settings.consul_origin,
+        origin,
         token=settings.token,
-        datacenter=settings.datacenter,
+        datacenter=settings.datacenters[0],
         auth=settings.auth,
         everywhere={name: value for name, value in everywhere.items() if value},
     )
@@ -41,12 +47,20 @@ class Finding:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.calls = calls_for(settings)
-        self.board = Board(settings.service)
+        self.agents = Agents([_calls(settings, one) for one in settings.consul_origins])
+        (self._look,) = looks(settings)
+        self.board = Board(settings.service, asked=self._look.words)
 
-    def watch(self) -> Flow[None]:
-        """Flow without end: keep the board."""
-        return watch(self.calls, self.board, clock=clock, random=chance)
+    def watches(self) -> Iterator[Flow[None]]:
+        """The flows without end that keep the board."""
+        yield watch(
+            self.agents,
+            self._look,
+            self.board,
+            clock=clock,
+            random=chance,
+            every=self.settings.query_interval,
+        )
 
     def first(self, timeout: float) -> Flow[Snapshot]:
         """Flow: the current snapshot, waited for while Consul has not answered yet.
@@ -59,7 +73,7 @@ class Finding:
             left = until - clock()
             if left <= 0:
                 trouble = self.board.trouble or ConsulUnreachable(
-                    self.calls.address, f"no answer yet after {timeout:g} s", sent=True
+                    self.agents.current.address, f"no answer yet after {timeout:g} s", sent=True
                 )
                 raise copy.copy(trouble)  # many callers may raise it
             yield AwaitChange(self.board, None, left)
@@ -78,10 +92,15 @@ class Finding:
             UnknownService: it is not; with the names of those that are.
         """
         if not snapshot.instances:
-            names = yield from ask(self.calls.service_names())
+            names = yield from ask(self.agents.current.service_names())
             if snapshot.service not in names:
                 raise UnknownService(snapshot.service, names)
         return snapshot
+
+    def age(self) -> float | None:
+        """Seconds since Consul last confirmed the snapshot; None when it never did."""
+        confirmed = self.board.confirmed_at
+        return None if confirmed is None else max(0.0, clock() - confirmed)
 
 
 class Sessions:

@@ -35,6 +35,14 @@ class AsyncDiscovery:
         """The newest snapshot, without waiting; None while Consul has not answered yet."""
         return self.finding.board.current
 
+    @property
+    def age(self) -> float | None:
+        """Seconds since Consul last said that the current snapshot is so; None: it never did.
+
+        While nothing changes Consul says so once a minute or so; while it is away the age grows.
+        """
+        return self.finding.age()
+
     async def snapshot(self, timeout: float | None = None) -> Snapshot:
         """The current snapshot; the first one is waited for, ``timeout`` seconds at most.
 
@@ -83,5 +91,6 @@ class AsyncDiscovery:
 
     def _watch(self) -> None:
         if not self._watching:
-            self._driver.start(self.finding.watch(), f"kato-consul watch {self.settings.service}")
+            for flow in self.finding.watches():
+                self._driver.start(flow, f"kato-consul watch {self.settings.service}")
             self._watching = True
