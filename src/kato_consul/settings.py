@@ -136,8 +136,7 @@ class Settings:
             )
 
         for name in ("tags", "kato_urls"):
-            # A lone text is a mistake that would become one tag for each letter.
-            given = getattr(self, name)
+            given = getattr(self, name)  # a lone text would become one tag for each letter
             object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
         for url in self.kato_urls:
             check_instance_url(url)
@@ -154,18 +153,17 @@ class Settings:
                 "agent_cache and consistency='consistent' contradict each other: an answer from "
                 "the agent's cache was not agreed on by servers. Take one of them"
             )
+        if "" in self.datacenters:
+            raise ConfigurationError(f"datacenter {self.datacenter!r} holds an empty name")
         if not self.query:
             return
         for name in ("tags", "meta", "filter"):
             if getattr(self, name):
-                raise ConfigurationError(
-                    f"query and {name} do not go together: a prepared query has filters of its own"
-                )
+                text = f"query and {name} do not go together: a prepared query has its own filters"
+                raise ConfigurationError(text)
         if len(self.datacenters) > 1:
-            raise ConfigurationError(
-                "query and several datacenters do not go together: a prepared query has a failover "
-                "of its own"
-            )
+            text = "query and several datacenters do not go together: it has its own failover"
+            raise ConfigurationError(text)
 
     @property
     def consul_at(self) -> str:

@@ -50,12 +50,12 @@ def connection_options(
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """The TLS context for Consul; None when it is reached without TLS.
+    """The TLS context for Consul; None when no agent is reached by TLS.
 
     Raises:
         OSError, ssl.SSLError: a certificate file cannot be used.
     """
-    if not settings.consul_origin.startswith("https://"):
+    if not any(one.startswith("https://") for one in settings.consul_origins):
         return None
     context = ssl.create_default_context(
         cafile=settings.consul_cacert and str(settings.consul_cacert),
@@ -79,7 +79,7 @@ def http_request(step: Send, settings: Settings, trace: Any) -> httpx.Request:
         "pool": step.timeout,
     }
     extensions: dict[str, Any] = {"timeout": timeout, "trace": trace}
-    if settings.consul_tls_server_name and step.origin == settings.consul_origin:
+    if settings.consul_tls_server_name and step.origin in settings.consul_origins:
         extensions["sni_hostname"] = settings.consul_tls_server_name  # checked, too
     return httpx.Request(
         step.method,

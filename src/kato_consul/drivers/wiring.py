@@ -3,23 +3,30 @@
 import copy
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from kato_consul.board import Board
+from kato_consul.drivers.copies import Copies
 from kato_consul.errors import ConfigurationError, ConsulUnreachable, UnknownService
 from kato_consul.flow import AwaitChange, Flow
-from kato_consul.model import Snapshot
+from kato_consul.model import Snapshot, Source
 from kato_consul.registry.agents import Agents
-from kato_consul.registry.calls import ConsulCalls, ask
-from kato_consul.registry.looking import looks
-from kato_consul.registry.watching import watch
+from kato_consul.registry.calls import ANSWER_WITHIN, ConsulCalls, ask
+from kato_consul.registry.datacenters import Datacenters
+from kato_consul.registry.looking import Look, looks
+from kato_consul.registry.remembering import given
+from kato_consul.registry.watching import PATIENCE, watch
 from kato_consul.requesting.failover import Failover
 from kato_consul.sessions.answers import Observation
 from kato_consul.sessions.asking import Asking
 from kato_consul.sessions.queries import Query, ask_any, ask_one
 from kato_consul.sessions.state import OnConflict, SessionState
 from kato_consul.settings import Settings
+
+REFRESH = 300.0
+"""Seconds after which the copy on disk is written again though nothing changed."""
 
 clock = time.monotonic
 chance = random.SystemRandom().random
@@ -48,19 +55,63 @@ class Finding:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.agents = Agents([_calls(settings, one) for one in settings.consul_origins])
-        (self._look,) = looks(settings)
-        self.board = Board(settings.service, asked=self._look.words)
+        self._looks = looks(settings)
+        self._copies = Copies(settings)
+        places = " or ".join(one.datacenter for one in self._looks if one.datacenter)
+        asked = replace(self._looks[0], datacenter=places or None).words
+        remembered = self._copies.read()
+        listed = given(settings.service, settings.kato_urls) if settings.kato_urls else None
+        self.board = Board(
+            settings.service,
+            fallback=remembered.snapshot if remembered else listed,
+            fallback_confirmed_at=clock() - max(0.0, time.time() - remembered.confirmed)
+            if remembered
+            else None,
+            asked=asked,
+        )
+        self._has_fallback = bool(remembered or listed)
+        if listed is not None and not settings.asks_consul:
+            self.board.publish(listed)
 
     def watches(self) -> Iterator[Flow[None]]:
         """The flows without end that keep the board."""
-        yield watch(
+        if not self.settings.asks_consul:
+            return
+        if len(self._looks) == 1:
+            yield self._watch(self._looks[0], self.board)
+        else:
+            yield from Datacenters(self.board, self._looks, self._watch).flows()
+
+    def _watch(
+        self, look: Look, board: Board, go_on: Callable[[], bool] = lambda: True
+    ) -> Flow[None]:
+        return watch(
             self.agents,
-            self._look,
-            self.board,
+            look,
+            board,
             clock=clock,
             random=chance,
             every=self.settings.query_interval,
+            first_within=PATIENCE if self._has_fallback else ANSWER_WITHIN,
+            go_on=go_on,
         )
+
+    @property
+    def keeps_copy(self) -> bool:
+        """Is a copy of the last good snapshot to be kept on disk?"""
+        return self._copies.path is not None
+
+    def next_copy(self, seen: Snapshot | None) -> Flow[Snapshot | None]:
+        """Flow: wait until the copy is to be written: when something changed since ``seen``, and
+        now and then, so that it tells how old it is; what there is then."""
+        yield AwaitChange(self.board, seen, REFRESH)
+        return self.board.current
+
+    def write_copy(self) -> None:
+        """Write the copy, if Consul's last word is a good one. This blocks."""
+        snapshot, age = self.board.current, self.age()
+        if snapshot is not None and snapshot.source is Source.CONSUL and snapshot.usable:
+            self._copies.write(snapshot, time.time() - (age or 0.0))
 
     def first(self, timeout: float) -> Flow[Snapshot]:
         """Flow: the current snapshot, waited for while Consul has not answered yet.

@@ -1,9 +1,7 @@
 """Consul's HTTP API: py-consul builds the requests and reads the answers; it never sends one.
 
-py-consul knows names, parameters and payloads. Its transports are not used: they can hang, time
-out a blocking query, and lose the status of a 429 or 503. So its HTTP client is replaced by one
-that returns the request instead of sending it, and `ask` yields that request to a driver. What
-else py-consul does that we do not want is undone here, each with its reason.
+`ask` yields a request to a driver. What py-consul does that we do not want is undone here and in
+`building`, each with its reason. The answers that grow, those about health, it does not read.
 """
 
 from base64 import b64encode
@@ -26,6 +24,7 @@ from kato_consul.errors import (
 )
 from kato_consul.flow import Failure, Flow, Outcome, Reply, Send
 from kato_consul.model import Health, Snapshot
+from kato_consul.registry.building import Builder, Request
 from kato_consul.registry.catalog import read_executed, read_snapshot
 from kato_consul.registry.entries import Entry
 from kato_consul.registry.looking import Look, Sight, see
@@ -121,7 +120,7 @@ class ConsulCalls:
     ) -> None:
         """``auth`` is ``user:password``; ``everywhere`` are query parameters of every call."""
         self.address = origin
-        self._consul = _Builder(origin, token or Secret(""), datacenter)
+        self._consul = Builder(origin, token or Secret(""), datacenter)
         self._headers = {}
         if auth:
             self._headers["Authorization"] = f"Basic {b64encode(auth.reveal().encode()).decode()}"
@@ -229,7 +228,7 @@ class ConsulCalls:
         return self._call("reading the agent's checks", self._consul.agent.checks())
 
     def _call(
-        self, what: str, request: "_Request", shape: Callable[[Any], T] = lambda answer: answer
+        self, what: str, request: "Request", shape: Callable[[Any], T] = lambda answer: answer
     ) -> Call[T]:
         def parse(reply: Reply) -> T:
             headers = {"X-Consul-Index": reply.headers.get("x-consul-index", "0")}
@@ -253,68 +252,3 @@ class ConsulCalls:
 def _retry_after(reply: Reply) -> float | None:
     text = reply.headers.get("retry-after", "")
     return float(text) if text.isdecimal() else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    method: str
-    target: str
-    headers: Mapping[str, str]
-    body: bytes
-    callback: Callable[[Any], Any]
-
-
-class _Recorder(consul.base.HTTPClient):  # type: ignore[misc]  # py-consul is untyped
-    """Takes py-consul's place of a transport: gives the request back instead of sending it.
-
-    Paths are taken as they come, since names are escaped by `ConsulCalls`: py-consul would leave a
-    "/" in a service name as it is.
-    """
-
-    def get(
-        self, callback: Any, path: str, params: Any = None, headers: Any = None, raw: bool = False
-    ) -> _Request:
-        return self._request("GET", callback, path, params, headers)
-
-    def put(
-        self, callback: Any, path: str, params: Any = None, data: Any = "", headers: Any = None
-    ) -> _Request:
-        return self._request("PUT", callback, path, params, headers, data)
-
-    def post(
-        self, callback: Any, path: str, params: Any = None, data: Any = "", headers: Any = None
-    ) -> _Request:
-        return self._request("POST", callback, path, params, headers, data)
-
-    def delete(
-        self, callback: Any, path: str, params: Any = None, data: Any = "", headers: Any = None
-    ) -> _Request:
-        return self._request("DELETE", callback, path, params, headers, data)
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    @staticmethod
-    def _request(
-        method: str, callback: Any, path: str, params: Any, headers: Any, data: str | bytes = b""
-    ) -> _Request:
-        target = f"{path}?{urlencode(params)}" if params else path
-        body = data.encode() if isinstance(data, str) else data
-        return _Request(method, target, dict(headers or {}), body, callback)
-
-
-class _Builder(consul.base.Consul):  # type: ignore[misc]  # py-consul is untyped
-    """py-consul's client with nothing read from the environment: `Settings` is its only reader."""
-
-    def __init__(self, origin: str, token: Secret, datacenter: str | None) -> None:
-        super().__init__(host=origin, port=0, scheme="http", verify=True, dc=datacenter)
-        # The base class lets CONSUL_HTTP_TOKEN win over a token given in code. Ours is final.
-        self.token = token
-
-    def prepare_headers(self, token: str | None = None) -> dict[str, str]:
-        return {"X-Consul-Token": self.token.reveal()} if self.token else {}
-
-    def http_connect(
-        self, host: str, port: int, scheme: str, verify: Any = True, cert: Any = None
-    ) -> _Recorder:
-        return _Recorder(host, port, scheme, verify, cert)

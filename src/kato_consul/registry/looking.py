@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from kato_consul.errors import ConfigurationError
 from kato_consul.flow import Reply
 from kato_consul.model import Snapshot
 from kato_consul.settings import Consistency, Settings
@@ -68,13 +69,15 @@ def quoted(text: str) -> str:
     """A text as Consul's filters take it: nothing is escaped inside quotes, so one of two kinds.
 
     Raises:
-        ValueError: it holds both kinds.
+        ConfigurationError: it holds both kinds.
     """
     if '"' not in text and "\\" not in text and text.isprintable():
         return f'"{text}"'
     if "`" not in text:
         return f"`{text}`"
-    raise ValueError(f"{text!r} holds both kinds of quotes")
+    raise ConfigurationError(
+        f"metadata {text!r} cannot be looked for: no quotes of Consul's filters would hold it"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ class AsyncDriver:
                     await changed.wait()
 
     def _connect(self, origin: str) -> httpx.AsyncHTTPTransport:
-        tls = self._tls if origin == self._settings.consul_origin else None
+        tls = self._tls if origin in self._settings.consul_origins else None
         options = wire.connection_options(origin, self._settings, tls)
         transport = self._transports[origin] = httpx.AsyncHTTPTransport(**options)
         return transport

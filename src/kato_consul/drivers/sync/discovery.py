@@ -1,11 +1,14 @@
 """Watching a service for threads."""
 
+import contextlib
+import threading
 from collections.abc import Generator
 from types import TracebackType
 from typing import Self, TypeVar
 
 from kato_consul.drivers.sync.driver import Driver
 from kato_consul.drivers.wiring import Finding
+from kato_consul.errors import ClientClosed
 from kato_consul.flow import Flow
 from kato_consul.model import Snapshot
 from kato_consul.settings import Settings
@@ -29,6 +32,7 @@ class Discovery:
         self.finding = Finding(self.settings)
         self._driver = Driver(self.settings)
         self._watching = False
+        self._keeper: threading.Thread | None = None
 
     @property
     def current(self) -> Snapshot | None:
@@ -76,6 +80,8 @@ class Discovery:
     def close(self) -> None:
         """End the watch and close the connections."""
         self._driver.close()
+        if self._keeper is not None:
+            self._keeper.join()
 
     def __enter__(self) -> Self:
         self._watch()
@@ -94,3 +100,13 @@ class Discovery:
             for flow in self.finding.watches():
                 self._driver.start(flow, f"kato-consul watch {self.settings.service}")
             self._watching = True
+            if self.finding.keeps_copy:
+                self._keeper = threading.Thread(target=self._keep_copy, daemon=True)
+                self._keeper.start()
+
+    def _keep_copy(self) -> None:
+        seen: Snapshot | None = None
+        with contextlib.suppress(ClientClosed):  # that is how it ends
+            while True:
+                seen = self._driver.run(self.finding.next_copy(seen))
+                self.finding.write_copy()

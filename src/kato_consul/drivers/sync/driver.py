@@ -146,7 +146,7 @@ class Driver:
         with self._making:
             self._check_usable()
             if origin not in self._transports:
-                tls = self._tls if origin == self._settings.consul_origin else None
+                tls = self._tls if origin in self._settings.consul_origins else None
                 options = wire.connection_options(origin, self._settings, tls)
                 self._transports[origin] = httpx.HTTPTransport(**options)
             return self._transports[origin]
