@@ -6,13 +6,14 @@ from itertools import islice
 import pytest
 from tenacity.wait import wait_base
 
-from kato_consul.backoff import CONSUL_WAIT, INSTANCE_WAIT, full_jitter
+from kato_consul.backoff import CONSUL_WAIT, INSTANCE_WAIT, MISTAKE_WAIT, full_jitter
 
 
 @pytest.mark.parametrize(
     ("wait", "ceilings"),
     [
-        (CONSUL_WAIT, [0.1, 0.2, 0.4, 0.5, 0.5, 0.5, 0.5]),
+        (CONSUL_WAIT, [0.1, 0.2, 0.4, 0.4, 0.4, 0.4, 0.4]),
+        (MISTAKE_WAIT, [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0]),
         (INSTANCE_WAIT, [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]),
     ],
 )
@@ -39,7 +40,7 @@ def test_global_chance_is_left_alone() -> None:
 
 def test_long_outage() -> None:
     """Thousands of failures later the pause is still the bound, not an overflow."""
-    assert next(islice(full_jitter(CONSUL_WAIT, lambda: 1.0), 5_000, None)) == 0.5
+    assert next(islice(full_jitter(CONSUL_WAIT, lambda: 1.0), 5_000, None)) == 0.4
 
 
 def test_each_starts_over() -> None:

@@ -192,6 +192,14 @@ def test_defaults() -> None:
         ("CONSUL_NAMESPACE", "team", "namespace", "team"),
         ("CONSUL_PARTITION", "west", "partition", "west"),
         ("KATO_CONSUL_SERVICE", "memory", "service", "memory"),
+        ("KATO_CONSUL_STATE_DIR", "/var/lib/app", "state_dir", Path("/var/lib/app")),
+        ("KATO_URL", "http://kato:8000", "kato_urls", ("http://kato:8000",)),
+        (
+            "KATO_URL",
+            "http://a:1, http://b:2 http://c",
+            "kato_urls",
+            ("http://a:1", "http://b:2", "http://c"),
+        ),
     ],
 )
 def test_variable(variable: str, text: str, name: str, value: object) -> None:
@@ -225,6 +233,8 @@ def test_client_certificate() -> None:
         "CONSUL_NAMESPACE",
         "CONSUL_PARTITION",
         "KATO_CONSUL_SERVICE",
+        "KATO_CONSUL_STATE_DIR",
+        "KATO_URL",
     ],
 )
 def test_empty_variable(variable: str) -> None:
@@ -242,7 +252,7 @@ def test_only_from_env_reads_the_environment(monkeypatch: pytest.MonkeyPatch) ->
     """Settings made in code take nothing from the environment."""
     monkeypatch.setenv("CONSUL_HTTP_ADDR", "consul.test:8500")
     monkeypatch.setenv("CONSUL_HTTP_TOKEN", HIDDEN)
-    assert (Settings().consul_addr, Settings().token) == ("127.0.0.1:8500", Secret(""))
+    assert (Settings().consul_at, Settings().token) == ("127.0.0.1:8500", Secret(""))
 
 
 @pytest.mark.parametrize("text", ["1", "t", "T", "TRUE", "true", "True"])
@@ -334,7 +344,9 @@ def test_given_is_not_read(environ: dict[str, str], given: dict[str, Any]) -> No
 # --- values ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["deadline", "attempt_timeout", "connect_timeout", "keepalive"])
+@pytest.mark.parametrize(
+    "name", ["deadline", "attempt_timeout", "connect_timeout", "keepalive", "query_interval"]
+)
 @pytest.mark.parametrize("value", [0, -1.0, float("nan"), "10", None])
 def test_bad_seconds(name: str, value: Any) -> None:
     """Times are seconds above 0; the error names the setting and the value."""
@@ -359,3 +371,103 @@ def test_frozen() -> None:
     """Settings do not change."""
     with pytest.raises(FrozenInstanceError):
         Settings().deadline = 1.0  # type: ignore[misc]
+
+
+# --- whom to ask, and for what --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "origins"),
+    [
+        (None, ("http://127.0.0.1:8500",)),
+        ("a.test:1", ("http://a.test:1",)),
+        (
+            "a.test:1,https://b.test, unix:///c",
+            ("http://a.test:1", "https://b.test:443", "unix:///c"),
+        ),
+    ],
+)
+def test_several_agents(address: str | None, origins: tuple[str, ...]) -> None:
+    """Several agents are listed with commas, each in any form."""
+    settings = Settings(consul_addr=address)
+    assert (settings.consul_origins, settings.consul_origin) == (origins, origins[0])
+
+
+@pytest.mark.parametrize("address", ["a.test:1,", ",", "a.test:1,,b.test:1", "a.test:1,b test"])
+def test_bad_agent_among_others(address: str) -> None:
+    """Each of them has to be usable."""
+    with pytest.raises(ConfigurationError, match=FORMS):
+        Settings(consul_addr=address)
+
+
+@pytest.mark.parametrize(
+    ("environ", "asked"),
+    [
+        ({}, True),
+        ({"CONSUL_HTTP_ADDR": "127.0.0.1:8500"}, True),
+        ({"KATO_URL": "http://kato:8000"}, False),
+        ({"KATO_URL": "http://kato:8000", "CONSUL_HTTP_ADDR": "127.0.0.1:8500"}, True),
+        ({"KATO_URL": "http://kato:8000", "CONSUL_HTTP_TOKEN": "x"}, False),
+    ],
+)
+def test_is_consul_asked(environ: dict[str, str], asked: bool) -> None:
+    """Who gives instances and no Consul has none: the agent that the machine may have is not
+    asked, since its instances are others."""
+    assert Settings.from_env(environ).asks_consul is asked
+
+
+@pytest.mark.parametrize(
+    ("datacenter", "expected"),
+    [(None, (None,)), ("", (None,)), ("east", ("east",)), ("east, west", ("east", "west"))],
+)
+def test_datacenters(datacenter: str | None, expected: tuple[str | None, ...]) -> None:
+    """Several datacenters are listed with commas; none is the agent's own."""
+    assert Settings(datacenter=datacenter).datacenters == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"consistency": "strong"}, "consistency must be one of default, stale, consistent"),
+        ({"agent_cache": True, "consistency": "consistent"}, "contradict each other"),
+        ({"query": "q", "tags": ("a",)}, "query and tags do not go together"),
+        ({"query": "q", "meta": {"a": "b"}}, "query and meta do not go together"),
+        ({"query": "q", "filter": "A == 1"}, "query and filter do not go together"),
+        ({"query": "q", "datacenter": "a,b"}, "query and several datacenters"),
+        ({"datacenter": "a,"}, "datacenter 'a,' holds an empty name"),
+    ],
+)
+def test_what_contradicts(given: dict[str, Any], said: str) -> None:
+    """What Consul would refuse, or ignore, is refused here, with the reason."""
+    with pytest.raises(ConfigurationError, match=said):
+        Settings(**given)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "kato:8000",
+        "https://kato:8000",
+        "http://",
+        "http://kato:8000/api",
+        "http://kato:port",
+        "http://kato:0",
+        "http://ka to:8000",
+        "http://kato?x",
+        "http://kato#x",
+        "",
+        "unix:///kato",
+    ],
+)
+def test_bad_instance(url: str) -> None:
+    """An instance is scheme, host and port: what else there is would be ignored."""
+    with pytest.raises(ConfigurationError, match="use http://host:port, in KATO_URL") as caught:
+        Settings(kato_urls=(url,))
+    assert repr(url) in str(caught.value)
+
+
+def test_secret_in_an_instance() -> None:
+    """A password in it is refused, and not repeated."""
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.from_env({"KATO_URL": f"http://me:{HIDDEN}@kato:8000"})
+    assert HIDDEN not in str(caught.value)

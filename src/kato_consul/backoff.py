@@ -24,9 +24,13 @@ def full_jitter(wait: wait_base, random: Random) -> Iterator[float]:
         state.attempt_number += 1
 
 
-CONSUL_WAIT = wait_exponential(multiplier=0.1, max=0.5)
-"""For an agent that does not answer: 0.1, 0.2, 0.4, then 0.5 s at most, so that a client is back
-within half a second of Consul's return; the token bucket bounds the rate."""
+CONSUL_WAIT = wait_exponential(multiplier=0.1, max=0.4)
+"""For an agent that does not answer: 0.1, 0.2, then 0.4 s at most, so that a client is back within
+half a second of Consul's return, with a tenth of it left for the answer. That is three requests a
+second, to an agent that is usually on the same machine."""
+
+MISTAKE_WAIT = wait_exponential(multiplier=0.1, max=5.0)
+"""For an agent that refuses: 0.1, 0.2, … 5 s at most. Somebody has to mend something."""
 
 INSTANCE_WAIT = wait_exponential(multiplier=0.05, max=1.0)
 """For instances that none of a round took a request: 0.05, 0.1, … 1 s at most."""

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from kato_consul.errors import KatoConsulError
-from kato_consul.model import Snapshot
+from kato_consul.model import Snapshot, Source
 
 T = TypeVar("T")
 
@@ -46,22 +46,61 @@ class Board(Cell[Snapshot | None]):
     """The newest snapshot of one service.
 
     ``current`` is None until the first answer. The last good snapshot stays while Consul is away;
-    ``trouble`` then says what is wrong.
+    ``trouble`` then says what is wrong. Times are on the clock of whoever writes: ``confirmed_at``
+    is when Consul last said that it is so (None: it never did), ``empty_since`` since when nobody
+    can be used by Consul's word (None: somebody can).
+
+    ``fallback`` is what to go by until Consul answers, and ``fallback_confirmed_at`` when Consul
+    said so. ``asked`` are words for what is looked for, beyond the service's name.
     """
 
-    def __init__(self, service: str) -> None:
+    def __init__(
+        self,
+        service: str,
+        *,
+        fallback: Snapshot | None = None,
+        fallback_confirmed_at: float | None = None,
+        asked: str = "",
+    ) -> None:
         super().__init__(None)
         self.service = service
+        self.asked = asked
         self.trouble: KatoConsulError | None = None
+        self.confirmed_at: float | None = None
+        self.empty_since: float | None = None
+        self._fallback = fallback
+        self._fallback_confirmed_at = fallback_confirmed_at
 
-    def publish(self, snapshot: Snapshot) -> None:
+    def publish(self, snapshot: Snapshot, confirmed_at: float | None = None) -> None:
         """Show a snapshot that was just read. The same content again wakes nobody."""
         self.trouble = None
-        if snapshot != self.current:
+        if not snapshot.instances and self._by_list():
+            return
+        self.confirmed_at = confirmed_at
+        if snapshot.usable:
+            self.empty_since = None
+        elif self.empty_since is None:
+            self.empty_since = confirmed_at
+        current = self.current
+        if current is None or current != snapshot or current.source is not snapshot.source:
             self.show(snapshot)
 
     def report(self, trouble: KatoConsulError) -> None:
         """Consul does not answer: keep what there is, and say so."""
         self.trouble = trouble
-        if self.current is None:
+        if self.current is not None:
+            return
+        if self._fallback is None:
             self.wake()
+        else:
+            self.confirmed_at = self._fallback_confirmed_at
+            self.show(self._fallback)
+
+    def _by_list(self) -> bool:
+        """Consul has nobody, and never had: go by the list that was given, if there is one."""
+        given = self._fallback
+        if given is None or given.source is not Source.STATIC:
+            return False
+        if self.current is None:
+            self.show(given)
+        return self.current is given

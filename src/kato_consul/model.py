@@ -23,6 +23,15 @@ class Health(StrEnum):
     MAINTENANCE = "maintenance"
 
 
+class Source(StrEnum):
+    """Where a snapshot comes from: Consul's word, a copy of it from an earlier run, or a list that
+    was given in the settings."""
+
+    CONSUL = "consul"
+    DISK = "disk"
+    STATIC = "static"
+
+
 @dataclass(frozen=True)
 class Instance:
     """One registered instance of a service.
@@ -76,12 +85,13 @@ class Snapshot:
     """All instances of one service at one moment, sorted by id.
 
     Two snapshots are equal when a client would act on them alike: ``index`` (Consul's, of the
-    answer it came from) does not count.
+    answer it came from) and ``source`` do not count.
     """
 
     service: str
     instances: tuple[Instance, ...]
     index: int = field(default=0, compare=False)
+    source: Source = field(default=Source.CONSUL, compare=False)
 
     @cached_property
     def usable(self) -> tuple[Instance, ...]:

@@ -7,16 +7,19 @@ over a file, and a file over the environment.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
-from urllib.parse import urlsplit
+from typing import Any, Literal, Self, get_args
 
+from kato_consul.addresses import LOCAL, check_instance_url, consul_origin
 from kato_consul.errors import ConfigurationError
 from kato_consul.means import Policy
 
 ENGINES = ("httptools", "httpx")
 """What `Settings.engine` may name."""
+
+Consistency = Literal["default", "stale", "consistent"]
+"""Who may answer a read (https://developer.hashicorp.com/consul/api-docs/features/consistency)."""
 
 
 class Secret:
@@ -53,8 +56,10 @@ class Settings:
     Times are seconds.
     """
 
-    consul_addr: str = "127.0.0.1:8500"
-    """``host:port``, ``http://…``, ``https://…`` or ``unix:///path``; CONSUL_HTTP_ADDR."""
+    consul_addr: str | None = None
+    """``host:port``, ``http://…``, ``https://…`` or ``unix:///path``; CONSUL_HTTP_ADDR. Several,
+    with commas, are agents of one cluster: another is asked when one does not answer. None is
+    ``127.0.0.1:8500``; together with ``kato_urls`` it is no Consul at all."""
     consul_ssl: bool = False
     """Use https although the address does not say so; CONSUL_HTTP_SSL."""
     consul_verify: bool = True
@@ -79,9 +84,32 @@ class Settings:
     partition: str | None = None
     """Of Consul Enterprise; CONSUL_PARTITION."""
     datacenter: str | None = None
-    """Where to look for instances; None is the agent's own datacenter."""
+    """Where to look for instances; None is the agent's own datacenter. Several, with commas, are
+    asked in this order: the first that has an instance to use."""
     service: str = "kato"
     """The name the instances are registered under; KATO_CONSUL_SERVICE."""
+    tags: tuple[str, ...] = ()
+    """Only instances that have all of these tags."""
+    meta: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Only instances whose metadata has these values."""
+    filter: str = ""
+    """Only instances for which this expression of Consul's holds, such as
+    ``Service.Meta.version matches "^3"``."""
+    query: str | None = None
+    """A prepared query, by name or id, to execute instead of asking for the service's health. It
+    cannot block, and is executed every ``query_interval`` seconds."""
+    query_interval: float = 10.0
+    """Seconds, a quarter more or less, between two executions of ``query``."""
+    consistency: Consistency = "default"
+    """``stale`` lets any server answer, ``consistent`` has the leader ask the others first."""
+    agent_cache: bool = False
+    """Let the agent answer from its cache, and watch for all its clients together."""
+    state_dir: Path | None = None
+    """A folder for the last good snapshot, to start with while Consul is away;
+    KATO_CONSUL_STATE_DIR."""
+    kato_urls: tuple[str, ...] = ()
+    """Where instances are, to start with while Consul is away, or without any: ``http://host:port``
+    each; KATO_URL, several with commas or blanks."""
     deadline: float = 30.0
     """Longest a call may take in all, failovers and waiting for an instance included."""
     attempt_timeout: float = 10.0
@@ -110,8 +138,8 @@ class Settings:
         object.__setattr__(self, "consul_token", _checked_token(self.consul_token))
         if isinstance(self.consul_auth, str):
             object.__setattr__(self, "consul_auth", Secret(self.consul_auth))
-        consul_origin(self.consul_addr, ssl=self.consul_ssl)
-        for name in ("deadline", "attempt_timeout", "connect_timeout", "keepalive"):
+        _ = self.consul_origins
+        for name in _SECONDS:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not value > 0:
                 raise ConfigurationError(f"{name} must be seconds above 0, not {value!r}")
@@ -127,10 +155,65 @@ class Settings:
                 "belong together: give both, or neither"
             )
 
+        for name in ("tags", "kato_urls"):
+            given = getattr(self, name)  # a lone text would become one tag for each letter
+            object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
+        for url in self.kato_urls:
+            check_instance_url(url)
+        self._check_question()
+
+    def _check_question(self) -> None:
+        if self.consistency not in get_args(Consistency):
+            raise ConfigurationError(
+                f"consistency must be one of {', '.join(get_args(Consistency))}, "
+                f"not {self.consistency!r}"
+            )
+        if self.agent_cache and self.consistency == "consistent":
+            raise ConfigurationError(
+                "agent_cache and consistency='consistent' contradict each other: an answer from "
+                "the agent's cache was not agreed on by servers. Take one of them"
+            )
+        if "" in self.datacenters:
+            raise ConfigurationError(f"datacenter {self.datacenter!r} holds an empty name")
+        if not self.query:
+            return
+        for name in ("tags", "meta", "filter"):
+            if getattr(self, name):
+                text = f"query and {name} do not go together: a prepared query has its own filters"
+                raise ConfigurationError(text)
+        if len(self.datacenters) > 1:
+            text = "query and several datacenters do not go together: it has its own failover"
+            raise ConfigurationError(text)
+
+    @property
+    def consul_at(self) -> str:
+        """Where Consul is, as people write it."""
+        return LOCAL if self.consul_addr is None else self.consul_addr
+
     @property
     def consul_origin(self) -> str:
-        """Where requests to Consul go: scheme, host and port, or ``unix:///path``."""
-        return consul_origin(self.consul_addr, ssl=self.consul_ssl)
+        """Where requests to Consul go: scheme, host and port, or ``unix:///path``; the first."""
+        return self.consul_origins[0]
+
+    @property
+    def consul_origins(self) -> tuple[str, ...]:
+        """The same for each agent."""
+        return tuple(
+            consul_origin(one.strip() if "," in self.consul_at else one, ssl=self.consul_ssl)
+            for one in self.consul_at.split(",")
+        )
+
+    @property
+    def datacenters(self) -> tuple[str | None, ...]:
+        """The datacenters to look in, most preferred first; None is the agent's own."""
+        if not self.datacenter:
+            return (None,)
+        return tuple(one.strip() for one in self.datacenter.split(","))
+
+    @property
+    def asks_consul(self) -> bool:
+        """False for who was given instances, and no Consul: KATO beside the application."""
+        return self.consul_addr is not None or not self.kato_urls
 
     @property
     def token(self) -> Secret:
@@ -160,42 +243,6 @@ class Settings:
                 found[name] = value
         found.update({name: value for name, value in given.items() if value is not None})
         return cls(**found)
-
-
-def consul_origin(address: str, *, ssl: bool = False) -> str:
-    """Bring an address as people write it into ``scheme://host:port`` or ``unix:///path``.
-
-    Raises:
-        ConfigurationError: with the address and the forms that would do.
-    """
-    forms = (
-        "use host:port, http://host:port, https://host:port or unix:///path, "
-        "in CONSUL_HTTP_ADDR or --consul"
-    )
-    if "@" in address or "?" in address:  # not repeated: what is in there may be a secret
-        raise ConfigurationError(
-            f"the Consul address holds a user, a password or a query: give an ACL token with "
-            f"CONSUL_HTTP_TOKEN instead, and {forms}"
-        )
-    bad = ConfigurationError(f"the Consul address {address!r} cannot be used: {forms}")
-    if address.startswith("unix://"):
-        if not address.removeprefix("unix://").startswith("/"):
-            raise bad
-        return address
-    scheme = "https" if ssl else "http"
-    try:
-        parts = urlsplit(address if "://" in address else f"{scheme}://{address}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise bad from None
-    blank = any(sign.isspace() for sign in address)
-    extra = parts.path.strip("/") or parts.fragment or port == 0
-    if parts.scheme not in ("http", "https") or not host or extra or blank:
-        raise bad
-    # The API's own client dials the scheme's port when the address names none (api.NewClient).
-    scheme = "https" if ssl else parts.scheme
-    port = port if port is not None else (443 if scheme == "https" else 80)
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _checked_token(token: Any) -> Secret | None:
@@ -245,6 +292,12 @@ def _flag(variable: str, text: str) -> bool:
     raise ConfigurationError(f"{variable} must be true or false, not {text!r}")
 
 
+def _list(variable: str, text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split())
+
+
+_SECONDS = ("deadline", "attempt_timeout", "connect_timeout", "keepalive", "query_interval")
+
 # In this order: a later row wins, so the token's file is read after the token.
 _VARIABLES = (
     ("consul_addr", "CONSUL_HTTP_ADDR", _text),
@@ -262,4 +315,6 @@ _VARIABLES = (
     ("partition", "CONSUL_PARTITION", _text),
     ("service", "KATO_CONSUL_SERVICE", _text),
     ("zone", "KATO_CONSUL_ZONE", _text),
+    ("state_dir", "KATO_CONSUL_STATE_DIR", _path),
+    ("kato_urls", "KATO_URL", _list),
 )

@@ -1,11 +1,13 @@
 """Reading Consul's health answer: whose address, how healthy, what weight."""
 
+import json
 from typing import Any
 
+import msgspec
 import pytest
 
-from kato_consul.model import Health, Instance
-from kato_consul.registry.catalog import read_health, read_instance, read_snapshot
+from kato_consul.model import Health, Instance, Snapshot
+from kato_consul.registry.catalog import read_executed, read_snapshot
 
 
 def entry(service: dict[str, Any] | None = None, *checks: dict[str, Any]) -> dict[str, Any]:
@@ -29,6 +31,16 @@ def entry(service: dict[str, Any] | None = None, *checks: dict[str, Any]) -> dic
 def check(status: str, name: str = "alive", output: str = "", **fields: str) -> dict[str, Any]:
     """One check."""
     return {"CheckID": name, "Name": name, "Status": status, "Output": output, **fields}
+
+
+def read(*entries: dict[str, Any]) -> Snapshot:
+    """What is read of an answer with these entries."""
+    return read_snapshot("kato", 7, json.dumps(entries).encode())
+
+
+def read_instance(entry: dict[str, Any]) -> Instance:
+    """What is read of one entry."""
+    return read(entry).instances[0]
 
 
 def test_whole_entry() -> None:
@@ -98,13 +110,13 @@ SERVICE_MAINTENANCE = check(
 )
 def test_health(checks: list[dict[str, Any]], health: Health, output: str) -> None:
     """The worst check counts, and says why; maintenance counts before all."""
-    assert read_health(checks) == (health, output)
+    one = read_instance(entry(None, *checks))
+    assert (one.health, one.output) == (health, output)
 
 
 def test_sorted_by_id() -> None:
     """A snapshot is sorted by id, in whatever order Consul answers."""
-    entries = [entry({"ID": name}) for name in ("kato-2", "kato-10", "kato-1")]
-    snapshot = read_snapshot("kato", 7, entries)
+    snapshot = read(*(entry({"ID": name}) for name in ("kato-2", "kato-10", "kato-1")))
     assert [one.id for one in snapshot.instances] == ["kato-1", "kato-10", "kato-2"]
     assert (snapshot.service, snapshot.index) == ("kato", 7)
 
@@ -116,8 +128,7 @@ def on(node: str, name: str) -> dict[str, Any]:
 
 def test_same_id_on_two_agents() -> None:
     """Ids are unique within an agent only: where two have the same, the node tells them apart."""
-    entries = [on("n2", "kato-1"), on("n2", "kato-2"), on("n1", "kato-1")]
-    snapshot = read_snapshot("kato", 7, entries)
+    snapshot = read(on("n2", "kato-1"), on("n2", "kato-2"), on("n1", "kato-1"))
     assert [(one.uid, one.id, one.node) for one in snapshot.instances] == [
         ("kato-1@n1", "kato-1", "n1"),
         ("kato-1@n2", "kato-1", "n2"),
@@ -130,5 +141,13 @@ def test_not_an_entry(missing: str) -> None:
     """What has no node or no service is not read as an instance."""
     broken = entry()
     del broken[missing]
-    with pytest.raises(KeyError):
-        read_instance(broken)
+    with pytest.raises(msgspec.DecodeError):
+        read(broken)
+
+
+def test_prepared_query() -> None:
+    """The answer of a prepared query holds the same entries, or null for none."""
+    body = {"Service": "kato", "Nodes": [entry()], "Datacenter": "dc1", "Failovers": 0}
+    assert read_executed("kato", 0, json.dumps(body).encode()) == read(entry())
+    nobody = json.dumps({"Service": "kato", "Nodes": None}).encode()
+    assert read_executed("kato", 0, nobody).instances == ()

@@ -131,7 +131,7 @@ def test_agent_comes(outcome: Outcome, good: int) -> None:
     agent.bad = lambda what: outcome if good < len(agent.asked) <= good + 5 else None
     run = Run(agent)
     run.register(wait=0)
-    assert run.player.slept == pytest.approx([0.1, 0.2, 0.4, 0.5, 0.5])
+    assert run.player.slept == pytest.approx([0.1, 0.2, 0.4, 0.4, 0.4])
     assert agent.services == listed(ONE, TWO)
     assert run.said == [("kato-1", "registered"), ("kato/2", "registered")]
 

@@ -38,7 +38,7 @@ def settings(consul: str | None = None, service: str | None = None) -> Settings:
 
 def no_answer_yet(asked: Settings) -> str:
     """What is said to somebody who waits for Consul."""
-    return f"no answer from Consul at {asked.consul_addr} yet; trying on"
+    return f"no answer from Consul at {asked.consul_at} yet; trying on"
 
 
 def seconds(option: str, text: str) -> float:

@@ -15,7 +15,7 @@ from kato_consul.registry.events import Event
 @contextmanager
 def registrar_for(asked: Asked, *, then: str, owner: str | None = None) -> Iterator[Registrar]:
     """A registrar of what was asked; closed with the block."""
-    where, count = asked.settings.consul_addr, len(asked.definitions)
+    where, count = asked.settings.consul_at, len(asked.definitions)
     progress(asked, f"registering {count} instance{'s'[: count - 1]} with Consul at {where}")
     if asked.wait:
         progress(asked, f"{then} up to {asked.wait:g} s until Consul says passing")

@@ -55,7 +55,7 @@ def http_request(step: Send, settings: Settings, trace: Any) -> httpx.Request:
         "pool": step.timeout,
     }
     extensions: dict[str, Any] = {"timeout": timeout, "trace": trace}
-    if settings.consul_tls_server_name and step.origin == settings.consul_origin:
+    if settings.consul_tls_server_name and step.origin in settings.consul_origins:
         extensions["sni_hostname"] = settings.consul_tls_server_name  # checked, too
     return httpx.Request(
         step.method,

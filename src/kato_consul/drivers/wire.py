@@ -40,18 +40,18 @@ def place(origin: str, settings: Settings, consul_tls: ssl.SSLContext | None) ->
     if parts.scheme != "https":
         return Place(address, parts.port or 80, parts.netloc, "", None, None)
     context, name = consul_tls, settings.consul_tls_server_name
-    if origin != settings.consul_origin or context is None:
+    if origin not in settings.consul_origins or context is None:
         context, name = ssl.create_default_context(), None
     return Place(address, parts.port or 443, parts.netloc, "", context, name or address)
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """The TLS context for Consul; None when it is reached without TLS.
+    """The TLS context for Consul; None when no agent is reached by TLS.
 
     Raises:
         OSError, ssl.SSLError: a certificate file cannot be used.
     """
-    if not settings.consul_origin.startswith("https://"):
+    if not any(one.startswith("https://") for one in settings.consul_origins):
         return None
     context = ssl.create_default_context(
         cafile=settings.consul_cacert and str(settings.consul_cacert),

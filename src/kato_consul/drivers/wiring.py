@@ -4,23 +4,32 @@ import copy
 import os
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from kato_consul.balancing.picking import policy_for
 from kato_consul.balancing.pool import Pool, Seen
 from kato_consul.board import Board
+from kato_consul.drivers.copies import Copies
 from kato_consul.errors import ConfigurationError, ConsulUnreachable, UnknownService
 from kato_consul.flow import AwaitChange, Flow
-from kato_consul.model import Snapshot
-from kato_consul.registry.calls import ConsulCalls, ask
-from kato_consul.registry.watching import watch
+from kato_consul.model import Snapshot, Source
+from kato_consul.registry.agents import Agents
+from kato_consul.registry.calls import ANSWER_WITHIN, ConsulCalls, ask
+from kato_consul.registry.datacenters import Datacenters
+from kato_consul.registry.looking import Look, looks
+from kato_consul.registry.remembering import given
+from kato_consul.registry.watching import PATIENCE, watch
 from kato_consul.requesting.failover import Failover
 from kato_consul.sessions.answers import Observation
 from kato_consul.sessions.asking import Asking
 from kato_consul.sessions.queries import Query, ask_any, ask_one
 from kato_consul.sessions.state import OnConflict, SessionState
 from kato_consul.settings import Settings
+
+REFRESH = 300.0
+"""Seconds after which the copy on disk is written again though nothing changed."""
 
 clock = time.monotonic
 _source = random.Random()  # noqa: S311 - to spread load, not to keep secrets
@@ -29,13 +38,17 @@ chance = _source.random
 
 
 def calls_for(settings: Settings) -> ConsulCalls:
-    """The calls to the agent that the settings name."""
+    """The calls to the agent that the settings name; to the first, where they name several."""
+    return _calls(settings, settings.consul_origin)
+
+
+def _calls(settings: Settings, origin: str) -> ConsulCalls:
     # As Consul's own client sends them (api.QueryOptions).
     everywhere = {"ns": settings.namespace, "partition": settings.partition}
     return ConsulCalls(
-        settings.consul_origin,
+        origin,
         token=settings.token,
-        datacenter=settings.datacenter,
+        datacenter=settings.datacenters[0],
         auth=settings.auth,
         everywhere={name: value for name, value in everywhere.items() if value},
     )
@@ -55,12 +68,64 @@ class Finding:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.calls = calls_for(settings)
-        self.board = Board(settings.service)
+        self.agents = Agents([_calls(settings, one) for one in settings.consul_origins])
+        self._looks = looks(settings)
+        self._copies = Copies(settings)
+        places = " or ".join(one.datacenter for one in self._looks if one.datacenter)
+        asked = replace(self._looks[0], datacenter=places or None).words
+        remembered = self._copies.read()
+        listed = given(settings.service, settings.kato_urls) if settings.kato_urls else None
+        self.board = Board(
+            settings.service,
+            fallback=remembered.snapshot if remembered else listed,
+            fallback_confirmed_at=clock() - max(0.0, time.time() - remembered.confirmed)
+            if remembered
+            else None,
+            asked=asked,
+        )
+        self._has_fallback = bool(remembered or listed)
+        if listed is not None and not settings.asks_consul:
+            self.board.publish(listed)
 
-    def watch(self) -> Flow[None]:
-        """Flow without end: keep the board."""
-        return watch(self.calls, self.board, clock=clock, random=chance)
+    def watches(self) -> Iterator[Flow[None]]:
+        """The flows without end that keep the board."""
+        if not self.settings.asks_consul:
+            return
+        if len(self._looks) == 1:
+            yield self._watch(self._looks[0], self.board)
+        else:
+            yield from Datacenters(self.board, self._looks, self._watch).flows()
+
+    def _watch(
+        self, look: Look, board: Board, go_on: Callable[[], bool] = lambda: True
+    ) -> Flow[None]:
+        return watch(
+            self.agents,
+            look,
+            board,
+            clock=clock,
+            random=chance,
+            every=self.settings.query_interval,
+            first_within=PATIENCE if self._has_fallback else ANSWER_WITHIN,
+            go_on=go_on,
+        )
+
+    @property
+    def keeps_copy(self) -> bool:
+        """Is a copy of the last good snapshot to be kept on disk?"""
+        return self._copies.path is not None
+
+    def next_copy(self, seen: Snapshot | None) -> Flow[Snapshot | None]:
+        """Flow: wait until the copy is to be written: when something changed since ``seen``, and
+        now and then, so that it tells how old it is; what there is then."""
+        yield AwaitChange(self.board, seen, REFRESH)
+        return self.board.current
+
+    def write_copy(self) -> None:
+        """Write the copy, if Consul's last word is a good one. This blocks."""
+        snapshot, age = self.board.current, self.age()
+        if snapshot is not None and snapshot.source is Source.CONSUL and snapshot.usable:
+            self._copies.write(snapshot, time.time() - (age or 0.0))
 
     def first(self, timeout: float) -> Flow[Snapshot]:
         """Flow: the current snapshot, waited for while Consul has not answered yet.
@@ -73,7 +138,7 @@ class Finding:
             left = until - clock()
             if left <= 0:
                 trouble = self.board.trouble or ConsulUnreachable(
-                    self.calls.address, f"no answer yet after {timeout:g} s", sent=True
+                    self.agents.current.address, f"no answer yet after {timeout:g} s", sent=True
                 )
                 raise copy.copy(trouble)  # many callers may raise it
             yield AwaitChange(self.board, None, left)
@@ -92,10 +157,15 @@ class Finding:
             UnknownService: it is not; with the names of those that are.
         """
         if not snapshot.instances:
-            names = yield from ask(self.calls.service_names())
+            names = yield from ask(self.agents.current.service_names())
             if snapshot.service not in names:
                 raise UnknownService(snapshot.service, names)
         return snapshot
+
+    def age(self) -> float | None:
+        """Seconds since Consul last confirmed the snapshot; None when it never did."""
+        confirmed = self.board.confirmed_at
+        return None if confirmed is None else max(0.0, clock() - confirmed)
 
 
 class Sessions:

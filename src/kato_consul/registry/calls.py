@@ -1,18 +1,18 @@
 """Consul's HTTP API: py-consul builds the requests and reads the answers; it never sends one.
 
-py-consul knows names, parameters and payloads. Its transports are not used: they can hang, time
-out a blocking query, and lose the status of a 429 or 503. So its HTTP client is replaced by one
-that returns the request instead of sending it, and `ask` yields that request to a driver. What
-else py-consul does that we do not want is undone here, each with its reason.
+`ask` yields a request to a driver. What py-consul does that we do not want is undone here and in
+`building`, each with its reason. The answers that grow, those about health, it does not read.
 """
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 import consul.base
+import msgspec
 from consul.exceptions import ConsulException
 
 from kato_consul.errors import (
@@ -24,8 +24,10 @@ from kato_consul.errors import (
 )
 from kato_consul.flow import Failure, Flow, Outcome, Reply, Send
 from kato_consul.model import Health, Snapshot
-from kato_consul.registry.catalog import read_snapshot
+from kato_consul.registry.building import Builder, Request
+from kato_consul.registry.catalog import read_executed, read_snapshot
 from kato_consul.registry.entries import Entry
+from kato_consul.registry.looking import Look, Sight, see
 from kato_consul.settings import Secret
 
 T = TypeVar("T")
@@ -61,6 +63,12 @@ class Call(Generic[T]):
 _MISSING = ("does not have associated TTL", "Unknown service", "Unknown check")
 """What agents say of a thing that they do not have; before 1.9 or so with a 500 or 200."""
 
+_UNREADABLE = (
+    *(ConsulException, msgspec.MsgspecError),
+    *(ValueError, KeyError, TypeError, AttributeError),
+)
+"""What reading an answer raises that is not what the API promises."""
+
 
 def ask(call: Call[T]) -> Flow[T]:
     """Flow: make one call; its result, or the error of ours that fits.
@@ -82,17 +90,19 @@ def ask(call: Call[T]) -> Flow[T]:
         # A token the servers do not know is reported as a 500 by agents before 1.11.
         if "ACL not found" in body or "Permission denied" in body:
             raise ConsulDenied(address, call.what, body)
+        if "boolean expression" in body:  # of a filter that it cannot read; a 400 since 1.15 or so
+            raise ConsulRejected(address, call.what, outcome.status, body)
         raise ConsulUnavailable(address, outcome.status, body, _retry_after(outcome))
     if outcome.status in (401, 403):
         raise ConsulDenied(address, call.what, body)
-    if outcome.status == 404 and not call.may_miss:
+    if outcome.status == 404 and not call.may_miss and "Query not found" not in body:
         body = f"{excerpt(body, 200)} (is this a Consul agent?)"
     if outcome.status >= 300 and not (outcome.status == 404 and call.may_miss):
         body = outcome.headers.get("location", body)
         raise ConsulRejected(address, call.what, outcome.status, body)
     try:
         return call.parse(outcome)
-    except (ConsulException, ValueError, KeyError, TypeError, AttributeError) as error:
+    except _UNREADABLE as error:
         raise ConsulRejected(address, call.what, outcome.status, f"unreadable: {error}") from error
 
 
@@ -110,7 +120,7 @@ class ConsulCalls:
     ) -> None:
         """``auth`` is ``user:password``; ``everywhere`` are query parameters of every call."""
         self.address = origin
-        self._consul = _Builder(origin, token or Secret(""), datacenter)
+        self._consul = Builder(origin, token or Secret(""), datacenter)
         self._headers = {}
         if auth:
             self._headers["Authorization"] = f"Basic {b64encode(auth.reveal().encode()).decode()}"
@@ -127,15 +137,44 @@ class ConsulCalls:
 
     def health(self, service: str, *, index: int = 0, wait: float | None = None) -> Call[Snapshot]:
         """Every instance of a service, whatever its health; blocks when given an index."""
-        # Not below a millisecond: 0s is 5 minutes to Consul.
-        seconds = None if wait is None else f"{max(wait, 0.001):.3f}s"
-        request = self._consul.health.service(quote(service, safe=""), index=index, wait=seconds)
+        call = self.look(Look(service), index=index, wait=wait)
+        return Call(call.what, call.send, lambda reply: call.parse(reply).snapshot)
 
-        def shape(answer: tuple[str, list[dict[str, Any]]]) -> Snapshot:
-            # py-consul leaves the index a string; it is compared as a number.
-            return read_snapshot(service, int(answer[0]), answer[1])
+    def look(
+        self,
+        look: Look,
+        *,
+        index: int = 0,
+        wait: float | None = None,
+        last: Sight | None = None,
+    ) -> Call[Sight]:
+        """The instances that ``look`` asks for; blocks when given an index.
 
-        return self._call(f"reading the health of {service!r}", request, shape)
+        What says the same as ``last`` is not read again.
+        """
+        service, headers = look.service, {}
+        if look.query:
+            request = self._consul.query.execute(quote(look.query, safe=""), dc=look.datacenter)
+            if look.cached:
+                # A prepared query's answer stays in the agent's cache for 3 days unless told so.
+                headers["Cache-Control"] = f"max-age={look.max_age}"
+        else:
+            # Not below a millisecond: 0s is 5 minutes to Consul.
+            seconds = None if wait is None else f"{max(wait, 0.001):.3f}s"
+            request = self._consul.health.service(
+                quote(service, safe=""),
+                index=index,
+                wait=seconds,
+                tag=list(look.tags) or None,
+                dc=look.datacenter,
+                filter_expr=look.filter or None,
+            )
+        read = read_executed if look.query else read_snapshot
+        call: Call[Any] = self._call(f"reading the health of {service!r}", request)
+        for name in look.modes:
+            call = call.with_parameter(name)
+        send = replace(call.send, headers={**call.send.headers, **headers})
+        return Call(call.what, send, lambda reply: see(reply, partial(read, service), index, last))
 
     def register(self, entry: Entry, *, replace_checks: bool = True) -> Call[bool]:
         """Put an entry into the agent, replacing what it had under that id.
@@ -189,7 +228,7 @@ class ConsulCalls:
         return self._call("reading the agent's checks", self._consul.agent.checks())
 
     def _call(
-        self, what: str, request: "_Request", shape: Callable[[Any], T] = lambda answer: answer
+        self, what: str, request: "Request", shape: Callable[[Any], T] = lambda answer: answer
     ) -> Call[T]:
         def parse(reply: Reply) -> T:
             headers = {"X-Consul-Index": reply.headers.get("x-consul-index", "0")}
@@ -213,68 +252,3 @@ class ConsulCalls:
 def _retry_after(reply: Reply) -> float | None:
     text = reply.headers.get("retry-after", "")
     return float(text) if text.isdecimal() else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    method: str
-    target: str
-    headers: Mapping[str, str]
-    body: bytes
-    callback: Callable[[Any], Any]
-
-
-class _Recorder(consul.base.HTTPClient):  # type: ignore[misc]  # py-consul is untyped
-    """Takes py-consul's place of a transport: gives the request back instead of sending it.
-
-    Paths are taken as they come, since names are escaped by `ConsulCalls`: py-consul would leave a
-    "/" in a service name as it is.
-    """
-
-    def get(
-        self, callback: Any, path: str, params: Any = None, headers: Any = None, raw: bool = False
-    ) -> _Request:
-        return self._request("GET", callback, path, params, headers)
-
-    def put(
-        self, callback: Any, path: str, params: Any = None, data: Any = "", headers: Any = None
-    ) -> _Request:
-        return self._request("PUT", callback, path, params, headers, data)
-
-    def post(
-        self, callback: Any, path: str, params: Any = None, data: Any = "", headers: Any = None
-    ) -> _Request:
-        return self._request("POST", callback, path, params, headers, data)
-
-    def delete(
-        self, callback: Any, path: str, params: Any = None, data: Any = "", headers: Any = None
-    ) -> _Request:
-        return self._request("DELETE", callback, path, params, headers, data)
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    @staticmethod
-    def _request(
-        method: str, callback: Any, path: str, params: Any, headers: Any, data: str | bytes = b""
-    ) -> _Request:
-        target = f"{path}?{urlencode(params)}" if params else path
-        body = data.encode() if isinstance(data, str) else data
-        return _Request(method, target, dict(headers or {}), body, callback)
-
-
-class _Builder(consul.base.Consul):  # type: ignore[misc]  # py-consul is untyped
-    """py-consul's client with nothing read from the environment: `Settings` is its only reader."""
-
-    def __init__(self, origin: str, token: Secret, datacenter: str | None) -> None:
-        super().__init__(host=origin, port=0, scheme="http", verify=True, dc=datacenter)
-        # The base class lets CONSUL_HTTP_TOKEN win over a token given in code. Ours is final.
-        self.token = token
-
-    def prepare_headers(self, token: str | None = None) -> dict[str, str]:
-        return {"X-Consul-Token": self.token.reveal()} if self.token else {}
-
-    def http_connect(
-        self, host: str, port: int, scheme: str, verify: Any = True, cert: Any = None
-    ) -> _Recorder:
-        return _Recorder(host, port, scheme, verify, cert)

@@ -1,9 +1,13 @@
-"""Reading Consul's health answer as a `Snapshot`."""
+"""Reading Consul's health answer as a `Snapshot`.
+
+The answers grow with the service: they are decoded by msgspec, straight into what is used of them.
+"""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+
+import msgspec
 
 from kato_consul.model import Health, Instance, Snapshot
 
@@ -15,8 +19,113 @@ SERVICE_MAINTENANCE = "_service_maintenance"
 _WORST_FIRST = (Health.CRITICAL, Health.WARNING)
 
 
-def read_snapshot(service: str, index: int, entries: Iterable[Mapping[str, Any]]) -> Snapshot:
-    """The answer of ``/v1/health/service/<name>``, as a snapshot sorted by service id."""
+class Node(msgspec.Struct, rename="pascal", gc=False):
+    """Whose agent it is."""
+
+    address: str
+    node: str = ""
+    datacenter: str = ""
+
+
+class Weights(msgspec.Struct, rename="pascal", gc=False):
+    """The weight by health."""
+
+    passing: int = 1
+    warning: int = 1
+
+
+class Service(msgspec.Struct, rename="pascal", gc=False):
+    """The registration. Consul says null for what is empty."""
+
+    id: str = msgspec.field(name="ID")
+    service: str
+    port: int
+    address: str | None = None
+    tags: tuple[str, ...] | None = None
+    meta: dict[str, str] | None = None
+    weights: Weights | None = None
+
+
+class Check(msgspec.Struct, rename="pascal", gc=False):
+    """One check, of the node or of the service."""
+
+    status: str
+    check_id: str = msgspec.field(name="CheckID", default="")
+    name: str = ""
+    output: str = ""
+    notes: str = ""
+
+
+class Entry(msgspec.Struct, rename="pascal", gc=False):
+    """One instance, as ``/v1/health/service/<name>`` lists it."""
+
+    node: Node
+    service: Service
+    checks: tuple[Check, ...] | None = None
+
+
+class _Executed(msgspec.Struct, rename="pascal", gc=False):
+    """The answer of ``/v1/query/<name>/execute``."""
+
+    nodes: tuple[Entry, ...] | None = None
+
+
+_entries = msgspec.json.Decoder(tuple[Entry, ...])
+_executed = msgspec.json.Decoder(_Executed)
+
+
+def read_snapshot(service: str, index: int, body: bytes) -> Snapshot:
+    """The answer of ``/v1/health/service/<name>``, as a snapshot sorted by service id.
+
+    Raises:
+        msgspec.DecodeError: it is not such an answer.
+    """
+    return _snapshot(service, index, _entries.decode(body))
+
+
+def read_executed(service: str, index: int, body: bytes) -> Snapshot:
+    """The same for the answer of a prepared query."""
+    return _snapshot(service, index, _executed.decode(body).nodes or ())
+
+
+def read_instance(entry: Entry) -> Instance:
+    """One entry."""
+    node, service = entry.node, entry.service
+    health, output = read_health(entry.checks or ())
+    weights = service.weights or Weights()
+    return Instance(
+        id=service.id,
+        service=service.service,
+        # An empty service address means the node's (Consul's documented rule).
+        address=service.address or node.address,
+        port=service.port,
+        health=health,
+        node=node.node,
+        datacenter=node.datacenter,
+        tags=service.tags or (),
+        meta=service.meta or {},
+        weight=weights.warning if health is Health.WARNING else weights.passing,
+        output=output,
+        uid=service.id,
+    )
+
+
+def read_health(checks: Iterable[Check]) -> tuple[Health, str]:
+    """The worst of the checks, as Consul itself aggregates them, and what that check said."""
+    worst: dict[str, Check] = {}
+    for check in checks:
+        if check.check_id == NODE_MAINTENANCE or check.check_id.startswith(SERVICE_MAINTENANCE):
+            return Health.MAINTENANCE, check.notes or "maintenance mode"
+        worst.setdefault(check.status, check)
+    for health in _WORST_FIRST:
+        if health in worst:
+            check = worst[health]
+            said = check.output or "no output yet"
+            return health, f"{check.name or check.check_id}: {said}".strip()
+    return Health.PASSING, ""
+
+
+def _snapshot(service: str, index: int, entries: Iterable[Entry]) -> Snapshot:
     instances = sorted(map(read_instance, entries), key=lambda one: (one.id, one.node))
     ids = Counter(one.id for one in instances)
     return Snapshot(
@@ -27,41 +136,3 @@ def read_snapshot(service: str, index: int, entries: Iterable[Mapping[str, Any]]
         ),
         index=index,
     )
-
-
-def read_instance(entry: Mapping[str, Any]) -> Instance:
-    """One entry: ``{"Node": …, "Service": …, "Checks": […]}``. Raises KeyError when it is not."""
-    node, service = entry["Node"], entry["Service"]
-    checks = entry.get("Checks") or ()
-    health, output = read_health(checks)
-    weights = service.get("Weights") or {}
-    return Instance(
-        id=service["ID"],
-        service=service["Service"],
-        # An empty service address means the node's (Consul's documented rule).
-        address=service.get("Address") or node["Address"],
-        port=service["Port"],
-        health=health,
-        node=node.get("Node", ""),
-        datacenter=node.get("Datacenter", ""),
-        tags=tuple(service.get("Tags") or ()),
-        meta=dict(service.get("Meta") or {}),
-        weight=weights.get("Warning" if health is Health.WARNING else "Passing", 1),
-        output=output,
-    )
-
-
-def read_health(checks: Iterable[Mapping[str, Any]]) -> tuple[Health, str]:
-    """The worst of the checks, as Consul itself aggregates them, and what that check said."""
-    worst: dict[str, Mapping[str, Any]] = {}
-    for check in checks:
-        check_id = check.get("CheckID", "")
-        if check_id == NODE_MAINTENANCE or check_id.startswith(SERVICE_MAINTENANCE):
-            return Health.MAINTENANCE, check.get("Notes") or "maintenance mode"
-        worst.setdefault(check["Status"], check)
-    for health in _WORST_FIRST:
-        if health in worst:
-            check = worst[health]
-            said = check.get("Output") or "no output yet"
-            return health, f"{check.get('Name') or check.get('CheckID')}: {said}".strip()
-    return Health.PASSING, ""

@@ -1,11 +1,14 @@
 """Watching a service on asyncio."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Self, TypeVar
 
 from kato_consul.drivers.aio.driver import AsyncDriver
 from kato_consul.drivers.wiring import Finding
+from kato_consul.errors import ClientClosed
 from kato_consul.flow import Flow
 from kato_consul.model import Snapshot
 from kato_consul.settings import Settings
@@ -29,11 +32,20 @@ class AsyncDiscovery:
         self.finding = Finding(self.settings)
         self._driver = AsyncDriver(self.settings)
         self._watching = False
+        self._keeper: asyncio.Task[None] | None = None
 
     @property
     def current(self) -> Snapshot | None:
         """The newest snapshot, without waiting; None while Consul has not answered yet."""
         return self.finding.board.current
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since Consul last said that the current snapshot is so; None: it never did.
+
+        While nothing changes Consul says so once a minute or so; while it is away the age grows.
+        """
+        return self.finding.age()
 
     async def snapshot(self, timeout: float | None = None) -> Snapshot:
         """The current snapshot; the first one is waited for, ``timeout`` seconds at most.
@@ -68,6 +80,10 @@ class AsyncDiscovery:
     async def aclose(self) -> None:
         """End the watch and close the connections."""
         await self._driver.aclose()
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
 
     async def __aenter__(self) -> Self:
         self._watch()
@@ -83,5 +99,15 @@ class AsyncDiscovery:
 
     def _watch(self) -> None:
         if not self._watching:
-            self._driver.start(self.finding.watch(), f"kato-consul watch {self.settings.service}")
+            for flow in self.finding.watches():
+                self._driver.start(flow, f"kato-consul watch {self.settings.service}")
             self._watching = True
+            if self.finding.keeps_copy:
+                self._keeper = asyncio.create_task(self._keep_copy())
+
+    async def _keep_copy(self) -> None:
+        seen: Snapshot | None = None
+        with contextlib.suppress(ClientClosed):  # that is how it ends
+            while True:
+                seen = await self._driver.run(self.finding.next_copy(seen))
+                await asyncio.to_thread(self.finding.write_copy)

@@ -1,11 +1,14 @@
 """Watching a service for threads."""
 
+import contextlib
+import threading
 from collections.abc import Generator
 from types import TracebackType
 from typing import Self, TypeVar
 
 from kato_consul.drivers.sync.driver import Driver
 from kato_consul.drivers.wiring import Finding
+from kato_consul.errors import ClientClosed
 from kato_consul.flow import Flow
 from kato_consul.model import Snapshot
 from kato_consul.settings import Settings
@@ -29,11 +32,20 @@ class Discovery:
         self.finding = Finding(self.settings)
         self._driver = Driver(self.settings)
         self._watching = False
+        self._keeper: threading.Thread | None = None
 
     @property
     def current(self) -> Snapshot | None:
         """The newest snapshot, without waiting; None while Consul has not answered yet."""
         return self.finding.board.current
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since Consul last said that the current snapshot is so; None: it never did.
+
+        While nothing changes Consul says so once a minute or so; while it is away the age grows.
+        """
+        return self.finding.age()
 
     def snapshot(self, timeout: float | None = None) -> Snapshot:
         """The current snapshot; the first one is waited for, ``timeout`` seconds at most.
@@ -68,6 +80,8 @@ class Discovery:
     def close(self) -> None:
         """End the watch and close the connections."""
         self._driver.close()
+        if self._keeper is not None:
+            self._keeper.join()
 
     def __enter__(self) -> Self:
         self._watch()
@@ -83,5 +97,16 @@ class Discovery:
 
     def _watch(self) -> None:
         if not self._watching:
-            self._driver.start(self.finding.watch(), f"kato-consul watch {self.settings.service}")
+            for flow in self.finding.watches():
+                self._driver.start(flow, f"kato-consul watch {self.settings.service}")
             self._watching = True
+            if self.finding.keeps_copy:
+                self._keeper = threading.Thread(target=self._keep_copy, daemon=True)
+                self._keeper.start()
+
+    def _keep_copy(self) -> None:
+        seen: Snapshot | None = None
+        with contextlib.suppress(ClientClosed):  # that is how it ends
+            while True:
+                seen = self._driver.run(self.finding.next_copy(seen))
+                self.finding.write_copy()

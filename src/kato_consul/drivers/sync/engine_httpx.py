@@ -125,7 +125,7 @@ class _Pool:
     """The transport of one origin; ``users`` are the requests it has in hand."""
 
     def __init__(self, origin: str, settings: Settings, tls: ssl.SSLContext | None) -> None:
-        own = tls if origin == settings.consul_origin else None
+        own = tls if origin in settings.consul_origins else None
         options = httpx_wire.connection_options(origin, settings, own)
         self.transport = httpx.HTTPTransport(**options)
         self.users = 0
