@@ -94,7 +94,7 @@ class Examining:
         asked = [("service", "write", self.service), ("service", "read", self.service)]
         asked.append(("node", "read", ""))  # of any node
         send = replace(
-            self.calls.agent_services().send,  # for its token, which a question for the leader lacks
+            self.calls.agent_services().send,  # it has the token; one for the leader has none
             method="POST",
             target="/v1/internal/acl/authorize",
             body=json.dumps(
