@@ -5,6 +5,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import termios
@@ -16,11 +17,14 @@ from tests.cli.running import ENDS_WITHIN, argv, environment
 
 ROWS, COLUMNS = 30, 80
 
+GLANCE = 0.1
+"""Seconds between looks at whether the terminal is to be closed."""
+
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Terminal:
-    """A command in a terminal; ``shown`` is all it wrote there so far."""
+    """A command in a terminal of its own; ``shown`` is all it wrote there so far."""
 
     def __init__(
         self, *args: str | Path, env: dict[str, str] | None = None, program: str | None = None
@@ -38,8 +42,12 @@ class Terminal:
             stdin=self._theirs,
             stdout=self._theirs,
             stderr=self._theirs,
+            start_new_session=True,
+            # The terminal's signals go to whom it controls, which is what makes Ctrl-C one.
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(self._theirs)
+        self._open = True
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         return self
@@ -48,6 +56,17 @@ class Terminal:
         self.process.kill()
         self.process.wait()
         self._reader.join(ENDS_WITHIN)
+        if self._open:
+            os.close(self._ours)
+
+    def press(self, keys: str) -> None:
+        """Type something; Ctrl-C is ``\\x03``."""
+        os.write(self._ours, keys.encode())
+
+    def close(self) -> None:
+        """Close the terminal over the command's head, as a window or a lost connection does."""
+        self._open = False
+        self._reader.join(ENDS_WITHIN)  # one that reads would keep it open
         os.close(self._ours)
 
     def wait(self, timeout: float = ENDS_WITHIN) -> int:
@@ -69,5 +88,7 @@ class Terminal:
     def _read(self) -> None:
         # Reading fails once nobody has the other end open: that is how a terminal ends.
         with contextlib.suppress(OSError):
-            while piece := os.read(self._ours, 65536):
-                self._pieces.append(piece.decode(errors="replace"))
+            while self._open:
+                readable, _, _ = select.select([self._ours], [], [], GLANCE)
+                if readable:
+                    self._pieces.append(os.read(self._ours, 65536).decode(errors="replace"))

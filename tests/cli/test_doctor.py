@@ -1,16 +1,46 @@
 """`kato-consul doctor`: on real instances that are ill in real ways."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from kato_consul import CheckDefinition, Registrar, ServiceDefinition, Settings
-from kato_consul.testing import ConsulAgent, StandInKato
-from tests.cli.running import at, kato_consul
+from kato_consul.testing import ConsulAgent, StandInKato, find_consul
+from kato_consul.testing.ports import free_ports
+from tests.cli.running import HTTP, at, kato_consul
+from tests.testing.waiting import eventually
+
+
+@pytest.fixture(scope="module")
+def leaderless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of one server of three: alone, it elects nobody."""
+    http, lan, server = free_ports(3)
+    ports = {"http": http, "serf_lan": lan, "server": server, "dns": -1, "serf_wan": -1}
+    settings = {"server": True, "bootstrap_expect": 3, "bind_addr": "127.0.0.1", "ports": ports}
+    folder = tmp_path_factory.mktemp("leaderless")
+    (folder / "config.json").write_text(json.dumps({**settings, "data_dir": str(folder / "data")}))
+    argv = [str(find_consul()), "agent", "-config-file", str(folder / "config.json")]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            url = f"http://127.0.0.1:{http}/v1/status/leader"
+            assert eventually(lambda: answers(url))
+            yield f"127.0.0.1:{http}"
+        finally:
+            process.kill()
+
+
+def answers(url: str) -> bool:
+    """Whether anybody answers there."""
+    try:
+        return HTTP.get(url).status_code > 0
+    except httpx.TransportError:
+        return False
 
 
 class Pool:
@@ -94,5 +124,18 @@ def test_nothing_registered(agent: ConsulAgent, service: str) -> None:
 
 
 def test_no_consul() -> None:
-    """Without Consul there is nothing to look at: exit 3."""
-    assert kato_consul("doctor", "--consul", "127.0.0.1:1").returncode == 3
+    """Without Consul that is the finding, with what to do; exit 3, as of every command."""
+    done = kato_consul("doctor", "--consul", "127.0.0.1:1")
+    assert done.returncode == 3
+    assert "error: consul: no answer from Consul at http://127.0.0.1:1" in done.stdout
+    assert "CONSUL_HTTP_ADDR or --consul" in done.stdout
+    done = kato_consul("doctor", "--consul", "127.0.0.1:1", "--json")
+    (found,) = json.loads(done.stdout)["findings"]
+    assert (done.returncode, found["name"]) == (3, "consul.unreachable")
+
+
+def test_no_leader(leaderless: str) -> None:
+    """A server without a leader, which can answer nothing else: that is the finding; exit 9."""
+    done = kato_consul("doctor", "--json", "--consul", leaderless)
+    (found,) = json.loads(done.stdout)["findings"]
+    assert (done.returncode, found["name"]) == (9, "consul.no-leader")

@@ -1,7 +1,9 @@
 """`kato-consul exec`: the parent of an instance, from its start to its drain."""
 
+import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,8 +12,10 @@ import pytest
 from kato_consul.testing import ConsulAgent
 from kato_consul.testing.ports import free_ports
 from tests.cli.running import (
+    argv,
     ask,
     at,
+    environment,
     healths,
     ids,
     kato_consul,
@@ -87,7 +91,9 @@ def test_told_twice(agent: ConsulAgent, service: str, one: Instance) -> None:
         line_with(process, "in maintenance mode")
         process.terminate()
         os.kill(child, signal.SIGCONT)
-        assert process.wait(20) in (0, 143)
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode in (0, 143)
+    assert errors == ""
     assert ids(agent, service) == set()
 
 
@@ -174,11 +180,88 @@ def test_consul_away(service: str, one: Instance) -> None:
             assert process.wait(30) in (0, 143)
 
 
-@pytest.mark.parametrize(("program", "code"), [("no-such-program", 127), ("/etc/passwd", 126)])
+def test_not_registered_yet(agent: ConsulAgent, service: str, one: Instance) -> None:
+    """Told to end before the instance was ready, there is nobody to send elsewhere: no waiting, and
+    no word of an error."""
+    flags = [*one.flags, "--drain", "10m"]
+    with started("exec", *flags, "--", "sleep", "600", env=at(agent)) as process:
+        line_with(process, f"{service}-1: critical")
+        process.terminate()
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (143, "")
+
+
+def test_tls_that_cannot_be_used(one: Instance) -> None:
+    """What is wrong with the way to Consul is told before the child starts: none stays behind."""
+    mark = marked()
+    env = {"CONSUL_HTTP_ADDR": "https://127.0.0.1:1", "CONSUL_CACERT": "/nowhere.pem", **mark}
+    done = kato_consul("exec", *one.flags, "--", "sleep", "600", env=env)
+    assert done.returncode == 2
+    assert "TLS files" in done.stderr
+    assert left_behind(mark) == []
+
+
+def test_as_json(agent: ConsulAgent, service: str, one: Instance) -> None:
+    """For machines, all that it tells are events: the child's life among them."""
+    done = kato_consul("exec", *one.flags, "--json", "--", "sh", "-c", "exit 3", env=at(agent))
+    assert (done.returncode, done.stderr) == (3, "")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    names = [one["event"] for one in events if one["instance"] == "kato-consul"]
+    assert names == ["child.started", "child.ended"]
+
+
+PROCESS_1 = """
+import os, sys
+if os.fork() == 0:
+    if os.fork() == 0:
+        os._exit(0)  # nobody's child but process 1's, once its parent has ended
+    os._exit(0)
+os.wait()
+print("process", os.getpid(), "of", os.getppid(), flush=True)
+sys.stdin.read()
+import time; time.sleep(600)
+"""
+
+
+def test_as_process_1(agent: ConsulAgent, service: str, one: Instance) -> None:
+    """In a PID namespace of its own, as in a container, it is process 1: it reaps, hands on, and
+    ends with the child's code."""
+    alone = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if subprocess.run([*alone, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("no permission to make a PID namespace")
+    command = argv("exec", *one.flags, "--drain", "0", "--", sys.executable, "-c", PROCESS_1)
+    with subprocess.Popen(
+        [*alone, *command],
+        env=environment(at(agent)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        line_with(process, "process 2 of 1")
+        (inner,) = children_of(process.pid)
+        assert eventually(lambda: zombies_of(inner) == [])
+        os.kill(inner, signal.SIGTERM)
+        assert process.wait(20) == 143
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process started."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(one) for one in path.read_text().split()]
+
+
+@pytest.mark.parametrize(
+    ("program", "code"), [("no-such-program", 127), ("/etc/passwd", 126), ("no-header", 126)]
+)
 def test_no_program(
-    agent: ConsulAgent, service: str, one: Instance, program: str, code: int
+    agent: ConsulAgent, service: str, one: Instance, program: str, code: int, tmp_path: Path
 ) -> None:
     """A command that cannot be run is named, with a shell's exit code; nothing is registered."""
+    if program == "no-header":
+        path = tmp_path / program
+        path.write_text("echo hello\n")
+        path.chmod(0o755)
+        program = str(path)
     done = kato_consul("exec", *one.flags, "--", program, env=at(agent))
     assert done.returncode == code
     assert repr(program) in done.stderr

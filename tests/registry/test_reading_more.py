@@ -114,14 +114,87 @@ def test_consuls_own(tmp_path: Path, document: dict[str, object]) -> None:
         ([], "must be an object"),
         ({"servise": {}}, "servise is not known: did you mean service?"),
         ({"name": "kato", "port": 1, "check": {"ttl": "10s"}}, "a TTL check has to be fed"),
+        ({"services": {"name": "kato", "port": 1}}, "services must be a list"),
+        ({"service": 1}, "service 1 must be an object, not 1"),
+        ({"name": "kato", "port": 1, "enable_tag_override": True}, "tags stay as they are defined"),
         ({"name": "kato", "port": 1, "token": "x"}, "give tokens with CONSUL_HTTP_TOKEN_FILE"),
-        ({"name": "kato", "port": 1, "connect": {}}, "sidecars are registered with Consul's own"),
+        ({"name": "kato", "port": 1, "connect": {"native": True}}, "sidecars and proxies are"),
     ],
 )
 def test_what_is_not_taken(tmp_path: Path, document: object, said: str) -> None:
     """What Consul knows and we do not take is told with the way to go."""
     (mistake,) = mistakes(tmp_path, json.dumps(document), "kato.json")
     assert said in mistake
+
+
+def test_as_people_have_it(tmp_path: Path) -> None:
+    """What such files say beside that, and says nothing, is passed over; a first status and a body
+    are taken."""
+    check = {"http": "http://10.0.0.5/", "status": "passing", "method": "POST", "body": "{}"}
+    document = {
+        **CONSULS,
+        "EnableTagOverride": False,
+        "SocketPath": "",
+        "Connect": {"Native": False},
+        "Meta": None,
+        "Check": {**check, "TTL": "", "Args": None},
+    }
+    (one,) = read(tmp_path, json.dumps(document), "kato.json")
+    (made,) = one.plain_checks
+    assert (made.status, made.method, made.body) == ("passing", "POST", "{}")
+
+
+def test_every_mistake_of_one_answer(tmp_path: Path) -> None:
+    """A rule over several fields, and an id that is used twice, are told beside all others."""
+    text = """
+services = 1
+[[service]]
+name = "kato"
+id = "same"
+check = { http = "http://a/", tcp = "a:1", interval = "often" }
+[[service]]
+name = "kato"
+id = "same"
+port = 8000
+zone = "a"
+meta = { zone = "b" }
+probe = { interval = "0s", agree = 1 }
+"""
+    often = "'often' is no duration: write it like 10s, 1m30s or 500ms"
+    assert mistakes(tmp_path, text) == [
+        "services is not known: did you mean service?",
+        "service 1 (same): port is missing",
+        f"service 1 (same): check: interval: {often}",
+        "service 1 (same): check: give http or tcp, not both",
+        "service 2 (same): probe: interval: must be longer than nothing",
+        "service 2 (same): probe: agree: 1 must be a majority of the last 3",
+        "service 2 (same): zone: meta has another zone",
+        "the id 'same' is used 2 times",
+    ]
+
+
+def test_no_secret_is_told(tmp_path: Path) -> None:
+    """Neither what a file holds nor what stands in a header is in any mistake; and what Consul
+    itself would show does not take a file's content."""
+    (tmp_path / "secret").write_text("s3cret")
+    of_file = f"${{file:{tmp_path}/secret}}"
+    text = f"""
+[[service]]
+name = "kato"
+id = "{of_file}"
+port = 1
+zone = "{of_file}"
+meta = {{ zone = "b" }}
+check = {{ http = "http://a/?key={of_file}", header = "Bearer s3cret" }}
+[[service]]
+name = "kato"
+id = "{of_file}"
+port = "{of_file}"
+"""
+    found = mistakes(tmp_path, text)
+    assert len(found) == 5
+    assert "s3cret" not in "".join(found)
+    assert "put it into header" in found[0]
 
 
 def test_no_json(tmp_path: Path) -> None:
@@ -182,15 +255,17 @@ def test_a_files_content_is_not_told(tmp_path: Path) -> None:
     ("line", "said"),
     [
         ("probe = 1", "probe must be a table, not 1"),
-        ('probe = "redis"', "probe must be a table, not 'redis'"),
+        ('probe = "redis"', "probe: 'redis' is not known: write probe = \"kato\", or a table"),
         ("probe = { agree = 1, of = 3 }", "agree: 1 must be a majority of the last 3"),
         ("probe = { agree = 0 }", "agree: 0 must be above 0"),
         ("checks = 1", "checks must be a list of tables, not 1"),
         ("checks = [1]", "checks 1 must be a table, not 1"),
-        ("weights = { passing = -1 }", "weights: passing: -1 must not be below 0"),
+        ("weights = { passing = 0 }", "weights: passing: 0 is no weight: a number from 1 to"),
+        ("weights = { warning = -1 }", "weights: warning: -1 is no weight"),
+        ('check = { status = "good" }', "check: status: 'good' is no status"),
         ('tagged_addresses = { wan = { address = "" } }', "wan: address: must not be empty"),
         ('meta = { "bad key" = "x" }', "meta: 'bad key' is no key that Consul takes"),
-        ('zone = "a"\nmeta = { zone = "b" }', "zone: 'a' here, but 'b' in meta"),
+        ('zone = "a"\nmeta = { zone = "b" }', "zone: meta has another zone"),
     ],
 )
 def test_mistakes_inside(tmp_path: Path, line: str, said: str) -> None:

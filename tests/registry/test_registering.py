@@ -12,7 +12,7 @@ from kato_consul.errors import (
     ConsulUnavailable,
     ConsulUnreachable,
 )
-from kato_consul.flow import Outcome
+from kato_consul.flow import Cause, Failure, Outcome, Send
 from kato_consul.registry.definition import ServiceDefinition
 from kato_consul.registry.registering import CONSUL_WITHIN
 from tests.building import refused, reply
@@ -118,6 +118,49 @@ def test_rolling_back_fails() -> None:
         who == "kato-1" and what.startswith("could not be taken out again: no answer from Consul")
         for who, what in run.said
     )
+
+
+class Late(Agent):
+    """An agent at which the one that is interrupted lands behind its own deregistration."""
+
+    def __call__(self, send: Send) -> Outcome:
+        if send.target.endswith("/deregister/kato-1") and "kato-1" not in self.services:
+            super().__call__(send)
+            self.services |= listed(ONE)
+            return reply(200)
+        return super().__call__(send)
+
+
+def test_interrupted_while_it_registers() -> None:
+    """Ctrl-C while a registration is under way: though it lands after it was taken out again, it
+    does not stay."""
+    agent = Late()
+    run = Run(agent)
+    flow = run.flows.put_in()
+    step = next(flow)
+    while not (isinstance(step, Send) and "register" in step.target):
+        step = flow.send(agent(step) if isinstance(step, Send) else None)
+    flow.close()  # as the driver does when it is interrupted
+    run.play(run.flows.roll_back())
+    assert agent.services == {}
+
+
+def test_taken_out_without_a_word() -> None:
+    """An agent without a leader takes an instance out and does not answer in time: that it is gone
+    is seen, and said."""
+    agent = Agent(services={})
+    run = Run(agent)
+    run.play(run.flows.put_in())
+
+    def silent(what: str) -> Outcome | None:
+        if "deregister" in what:
+            agent.services.pop(what.rpartition("deregister/")[2], None)
+            return Failure(Cause.TIMEOUT, sent=True, detail="timed out")
+        return None
+
+    agent.bad = silent
+    run.play(run.flows.roll_back())
+    assert run.said[-2:] == [("kato/2", "taken out again"), ("kato-1", "taken out again")]
 
 
 # --- an agent that is away ------------------------------------------------------------------

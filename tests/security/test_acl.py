@@ -48,6 +48,9 @@ def test_the_least_policies(guarded: Guarded, kato: StandInKato) -> None:
     assert done.returncode == 8, done.stdout  # a client's token cannot register, which is said
     assert "token.cannot-register" in done.stdout
     shown.append(done.stdout + done.stderr)
+    done = kato_consul("doctor", *service, env=writes)
+    assert done.returncode == 0, done.stdout  # and a registrar's can
+    shown.append(done.stdout + done.stderr)
 
     settings = Settings(consul_addr=guarded.http_addr, consul_token=client, service=kato.name)
     with KatoClient(settings) as calling:
@@ -83,6 +86,15 @@ def test_a_token_that_may_only_read(
     assert done.returncode == 4
     assert missing in done.stderr
     assert token not in done.stdout + done.stderr
+
+
+def test_what_consul_hides(guarded: Guarded, kato: StandInKato) -> None:
+    """To a token that may see nothing Consul says that there is nothing: doctor knows better."""
+    env = {"CONSUL_HTTP_ADDR": guarded.http_addr}
+    done = kato_consul("doctor", "--service", kato.name, env=env)
+    assert done.returncode == 9
+    assert f"Consul hides the instances of {kato.name!r} from it" in done.stdout
+    assert "CONSUL_HTTP_TOKEN" in done.stdout
 
 
 def test_a_token_that_may_not_see_nodes(guarded: Guarded, kato: StandInKato) -> None:

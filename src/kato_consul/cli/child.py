@@ -30,7 +30,7 @@ PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 class Child:
     """A running program in a process group of its own. Its output and input are ours.
 
-    Raises FileNotFoundError and PermissionError when there is no such program.
+    Raises FileNotFoundError when there is no such program, another OSError when it cannot be run.
     """
 
     def __init__(self, argv: Sequence[str]) -> None:

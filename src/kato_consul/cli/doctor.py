@@ -19,6 +19,9 @@ from kato_consul.drivers.sync.idle import closed_while_idle
 from kato_consul.drivers.wiring import calls_for
 from kato_consul.settings import Settings
 
+NO_CONSUL = 3
+"""As of every command."""
+
 CODES = {None: 0, Severity.NOTE: 0, Severity.WARNING: 8, Severity.ERROR: 9}
 COLOURS = {Severity.NOTE: "dim", Severity.WARNING: "yellow", Severity.ERROR: "red"}
 
@@ -29,7 +32,8 @@ def doctor(service: Service = None, consul: Consul = None, json_: Json = False) 
     Asks Consul, and every instance from here: are the checks honest, do the
     instances work as one pool, is anything left behind? Takes a few seconds,
     for which connections are left idle to see who closes them. It changes
-    nothing. Exits with 0 when nothing is wrong, 8 for warnings, 9 for errors.
+    nothing. Exits with 0 when nothing is wrong (notes are not), 8 for
+    warnings, 9 for errors, and 3 when there is no Consul to ask.
 
       kato-consul doctor
 
@@ -40,11 +44,12 @@ def doctor(service: Service = None, consul: Consul = None, json_: Json = False) 
         facts = _facts(asked)
         findings = judge(facts)
         worst = max((one.severity for one in findings), default=None)
+        code = NO_CONSUL if facts.unreachable else CODES[worst]
         if json_:
             sys.stdout.write(json.dumps(_as_json(facts, findings)) + "\n")
         else:
             _print(facts, findings)
-    raise SystemExit(CODES[worst])
+    raise SystemExit(code)
 
 
 def _facts(asked: Settings) -> Facts:
@@ -59,7 +64,7 @@ def _facts(asked: Settings) -> Facts:
                 f"asking {count} instance{'s'[: count - 1]}, and leaving connections idle for "
                 f"{asked.keepalive:g} s"
             )
-        instances = [driver.run(examining.instance(one)) for one in facts.instances]
+        instances = [driver.run(examining.instance(one)) for one in facts.instances or ()]
     finally:
         driver.close()
     places = {
@@ -67,6 +72,8 @@ def _facts(asked: Settings) -> Facts:
         for one in instances
         if not one.unreachable
     }
+    if facts.instances is None:
+        return facts
     closed = closed_while_idle(places, asked.keepalive)
     return replace(
         facts,
@@ -79,7 +86,7 @@ def _facts(asked: Settings) -> Facts:
 def _as_json(facts: Facts, findings: list[Finding]) -> dict[str, object]:
     return {
         "service": facts.service,
-        "instances": len(facts.instances),
+        "instances": len(facts.instances or ()),
         "findings": [{**asdict(one), "severity": one.severity.name.lower()} for one in findings],
     }
 
@@ -91,6 +98,8 @@ def _print(facts: Facts, findings: list[Finding]) -> None:
         console.print(head + Text(f"{one.where}: {one.what} ") + Text(f"[{one.name}]", "dim"))
         console.print(Text(f"    {one.todo}"))
     bad = sum(one.severity > Severity.NOTE for one in findings)
-    count = len(facts.instances)
+    if facts.unreachable:
+        return
+    count = len(facts.instances or ())
     looked = f"{facts.service}: Consul and {count} instance{'s' if count != 1 else ''} looked at"
     console.print(f"{looked}, {bad or 'nothing'} wrong")

@@ -13,11 +13,11 @@ from kato_consul.cli.asked import Asked
 from kato_consul.cli.child import Child
 from kato_consul.cli.options import seconds
 from kato_consul.cli.output import say as say_error
-from kato_consul.cli.registrar import progress
 from kato_consul.cli.run import owner_of
-from kato_consul.cli.telling import teller
+from kato_consul.cli.telling import US, teller
 from kato_consul.drivers.sync.registrar import Registrar
-from kato_consul.errors import ConfigurationError, KatoConsulError
+from kato_consul.errors import ClientClosed, ConfigurationError, KatoConsulError
+from kato_consul.registry.events import Event, Say
 
 GLANCE = 0.1
 """Seconds between looks at whether a drain is over; a signal, or the child's end, wakes at once."""
@@ -58,34 +58,55 @@ def exec_(
     drain_within, stop_within = seconds("--drain", drain), seconds("--stop", stop)
     if len(asked.definitions) != 1:
         raise ConfigurationError("exec is the parent of one instance: its file must define one")
-    try:
-        child = Child(argv)
-    except FileNotFoundError:
-        say_error(f"error: there is no program {argv[0]!r}")
-        raise SystemExit(NO_PROGRAM) from None
-    except PermissionError:
-        say_error(f"error: {argv[0]!r} cannot be run: no permission")
-        raise SystemExit(NOT_EXECUTABLE) from None
+    telling = Telling(teller(as_json=asked.json))
+    # Before the child: what is wrong with it must not leave one running.
     registrar = Registrar(
         asked.definitions,
         asked.settings,
         consul_within=LAST_WORDS,
         owner=owner_of(asked),
-        say=teller(as_json=asked.json),
+        say=telling,
     )
     try:
-        registrar.tend()
-        progress(asked, f"started {argv[0]} as process {child.pid}")
-        if _until_told_to_end(child):
-            _drain(child, registrar, drain_within)
-            _stop(child, stop_within)
-        elif child.returncode:
-            progress(asked, f"{argv[0]} ended by itself with {child.returncode}")
-        _last_words(registrar)
+        child = _started(argv)
+        try:
+            registrar.tend()
+            telling(Event.CHILD_STARTED, US, command=argv[0], pid=child.pid)
+            if _until_told_to_end(child):
+                if telling.registered:  # or nobody has to be sent elsewhere
+                    _drain(child, registrar, drain_within)
+                _stop(child, stop_within)
+            else:
+                telling(Event.CHILD_ENDED, US, command=argv[0], code=child.returncode)
+            _told(registrar.deregister)()
+        finally:
+            child.kill()
     finally:
-        child.kill()
         registrar.close()
     raise SystemExit(child.returncode)
+
+
+class Telling:
+    """Tells of events, and knows from them whether the instance was registered."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self.registered = False
+
+    def __call__(self, event: Event, who: str, /, **fields: Any) -> None:
+        self.registered = self.registered or event in (Event.REGISTERED, Event.PUT_BACK)
+        self._say(event, who, **fields)
+
+
+def _started(argv: list[str]) -> Child:
+    try:
+        return Child(argv)
+    except FileNotFoundError:
+        say_error(f"error: there is no program {argv[0]!r}")
+        raise SystemExit(NO_PROGRAM) from None
+    except OSError as error:  # no permission, no program in it, too many words
+        say_error(f"error: {argv[0]!r} cannot be run: {error.strerror}")
+        raise SystemExit(NOT_EXECUTABLE) from None
 
 
 def _until_told_to_end(child: Child) -> bool:
@@ -120,16 +141,14 @@ def _stop(child: Child, within: float) -> None:
             return
 
 
-def _last_words(registrar: Registrar) -> None:
-    _told(registrar.deregister)()
-
-
 def _told(job: Any) -> Any:
     """The job, whose error is told: what it could not do must not keep the child from ending."""
 
     def carefully(*given: Any) -> None:
         try:
             job(*given)
+        except ClientClosed:
+            pass  # a drain that nobody waits for any more: that is how it ends
         except KatoConsulError as error:
             say_error(f"error: {error}")
 

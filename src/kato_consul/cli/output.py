@@ -6,6 +6,7 @@ put in. So jobs `tell` and `say`, and neither ever fails.
 """
 
 import contextlib
+import errno
 import os
 import sys
 import threading
@@ -15,6 +16,9 @@ from typing import TextIO
 
 PATIENCE = 1.5
 """Seconds of silence after which somebody who waits is told for what."""
+
+_READER_GONE = (errno.EPIPE, errno.EIO)
+"""Of a pipe, and of a terminal that was closed."""
 
 
 def tell(line: str) -> None:
@@ -55,5 +59,7 @@ def _write(stream: TextIO, line: str) -> None:
     try:
         stream.write(f"{line}\n")
         stream.flush()
-    except BrokenPipeError:
-        nobody_reads(stream)
+    except OSError as error:
+        if error.errno in _READER_GONE:
+            nobody_reads(stream)
+        # Otherwise, such as on a full disk, the line stays in the stream's buffer for the next one.

@@ -11,8 +11,10 @@ from kato_consul.cli.about import about_instances
 from kato_consul.cli.asked import Asked
 from kato_consul.cli.registrar import progress, registrar_for
 from kato_consul.cli.signals import interrupt_on_signals
+from kato_consul.cli.telling import US, teller
 from kato_consul.drivers.sync.registrar import Registrar
 from kato_consul.errors import DefinitionError
+from kato_consul.registry.events import Event, Say
 from kato_consul.registry.reading import read_definitions
 
 GLANCE = 1.0
@@ -57,14 +59,10 @@ def owner_of(asked: Asked) -> str:
 
 def _stay(registrar: Registrar, asked: Asked) -> None:
     file = asked.file
+    say = teller(as_json=asked.json)
     asked_to_read = threading.Event()
-    # A closed terminal says SIGHUP too, and then it is the end. A service has no terminal.
-    if file is not None and not sys.stdin.isatty():
-
-        def on_hup(number: int, frame: FrameType | None) -> None:
-            asked_to_read.set()
-
-        signal.signal(signal.SIGHUP, on_hup)
+    if file is not None:
+        _listen_to_hup(asked_to_read)
     seen = _stamp(file)
     while True:
         asked_to_read.wait(GLANCE)
@@ -74,19 +72,34 @@ def _stay(registrar: Registrar, asked: Asked) -> None:
         asked_to_read.clear()
         if stamp is None:
             if seen is not None:
-                progress(asked, f"{file} is gone; what it defined before stays")
+                say(Event.FILE_GONE, US, file=str(file))
         else:
-            _read_again(registrar, asked, file)
+            _read_again(registrar, file, say)
         seen = stamp
 
 
-def _read_again(registrar: Registrar, asked: Asked, file: Path) -> None:
+def _listen_to_hup(asked_to_read: threading.Event) -> None:
+    """Let SIGHUP set the event, unless it says that the terminal was closed: that is the end."""
+    in_a_terminal = sys.stdin.isatty()
+    otherwise = signal.getsignal(signal.SIGHUP)
+
+    def on_hup(number: int, frame: FrameType | None) -> None:
+        # A terminal that was closed is none any more by the time that it says so.
+        if in_a_terminal and not sys.stdin.isatty() and callable(otherwise):
+            otherwise(number, frame)
+        else:
+            asked_to_read.set()
+
+    signal.signal(signal.SIGHUP, on_hup)
+
+
+def _read_again(registrar: Registrar, file: Path, say: Say) -> None:
     try:
         definitions = read_definitions(file)
     except DefinitionError as error:
-        progress(asked, f"{error}\n  what was defined before stays")
+        say(Event.FILE_REJECTED, US, file=str(file), why=str(error))
         return
-    progress(asked, f"{file} was read again: {len(definitions)} instances")
+    say(Event.FILE_READ, US, file=str(file), count=len(definitions))
     registrar.replace(definitions)
 
 

@@ -7,6 +7,9 @@ from typing import Any
 from kato_consul.cli.output import tell, timed
 from kato_consul.registry.events import Event, Say, words
 
+US = "kato-consul"
+"""Who an event is about that is about the command itself."""
+
 
 def teller(*, as_json: bool) -> Say:
     """Tells events on standard output, one line each."""

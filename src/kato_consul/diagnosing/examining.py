@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from kato_consul.diagnosing.facts import Facts, InstanceFacts
-from kato_consul.errors import ConsulDenied
+from kato_consul.errors import ConsulDenied, ConsulError, ConsulUnavailable, ConsulUnreachable
 from kato_consul.flow import Failure, Flow, Outcome, Reply, Send
 from kato_consul.model import Instance
 from kato_consul.registry.calls import Call, ConsulCalls, T, ask
@@ -33,29 +33,33 @@ class Examining:
     wall: Wall
 
     def consul(self) -> Flow[Facts]:
-        """Flow: what Consul says, the instances among it.
-
-        Raises:
-            ConsulUnreachable, ConsulUnavailable: there is nobody to ask.
-        """
+        """Flow: what Consul says, the instances among it."""
         facts = Facts(self.service, self.keepalive)
-        leader: Outcome = yield self.calls.leader().send
-        skew = self._skew(leader) if isinstance(leader, Reply) else None
-        found = yield from ask(self.calls.leader())
-        denied: dict[str, str] = {}
-        snapshot = yield from _unless_denied(self.calls.health(self.service), denied)
-        yield from _unless_denied(self.calls.agent_services(), denied)
-        allowed = yield from self._allowed()
-        nodes = yield from self._without_address(denied)
+        call = self.calls.leader()
+        answer: Outcome = yield call.send
+        skew = self._skew(answer) if isinstance(answer, Reply) else None
+        try:
+            leader = yield from ask(call)
+        except ConsulUnreachable as error:
+            return replace(facts, unreachable=str(error))
+        except ConsulUnavailable:  # newer agents say so instead of an empty one
+            leader = ""
+        trouble = _Trouble()
+        snapshot = yield from trouble.unless(self.calls.health(self.service))
+        nowhere = yield from trouble.unless(self._without_address())
+        yield from trouble.unless(self.calls.agent_services())
         return replace(
             facts,
-            leader=found,
+            leader=leader,
             skew=skew,
-            denied=denied,
-            allowed=allowed,
-            instances=tuple(
-                InstanceFacts(one, no_address=one.uid in nodes or one.id in nodes)
-                for one in (snapshot.instances if snapshot else ())
+            failing=trouble.failing,
+            denied=trouble.denied,
+            allowed=(yield from self._allowed()),
+            instances=None
+            if snapshot is None
+            else tuple(
+                InstanceFacts(one, no_address=(one.node, one.id) in (nowhere or ()))
+                for one in snapshot.instances
             ),
         )
 
@@ -82,31 +86,45 @@ class Examining:
         )
 
     def _allowed(self) -> Flow[dict[str, bool]]:
-        """What the ACL system says of writing, which cannot be tried without doing it.
+        """What the ACL system says that the token may: writing cannot be tried without doing it,
+        and what may not be read is hidden, not refused.
 
         The endpoint is the one that Consul's own user interface asks; without ACLs it allows all.
         """
-        body = [{"Resource": "service", "Access": "write", "Segment": self.service}]
+        asked = [("service", "write", self.service), ("service", "read", self.service)]
+        asked.append(("node", "read", ""))  # of any node
         send = replace(
-            self.calls.leader().send,
+            self.calls.agent_services().send,  # it has the token; one for the leader has none
             method="POST",
             target="/v1/internal/acl/authorize",
-            body=json.dumps(body).encode(),
+            body=json.dumps(
+                [{"Resource": one, "Access": way, "Segment": name} for one, way, name in asked]
+            ).encode(),
         )
         outcome: Outcome = yield send
         if not isinstance(outcome, Reply):
             return {}
-        what = f"service:write on {self.service!r}"
+        names = [f"{one}:{way}" for one, way, _ in asked]
         if b"ACL support disabled" in outcome.body:
-            return {what: True}
+            return dict.fromkeys(names, True)
         try:
-            return {what: bool(json.loads(outcome.body)[0]["Allow"])}
+            answers = [bool(one["Allow"]) for one in json.loads(outcome.body)]
+            return dict(zip(names, answers, strict=True))
         except (ValueError, TypeError, LookupError):
             return {}
 
-    def _without_address(self, denied: dict[str, str]) -> Flow[set[str]]:
-        there = yield from _unless_denied(self.calls.agent_services(), denied)
-        return {one for one, service in (there or {}).items() if not service.get("Address")}
+    def _without_address(self) -> Call[set[tuple[str, str]]]:
+        """A call for the node and id of those that have no address of their own in the catalog."""
+
+        def parse(reply: Reply) -> set[tuple[str, str]]:
+            return {
+                (one["Node"]["Node"], one["Service"]["ID"])
+                for one in json.loads(reply.body)
+                if not one["Service"]["Address"]
+            }
+
+        call = self.calls.health(self.service)
+        return Call(call.what, call.send, parse)
 
     def _skew(self, reply: Reply) -> float | None:
         """By how many seconds the clock behind a ``Date`` header is ahead of ours."""
@@ -116,11 +134,21 @@ class Examining:
             return None
 
 
-def _unless_denied(call: Call[T], denied: dict[str, str]) -> Flow[T | None]:
-    try:
-        return (yield from ask(call))
-    except ConsulDenied as error:
-        denied[call.what] = str(error)
+class _Trouble:
+    """What Consul would not or could not answer: nobody's reason to stop looking."""
+
+    def __init__(self) -> None:
+        self.denied: dict[str, str] = {}
+        self.failing: dict[str, str] = {}
+
+    def unless(self, call: Call[T]) -> Flow[T | None]:
+        """Flow: the answer, or None and a note."""
+        try:
+            return (yield from ask(call))
+        except ConsulDenied as error:
+            self.denied[call.what] = str(error)
+        except ConsulError as error:
+            self.failing[call.what] = str(error)
         return None
 
 

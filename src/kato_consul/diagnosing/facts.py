@@ -32,14 +32,18 @@ class InstanceFacts:
 class Facts:
     """What Consul said, and each instance.
 
+    ``unreachable`` is why there was no answer from Consul at all, or empty. ``failing`` maps what
+    it could not answer to its words. ``instances`` is None when it did not tell who there is.
     ``denied`` maps what the token may not do to Consul's words; ``allowed`` what the ACL system was
     asked about, to its answer (empty when it does not tell).
     """
 
     service: str
     keepalive: float
+    unreachable: str = ""
     leader: str = ""
     skew: float | None = None
+    failing: Mapping[str, str] = field(default_factory=dict)
     denied: Mapping[str, str] = field(default_factory=dict)
     allowed: Mapping[str, bool] = field(default_factory=dict)
-    instances: tuple[InstanceFacts, ...] = ()
+    instances: tuple[InstanceFacts, ...] | None = None

@@ -2,9 +2,12 @@
 
 | finding               | severity | when                                                          |
 | --------------------- | -------- | ------------------------------------------------------------- |
+| consul.unreachable    | error    | no answer from the agent                                      |
+| consul.failing        | error    | it could not answer something                                 |
 | consul.no-leader      | error    | the agent knows no leader                                     |
 | consul.clock          | warning  | its clock is more than `SKEW` away from ours                  |
 | token.denied          | error    | the token may not read what clients and the registrar read    |
+| token.cannot-read     | error    | the same, where Consul hides instead of refusing              |
 | token.cannot-register | warning  | the token may not write the service                           |
 | token.untold          | note     | this Consul does not tell what the token may write            |
 | pool.empty            | error    | no instance is registered                                     |
@@ -12,9 +15,11 @@
 | pool.single           | note     | one usable instance alone: nobody takes over                  |
 | pool.memory           | error    | base_processor_id differs: they do not share what they learn  |
 | pool.version          | warning  | versions differ                                               |
-| check.dishonest       | error    | Consul says passing, and a call that needs the store fails    |
+| check.dishonest       | error    | Consul says passing, and a call that needs the store fails,   |
+|                       |          | or it calls itself unhealthy                                  |
 | check.wrong           | warning  | Consul says critical, and all calls work                      |
 | instance.store        | error    | its store does not answer, and Consul knows                   |
+| instance.unhealthy    | warning  | it calls itself unhealthy or degraded, and Consul knows       |
 | instance.unreachable  | warning  | Consul says passing, and from here nobody answers             |
 | instance.ghost        | warning  | Consul says critical, and nobody answers: left behind?        |
 | instance.not-kato     | warning  | its /health is not KATO's                                     |
@@ -59,8 +64,18 @@ class Finding:
 
 def judge(facts: Facts) -> list[Finding]:
     """What is wrong, worst first."""
+    if facts.unreachable:
+        return [
+            Finding(
+                "consul.unreachable",
+                Severity.ERROR,
+                "consul",
+                facts.unreachable,
+                "start the agent, or name one that runs",
+            )
+        ]
     found = [*_of_consul(facts), *_of_pool(facts)]
-    for one in facts.instances:
+    for one in facts.instances or ():
         found += _of_instance(one, facts.keepalive)
     return sorted(found, key=lambda one: -one.severity)
 
@@ -74,6 +89,15 @@ def _of_consul(facts: Facts) -> Iterator[Finding]:
             "the agent knows no leader: nothing can be registered, and reads may be old",
             "look at the servers: 'consul members', 'consul operator raft list-peers'",
         )
+    else:  # without one, that is why
+        for what, words in facts.failing.items():
+            yield Finding(
+                "consul.failing",
+                Severity.ERROR,
+                "consul",
+                f"{what} fails: {words}",
+                "look at the log of the agent, and of the servers",
+            )
     if facts.skew is not None and abs(facts.skew) > SKEW:
         yield _clock("consul.clock", "consul", facts.skew)
     for what, words in facts.denied.items():
@@ -85,13 +109,26 @@ def _of_consul(facts: Facts) -> Iterator[Finding]:
             "give the token the policy that the documentation has for this command",
         )
     for what, good in facts.allowed.items():
-        if not good:
+        hidden = what == "service:read" or not facts.instances
+        if good:
+            continue
+        if what == "service:write":
             yield Finding(
                 "token.cannot-register",
                 Severity.WARNING,
                 "consul",
-                f"the token lacks {what}: a registrar cannot work with it, a client can",
+                f"the token lacks {what} on {facts.service!r}: a registrar cannot work with it, a "
+                f"client can",
                 "for the registrar, use a token that has it",
+            )
+        elif hidden:
+            yield Finding(
+                "token.cannot-read",
+                Severity.ERROR,
+                "consul",
+                f"the token lacks {what}: Consul hides the instances of {facts.service!r} from it",
+                "set CONSUL_HTTP_TOKEN_FILE or CONSUL_HTTP_TOKEN, and give that token the policy "
+                "that the documentation has for clients",
             )
     if not facts.allowed:
         yield Finding(
@@ -105,6 +142,8 @@ def _of_consul(facts: Facts) -> Iterator[Finding]:
 
 def _of_pool(facts: Facts) -> Iterator[Finding]:
     pool = f"service {facts.service!r}"
+    if facts.instances is None:
+        return  # that it is not known is said already
     usable = [
         one for one in facts.instances if one.instance.health in (Health.PASSING, Health.WARNING)
     ]
@@ -158,7 +197,7 @@ def _differing(
     of: Callable[[InstanceFacts], str | None],
     todo: str,
 ) -> Iterator[Finding]:
-    values = {one.instance.uid: value for one in facts.instances if (value := of(one))}
+    values = {one.instance.uid: value for one in facts.instances or () if (value := of(one))}
     if len(set(values.values())) > 1:
         common, _ = Counter(values.values()).most_common(1)[0]
         others = ", ".join(f"{uid} has {value}" for uid, value in values.items() if value != common)
@@ -236,6 +275,16 @@ def _of_store(one: InstanceFacts, uid: str, health: Health) -> Iterator[Finding]
             "look at its Redis; and register it without a plain /health check, so that its probe "
             "tells the truth",
         )
+    elif health is Health.PASSING and one.health == "unhealthy":
+        yield Finding(
+            "check.dishonest",
+            Severity.ERROR,
+            uid,
+            "Consul says passing, and it calls itself unhealthy: with a 200, which a plain check "
+            "of /health takes for good",
+            "see its log; and register it without a plain /health check, so that its probe tells "
+            "the truth",
+        )
     elif not store_answers:
         yield Finding(
             "instance.store",
@@ -244,7 +293,15 @@ def _of_store(one: InstanceFacts, uid: str, health: Health) -> Iterator[Finding]
             "its store does not answer",
             "look at its Redis",
         )
-    elif health is Health.CRITICAL and one.health == "healthy":
+    elif one.health != "healthy":
+        yield Finding(
+            "instance.unhealthy",
+            Severity.WARNING,
+            uid,
+            f"it calls itself {one.health}",
+            "see its log",
+        )
+    elif health is Health.CRITICAL:
         yield Finding(
             "check.wrong",
             Severity.WARNING,

@@ -101,6 +101,20 @@ def _not_negative(value: int) -> str | None:
     return None if value >= 0 else f"{value} must not be below 0"
 
 
+def _weight(value: int) -> str | None:
+    # Consul's own limits (structs.ValidateWeights).
+    return None if 0 < value < 65536 else f"{value} is no weight: a number from 1 to 65535"
+
+
+def _warning_weight(value: int) -> str | None:
+    return None if 0 <= value < 65536 else f"{value} is no weight: a number from 0 to 65535"
+
+
+def _first_status(value: str | None) -> str | None:
+    good = value in (None, "passing", "warning", "critical")
+    return None if good else f"{value!r} is no status: passing, warning or critical"
+
+
 def _above_zero(value: int) -> str | None:
     return None if value > 0 else f"{value} must be above 0"
 
@@ -113,8 +127,9 @@ def _port_or_none(value: Any) -> str | None:
     return None if value == 0 else _port(value)
 
 
-def _rule(rule: Callable[[Any], str | None], **given: Any) -> Any:
-    return field(metadata={"rule": rule}, **given)
+def _rule(rule: Callable[[Any], str | None], *, shown: bool = False, **given: Any) -> Any:
+    """``shown``: Consul repeats it in the check's output, which is no place for a secret."""
+    return field(metadata={"rule": rule, "shown": shown}, **given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,20 +138,23 @@ class CheckDefinition:
 
     ``http`` is a URL that must answer 2xx, ``tcp`` a ``host:port`` that must take a connection;
     with neither, it is ``/health`` on the service's own address. Times are Go durations: ``10s``.
+    ``status`` is what it shows before its first look: critical unless given.
 
     Raises:
         DefinitionError: with every mistake.
     """
 
-    http: str | None = _rule(_url, default=None)
-    tcp: str | None = _rule(_host_and_port, default=None)
+    http: str | None = _rule(_url, shown=True, default=None)
+    tcp: str | None = _rule(_host_and_port, shown=True, default=None)
     interval: str = _rule(_duration, default="10s")
     timeout: str = _rule(_duration, default="5s")
     id: str | None = None
     name: str | None = None
     notes: str | None = None
+    status: str | None = _rule(_first_status, default=None)
     method: str | None = None
-    header: dict[str, list[str]] = field(default_factory=dict, repr=False)  # may hold a secret
+    body: str | None = field(default=None, repr=False)  # may hold a secret, as the next
+    header: dict[str, list[str]] = field(default_factory=dict, repr=False)
     tls_skip_verify: bool = False
     success_before_passing: int = _rule(_not_negative, default=0)
     failures_before_critical: int = _rule(_not_negative, default=0)
@@ -182,8 +200,8 @@ class Weights:
     """The instance's share of the traffic, while passing and while in warning; Consul's default
     is 1 each."""
 
-    passing: int = _rule(_not_negative, default=1)
-    warning: int = _rule(_not_negative, default=1)
+    passing: int = _rule(_weight, default=1)
+    warning: int = _rule(_warning_weight, default=1)
 
     def __post_init__(self) -> None:
         if mistakes := [*mistakes_in(self)]:
@@ -232,7 +250,7 @@ class ServiceDefinition:
     def __post_init__(self) -> None:
         mistakes = [*mistakes_in(self)]
         if self.zone and self.meta.get("zone", self.zone) != self.zone:
-            mistakes.append(f"zone: {self.zone!r} here, but {self.meta['zone']!r} in meta")
+            mistakes.append("zone: meta has another zone")
         if mistakes:
             raise DefinitionError(mistakes)
         if not self.id:

@@ -94,6 +94,8 @@ class _Busy:
             self.quiet_since = None
         elif not first and self.quiet_since is None:
             self.quiet_since = clock()
+        if self.quiet_since is not None:
+            self.why = f"quiet by now, but not for {QUIET:g} s"
 
     def _number(self, target: str, part: str, name: str) -> Flow[float | None]:
         outcome: Outcome = yield Send(self.definition.origin, "GET", target, ANSWER_WITHIN)

@@ -30,6 +30,11 @@ class Event(StrEnum):
     POOL_DIFFERS = "pool.differs"
     CONSUL_TROUBLE = "consul.trouble"
     CONSUL_BACK = "consul.back"
+    FILE_READ = "file.read_again"
+    FILE_REJECTED = "file.rejected"
+    FILE_GONE = "file.gone"
+    CHILD_STARTED = "child.started"
+    CHILD_ENDED = "child.ended"
 
 
 WORDS = {
@@ -53,6 +58,11 @@ WORDS = {
     "work as one pool",
     Event.CONSUL_TROUBLE: "{why}",
     Event.CONSUL_BACK: "answers again",
+    Event.FILE_READ: "{file} was read again: {count} instances",
+    Event.FILE_REJECTED: "{why}\n  what was defined before stays",
+    Event.FILE_GONE: "{file} is gone; what it defined before stays",
+    Event.CHILD_STARTED: "started {command} as process {pid}",
+    Event.CHILD_ENDED: "{command} ended by itself with {code}",
 }
 
 WARNINGS = frozenset(
@@ -62,13 +72,15 @@ WARNINGS = frozenset(
         Event.STILL_BUSY,
         Event.POOL_DIFFERS,
         Event.CONSUL_TROUBLE,
+        Event.FILE_REJECTED,
+        Event.FILE_GONE,
     }
 )
 """Events that somebody may have to act on."""
 
 
 class Say(Protocol):
-    """Told of an event: ``who`` is an instance's id, or ``consul``."""
+    """Told of an event: ``who`` is an instance's id, ``consul``, or ``kato-consul`` itself."""
 
     def __call__(self, event: Event, who: str, /, **fields: Any) -> None: ...
 

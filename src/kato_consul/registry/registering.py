@@ -32,6 +32,10 @@ from kato_consul.registry.watching import BURST, RATE, SLACK, next_index
 ROLL_BACK_WITHIN = 3.0
 """Seconds for taking one instance out again: the job is failing already, and somebody waits."""
 
+SETTLES = 0.5
+"""Seconds after which a registration that was cut off has landed, if the agent lives: it is local,
+and takes it milliseconds."""
+
 CONSUL_WITHIN = 10.0
 """Seconds that an agent which does not answer is given to: one that was started with us, or that
 is between two leaders (an election takes a few seconds)."""
@@ -58,6 +62,8 @@ class Registering:
         self._consul_within = consul_within
         self.added: list[str] = []
         """Ids that were not in the agent before: what has to be taken out when the run fails."""
+        self._cut_off: set[str] = set()
+        """Those among them whose registration was sent, and has no answer yet."""
 
     def put_in(self) -> Flow[None]:
         """Flow: register all. Whoever runs it runs `roll_back` when it fails or is interrupted.
@@ -135,13 +141,33 @@ class Registering:
     def roll_back(self) -> Flow[None]:
         """Flow: take out what `put_in` added; what cannot be taken out is told, not raised."""
         while self.added:
-            instance_id = self.added.pop()
-            try:
-                call = self._calls.deregister(instance_id).within(ROLL_BACK_WITHIN)
-                if (yield from ask(call)):
-                    self._say(Event.TAKEN_OUT_AGAIN, instance_id)
-            except ConsulError as error:
-                self._say(Event.NOT_TAKEN_OUT, instance_id, why=str(error))
+            yield from self._take_out_again(self.added.pop())
+        if self._cut_off:
+            # One that was under way when the run ended may land behind its own deregistration.
+            yield Sleep(SETTLES)
+            for service_id in sorted(self._cut_off & (yield from self._still_there())):
+                yield from self._take_out_again(service_id)
+            self._cut_off.clear()
+
+    def _take_out_again(self, service_id: str) -> Flow[None]:
+        try:
+            call = self._calls.deregister(service_id).within(ROLL_BACK_WITHIN)
+            if (yield from ask(call)):
+                self._say(Event.TAKEN_OUT_AGAIN, service_id)
+        except ConsulError as error:
+            # An agent without a leader takes it out, and answers only when it gave up on servers.
+            if service_id in (yield from self._still_there(unless=service_id)):
+                self._say(Event.NOT_TAKEN_OUT, service_id, why=str(error))
+            else:
+                self._say(Event.TAKEN_OUT_AGAIN, service_id)
+
+    def _still_there(self, unless: str = "") -> Flow[set[str]]:
+        """The ids that the agent has; ``unless`` it does not tell: then that one."""
+        try:
+            there = yield from ask(self._calls.agent_services().within(ROLL_BACK_WITHIN))
+        except ConsulError:
+            return {unless}
+        return set(there)
 
     def _put_in_one(
         self, one: Tended, there: Mapping[str, Any] | None, checks: Checks
@@ -149,15 +175,19 @@ class Registering:
         service_id = one.definition.id
         if there is None:
             self.added.append(service_id)
+            self._cut_off.add(service_id)
         else:  # what was learned before stays until it is learned anew
             meta = there.get("Meta") or {}
             one.learned = {name: meta[name] for name in LEARNED if name in meta}
         try:
             yield from self._register(one, checks)
-        except (ConsulDenied, ConsulRejected):
-            if there is None:
+        except ConsulError as error:
+            if there is None and isinstance(error, ConsulDenied | ConsulRejected):
                 self.added.remove(service_id)  # never in: there is nothing to take out
+            if not isinstance(error, ConsulUnreachable):  # answered, whatever the answer
+                self._cut_off.discard(service_id)
             raise
+        self._cut_off.discard(service_id)
         one.registered = True
         self._say(Event.REGISTERED if there is None else Event.REGISTERED_AGAIN, service_id)
 
