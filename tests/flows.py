@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import pytest
 
-from kato_consul.flow import AwaitChange, Flow, Hedge, Hedged, Outcome, Send, Sleep, Step
+from kato_consul.flow import AwaitChange, Drop, Flow, Hedge, Hedged, Outcome, Send, Sleep, Step
 from kato_consul.testing.clock import ManualClock
 
 T = TypeVar("T")
@@ -41,6 +41,8 @@ class Player:
                     outcome = self.answer(step)
                 elif isinstance(step, Hedge):
                     outcome = self.hedge(step)
+                elif isinstance(step, Drop):
+                    pass
                 elif isinstance(step, Sleep):
                     self.clock.advance(step.seconds)
                 else:

@@ -46,6 +46,14 @@ class Hedge:
 
 
 @dataclass(frozen=True, slots=True)
+class Drop:
+    """Step: keep no connections to ``origin``, whose instance left; those in use end with their
+    answers. Answered with ``None``."""
+
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sleep:
     """Step: let ``seconds`` pass. Answered with ``None``."""
 
@@ -110,7 +118,7 @@ class Hedged:
     both: bool
 
 
-Step = Send | Hedge | Sleep | AwaitChange
+Step = Send | Hedge | Drop | Sleep | AwaitChange
 
 T = TypeVar("T")
 Flow = Generator[Step, Any, T]

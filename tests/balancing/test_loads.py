@@ -15,8 +15,11 @@ def answered(loads: Loads, took: float, now: float = BEGIN, *, good: bool = True
 
 
 def test_unmeasured() -> None:
-    """Who never answered costs what KATO usually takes."""
-    assert Loads().cost("kato-1", BEGIN) == UNMEASURED
+    """Who never answered costs nothing, and much as soon as somebody tries."""
+    loads = Loads()
+    assert loads.cost("kato-1", BEGIN) == 0.0
+    loads.began("kato-1")
+    assert loads.cost("kato-1", BEGIN) == UNMEASURED
 
 
 @pytest.mark.parametrize("took", [0.001, 0.03, 2.0])
@@ -84,4 +87,4 @@ def test_left() -> None:
     loads.forget(["kato-1"])
     loads.ended("kato-1", token, BEGIN, 9.0, good=True)
     loads.dropped("kato-1", token)
-    assert loads.cost("kato-1", BEGIN) == UNMEASURED
+    assert loads.cost("kato-1", BEGIN) == 0.0

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 import pytest
 
 from kato_consul.balancing.affinity import rank
-from kato_consul.balancing.loads import UNMEASURED
 from kato_consul.balancing.placing import BOUND
 from kato_consul.balancing.pool import Pool
 from kato_consul.model import Health, Instance, Snapshot
@@ -226,5 +225,5 @@ def test_seen() -> None:
     found = {one.instance.uid: one for one in pools.pool.seen(ALL)}
     first, second = found[FIRST.uid], found[SECOND.uid]
     assert (first.instance.health, first.out_for, first.sessions) == (Health.PASSING, 4.0, 1)
-    assert (second.out_for, second.outstanding, second.average) == (0.0, 1, UNMEASURED)
+    assert (second.out_for, second.outstanding, second.average) == (0.0, 1, 0.0)
     pools.pool.loads.dropped(SECOND.uid, token)

@@ -12,7 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from kato_consul.flow import AwaitChange, Cause, Failure, Flow, Hedge, Outcome, Reply, Send, Sleep
+from kato_consul.flow import (
+    AwaitChange,
+    Cause,
+    Drop,
+    Failure,
+    Flow,
+    Hedge,
+    Outcome,
+    Reply,
+    Send,
+    Sleep,
+)
 from kato_consul.testing.clock import ManualClock
 
 OK = Reply(200, {}, b"{}")
@@ -72,6 +83,8 @@ class World:
         assert not isinstance(step, Hedge)
         if isinstance(step, Send):
             self._send(step, lambda found: self._go_on(flow, found, ended))
+        elif isinstance(step, Drop):
+            self._go_on(flow, None, ended)
         elif isinstance(step, Sleep):
             self.after(step.seconds, lambda: self._go_on(flow, None, ended))
         else:

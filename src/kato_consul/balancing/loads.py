@@ -15,9 +15,9 @@ DECAY = 10.0
 """Seconds in which an old average loses 63 % of its weight (Finagle's ``decayTime``, tower's
 default)."""
 
-UNMEASURED = 0.03
-"""Seconds: what an instance costs that never answered yet (tower's ``default_rtt``). KATO takes
-10 to 30 ms for an observation."""
+UNMEASURED = 1.0
+"""Seconds that a request counts as taking while an instance has not answered any: one that nothing
+is known of is tried at once, and by one request only (Finagle's ``Penalty``)."""
 
 FAILED = 1.0
 """Seconds that a failure counts as having taken at least: or a quick one would draw everybody."""
@@ -25,7 +25,7 @@ FAILED = 1.0
 
 @dataclass(slots=True)
 class _Load:
-    average: float = UNMEASURED
+    average: float = 0.0
     measured: float = -math.inf
     under_way: set[object] = field(default_factory=set)
 
@@ -73,15 +73,18 @@ class Loads:
         return 0 if load is None else len(load.under_way)
 
     def average(self, uid: str, now: float) -> float:
-        """Seconds that an answer takes, sinking while there is none."""
+        """Seconds that an answer takes, sinking while there is none; 0 before the first."""
         load = self._loads.get(uid)
         if load is None or load.measured == -math.inf:
-            return UNMEASURED
+            return 0.0
         return load.average * math.exp(min(0.0, load.measured - now) / DECAY)
 
     def cost(self, uid: str, now: float) -> float:
         """Seconds that one more request may be expected to wait."""
-        return self.average(uid, now) * (self.outstanding(uid) + 1)
+        load = self._loads.get(uid)
+        if load is None or load.measured == -math.inf:
+            return UNMEASURED * self.outstanding(uid)
+        return self.average(uid, now) * (len(load.under_way) + 1)
 
     def forget(self, uids: Iterable[str]) -> None:
         """These left the pool."""

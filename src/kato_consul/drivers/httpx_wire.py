@@ -30,19 +30,22 @@ def connection_options(
     One transport, and so one pool, for each origin. No proxies, cookies or redirects: an instance
     is called by its own address.
     """
-    options: dict[str, Any] = {
-        "limits": httpx.Limits(
-            max_connections=POOL,
-            max_keepalive_connections=POOL,
-            keepalive_expiry=settings.keepalive,
-        ),
-        "trust_env": False,
-    }
+    options = instance_options(settings.keepalive, tls)
     if origin.startswith("unix://"):
         options["uds"] = origin.removeprefix("unix://")
-    # Plain http never uses the context, but httpx would load the CA bundle for it (20 ms).
-    options["verify"] = tls if tls is not None else False
     return options
+
+
+def instance_options(keepalive: float, tls: ssl.SSLContext | None) -> dict[str, Any]:
+    """The same for an instance of whatever service: no proxy stands before it."""
+    return {
+        "limits": httpx.Limits(
+            max_connections=POOL, max_keepalive_connections=POOL, keepalive_expiry=keepalive
+        ),
+        "trust_env": False,
+        # Plain http never uses the context, but httpx would load the CA bundle for it (20 ms).
+        "verify": tls if tls is not None else False,
+    }
 
 
 def http_request(step: Send, settings: Settings, trace: Any) -> httpx.Request:
@@ -87,11 +90,13 @@ def failure(error: Exception, *, sent: bool) -> Failure:
 
 @dataclass(slots=True)
 class Wire:
-    """What was seen of one request on the wire."""
+    """What was seen of one request on the wire; ``told``: that anything was."""
 
     sent: bool = False
+    told: bool = False
 
     def seen(self, event: str) -> None:
         """Take note of a trace event, such as ``http11.send_request_headers.started``."""
+        self.told = True
         if event.endswith(FIRST_BYTE):
             self.sent = True

@@ -22,6 +22,7 @@ from kato_consul.flow import (
     AwaitChange,
     Cause,
     Clock,
+    Drop,
     Failure,
     Flow,
     Hedge,
@@ -46,6 +47,8 @@ class Request:
     ``repeatable``: sending it twice is as good as once (a read, or an idempotent write).
     ``timeout``: seconds for one attempt. ``needs``: fields that a good answer must have.
     ``follow_up``: it is made only because an earlier one failed, and counts as another attempt.
+    ``plain``: it is for a service of which nothing else is known, so that a 500 is its answer, and
+    a 502, 503 or 504 of every instance is, too.
     """
 
     what: str
@@ -56,6 +59,7 @@ class Request:
     timeout: float = 10.0
     needs: tuple[str, ...] = ()
     follow_up: bool = False
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,8 @@ class Failover:
             if left <= 0:
                 raise _too_late(request, last, left_once=left_once)
             instance = self._next(snapshot, place, tried)
+            while self.pool.left:
+                yield Drop(self.pool.left.pop())
             if instance is None or (again and not self.pool.budget.withdraw(self.clock())):
                 pauses = pauses or full_jitter(INSTANCE_WAIT, self.random)
                 rest = self.pool.rest(snapshot)
@@ -128,6 +134,8 @@ class Failover:
                     too_late.retry_after = rest
                     raise too_late
                 if instance is None:
+                    if request.plain and left_once:
+                        raise NoAnswer(f"{request.what}: no instance served it. Last: {last}")
                     tried.clear()
                 yield Sleep(min(max(next(pauses), rest), left))
                 continue
@@ -137,6 +145,8 @@ class Failover:
             else:
                 outcome = yield from self._attempt(instance, request, left)
             verdict = judge(outcome)
+            if request.plain and isinstance(outcome, Reply) and sign(outcome) is not Sign.AILING:
+                verdict = verdict if verdict is Verdict.NOT_SENT else Verdict.ANSWERED
             if verdict is Verdict.ANSWERED:
                 assert isinstance(outcome, Reply)
                 if again:

@@ -29,6 +29,9 @@ from enum import Enum, auto
 
 from kato_consul.flow import Cause, Failure, Outcome, Reply
 
+LIMIT_BODY = b"Service Unavailable"
+"""What uvicorn says when it is asked too much at once."""
+
 
 class Verdict(Enum):
     """What an outcome proves about the request."""
@@ -78,7 +81,7 @@ def is_concurrency_limit(reply: Reply) -> bool:
     """
     return (
         reply.status == 503
-        and reply.body == b"Service Unavailable"
+        and reply.body == LIMIT_BODY
         and reply.headers.get("content-type", "").startswith("text/plain")
         and reply.headers.get("connection", "").lower() == "close"
     )

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from kato_consul.drivers import wire
@@ -11,6 +12,7 @@ from kato_consul.drivers.aio.engine import engine_for
 from kato_consul.errors import ClientClosed, ConfigurationError
 from kato_consul.flow import (
     AwaitChange,
+    Drop,
     Flow,
     Hedge,
     Hedged,
@@ -34,7 +36,11 @@ class AsyncDriver:
     Belongs to the event loop it is first used on, and to the process.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, *, dropped: Callable[[str], Awaitable[None]] | None = None
+    ) -> None:
+        """``dropped`` is told, too, of each origin that no connection is to be kept to."""
+        self._dropped = dropped
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -44,13 +50,22 @@ class AsyncDriver:
         except OSError as error:
             raise ConfigurationError(f"the TLS files for Consul cannot be used: {error}") from error
 
-    async def run(self, flow: Flow[T]) -> T:
-        """Run a flow to its end. Cancelled in between, it is closed and sends nothing more."""
+    async def run(
+        self, flow: Flow[T], send: Callable[[Send], Awaitable[Outcome]] | None = None
+    ) -> T:
+        """Run a flow to its end. Cancelled in between, it is closed and sends nothing more.
+
+        ``send`` carries requests in the engine's place.
+        """
         self._check_usable()
         try:
             step = next(flow)
             while True:
-                step = flow.send(await self._carry_out(step))
+                if send is not None and isinstance(step, Send):
+                    self._check_usable()
+                    step = flow.send(await send(step))
+                else:
+                    step = flow.send(await self._carry_out(step))
         except StopIteration as stop:
             result: T = stop.value
             return result
@@ -88,7 +103,11 @@ class AsyncDriver:
             return await self._send(step)
         if isinstance(step, Hedge):
             return await self._hedge(step)
-        if isinstance(step, Sleep):
+        if isinstance(step, Drop):
+            await self._engine.drop(step.origin)
+            if self._dropped is not None:
+                await self._dropped(step.origin)
+        elif isinstance(step, Sleep):
             await asyncio.sleep(step.seconds)
         else:
             await self._await_change(step)

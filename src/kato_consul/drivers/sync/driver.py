@@ -11,6 +11,7 @@ from kato_consul.drivers.sync.forking import in_child
 from kato_consul.errors import ClientClosed, ConfigurationError
 from kato_consul.flow import (
     AwaitChange,
+    Drop,
     Flow,
     Hedge,
     Hedged,
@@ -34,7 +35,9 @@ class Driver:
     In a forked child it is as new: other connections, and no background flow.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, dropped: Callable[[str], None] | None = None) -> None:
+        """``dropped`` is told, too, of each origin that no connection is to be kept to."""
+        self._dropped = dropped
         self._threads: list[threading.Thread] = []
         self._closing = threading.Event()
         self._wakers: set[threading.Event] = set()
@@ -44,13 +47,20 @@ class Driver:
             raise ConfigurationError(f"the TLS files for Consul cannot be used: {error}") from error
         in_child(self._begin_anew)
 
-    def run(self, flow: Flow[T]) -> T:
-        """Run a flow to its end. Interrupted in between, it is closed and sends nothing more."""
+    def run(self, flow: Flow[T], send: Callable[[Send], Outcome] | None = None) -> T:
+        """Run a flow to its end. Interrupted in between, it is closed and sends nothing more.
+
+        ``send`` carries requests in the engine's place.
+        """
         self._check_usable()
         try:
             step = next(flow)
             while True:
-                step = flow.send(self._carry_out(step))
+                if send is not None and isinstance(step, Send):
+                    self._check_usable()
+                    step = flow.send(send(step))
+                else:
+                    step = flow.send(self._carry_out(step))
         except StopIteration as stop:
             result: T = stop.value
             return result
@@ -92,7 +102,11 @@ class Driver:
             return self._send(step)
         if isinstance(step, Hedge):
             return self._hedge(step)
-        if isinstance(step, Sleep):
+        if isinstance(step, Drop):
+            self._engine.drop(step.origin)
+            if self._dropped is not None:
+                self._dropped(step.origin)
+        elif isinstance(step, Sleep):
             self._closing.wait(step.seconds)
         else:
             self._await_change(step)
