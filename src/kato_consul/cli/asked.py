@@ -19,9 +19,27 @@ from kato_consul.settings import Settings
 _CHECK_FLAGS = {"http": "check-http", "tcp": "check-tcp", "interval": "interval"}
 
 
+Stamp = tuple[int, int, int]
+"""What changes when a file does: editors replace it, others write into it."""
+
+
+def stamp_of(file: Path | None) -> Stamp | None:
+    """The file's stamp now; None where there is no file."""
+    if file is None:
+        return None
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 @dataclass(frozen=True)
 class Asked:
-    """What to register, where, and how many seconds to wait for passing and for Consul."""
+    """What to register, where, and how many seconds to wait for passing and for Consul.
+
+    ``stamp`` is the file's from before it was read, to know it when it changes.
+    """
 
     definitions: list[ServiceDefinition]
     settings: Settings
@@ -29,6 +47,7 @@ class Asked:
     wait_consul: float
     json: bool
     file: Path | None
+    stamp: Stamp | None
 
 
 @dataclass(frozen=True)
@@ -93,6 +112,7 @@ def what_was_asked(
     """
     mistakes = Mistakes()
     definitions: list[ServiceDefinition] = []
+    stamp = stamp_of(file)
     patience, consul_within = 0.0, CONSUL_WITHIN
     where = None
     with mistakes.gathering():
@@ -115,7 +135,7 @@ def what_was_asked(
         where = settings(consul)
     mistakes.tell()
     assert where is not None
-    return Asked(definitions, where, patience, consul_within, json, file)
+    return Asked(definitions, where, patience, consul_within, json, file, stamp)
 
 
 def _from_flags(flags: Flags, mistakes: Mistakes) -> list[ServiceDefinition]:

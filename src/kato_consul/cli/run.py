@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 
 from kato_consul.cli.about import about_instances
-from kato_consul.cli.asked import Asked
+from kato_consul.cli.asked import Asked, stamp_of
 from kato_consul.cli.registrar import progress, registrar_for
 from kato_consul.cli.signals import interrupt_on_signals
 from kato_consul.cli.telling import US, teller
@@ -37,6 +37,9 @@ def run(asked: Asked) -> None:
     Otherwise as register, whose help tells what a file holds.
     """
     interrupt_on_signals()
+    asked_to_read = threading.Event()
+    if asked.file is not None:
+        _listen_to_hup(asked_to_read)
     staying = False
     try:
         with (
@@ -45,7 +48,7 @@ def run(asked: Asked) -> None:
         ):
             staying = True
             progress(asked, "all registered; SIGTERM or Ctrl-C takes them out again")
-            _stay(registrar, asked)
+            _stay(registrar, asked, asked_to_read)
     except KeyboardInterrupt:
         if not staying:  # cut short: nothing was taken out that stood there before
             raise
@@ -57,16 +60,13 @@ def owner_of(asked: Asked) -> str:
     return f"{socket.gethostname()}:{what}"[:512]  # the longest that Consul takes as metadata
 
 
-def _stay(registrar: Registrar, asked: Asked) -> None:
+def _stay(registrar: Registrar, asked: Asked, asked_to_read: threading.Event) -> None:
     file = asked.file
     say = teller(as_json=asked.json)
-    asked_to_read = threading.Event()
-    if file is not None:
-        _listen_to_hup(asked_to_read)
-    seen = _stamp(file)
+    seen = asked.stamp
     while True:
         asked_to_read.wait(GLANCE)
-        stamp = _stamp(file)
+        stamp = stamp_of(file)
         if file is None or (stamp == seen and not asked_to_read.is_set()):
             continue
         asked_to_read.clear()
@@ -101,14 +101,3 @@ def _read_again(registrar: Registrar, file: Path, say: Say) -> None:
         return
     say(Event.FILE_READ, US, file=str(file), count=len(definitions))
     registrar.replace(definitions)
-
-
-def _stamp(file: Path | None) -> tuple[int, int, int] | None:
-    """What changes when the file does: editors replace it, others write into it."""
-    if file is None:
-        return None
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
