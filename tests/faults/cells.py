@@ -25,13 +25,14 @@ LONGER = 0.7  # seconds that an instance is silent beyond that
 class Cell:
     """One fault. ``plan`` is a proxy's, made anew for each; ``disturb`` runs beside the work.
 
-    ``settings`` are the client's. Of a `Tally`'s figures those in ``seen`` must be above 0, or the
-    cell proves nothing, and those in ``none`` must be 0.
+    ``consul``: it is about the way to Consul. ``settings`` are the client's. Of a `Tally`'s figures
+    those in ``seen`` must be above 0, or the cell proves nothing, and those in ``none`` must be 0.
     """
 
     name: str
     plan: Callable[[], Plan] | None = None
     disturb: Disturb | None = None
+    consul: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
     hang_for: float | None = None
@@ -117,6 +118,21 @@ def drained(site: Site, run: Run) -> None:
         run.struck.set()
 
 
+def consul_is_away(site: Site, run: Run) -> None:
+    """The way to Consul is cut; then an instance is killed, of which nobody tells the client."""
+    for one in site.instances.values():
+        one.switch(slow=0.02)
+    while run.wait_for(20):
+        site.cut_consul_off()
+        victim = site.instances[site.busiest(run)]
+        victim.kill()
+        run.wait_for(40)
+        victim.start()
+        run.wait_for(40)
+        site.connect_consul()
+        run.struck.set()
+
+
 def _becomes(run: Run, service_id: str, health: Health) -> bool:
     """Wait until the client sees the instance like that."""
 
@@ -162,6 +178,14 @@ CELLS = [
         none=("repairs",),
     ),
     Cell("any-request", struck_anywhere, seen=("failovers", "settlements"), none=("reopened",)),
+    Cell(
+        "consul-away",
+        disturb=consul_is_away,
+        consul=True,
+        pace=Pace(0.02),
+        seen=("met",),
+        none=("reopened",),
+    ),
     Cell("sigkill", disturb=killed, pace=Pace(0.02), seen=("met",), none=("reopened",)),
     Cell(
         "sigstop",

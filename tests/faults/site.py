@@ -16,11 +16,16 @@ from tests.faults.work import Run
 
 @dataclass
 class Site:
-    """One service in Consul: the fleet's instances, each behind a proxy or by its own address."""
+    """One service in Consul: the fleet's instances, each behind a proxy or by its own address.
+
+    ``consul`` is a proxy before the agent, where the cell is about the way to it.
+    """
 
     fleet: Fleet
     service: str
     proxies: dict[str, FaultProxy]
+    consul: FaultProxy | None = None
+    cut_off: bool = False
 
     @property
     def instances(self) -> dict[str, StandInKato]:
@@ -33,7 +38,22 @@ class Site:
     @property
     def settings(self) -> Settings:
         """A client's settings."""
-        return replace(self.fleet.settings, service=self.service)
+        settings = replace(self.fleet.settings, service=self.service)
+        if self.consul is None:
+            return settings
+        return replace(settings, consul_addr=f"{self.consul.host}:{self.consul.port}")
+
+    def cut_consul_off(self) -> None:
+        """The client's way to Consul breaks, and what is under way there with it."""
+        assert self.consul is not None
+        self.consul.__exit__(None, None, None)
+        self.cut_off = True
+
+    def connect_consul(self) -> None:
+        """It is mended."""
+        if self.cut_off and self.consul is not None:
+            self.consul.__enter__()
+            self.cut_off = False
 
     @property
     def url(self) -> str:
@@ -48,6 +68,7 @@ class Site:
 
     def heal(self) -> None:
         """All instances run, nothing ails them, the proxies let everything pass."""
+        self.connect_consul()
         for proxy in self.proxies.values():
             proxy.plan = no_fault
             proxy.release()
@@ -73,7 +94,9 @@ class Site:
 
 
 @contextlib.contextmanager
-def registered(fleet: Fleet, service: str, *, proxied: bool) -> Iterator[Site]:
+def registered(
+    fleet: Fleet, service: str, *, proxied: bool, consul_proxied: bool = False
+) -> Iterator[Site]:
     """The fleet's instances under a service name of their own, passing."""
     with contextlib.ExitStack() as opened:
         proxies = {}
@@ -89,4 +112,5 @@ def registered(fleet: Fleet, service: str, *, proxied: bool) -> Iterator[Site]:
                 ServiceDefinition(name=service, id=service_id, address=host, port=port, check=check)
             )
         opened.enter_context(Registrar(definitions, fleet.settings))
-        yield Site(fleet, service, proxies)
+        consul = FaultProxy(fleet.agent.url) if consul_proxied else None
+        yield Site(fleet, service, proxies, opened.enter_context(consul) if consul else None)

@@ -24,7 +24,8 @@ def fleet() -> Iterator[Fleet]:
 def place(fleet: Fleet, request: pytest.FixtureRequest) -> Iterator[tuple[Cell, Site]]:
     """A cell, and its instances under a name of its own in Consul."""
     cell: Cell = request.param
-    with registered(fleet, cell.name, proxied=cell.plan is not None) as site:
+    proxied = cell.plan is not None
+    with registered(fleet, cell.name, proxied=proxied, consul_proxied=cell.consul) as site:
         yield cell, site
 
 
