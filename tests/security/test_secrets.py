@@ -59,10 +59,9 @@ def test_nothing_is_told(guarded: Guarded, tmp_path: Path) -> None:
             "CONSUL_HTTP_AUTH": f"user:{PASSWORD}",
         }
         path = definition(kato, tmp_path)
-        said = []
-        command: list[str | Path]
+        said: list[str] = []
         named = ["--service", kato.name]
-        for command, code, changed in (
+        commands: list[tuple[list[str | Path], int, dict[str, str]]] = [
             (["register", "-f", path], 0, {}),
             (["register", "-f", path, "--json"], 0, {}),
             (["instances", *named], 0, {}),
@@ -73,9 +72,10 @@ def test_nothing_is_told(guarded: Guarded, tmp_path: Path) -> None:
             (["register", "-f", path], 4, {"CONSUL_HTTP_TOKEN": reader}),
             (["register", "-f", path], 3, {"CONSUL_HTTP_ADDR": "127.0.0.1:1"}),
             (["register", "-f", path], 2, {"CONSUL_HTTP_ADDR": f"http://u:{PASSWORD}@consul"}),
-        ):
-            more = ["--wait-consul", "100ms"] if code == 3 else []
-            done = kato_consul(*command, *more, env={**env, **changed}, program=TALKATIVE)
+        ]
+        for command, code, changed in commands:
+            more: list[str | Path] = ["--wait-consul", "100ms"] if code == 3 else []
+            done = kato_consul(*command, *more, env=env | changed, program=TALKATIVE)
             assert done.returncode == code, (command, done.stderr)
             said.append(done.stdout + done.stderr)
         with started("run", "-f", path, env=env, program=TALKATIVE) as process:
@@ -83,8 +83,8 @@ def test_nothing_is_told(guarded: Guarded, tmp_path: Path) -> None:
             process.terminate()
             said += process.communicate(timeout=30)
             assert process.returncode == 0
-        command = ["exec", "-f", path, "--drain", "0", "--", sys.executable, "-c", "input()"]
-        done = kato_consul(*command, env=env, program=TALKATIVE)
+        parent = ["exec", "-f", str(path), "--drain", "0", "--", sys.executable, "-c", "input()"]
+        done = kato_consul(*parent, env=env, program=TALKATIVE)
         assert done.returncode == 1  # there is nothing to read
         said.append(done.stdout + done.stderr)
     whole = "\n".join(said)
