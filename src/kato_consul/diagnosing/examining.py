@@ -19,6 +19,9 @@ ANSWER_WITHIN = 5.0
 STORE_CALL = "/sessions/kato-consul-doctor/exists"
 """The cheapest call that needs the store: 200 when it answers, 500 when not."""
 
+NO_LEADER = "No cluster leader"
+"""Consul's words (structs.ErrNoLeader)."""
+
 Wall = Callable[[], float]
 """Seconds since the epoch, as `time.time` gives them."""
 
@@ -47,6 +50,8 @@ class Examining:
         snapshot = yield from trouble.unless(self.calls.health(self.service))
         nowhere = yield from trouble.unless(self._without_address())
         yield from trouble.unless(self.calls.agent_services())
+        if any(NO_LEADER in words for words in trouble.failing.values()):
+            leader = ""  # the question for it fails like all others, after a while
         return Facts(
             self.service,
             self.keepalive,
