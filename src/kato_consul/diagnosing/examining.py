@@ -46,6 +46,7 @@ class Examining:
     def _consul(self, trouble: "_Trouble") -> Flow[Facts]:
         call = self.calls.leader()
         answer: Outcome = yield call.send
+        skew = self._skew(answer) if isinstance(answer, Reply) else None
         leader = yield from trouble.unless(call)
         snapshot = yield from trouble.unless(self.calls.health(self.service))
         nowhere = yield from trouble.unless(self._without_address())
@@ -56,7 +57,7 @@ class Examining:
             self.service,
             self.keepalive,
             leader=leader,
-            skew=self._skew(answer) if isinstance(answer, Reply) else None,
+            skew=skew,
             failing=trouble.failing,
             denied=trouble.denied,
             allowed=(yield from self._allowed()),
