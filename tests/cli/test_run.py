@@ -39,7 +39,7 @@ def test_a_file_that_changes(
     with started("run", "-f", path, env=at(agent)) as process:
         line_with(process, ALL_REGISTERED)
         path.write_text(instance.table(service, 2) + instance.table(service, 3))
-        line_with(process, "was read again: 2 instances")
+        line_with(process, "instances in it: 2")
         assert eventually(lambda: ids(agent, service) == {f"{service}-2", f"{service}-3"})
         path.write_text("[[service]]\nprot = 1\n")
         line_with(process, "prot is not known: did you mean port?")

@@ -41,7 +41,7 @@ def test_a_window_that_is_closed(
     with Terminal("run", "-f", path, env=at(agent)) as terminal:
         assert eventually(lambda: "all registered" in terminal.shown)
         os.kill(terminal.process.pid, signal.SIGHUP)
-        assert eventually(lambda: "was read again: 1 instances" in terminal.shown)
+        assert eventually(lambda: "instances in it: 1" in terminal.shown)
         terminal.close()
         assert terminal.process.wait(ENDS_WITHIN) == 0
     assert ids(agent, service) == set()

@@ -9,6 +9,7 @@ from kato_consul.model import Health
 from kato_consul.registry.definition import ServiceDefinition
 from kato_consul.registry.entries import Entry
 from kato_consul.registry.tending import OWNER, Verdict
+from tests.building import refused
 from tests.flows import TooLong
 from tests.registry.agent import ONE, TWO, Agent, Run, Services, listed
 
@@ -118,4 +119,30 @@ def test_pool_differs() -> None:
     told = [what for who, what in run.said if "differs" in what]
     assert told == [
         "differs from kato/2 in version: 3.10.1 here, 3.9.0 there. They do not work as one pool"
+    ]
+
+
+def test_hours_without_consul() -> None:
+    """Six hours without an agent, which then has forgotten all: asked about twice a second at most,
+    told of once, and within a second of its return all are there, each registered once."""
+    began, hours = 1_000.0, 6 * 3600.0
+    agent = Agent(passing={"kato-1", "kato/2"})
+    agent.bad = lambda what: refused() if agent.clock.now < began + hours else None
+    run = Run(agent)
+    run.tending.staying = True
+    flow = run.keep()
+    with pytest.raises(TooLong):
+        run.player.play(flow, most=2 * round(hours) * 3)
+    back = next(n for n, what in enumerate(agent.asked) if what == "agent/checks")
+    assert back / hours < 2.5
+    assert [what for what in agent.asked[back:] if "register" in what] == [
+        "agent/service/register/kato-1",
+        "agent/service/register/kato/2",
+    ]
+    (trouble, *rest) = run.said
+    assert trouble[0] == "consul"
+    assert rest == [
+        ("kato-1", "is gone from the agent, registered again"),
+        ("kato/2", "is gone from the agent, registered again"),
+        ("consul", "answers again"),
     ]

@@ -219,3 +219,16 @@ def test_agent_refuses(outcome: Outcome, kind: type[ConsulError]) -> None:
         run.register(wait=0)
     assert run.agent.asked == ["agent/services"]
     assert run.said == []
+
+
+def test_standing() -> None:
+    """What stands in the agent can be chosen from, whoever registered it: an address that we would
+    refuse keeps nobody from taking that one, or another, out."""
+    odd = {"ID": "odd", "Service": "odd", "Address": "http://10.0.0.5:80", "Port": 80}
+    nowhere = {"ID": "db", "Service": "db", "Address": "", "Port": 0}
+    run = Run(Agent(services=listed(ONE) | {"odd": odd, "db": nowhere}))
+    found = run.player.play(run.flows.standing())
+    assert [(one.id, one.name, one.address, one.port) for one in found] == [
+        ("kato-1", "kato", "", 8001),
+        ("odd", "odd", "", 80),
+    ]

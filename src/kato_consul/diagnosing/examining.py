@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from kato_consul.diagnosing.facts import Facts, InstanceFacts
-from kato_consul.errors import ConsulDenied, ConsulError, ConsulUnavailable, ConsulUnreachable
+from kato_consul.errors import ConsulDenied, ConsulError, ConsulUnreachable
 from kato_consul.flow import Failure, Flow, Outcome, Reply, Send
 from kato_consul.model import Instance
 from kato_consul.registry.calls import Call, ConsulCalls, T, ask
@@ -18,6 +18,9 @@ ANSWER_WITHIN = 5.0
 
 STORE_CALL = "/sessions/kato-consul-doctor/exists"
 """The cheapest call that needs the store: 200 when it answers, 500 when not."""
+
+NO_LEADER = "No cluster leader"
+"""Consul's words (structs.ErrNoLeader)."""
 
 Wall = Callable[[], float]
 """Seconds since the epoch, as `time.time` gives them."""
@@ -34,22 +37,25 @@ class Examining:
 
     def consul(self) -> Flow[Facts]:
         """Flow: what Consul says, the instances among it."""
-        facts = Facts(self.service, self.keepalive)
+        trouble = _Trouble()
+        try:
+            return (yield from self._consul(trouble))
+        except ConsulUnreachable as error:
+            return Facts(self.service, self.keepalive, unreachable=str(error))
+
+    def _consul(self, trouble: "_Trouble") -> Flow[Facts]:
         call = self.calls.leader()
         answer: Outcome = yield call.send
         skew = self._skew(answer) if isinstance(answer, Reply) else None
-        try:
-            leader = yield from ask(call)
-        except ConsulUnreachable as error:
-            return replace(facts, unreachable=str(error))
-        except ConsulUnavailable:  # newer agents say so instead of an empty one
-            leader = ""
-        trouble = _Trouble()
+        leader = yield from trouble.unless(call)
         snapshot = yield from trouble.unless(self.calls.health(self.service))
         nowhere = yield from trouble.unless(self._without_address())
         yield from trouble.unless(self.calls.agent_services())
-        return replace(
-            facts,
+        if any(NO_LEADER in words for words in trouble.failing.values()):
+            leader = ""  # the question for it fails like all others, after a while
+        return Facts(
+            self.service,
+            self.keepalive,
             leader=leader,
             skew=skew,
             failing=trouble.failing,
@@ -142,9 +148,15 @@ class _Trouble:
         self.failing: dict[str, str] = {}
 
     def unless(self, call: Call[T]) -> Flow[T | None]:
-        """Flow: the answer, or None and a note."""
+        """Flow: the answer, or None and a note.
+
+        Raises:
+            ConsulUnreachable: there is nobody to ask.
+        """
         try:
             return (yield from ask(call))
+        except ConsulUnreachable:
+            raise
         except ConsulDenied as error:
             self.denied[call.what] = str(error)
         except ConsulError as error:

@@ -33,7 +33,8 @@ class Facts:
     """What Consul said, and each instance.
 
     ``unreachable`` is why there was no answer from Consul at all, or empty. ``failing`` maps what
-    it could not answer to its words. ``instances`` is None when it did not tell who there is.
+    it could not answer to its words. ``leader`` is empty when there is none, None when it did not
+    tell. ``instances`` is None when it did not tell who there is.
     ``denied`` maps what the token may not do to Consul's words; ``allowed`` what the ACL system was
     asked about, to its answer (empty when it does not tell).
     """
@@ -41,7 +42,7 @@ class Facts:
     service: str
     keepalive: float
     unreachable: str = ""
-    leader: str = ""
+    leader: str | None = None
     skew: float | None = None
     failing: Mapping[str, str] = field(default_factory=dict)
     denied: Mapping[str, str] = field(default_factory=dict)

@@ -81,7 +81,7 @@ def judge(facts: Facts) -> list[Finding]:
 
 
 def _of_consul(facts: Facts) -> Iterator[Finding]:
-    if not facts.leader:
+    if facts.leader == "":
         yield Finding(
             "consul.no-leader",
             Severity.ERROR,

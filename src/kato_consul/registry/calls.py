@@ -221,11 +221,11 @@ class ConsulCalls:
 
     def agent_services(self) -> Call[dict[str, dict[str, Any]]]:
         """The services the agent itself has, by id."""
-        return self._call("reading the agent's services", self._consul.agent.services())
+        return self._call("reading the agent's services", self._consul.agent.services(), _tables)
 
     def agent_checks(self) -> Call[dict[str, dict[str, Any]]]:
         """The checks the agent itself has, by id, with what they said last."""
-        return self._call("reading the agent's checks", self._consul.agent.checks())
+        return self._call("reading the agent's checks", self._consul.agent.checks(), _tables)
 
     def _call(
         self, what: str, request: "Request", shape: Callable[[Any], T] = lambda answer: answer
@@ -247,6 +247,13 @@ class ConsulCalls:
         for name, value in self._everywhere.items():
             call = call.with_parameter(name, value)
         return call
+
+
+def _tables(answer: Any) -> dict[str, dict[str, Any]]:
+    """The answer, if it is tables by id: something else that speaks JSON has no instances."""
+    if not isinstance(answer, dict) or not all(isinstance(one, dict) for one in answer.values()):
+        raise TypeError("not a table of tables")
+    return answer
 
 
 def _retry_after(reply: Reply) -> float | None:

@@ -58,7 +58,7 @@ WORDS = {
     "work as one pool",
     Event.CONSUL_TROUBLE: "{why}",
     Event.CONSUL_BACK: "answers again",
-    Event.FILE_READ: "{file} was read again: {count} instances",
+    Event.FILE_READ: "{file} was read again; instances in it: {count}",
     Event.FILE_REJECTED: "{why}\n  what was defined before stays",
     Event.FILE_GONE: "{file} is gone; what it defined before stays",
     Event.CHILD_STARTED: "started {command} as process {pid}",

@@ -15,6 +15,7 @@ from kato_consul.errors import (
     ConsulRejected,
     ConsulUnavailable,
     ConsulUnreachable,
+    DefinitionError,
     NotPassing,
 )
 from kato_consul.flow import Clock, Flow, Random, Sleep
@@ -131,11 +132,9 @@ class Registering:
         """Flow: the instances of any service that the agent has, whoever registered them."""
         there = yield from self._patiently(self._calls.agent_services())
         return [
-            ServiceDefinition(
-                name=one["Service"], id=one["ID"], address=one["Address"], port=one["Port"]
-            )
-            for one in there.values()
-            if one["Port"]  # what listens nowhere is no instance
+            _as_defined(service_id, one)
+            for service_id, one in there.items()
+            if one.get("Port")  # what listens nowhere is no instance
         ]
 
     def roll_back(self) -> Flow[None]:
@@ -241,6 +240,18 @@ class Registering:
             return (yield from ask(self._calls.agent_checks()))
         except ConsulError:
             return {}
+
+
+def _as_defined(service_id: str, one: Mapping[str, Any]) -> ServiceDefinition:
+    """What the agent has, as a definition. Others may have registered what we would refuse, such as
+    an address with a port in it; it can be taken out all the same."""
+    address = one.get("Address") or ""
+    try:
+        return ServiceDefinition(
+            name=one["Service"], id=service_id, address=address, port=one["Port"]
+        )
+    except DefinitionError:
+        return ServiceDefinition(name=one["Service"] or "?", id=service_id, port=one["Port"])
 
 
 def _is_ours(seen: Instance, one: ServiceDefinition | None) -> bool:

@@ -1,0 +1,264 @@
+"""The registrar's page and the README, taken literally: what they show to copy is run as it stands,
+on a real agent and a real instance; only places and ports are this machine's."""
+
+import configparser
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from kato_consul.registry.reading import definitions_in
+from kato_consul.testing import ConsulAgent, StandInKato
+from kato_consul.testing.ports import free_ports
+from tests.cli.running import ENDS_WITHIN, ask, healths, ids, line_with
+from tests.docs.pages import (
+    PAGES,
+    ROOT,
+    all_blocks,
+    blocks,
+    environment,
+    jobs,
+    units,
+    with_our_programs,
+    words,
+)
+from tests.testing.waiting import eventually
+
+REGISTRAR = PAGES[1]
+JOBS = jobs()
+
+
+@pytest.fixture(scope="module")
+def agent() -> Iterator[ConsulAgent]:
+    """A real agent."""
+    with ConsulAgent() as running:
+        yield running
+
+
+@pytest.fixture
+def kato(agent: ConsulAgent, tmp_path: Path) -> Iterator[StandInKato]:
+    """A real instance; nothing of it is left in the agent."""
+    with StandInKato(store=tmp_path / "store.sqlite") as made:
+        yield made
+    for one in ids(agent, "kato"):
+        httpx.put(f"{agent.url}/v1/agent/service/deregister/{one}", trust_env=False)
+
+
+@pytest.fixture
+def file(kato: StandInKato, tmp_path: Path) -> Path:
+    """The definition file that the pages speak of."""
+    path = tmp_path / "kato.toml"
+    path.write_text(
+        f'[[service]]\nname = "kato"\nid = "kato-1"\naddress = "{kato.host}"\nport = {kato.port}\n'
+    )
+    return path
+
+
+def here(text: str, agent: ConsulAgent, kato: StandInKato, file: Path) -> str:
+    """The text with the places of this machine."""
+    for theirs, ours in (
+        ("/usr/local/bin/kato-consul", str(Path(sys.executable).parent / "kato-consul")),
+        ("/etc/kato-consul/kato.toml", str(file)),
+        ("consul:8500", agent.http_addr),
+        ("10.0.0.9:8500", agent.http_addr),
+        ("--address kato-1", f"--address {kato.host}"),
+        ("--port 8000", f"--port {kato.port}"),
+    ):
+        text = text.replace(theirs, ours)
+    return text
+
+
+def run(argv: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        argv,
+        env=with_our_programs(env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=ENDS_WITHIN,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(("name", "text"), units(), ids=lambda one: str(one)[:30])
+def test_systemd_takes_each_unit(name: str, text: str, tmp_path: Path) -> None:
+    """systemd itself finds nothing wrong with a unit; without systemd at hand it is at least read
+    as what it is."""
+    text = text.replace("/usr/local/bin/kato-consul", "/bin/true")
+    (tmp_path / name).write_text(text)
+    for other in ("kato", "consul"):
+        (tmp_path / f"{other}.service").write_text("[Service]\nExecStart=/bin/true\n")
+    parsed = configparser.ConfigParser(interpolation=None, strict=True)
+    parsed.optionxform = str  # type: ignore[assignment,method-assign]
+    parsed.read_string(text)
+    assert {"Unit", "Service", "Install"} == set(parsed.sections())
+    if shutil.which("systemd-analyze"):
+        done = run(
+            ["systemd-analyze", "verify", "--man=no", str(tmp_path / name)],
+            {"SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+        )
+        assert name not in done.stderr, done.stderr
+        assert done.returncode == 0, done.stderr
+
+
+def commands(text: str) -> dict[str, str]:
+    """The commands of a unit."""
+    lines = [line.partition("=") for line in text.splitlines() if line.startswith("Exec")]
+    return {name: command for name, _, command in lines}
+
+
+def test_a_oneshot_unit(agent: ConsulAgent, kato: StandInKato, file: Path) -> None:
+    """What a oneshot unit starts with registers, and is over; what it stops with takes it out."""
+    oneshot = [text for _, text in units() if "Type=oneshot" in text]
+    assert len(oneshot) == 2
+    for text in oneshot:
+        found = commands(here(text, agent, kato, file))
+        env = {"CONSUL_HTTP_ADDR": agent.http_addr}
+        done = run(shlex.split(found["ExecStart"]), env)
+        assert done.returncode == 0, done.stderr
+        assert healths(agent, "kato") == {"kato-1": "passing"}
+        assert run(shlex.split(found["ExecStop"]), env).returncode == 0
+        assert ids(agent, "kato") == set()
+
+
+def test_a_unit_that_stays(agent: ConsulAgent, kato: StandInKato, file: Path) -> None:
+    """What the guardian's unit starts stays, reads again when it is reloaded, and ends with 0."""
+    (text,) = (text for _, text in units() if "ExecReload" in text)
+    found = commands(here(text, agent, kato, file))
+    env = with_our_programs({"CONSUL_HTTP_ADDR": agent.http_addr})
+    command = shlex.split(found["ExecStart"])
+    with subprocess.Popen(
+        command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            line_with(process, "all registered")
+            reload = found["ExecReload"].replace("$MAINPID", str(process.pid))
+            assert run(shlex.split(reload), {}).returncode == 0
+            line_with(process, "was read again")
+            process.terminate()
+            assert process.wait(ENDS_WITHIN) == 0
+        finally:
+            process.kill()
+    assert ids(agent, "kato") == set()
+
+
+def test_the_yaml_is_of_its_kind() -> None:
+    """Each YAML block is what its platform takes: a compose file, a pod's spec, or a Job."""
+    kinds = []
+    for block in all_blocks("yaml"):
+        found = yaml.safe_load(block)
+        if found.get("kind") == "Job":
+            spec = found["spec"]["template"]["spec"]
+            assert found["apiVersion"] == "batch/v1"
+            assert spec["restartPolicy"] in ("Never", "OnFailure")  # a Job takes no other
+            volumes = {one["name"] for one in spec["volumes"]}
+            mounted = {mount["name"] for one in spec["containers"] for mount in one["volumeMounts"]}
+            assert mounted == volumes
+            kinds.append("Job")
+        elif "spec" in found:
+            assert {"initContainers", "containers"} >= set(found["spec"])
+            kinds.append("pod")
+        else:
+            kinds.append("compose")
+    assert sorted(kinds) == ["Job", "compose", "compose", "pod", "pod"]
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: " ".join(words(job))[:60])
+def test_containers(agent: ConsulAgent, kato: StandInKato, file: Path, job: dict[str, Any]) -> None:
+    """Each container's command, with the variables that its platform makes, does its work."""
+    pod = {"metadata.name": "kato-1", "status.podIP": kato.host, "status.hostIP": "10.0.0.9"}
+    env = {name: here(value, agent, kato, file) for name, value in environment(job, pod).items()}
+    argv = shlex.split(here(shlex.join(words(job)), agent, kato, file))
+    if not any("kato-consul run" in one for one in argv):
+        done = run(argv, env)
+        assert done.returncode == 0, done.stderr
+        assert eventually(lambda: healths(agent, "kato") == {"kato-1": "passing"})
+        return
+    with subprocess.Popen(
+        argv,
+        env=with_our_programs(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            line_with(process, "all registered")
+            assert healths(agent, "kato") == {"kato-1": "passing"}
+            process.terminate()
+            assert process.wait(ENDS_WITHIN) == 0
+        finally:
+            process.kill()
+    assert ids(agent, "kato") == set()
+
+
+def test_compose_project(agent: ConsulAgent, kato: StandInKato, tmp_path: Path) -> None:
+    """The registrar of docker/compose.yaml, with the file that the project gives it, registers all
+    three, though here none of their names resolves."""
+    text = (ROOT / "docker" / "compose.yaml").read_text()
+    for variable, value in (
+        ("KATO_CONSUL_HOST_IP:-127.0.0.1", kato.host),
+        ("KATO_CONSUL_KATO_1_PORT:-8001", str(kato.port)),
+        ("KATO_CONSUL_KATO_2_PORT:-8002", str(kato.port)),
+        ("KATO_CONSUL_KATO_3_PORT:-8003", str(kato.port)),
+    ):
+        text = text.replace(f"${{{variable}}}", value)
+    for number in (1, 2, 3):
+        text = text.replace(f"http://kato-{number}:8000", kato.url)
+    project = yaml.safe_load(text)
+    job = project["services"]["registrar"]
+    (config,) = job["configs"]
+    file = tmp_path / "of-compose.toml"
+    file.write_text(project["configs"][config["source"]]["content"])
+    argv = shlex.split(job["command"].replace(config["target"], str(file)))
+    done = run(argv, {"CONSUL_HTTP_ADDR": agent.http_addr})
+    assert done.returncode == 0, done.stderr
+    assert set(healths(agent, "kato").values()) == {"passing"}
+    assert set(healths(agent, "kato")) == {"kato-1", "kato-2", "kato-3"}
+
+
+def test_the_definition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The definition that the page shows is one that the registrar takes, all of it."""
+    monkeypatch.setenv("HOST_IP", "10.0.0.5")
+    (tmp_path / "check").write_text("s3cret\n")
+    for page in PAGES:
+        for block in blocks(page, "toml"):
+            text = block.replace("/run/secrets/check", str(tmp_path / "check"))
+            (one,) = definitions_in(tomllib.loads(text), page.name)
+            assert (one.id, one.address, one.port) == ("kato-1", "10.0.0.5", 8000)
+
+
+def test_a_service_of_ones_own(agent: ConsulAgent, tmp_path: Path) -> None:
+    """The page's lines for an ASGI application, under a real uvicorn: registered while it serves,
+    passing, and gone when it is told to end."""
+    (block,) = blocks(REGISTRAR, "python")
+    (port,) = free_ports(1)
+    text = block.replace("port=8000", f"port={port}").replace(
+        "CheckDefinition()", 'CheckDefinition(interval="1s")'
+    )
+    assert text != block
+    text += '\n\n@app.get("/health")\ndef health() -> str:\n    return "good"\n'
+    (tmp_path / "orders.py").write_text(text)
+    argv = [sys.executable, "-m", "uvicorn", "orders:app", "--port", str(port)]
+    env = with_our_programs({"CONSUL_HTTP_ADDR": agent.http_addr})
+    with subprocess.Popen(
+        argv, cwd=tmp_path, env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            line_with(process, "Application startup complete", stream=process.stderr)
+            assert eventually(lambda: set(healths(agent, "orders").values()) == {"passing"})
+            assert ask(agent, f"/v1/agent/service/orders-{port}")["Port"] == port
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=ENDS_WITHIN)
+        finally:
+            process.kill()
+    assert ids(agent, "orders") == set()
