@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from kato_consul.model import Health, Instance, Snapshot
-from kato_consul.registry.catalog import read_executed, read_snapshot
+from kato_consul.registry.catalog import Memory, read_executed, read_snapshot
 
 
 def entry(service: dict[str, Any] | None = None, *checks: dict[str, Any]) -> dict[str, Any]:
@@ -151,3 +151,32 @@ def test_prepared_query() -> None:
     assert read_executed("kato", 0, json.dumps(body).encode()) == read(entry())
     nobody = json.dumps({"Service": "kato", "Nodes": None}).encode()
     assert read_executed("kato", 0, nobody).instances == ()
+
+
+def test_memory() -> None:
+    """What did not change is not read again: it stays the same object; what went is forgotten."""
+    memory: Memory = {}
+    first, second, third = (entry({"ID": name}) for name in ("kato-1", "kato-2", "kato-3"))
+
+    def read_on(*entries: dict[str, Any]) -> tuple[Instance, ...]:
+        body = json.dumps(entries).encode()
+        return read_snapshot("kato", 7, body, memory).instances
+
+    before = read_on(first, second)
+    second["Checks"] = [check("critical")]
+    after = read_on(first, second, third)
+    assert after[0] is before[0]
+    assert [one.health for one in after] == [Health.PASSING, Health.CRITICAL, Health.PASSING]
+    assert read_on(third) == after[2:]
+    assert len(memory) == 1
+
+
+@pytest.mark.parametrize("body", [b"[{}]", b"[1]", b"[", b'[{"Node": {"Address": ""}}]'])
+def test_memory_of_what_cannot_be_read(body: bytes) -> None:
+    """An answer that cannot be read leaves the memory as it was."""
+    memory: Memory = {}
+    read_snapshot("kato", 7, json.dumps([entry()]).encode(), memory)
+    kept = dict(memory)
+    with pytest.raises(msgspec.DecodeError):
+        read_snapshot("kato", 8, body, memory)
+    assert memory == kept

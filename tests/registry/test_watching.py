@@ -20,7 +20,7 @@ from kato_consul.model import Snapshot
 from kato_consul.registry import calls
 from kato_consul.registry.agents import Agents
 from kato_consul.registry.calls import ANSWER_WITHIN, ConsulCalls
-from kato_consul.registry.catalog import read_snapshot
+from kato_consul.registry.catalog import Memory, read_snapshot
 from kato_consul.registry.looking import Look
 from kato_consul.registry.watching import HOLD, SLACK, WAIT, next_index, watch
 from kato_consul.testing.clock import ManualClock
@@ -316,9 +316,9 @@ def test_no_news(answer: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
     it was, and Consul has confirmed it."""
     read: list[int] = []
 
-    def counted(service: str, index: int, body: bytes) -> Snapshot:
+    def counted(service: str, index: int, body: bytes, memory: Memory) -> Snapshot:
         read.append(index)
-        return read_snapshot(service, index, body)
+        return read_snapshot(service, index, body, memory)
 
     monkeypatch.setattr(calls, "read_snapshot", counted)
     watched = Watched(found(5, "a"), answer)

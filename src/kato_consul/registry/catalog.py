@@ -67,25 +67,32 @@ class Entry(msgspec.Struct, rename="pascal", gc=False):
 class _Executed(msgspec.Struct, rename="pascal", gc=False):
     """The answer of ``/v1/query/<name>/execute``."""
 
-    nodes: tuple[Entry, ...] | None = None
+    nodes: list[msgspec.Raw] | None = None
 
 
-_entries = msgspec.json.Decoder(tuple[Entry, ...])
+_entry = msgspec.json.Decoder(Entry)
+_entries = msgspec.json.Decoder(list[msgspec.Raw])
 _executed = msgspec.json.Decoder(_Executed)
 
+Memory = dict[bytes, Instance]
+"""The entries of the last answer, and what they were read as. Most are the same in the next one: of
+a thousand instances that change one by one, one is read."""
 
-def read_snapshot(service: str, index: int, body: bytes) -> Snapshot:
+
+def read_snapshot(service: str, index: int, body: bytes, memory: Memory | None = None) -> Snapshot:
     """The answer of ``/v1/health/service/<name>``, as a snapshot sorted by service id.
+
+    ``memory`` is used, and brought up to date.
 
     Raises:
         msgspec.DecodeError: it is not such an answer.
     """
-    return _snapshot(service, index, _entries.decode(body))
+    return _snapshot(service, index, _entries.decode(body), memory)
 
 
-def read_executed(service: str, index: int, body: bytes) -> Snapshot:
+def read_executed(service: str, index: int, body: bytes, memory: Memory | None = None) -> Snapshot:
     """The same for the answer of a prepared query."""
-    return _snapshot(service, index, _executed.decode(body).nodes or ())
+    return _snapshot(service, index, _executed.decode(body).nodes or [], memory)
 
 
 def read_instance(entry: Entry) -> Instance:
@@ -125,8 +132,18 @@ def read_health(checks: Iterable[Check]) -> tuple[Health, str]:
     return Health.PASSING, ""
 
 
-def _snapshot(service: str, index: int, entries: Iterable[Entry]) -> Snapshot:
-    instances = sorted(map(read_instance, entries), key=lambda one: (one.id, one.node))
+def _snapshot(
+    service: str, index: int, entries: Iterable[msgspec.Raw], memory: Memory | None
+) -> Snapshot:
+    before = {} if memory is None else memory
+    read: Memory = {}
+    for raw in entries:
+        entry = bytes(raw)
+        read[entry] = before.get(entry) or read_instance(_entry.decode(entry))
+    if memory is not None:
+        memory.clear()
+        memory.update(read)
+    instances = sorted(read.values(), key=lambda one: (one.id, one.node))
     ids = Counter(one.id for one in instances)
     return Snapshot(
         service=service,

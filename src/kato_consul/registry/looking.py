@@ -7,6 +7,7 @@ from typing import Self
 from kato_consul.errors import ConfigurationError
 from kato_consul.flow import Reply
 from kato_consul.model import Snapshot
+from kato_consul.registry.catalog import Memory
 from kato_consul.settings import Consistency, Settings
 
 
@@ -94,10 +95,11 @@ class Sight:
     behind: float = 0.0
     leaderless: bool = False
     body: bytes = field(default=b"", repr=False)
+    memory: Memory = field(default_factory=dict, repr=False, compare=False)
 
 
 def see(
-    reply: Reply, read: Callable[[int, bytes], Snapshot], asked: int, last: Sight | None
+    reply: Reply, read: Callable[[int, bytes, Memory], Snapshot], asked: int, last: Sight | None
 ) -> Sight:
     """Look at an answer to a question with the index ``asked`` (0: none).
 
@@ -106,11 +108,12 @@ def see(
     """
     headers = reply.headers
     index = int(headers.get("x-consul-index", "0"))
+    memory: Memory = last.memory if last is not None else {}
     if last is not None and (asked == index > 0 or last.body == reply.body):
         snapshot, body = last.snapshot, last.body
     else:
-        snapshot, body = read(index, reply.body), reply.body
-    return Sight(snapshot, index, _behind(headers), _leaderless(headers), body)
+        snapshot, body = read(index, reply.body, memory), reply.body
+    return Sight(snapshot, index, _behind(headers), _leaderless(headers), body, memory)
 
 
 def _behind(headers: Mapping[str, str]) -> float:

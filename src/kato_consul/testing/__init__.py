@@ -6,6 +6,7 @@ Needs the extra ``testing`` (``pip install 'kato-consul[testing]'``).
 from kato_consul.testing.clock import ManualClock
 from kato_consul.testing.consul_agent import ConsulAgent, ConsulFailed
 from kato_consul.testing.consul_binary import ConsulNotFound, find_consul
+from kato_consul.testing.consul_cluster import ClusterAgent, ConsulCluster
 from kato_consul.testing.fault_plan import Fault, Plan, at_random, every
 from kato_consul.testing.fault_proxy import FaultProxy
 from kato_consul.testing.fleet import Fleet
@@ -13,7 +14,9 @@ from kato_consul.testing.history import History, check, read_session
 from kato_consul.testing.kato.instance import StandInKato, flush_sessions
 
 __all__ = [
+    "ClusterAgent",
     "ConsulAgent",
+    "ConsulCluster",
     "ConsulFailed",
     "ConsulNotFound",
     "Fault",

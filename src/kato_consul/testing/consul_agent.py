@@ -204,7 +204,7 @@ class ConsulAgent:
         if self._ports is None:
             self._ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         ours = agent_config(self.node, self._ports, consul_version(program))
-        argv = [str(program), "agent", "-dev"]
+        argv = [str(program), "agent", *self._mode(folder)]
         for name, content in (("ours.json", ours), ("yours.json", self._config)):
             (folder / name).write_text(json.dumps(content, indent=2))
             argv += ["-config-file", str(folder / name)]
@@ -215,6 +215,10 @@ class ConsulAgent:
         )
         process.start()
         return process
+
+    def _mode(self, folder: Path) -> list[str]:
+        """What kind of agent it is, as arguments of the program."""
+        return ["-dev"]
 
     def _wait_until_ready(self, process: ChildProcess, deadline: float) -> str | None:
         """Return None once the agent is ready, else what kept it from being so."""
