@@ -11,12 +11,17 @@ from kato_consul.drivers.sync.driver import Driver
 from kato_consul.flow import Flow
 from kato_consul.settings import ENGINES, Settings
 
+KEEPALIVE = 1.0
+
 
 class Shell(Protocol):
     """A driver, whichever."""
 
     def run(self, flow: Flow[Any]) -> Any:
         """Run a flow to its end."""
+
+    def drop(self, origin: str) -> None:
+        """Keep no connection to an origin."""
 
     def close(self) -> None:
         """Close the driver."""
@@ -33,6 +38,10 @@ class AsyncShell:
         """Run a flow to its end."""
         return self._runner.run(self._driver.run(flow))
 
+    def drop(self, origin: str) -> None:
+        """Keep no connection to an origin."""
+        self._runner.run(self._driver.drop(origin))
+
     def close(self) -> None:
         """Close the driver and its loop."""
         self._runner.run(self._driver.aclose())
@@ -48,7 +57,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=["sync", "async"])
 def shell(request: pytest.FixtureRequest, engine: str) -> Iterator[Shell]:
     """A driver of each kind, on each engine."""
-    settings = Settings(connect_timeout=1.0, engine=engine)
+    settings = Settings(connect_timeout=1.0, engine=engine, keepalive=KEEPALIVE)
     made: Shell = Driver(settings) if request.param == "sync" else AsyncShell(settings)
     yield made
     made.close()

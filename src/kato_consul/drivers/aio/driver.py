@@ -66,6 +66,10 @@ class AsyncDriver:
                 await task  # what it died of was logged when it did
         await self._engine.close()
 
+    async def drop(self, origin: str) -> None:
+        """Close the connections to an origin that left; those in use end with their answers."""
+        await self._engine.drop(origin)
+
     async def _run_in_background(self, flow: Flow[Any], name: str) -> None:
         try:
             await self.run(flow)

@@ -72,6 +72,10 @@ class Driver:
             thread.join()
         self._engine.close()
 
+    def drop(self, origin: str) -> None:
+        """Close the connections to an origin that left; those in use end with their answers."""
+        self._engine.drop(origin)
+
     def _carry_out(self, step: Step) -> Outcome | None:
         if isinstance(step, Send):
             self._check_usable()
