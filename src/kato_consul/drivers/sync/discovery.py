@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from kato_consul.drivers.sync.driver import Driver
+from kato_consul.drivers.sync.forking import in_child
 from kato_consul.drivers.wiring import Finding
 from kato_consul.flow import Flow
 from kato_consul.model import Snapshot
@@ -29,6 +30,7 @@ class Discovery:
         self.finding = Finding(self.settings)
         self._driver = Driver(self.settings)
         self._watching = False
+        in_child(self, Discovery._begin_anew)
 
     @property
     def current(self) -> Snapshot | None:
@@ -80,6 +82,11 @@ class Discovery:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _begin_anew(self) -> None:
+        """In a forked child: the parent's watch is not here, nor who waits for its board."""
+        self.finding = Finding(self.settings)
+        self._watching = False
 
     def _watch(self) -> None:
         if not self._watching:
