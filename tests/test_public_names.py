@@ -1,5 +1,12 @@
 """The public names are a promise: adding one is a decision, losing one a breach."""
 
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
 import kato_consul
 
 NAMES = [
@@ -76,6 +83,46 @@ def test_importable() -> None:
     """Every public name is there, and says what it is."""
     for name in NAMES:
         assert getattr(kato_consul, name).__doc__, name
+
+
+def test_typed() -> None:
+    """What type checkers are told to import is what is imported when asked for."""
+    source = Path(kato_consul.__file__).read_text(encoding="utf-8")
+    told = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("kato_consul"):
+            told.update({alias.name: node.module for alias in node.names})
+    assert told == kato_consul._HOME_OF
+    assert set(told) == set(NAMES)
+
+
+def test_unknown() -> None:
+    """A name that is not there is an `AttributeError`, as of any module."""
+    with pytest.raises(AttributeError, match="KatoCleint"):
+        _ = kato_consul.KatoCleint
+    assert set(NAMES) <= set(dir(kato_consul))
+
+
+def test_import_brings_no_library() -> None:
+    """Importing the package, or an error or settings of it, loads none of what it depends on."""
+    code = (
+        "import sys, kato_consul; kato_consul.NotFound, kato_consul.Settings;"
+        "print([m for m in ('asyncio', 'httpx', 'httptools', 'requests', 'consul', 'structlog')"
+        " if m in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"
+
+
+def test_clients_bring_no_httpx() -> None:
+    """Who does not choose the httpx engine does not wait for httpx, which takes as long as all
+    the rest."""
+    code = (
+        "import sys; from kato_consul import AsyncKatoClient, KatoClient, Settings;"
+        "KatoClient(Settings()); AsyncKatoClient(Settings()); print('httpx' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"
 
 
 def test_from_the_package_itself() -> None:

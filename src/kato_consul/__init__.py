@@ -1,69 +1,75 @@
 """Consul service discovery for KATO: a registrar, and a client that loses nothing.
 
-The public names are those in ``__all__``; everything else may move.
+The public names are those in ``__all__``; everything else may move. Each is imported when it is
+first asked for: who only registers an instance, or only catches an error, does not wait for the
+rest.
 """
 
-from kato_consul.drivers.aio.client import AsyncKatoClient
-from kato_consul.drivers.aio.discovery import AsyncDiscovery
-from kato_consul.drivers.aio.instances import AsyncKatoInstance, AsyncKatoNode
-from kato_consul.drivers.aio.registrar import AsyncRegistrar
-from kato_consul.drivers.aio.session import AsyncSession
-from kato_consul.drivers.sync.client import KatoClient
-from kato_consul.drivers.sync.discovery import Discovery
-from kato_consul.drivers.sync.instances import KatoInstance, KatoNode
-from kato_consul.drivers.sync.registrar import Registrar
-from kato_consul.drivers.sync.session import Session
-from kato_consul.errors import (
-    BadRequest,
-    ClientClosed,
-    ConfigurationError,
-    ConsulDenied,
-    ConsulError,
-    ConsulRejected,
-    ConsulUnavailable,
-    ConsulUnreachable,
-    DefinitionError,
-    DiscoveryError,
-    Fault,
-    KatoAnswerError,
-    KatoConsulError,
-    KatoError,
-    NoAnswer,
-    NoInstances,
-    NotFound,
-    NotPassing,
-    OutcomeUnknown,
-    RequestNotSent,
-    ServerFailed,
-    SessionConflict,
-    SessionGone,
-    StoreAway,
-    UnknownService,
-    ValidationFailed,
-)
-from kato_consul.model import Health, Instance, Snapshot
-from kato_consul.registry.definition import (
-    CheckDefinition,
-    ProbeDefinition,
-    ServiceDefinition,
-    TaggedAddress,
-    Weights,
-)
-from kato_consul.sessions import queries
-from kato_consul.sessions.answers import (
-    CognitionData,
-    Event,
-    FinalizeResult,
-    LearnResult,
-    Observation,
-    ObservationResult,
-    PerceptData,
-    Prediction,
-    SequenceResult,
-    SessionInfo,
-)
-from kato_consul.sessions.state import SessionFacts
-from kato_consul.settings import Secret, Settings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kato_consul.drivers.aio.client import AsyncKatoClient
+    from kato_consul.drivers.aio.discovery import AsyncDiscovery
+    from kato_consul.drivers.aio.instances import AsyncKatoInstance, AsyncKatoNode
+    from kato_consul.drivers.aio.registrar import AsyncRegistrar
+    from kato_consul.drivers.aio.session import AsyncSession
+    from kato_consul.drivers.sync.client import KatoClient
+    from kato_consul.drivers.sync.discovery import Discovery
+    from kato_consul.drivers.sync.instances import KatoInstance, KatoNode
+    from kato_consul.drivers.sync.registrar import Registrar
+    from kato_consul.drivers.sync.session import Session
+    from kato_consul.errors import (
+        BadRequest,
+        ClientClosed,
+        ConfigurationError,
+        ConsulDenied,
+        ConsulError,
+        ConsulRejected,
+        ConsulUnavailable,
+        ConsulUnreachable,
+        DefinitionError,
+        DiscoveryError,
+        Fault,
+        KatoAnswerError,
+        KatoConsulError,
+        KatoError,
+        NoAnswer,
+        NoInstances,
+        NotFound,
+        NotPassing,
+        OutcomeUnknown,
+        RequestNotSent,
+        ServerFailed,
+        SessionConflict,
+        SessionGone,
+        StoreAway,
+        UnknownService,
+        ValidationFailed,
+    )
+    from kato_consul.model import Health, Instance, Snapshot
+    from kato_consul.registry.definition import (
+        CheckDefinition,
+        ProbeDefinition,
+        ServiceDefinition,
+        TaggedAddress,
+        Weights,
+    )
+    from kato_consul.sessions import queries
+    from kato_consul.sessions.answers import (
+        CognitionData,
+        Event,
+        FinalizeResult,
+        LearnResult,
+        Observation,
+        ObservationResult,
+        PerceptData,
+        Prediction,
+        SequenceResult,
+        SessionInfo,
+    )
+    from kato_consul.sessions.state import SessionFacts
+    from kato_consul.settings import Secret, Settings
 
 __version__ = "0.1.0"
 
@@ -129,3 +135,98 @@ __all__ = [
     "Weights",
     "queries",
 ]
+
+_HOMES = {
+    "kato_consul.drivers.aio.client": ("AsyncKatoClient",),
+    "kato_consul.drivers.aio.discovery": ("AsyncDiscovery",),
+    "kato_consul.drivers.aio.instances": (
+        "AsyncKatoInstance",
+        "AsyncKatoNode",
+    ),
+    "kato_consul.drivers.aio.registrar": ("AsyncRegistrar",),
+    "kato_consul.drivers.aio.session": ("AsyncSession",),
+    "kato_consul.drivers.sync.client": ("KatoClient",),
+    "kato_consul.drivers.sync.discovery": ("Discovery",),
+    "kato_consul.drivers.sync.instances": (
+        "KatoInstance",
+        "KatoNode",
+    ),
+    "kato_consul.drivers.sync.registrar": ("Registrar",),
+    "kato_consul.drivers.sync.session": ("Session",),
+    "kato_consul.errors": (
+        "BadRequest",
+        "ClientClosed",
+        "ConfigurationError",
+        "ConsulDenied",
+        "ConsulError",
+        "ConsulRejected",
+        "ConsulUnavailable",
+        "ConsulUnreachable",
+        "DefinitionError",
+        "DiscoveryError",
+        "Fault",
+        "KatoAnswerError",
+        "KatoConsulError",
+        "KatoError",
+        "NoAnswer",
+        "NoInstances",
+        "NotFound",
+        "NotPassing",
+        "OutcomeUnknown",
+        "RequestNotSent",
+        "ServerFailed",
+        "SessionConflict",
+        "SessionGone",
+        "StoreAway",
+        "UnknownService",
+        "ValidationFailed",
+    ),
+    "kato_consul.model": (
+        "Health",
+        "Instance",
+        "Snapshot",
+    ),
+    "kato_consul.registry.definition": (
+        "CheckDefinition",
+        "ProbeDefinition",
+        "ServiceDefinition",
+        "TaggedAddress",
+        "Weights",
+    ),
+    "kato_consul.sessions": ("queries",),
+    "kato_consul.sessions.answers": (
+        "CognitionData",
+        "Event",
+        "FinalizeResult",
+        "LearnResult",
+        "Observation",
+        "ObservationResult",
+        "PerceptData",
+        "Prediction",
+        "SequenceResult",
+        "SessionInfo",
+    ),
+    "kato_consul.sessions.state": ("SessionFacts",),
+    "kato_consul.settings": (
+        "Secret",
+        "Settings",
+    ),
+}
+"""Where the public names are; what type checkers read, above, says the same."""
+
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(home), name, None)
+    if found is None:  # a module of that package
+        found = import_module(f"{home}.{name}")
+    globals()[name] = found  # asked for once
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

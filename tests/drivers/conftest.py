@@ -11,6 +11,8 @@ from kato_consul.drivers.sync.driver import Driver
 from kato_consul.flow import Flow
 from kato_consul.settings import ENGINES, Settings
 
+KEEPALIVE = 1.0
+
 
 class Shell(Protocol):
     """A driver, whichever."""
@@ -48,7 +50,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=["sync", "async"])
 def shell(request: pytest.FixtureRequest, engine: str) -> Iterator[Shell]:
     """A driver of each kind, on each engine."""
-    settings = Settings(connect_timeout=1.0, engine=engine)
+    settings = Settings(connect_timeout=1.0, engine=engine, keepalive=KEEPALIVE)
     made: Shell = Driver(settings) if request.param == "sync" else AsyncShell(settings)
     yield made
     made.close()

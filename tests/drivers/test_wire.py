@@ -1,20 +1,34 @@
 """What the shells tell a flow about the wire, on real sockets: above all, whether a byte left."""
 
 import socket
+import threading
 from pathlib import Path
 
 import pytest
 
-from kato_consul.flow import Cause, Failure, Flow, Outcome, Reply, Send
+from kato_consul.flow import Cause, Drop, Failure, Flow, Outcome, Reply, Send
 from tests.drivers import wire_server
-from tests.drivers.conftest import Shell
+from tests.drivers.conftest import KEEPALIVE, Shell
 from tests.drivers.wire_server import Act, WireServer
+from tests.testing.waiting import eventually
 
 
-def one(origin: str, *, timeout: float = 5.0, body: bytes = b'{"strings": ["a"]}') -> Flow[Outcome]:
+def one(
+    origin: str,
+    *,
+    method: str = "POST",
+    target: str = "/sessions/s/observe?x=1",
+    timeout: float = 5.0,
+    body: bytes = b'{"strings": ["a"]}',
+) -> Flow[Outcome]:
     """A flow that sends one request and returns what came of it."""
-    outcome: Outcome = yield Send(origin, "POST", "/sessions/s/observe?x=1", timeout, {}, body)
+    outcome: Outcome = yield Send(origin, method, target, timeout, {}, body)
     return outcome
+
+
+def dropped(origin: str) -> Flow[None]:
+    """A flow that lets the connections to an origin go."""
+    yield Drop(origin)
 
 
 def test_an_answer(shell: Shell) -> None:
@@ -31,6 +45,7 @@ def test_an_answer(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("act", "causes"),
     [
+        (wire_server.reset, {Cause.CUT}),
         (wire_server.cut_at_once, {Cause.CUT}),
         (wire_server.half_a_head, {Cause.CUT, Cause.PROTOCOL}),
         (wire_server.half_an_answer, {Cause.CUT, Cause.PROTOCOL}),
@@ -105,6 +120,116 @@ def test_a_connection_that_the_server_closed_is_not_used(shell: Shell) -> None:
             assert isinstance(shell.run(one(server.origin)), Reply)
             server.ending.wait(0.05)  # the close has to arrive
         assert server.connections == 3
+
+
+@pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
+def test_a_kept_connection_that_is_cut_is_told(shell: Shell, method: str) -> None:
+    """Cut on a kept connection, after the request was read, a request of any method is told as
+    sent, and is not repeated: whether it was applied is not the engine's to guess."""
+
+    def answers_once_then_cuts(server: WireServer, connection: socket.socket) -> None:
+        server.read(connection)
+        connection.sendall(wire_server.OK)
+        server.read(connection)
+
+    with WireServer(answers_once_then_cuts, wire_server.answer) as server:
+        assert isinstance(shell.run(one(server.origin)), Reply)
+        failure = shell.run(one(server.origin, method=method))
+        assert isinstance(failure, Failure)
+        assert (failure.cause, failure.sent) == (Cause.CUT, True)
+        assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("engine", ["httptools"])  # httpx takes what it had read already
+def test_a_connection_that_spoke_unasked_is_not_used(shell: Shell) -> None:
+    """What a server says between requests is not taken for the answer to the next one."""
+    spoken = threading.Event()
+
+    def answers_twice(server: WireServer, connection: socket.socket) -> None:
+        server.read(connection)
+        connection.sendall(wire_server.OK)
+        connection.sendall(wire_server.OK.replace(b"{}", b"[]"))
+        spoken.set()
+        server.read(connection)
+
+    with WireServer(answers_twice, wire_server.answer) as server:
+        assert isinstance(shell.run(one(server.origin)), Reply)
+        assert spoken.wait(5.0)
+        for _ in range(2):
+            reply = shell.run(one(server.origin))
+            assert isinstance(reply, Reply)
+            assert reply.body == b"{}"
+        assert server.connections == 2
+
+
+def test_an_idle_connection_is_dropped_in_time(shell: Shell) -> None:
+    """A connection that was not used for ``keepalive`` seconds takes no request any more."""
+    with WireServer(wire_server.answer) as server:
+        assert isinstance(shell.run(one(server.origin)), Reply)
+        server.ending.wait(KEEPALIVE + 0.2)
+        assert isinstance(shell.run(one(server.origin)), Reply)
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + wire_server.OK, b"{}"),
+        (b"HTTP/1.1 200 OK\r\n\r\nuntil the end", b"until the end"),
+        (
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n",
+            b"abc",
+        ),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+        (
+            b"HTTP/1.1 200 OK\r\nx-empty:\r\nX-Two: a\r\nx-two: b\r\ncontent-length: 1\r\n\r\nx",
+            b"x",
+        ),
+    ],
+    ids=["continue", "until the end", "chunked", "no content", "headers"],
+)
+def test_shapes_of_an_answer(shell: Shell, answer: bytes, body: bytes) -> None:
+    """Each way in which HTTP/1.1 ends an answer is understood, byte by byte too."""
+
+    def answers(server: WireServer, connection: socket.socket) -> None:
+        server.read(connection)
+        for position in range(len(answer)):
+            connection.sendall(answer[position : position + 1])
+
+    with WireServer(answers) as server:
+        reply = shell.run(one(server.origin))
+    assert isinstance(reply, Reply)
+    assert reply.body == body
+    if b"X-Two" in answer:
+        assert (reply.headers["x-two"], reply.headers["x-empty"]) == ("a, b", "")
+
+
+@pytest.mark.parametrize("target", ["/a b", "/a\r\nx: y", "/a\n"])
+def test_what_is_not_one_request_is_not_sent(shell: Shell, target: str) -> None:
+    """A target that would make two requests of one never leaves."""
+    with WireServer(wire_server.answer) as server:
+        failure = shell.run(one(server.origin, target=target))
+        assert isinstance(failure, Failure)
+        assert not failure.sent
+        assert server.requests == []
+
+
+def test_a_large_request(shell: Shell) -> None:
+    """A body that no buffer of a socket holds goes out whole."""
+    body = b"x" * 8_000_000
+    with WireServer(wire_server.answer) as server:
+        assert isinstance(shell.run(one(server.origin, body=body, timeout=30.0)), Reply)
+        assert server.requests[0].endswith(body)
+
+
+def test_a_dropped_origin_keeps_no_connection(shell: Shell) -> None:
+    """When an instance leaves, its kept connections are closed, and a new one can be made."""
+    with WireServer(wire_server.answer) as server:
+        assert isinstance(shell.run(one(server.origin)), Reply)
+        shell.run(dropped(server.origin))
+        assert eventually(lambda: server.closed == 1)
+        assert isinstance(shell.run(one(server.origin)), Reply)
+        assert server.connections == 2
 
 
 def test_after_a_500_the_connection_is_dropped(shell: Shell) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import struct
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -19,6 +20,7 @@ class WireServer:
     def __init__(self, *acts: Act) -> None:
         self.acts = list(acts)
         self.connections = 0
+        self.closed = 0
         self.requests: list[bytes] = []
         self.ending = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -84,6 +86,7 @@ class WireServer:
         connection.settimeout(10.0)
         with connection, contextlib.suppress(OSError):  # the other side may be faster
             act(self, connection)
+        self.closed += 1
 
 
 def answer(server: WireServer, connection: socket.socket) -> None:
@@ -95,6 +98,12 @@ def answer(server: WireServer, connection: socket.socket) -> None:
 def cut_at_once(server: WireServer, connection: socket.socket) -> None:
     """Reads the request and closes without a word."""
     server.read(connection)
+
+
+def reset(server: WireServer, connection: socket.socket) -> None:
+    """Reads the request and resets the connection."""
+    server.read(connection)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def half_an_answer(server: WireServer, connection: socket.socket) -> None:

@@ -27,6 +27,8 @@ class Cell:
 
     ``consul``: it is about the way to Consul. ``settings`` are the client's. Of a `Tally`'s figures
     those in ``seen`` must be above 0, or the cell proves nothing, and those in ``none`` must be 0.
+    ``on_each_engine``: whether a request left decides here, and the engine says it. The other cells
+    are about what lies above.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Cell:
     settings: dict[str, Any] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
     hang_for: float | None = None
+    on_each_engine: bool = False
     seen: tuple[str, ...] = ()
     none: tuple[str, ...] = ()
 
@@ -152,10 +155,34 @@ def _let_calls_end(site: Site, run: Run) -> None:
 QUICK = {"attempt_timeout": ATTEMPT}
 
 CELLS = [
-    Cell("cut-before", struck_by(Fault.CUT_BEFORE), seen=("failovers",), none=("reopened",)),
-    Cell("cut-request", struck_by(Fault.CUT_REQUEST), seen=("settlements",), none=("repairs",)),
-    Cell("cut-applied", struck_by(Fault.CUT_APPLIED), seen=("settlements",), none=("repairs",)),
-    Cell("half-answer", struck_by(Fault.HALF_ANSWER), seen=("settlements",), none=("repairs",)),
+    Cell(
+        "cut-before",
+        struck_by(Fault.CUT_BEFORE),
+        on_each_engine=True,
+        seen=("failovers",),
+        none=("reopened",),
+    ),
+    Cell(
+        "cut-request",
+        struck_by(Fault.CUT_REQUEST),
+        on_each_engine=True,
+        seen=("settlements",),
+        none=("repairs",),
+    ),
+    Cell(
+        "cut-applied",
+        struck_by(Fault.CUT_APPLIED),
+        on_each_engine=True,
+        seen=("settlements",),
+        none=("repairs",),
+    ),
+    Cell(
+        "half-answer",
+        struck_by(Fault.HALF_ANSWER),
+        on_each_engine=True,
+        seen=("settlements",),
+        none=("repairs",),
+    ),
     Cell(
         "hang",
         struck_by(Fault.HANG, Fault.HANG_APPLIED),
@@ -177,7 +204,13 @@ CELLS = [
         seen=("settlements",),
         none=("repairs",),
     ),
-    Cell("any-request", struck_anywhere, seen=("failovers", "settlements"), none=("reopened",)),
+    Cell(
+        "any-request",
+        struck_anywhere,
+        on_each_engine=True,
+        seen=("failovers", "settlements"),
+        none=("reopened",),
+    ),
     Cell(
         "consul-away",
         disturb=consul_is_away,
@@ -186,7 +219,14 @@ CELLS = [
         seen=("met",),
         none=("reopened",),
     ),
-    Cell("sigkill", disturb=killed, pace=Pace(0.02), seen=("met",), none=("reopened",)),
+    Cell(
+        "sigkill",
+        disturb=killed,
+        on_each_engine=True,
+        pace=Pace(0.02),
+        seen=("met",),
+        none=("reopened",),
+    ),
     Cell(
         "sigstop",
         disturb=stopped,

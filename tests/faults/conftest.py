@@ -8,6 +8,9 @@ import pytest
 OBSERVATIONS = int(os.environ.get("KATO_CONSUL_FAULT_OBSERVATIONS") or 120)
 """Observations of each cell: enough to see each fault strike; 1,000 and more for the record."""
 
+EVERYTHING = bool(os.environ.get("KATO_CONSUL_FAULT_ENGINES"))
+"""Run every cell on every engine, not only those that depend on what the engine says."""
+
 
 @dataclass(frozen=True)
 class Tally:
@@ -45,12 +48,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         return
     terminalreporter.section("fault matrix: failed/lost/twice/unknown")
     terminalreporter.line(
-        f"{'cell':<26}{'observed':>9}{'verdict':>10}{'strikes':>9}{'elsewhere':>11}{'settled':>9}"
+        f"{'cell':<28}{'observed':>9}{'verdict':>10}{'strikes':>9}{'elsewhere':>11}{'settled':>9}"
         f"{'repaired':>10}{'reopened':>10}{'worst s':>9}{'in s':>7}"
     )
     for one in TALLIES:
         terminalreporter.line(
-            f"{one.cell:<26}{one.observations:>9,}{one.verdict:>10}{one.strikes:>9}"
+            f"{one.cell:<28}{one.observations:>9,}{one.verdict:>10}{one.strikes:>9}"
             f"{one.failovers:>11}{one.settlements:>9}{one.repairs:>10}{one.reopened:>10}"
             f"{one.worst:>9.2f}{one.seconds:>7.1f}"
         )

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from kato_consul.settings import ENGINES
 from kato_consul.testing import Fleet
 from tests.faults.cells import CELLS, Cell
-from tests.faults.conftest import OBSERVATIONS, TALLIES, Tally
+from tests.faults.conftest import EVERYTHING, OBSERVATIONS, TALLIES, Tally
 from tests.faults.site import Site, registered
 from tests.faults.work import Run, async_run, sync_run
 
@@ -20,21 +21,31 @@ def fleet() -> Iterator[Fleet]:
         yield made
 
 
-@pytest.fixture(scope="module", params=CELLS, ids=lambda cell: cell.name)
+@pytest.fixture(scope="module")
 def place(fleet: Fleet, request: pytest.FixtureRequest) -> Iterator[tuple[Cell, Site]]:
     """A cell, and its instances under a name of its own in Consul."""
-    cell: Cell = request.param
+    (cell,) = (one for one in CELLS if one.name == request.param)
     proxied = cell.plan is not None
     with registered(fleet, cell.name, proxied=proxied, consul_proxied=cell.consul) as site:
         yield cell, site
 
 
-@pytest.mark.parametrize("shell", ["async", "sync"])
-def test_exactly_once(place: tuple[Cell, Site], shell: str) -> None:
+def runs() -> Iterator[tuple[str, str, str]]:
+    """Each cell on both shells; on each engine those where the engine's word decides, or all."""
+    for cell in CELLS:
+        for engine in ENGINES:
+            if engine == ENGINES[0] or cell.on_each_engine or EVERYTHING:
+                yield cell.name, "async", engine
+                yield cell.name, "sync", engine
+
+
+@pytest.mark.parametrize(("place", "shell", "engine"), [*runs()], indirect=["place"])
+def test_exactly_once(place: tuple[Cell, Site], shell: str, engine: str) -> None:
     """Under this fault each observation is there once, in order, and no call failed."""
     cell, site = place
-    run = Run(f"{cell.name}-{shell}", OBSERVATIONS, cell.pace, site.url)
-    settings = replace(site.settings, **cell.settings)
+    name = f"{cell.name}-{shell}" + ("" if engine == ENGINES[0] else f"-{engine}")
+    run = Run(name, OBSERVATIONS, cell.pace, site.url)
+    settings = replace(site.settings, engine=engine, **cell.settings)
     before = _strikes(site)
 
     def disturb(run: Run) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from kato_consul.drivers.wire import check
 from kato_consul.flow import Cause, Failure, Reply, Send
 from kato_consul.settings import Settings
 
@@ -49,7 +50,12 @@ def instance_options(keepalive: float, tls: ssl.SSLContext | None) -> dict[str, 
 
 
 def http_request(step: Send, settings: Settings, trace: Any) -> httpx.Request:
-    """The step as httpx has it. ``trace`` is told what happens on the wire."""
+    """The step as httpx has it. ``trace`` is told what happens on the wire.
+
+    Raises:
+        ValueError: it would not be one request.
+    """
+    check(step)
     base = "http://consul" if step.origin.startswith("unix://") else step.origin
     timeout = {
         "connect": min(settings.connect_timeout, step.timeout),

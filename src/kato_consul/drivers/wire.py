@@ -9,6 +9,7 @@ import ssl
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from kato_consul.flow import Send
 from kato_consul.settings import Settings
 
 CLOSES = frozenset({500, 502, 503, 504})
@@ -43,6 +44,20 @@ def place(origin: str, settings: Settings, consul_tls: ssl.SSLContext | None) ->
     if origin not in settings.consul_origins or context is None:
         context, name = ssl.create_default_context(), None
     return Place(address, parts.port or 443, parts.netloc, "", context, name or address)
+
+
+def check(step: Send) -> None:
+    """Is it one request? (A session's id comes from KATO, and is in the target.)
+
+    Raises:
+        ValueError: a blank or a line break where none may be.
+    """
+    target = step.target
+    if " " in target or "\n" in target or "\r" in target:
+        raise ValueError("a blank or a line break in the target")
+    for value in step.headers.values():
+        if "\n" in value or "\r" in value:
+            raise ValueError("a line break in a header")
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:

@@ -29,13 +29,13 @@ class AsyncKatoClient:
                 print(prediction["future"], prediction["potential"])
 
     Settings come from the environment unless given (see `Settings`). Tasks may share a client; it
-    belongs to the event loop it is first used on. A call that does not come to a good end within
-    ``settings.deadline`` seconds raises a `KatoConsulError`.
+    belongs to the event loop it is first used on, and so to one process. A call that does not come
+    to a good end within ``settings.deadline`` seconds raises a `KatoConsulError`.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.discovery = AsyncDiscovery(settings)
-        self._sessions = Sessions(self.discovery.finding)
+        self._sessions = Sessions(self.discovery.finding, self.discovery.run)
         self._opened: dict[str, AsyncSession] = {}
 
     def session(
@@ -56,7 +56,7 @@ class AsyncKatoClient:
         session = self._opened.get(key)
         if session is None:
             state = self._sessions.state(key, node_id, config, metadata, ttl, on_conflict)
-            session = AsyncSession(self.discovery.run, self._sessions, state)
+            session = AsyncSession(self._sessions, state)
             self._opened[key] = session
         return session
 

@@ -44,7 +44,7 @@ class AsyncDriver:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
-        self._process = os.getpid()
+        self._process: int | None = None
         try:
             self._engine = engine_for(settings, wire.tls_context(settings))
         except OSError as error:
@@ -83,6 +83,8 @@ class AsyncDriver:
     async def aclose(self) -> None:
         """End background flows and close every connection. Calls in flight fail as cut."""
         self._closed = True
+        if self._process not in (None, os.getpid()):
+            return  # what there is is the parent's: its loop even shares its epoll with us
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -90,6 +92,10 @@ class AsyncDriver:
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task  # what it died of was logged when it did
         await self._engine.close()
+
+    async def drop(self, origin: str) -> None:
+        """Close the connections to an origin that left; those in use end with their answers."""
+        await self._engine.drop(origin)
 
     async def _run_in_background(self, flow: Flow[Any], name: str) -> None:
         try:
@@ -151,9 +157,14 @@ class AsyncDriver:
     def _check_usable(self) -> None:
         if self._closed:
             raise ClientClosed("this client is closed; make a new one")
+        if self._process not in (None, os.getpid()):
+            raise ClientClosed(
+                "this client was used before the process forked, and its connections are the "
+                "parent's. Make one client for each process"
+            )
         loop = asyncio.get_running_loop()
         if self._loop is None:
-            self._loop = loop
+            self._loop, self._process = loop, os.getpid()
         elif self._loop is not loop:
             raise ClientClosed(
                 "this client belongs to another event loop: its connections live there. "

@@ -11,7 +11,7 @@ import httpx
 
 from kato_consul.drivers import httpx_wire
 from kato_consul.drivers.wire import CLOSES
-from kato_consul.flow import Outcome, Send
+from kato_consul.flow import Cause, Failure, Outcome, Send
 from kato_consul.settings import Settings
 
 
@@ -68,7 +68,10 @@ async def _exchange(transport: httpx.AsyncHTTPTransport, step: Send, settings: S
     async def trace(event: str, info: Any) -> None:
         seen.seen(event)
 
-    request = httpx_wire.http_request(step, settings, trace)
+    try:
+        request = httpx_wire.http_request(step, settings, trace)
+    except (ValueError, httpx.InvalidURL) as error:
+        return Failure(Cause.PROTOCOL, sent=False, detail=str(error), error=error)
     try:
         async with asyncio.timeout(step.timeout):
             response = await transport.handle_async_request(request)

@@ -1,7 +1,7 @@
 """One session on asyncio."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -35,11 +35,10 @@ class AsyncSession:
     observations of a session that has two writers. Calls on different sessions run side by side.
     """
 
-    def __init__(
-        self, run: Callable[[Flow[Any]], Awaitable[Any]], sessions: Sessions, state: SessionState
-    ) -> None:
-        self._run = run
-        self._sessions = sessions
+    __slots__ = ("__weakref__", "_of", "_state", "_turn")
+
+    def __init__(self, of: Sessions, state: SessionState) -> None:
+        self._of = of
         self._state = state
         self._turn = asyncio.Lock()  # gives itself in the order it was asked for
 
@@ -184,6 +183,6 @@ class AsyncSession:
 
     async def _do(self, flow: Callable[[Asking, SessionState, float], Flow[T]]) -> T:
         async with self._turn:
-            sessions = self._sessions
-            made: T = await self._run(flow(sessions.asking, self._state, sessions.deadline()))
+            of = self._of
+            made: T = await of.run(flow(of.asking, self._state, of.deadline()))
             return made

@@ -7,6 +7,7 @@ from typing import Any, Self, TypeVar
 
 from kato_consul.balancing.pool import Seen
 from kato_consul.drivers.sync.discovery import Discovery
+from kato_consul.drivers.sync.forking import in_child
 from kato_consul.drivers.sync.instances import KatoInstance, KatoNode
 from kato_consul.drivers.sync.session import Session
 from kato_consul.drivers.wiring import Sessions
@@ -29,14 +30,16 @@ class KatoClient:
                 print(prediction["future"], prediction["potential"])
 
     Settings come from the environment unless given (see `Settings`). Threads may share a client. A
+    forked child may use it too, with sessions of its own: those made before are the parent's. A
     call that does not come to a good end within ``settings.deadline`` seconds raises a
     `KatoConsulError`.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.discovery = Discovery(settings)
-        self._sessions = Sessions(self.discovery.finding)
+        self._sessions = Sessions(self.discovery.finding, self.discovery.run)
         self._opened: dict[str, Session] = {}
+        in_child(self, KatoClient._begin_anew)
 
     def session(
         self,
@@ -56,7 +59,7 @@ class KatoClient:
         session = self._opened.get(key)
         if session is None:
             state = self._sessions.state(key, node_id, config, metadata, ttl, on_conflict)
-            session = Session(self.discovery.run, self._sessions, state)
+            session = Session(self._sessions, state)
             self._opened[key] = session
         return session
 
@@ -120,6 +123,12 @@ class KatoClient:
     def close(self) -> None:
         """Close connections and end the watch. KATO's sessions stay, until their TTL ends them."""
         self.discovery.close()
+
+    def _begin_anew(self) -> None:
+        """In a forked child: KATO's sessions stay the parent's, since each has one writer."""
+        self._sessions.of_parent = True
+        self._sessions = Sessions(self.discovery.finding, self.discovery.run)
+        self._opened = {}
 
     def __enter__(self) -> Self:
         self.discovery.__enter__()

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from kato_consul.drivers.sync.driver import Driver
+from kato_consul.drivers.sync.forking import in_child
 from kato_consul.drivers.wiring import Finding
 from kato_consul.errors import ClientClosed
 from kato_consul.flow import Flow
@@ -33,6 +34,7 @@ class Discovery:
         self._driver = Driver(self.settings)
         self._watching = False
         self._keeper: threading.Thread | None = None
+        in_child(self, Discovery._begin_anew)
 
     @property
     def current(self) -> Snapshot | None:
@@ -94,6 +96,12 @@ class Discovery:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _begin_anew(self) -> None:
+        """In a forked child: the parent's watch is not here, nor who waits for its board."""
+        self.finding = Finding(self.settings)
+        self._watching = False
+        self._keeper = None
 
     def _watch(self) -> None:
         if not self._watching:

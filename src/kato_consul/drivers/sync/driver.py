@@ -45,7 +45,7 @@ class Driver:
             self._engine = engine_for(settings, wire.tls_context(settings))
         except OSError as error:
             raise ConfigurationError(f"the TLS files for Consul cannot be used: {error}") from error
-        in_child(self._begin_anew)
+        in_child(self, Driver._begin_anew)
 
     def run(self, flow: Flow[T], send: Callable[[Send], Outcome] | None = None) -> T:
         """Run a flow to its end. Interrupted in between, it is closed and sends nothing more.

@@ -99,7 +99,10 @@ class HttpxEngine:
                     info["return_value"].close()
                     raise httpx.ConnectError("this client is closed")
 
-        request = httpx_wire.http_request(step, self._settings, trace)
+        try:
+            request = httpx_wire.http_request(step, self._settings, trace)
+        except (ValueError, httpx.InvalidURL) as error:
+            return Failure(Cause.PROTOCOL, sent=False, detail=str(error), error=error)
         until = time.monotonic() + step.timeout
         try:
             response = transport.handle_request(request)

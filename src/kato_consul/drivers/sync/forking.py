@@ -6,26 +6,27 @@ child at once, in the order they were made. (gunicorn forks its workers, after l
 application with ``preload_app``.)
 """
 
-import itertools
 import os
 import weakref
 from collections.abc import Callable
+from typing import Any, TypeVar
 
-_called: dict[int, "weakref.WeakMethod[Callable[[], None]]"] = {}
-_numbers = itertools.count()
+T = TypeVar("T")
+
+_called: list[tuple[weakref.ref[Any], Callable[[Any], None]]] = []
 
 
-def in_child(method: Callable[[], None]) -> None:
-    """Call this method of an object in each forked child, while the object lives."""
-    number = next(_numbers)
-    _called[number] = weakref.WeakMethod(method, lambda gone: _called.pop(number, None))
+def in_child(owner: T, begin_anew: Callable[[T], None]) -> None:
+    """Call ``begin_anew(owner)`` in each forked child, while the owner lives."""
+    _called[:] = [entry for entry in _called if entry[0]() is not None]
+    _called.append((weakref.ref(owner), begin_anew))
 
 
 def _call_all() -> None:
-    for reference in tuple(_called.values()):
-        method = reference()
-        if method is not None:
-            method()
+    for reference, begin_anew in tuple(_called):
+        owner = reference()
+        if owner is not None:
+            begin_anew(owner)
 
 
 os.register_at_fork(after_in_child=_call_all)

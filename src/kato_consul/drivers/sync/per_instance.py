@@ -21,7 +21,7 @@ class PerInstance(httpx.BaseTransport):
         self._pools: dict[str, _Pool] = {}
         self._tls: ssl.SSLContext | None = None
         self._making = threading.Lock()
-        in_child(self._begin_anew)
+        in_child(self, PerInstance._begin_anew)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send it over the pool of its origin."""

@@ -35,11 +35,10 @@ class Session:
     observations of a session that has two writers. Calls on different sessions run side by side.
     """
 
-    def __init__(
-        self, run: Callable[[Flow[Any]], Any], sessions: Sessions, state: SessionState
-    ) -> None:
-        self._run = run
-        self._sessions = sessions
+    __slots__ = ("__weakref__", "_of", "_state", "_turn")
+
+    def __init__(self, of: Sessions, state: SessionState) -> None:
+        self._of = of
         self._state = state
         self._turn = Turn()
 
@@ -183,7 +182,8 @@ class Session:
         return self._do(partial(perform, write=write))
 
     def _do(self, flow: Callable[[Asking, SessionState, float], Flow[T]]) -> T:
+        of = self._of
+        of.check_own()  # before the turn, which a thread of the parent's may hold forever
         with self._turn:
-            sessions = self._sessions
-            made: T = self._run(flow(sessions.asking, self._state, sessions.deadline()))
+            made: T = of.run(flow(of.asking, self._state, of.deadline()))
             return made

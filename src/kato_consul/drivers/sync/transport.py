@@ -41,7 +41,7 @@ class DiscoveryTransport(httpx.BaseTransport):
         self._tells = inner is None or isinstance(inner, httpx.HTTPTransport)
         self._services: dict[str, Service] = {}
         self._meeting = threading.Lock()
-        in_child(self._begin_anew)
+        in_child(self, DiscoveryTransport._begin_anew)
 
     def instances(self, service: str) -> list[Seen]:
         """Each instance of a service: what Consul says of it, and what was seen of it here."""

@@ -13,7 +13,7 @@ class Turn:
     def __init__(self) -> None:
         self._mutex = threading.Lock()
         self._taken = False
-        self._waiting: deque[threading.Event] = deque()
+        self._waiting: deque[threading.Event] | None = None  # 700 bytes, which few sessions need
 
     def __enter__(self) -> None:
         with self._mutex:
@@ -21,12 +21,14 @@ class Turn:
                 self._taken = True
                 return
             mine = threading.Event()
+            if self._waiting is None:
+                self._waiting = deque()
             self._waiting.append(mine)
         try:
             mine.wait()
         except BaseException:  # Ctrl-C while waiting: give the place in the queue away
             with self._mutex:
-                if mine in self._waiting:
+                if self._waiting and mine in self._waiting:
                     self._waiting.remove(mine)
                     raise
             self._pass_on()
@@ -46,3 +48,4 @@ class Turn:
                 self._waiting.popleft().set()  # still taken, by the next
             else:
                 self._taken = False
+                self._waiting = None
