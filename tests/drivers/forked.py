@@ -83,9 +83,7 @@ def sync_busy(settings: Settings) -> dict[str, Any]:
         threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
         for thread in threads:
             thread.start()
-        children = []
-        for round_ in range(5):
-            children.append(in_a_child(partial(once, f"busy child {round_}")))
+        children = [in_a_child(partial(once, f"busy child {number}")) for number in range(5)]
         over.set()
         for thread in threads:
             thread.join()

@@ -16,9 +16,8 @@ from kato_consul.drivers.sync.registrar import Registrar
 from kato_consul.flow import Reply
 from kato_consul.settings import Settings
 from kato_consul.testing import Fleet
-from tests.drivers import wire_server
+from tests.drivers import test_wire, wire_server
 from tests.drivers.sockets import sockets
-from tests.drivers.test_wire import one
 from tests.drivers.wire_server import WireServer
 from tests.testing.waiting import eventually
 
@@ -96,12 +95,12 @@ async def test_a_cancelled_call_drops_its_connection(engine: str) -> None:
 
     driver = AsyncDriver(Settings(engine=engine))
     with WireServer(says_nothing, wire_server.answer) as server:
-        call = asyncio.create_task(driver.run(one(server.origin)))
+        call = asyncio.create_task(driver.run(test_wire.one(server.origin)))
         await until(lambda: len(server.requests) == 1)
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
         assert call.cancelled()
         await until(lambda: server.closed == 1)
-        assert isinstance(await driver.run(one(server.origin)), Reply)
+        assert isinstance(await driver.run(test_wire.one(server.origin)), Reply)
         assert server.connections == 2
         await driver.aclose()
