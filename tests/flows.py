@@ -38,7 +38,7 @@ class Player:
                     outcome = self.answer(step)
                 elif isinstance(step, Sleep):
                     self.clock.advance(step.seconds)
-                else:
+                elif isinstance(step, AwaitChange):
                     before = step.board.current
                     self.change(step)
                     if step.board.current is before:

@@ -59,6 +59,16 @@ class AwaitChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Drop:
+    """Step: keep no connection to ``origin`` any more; those in use end with their answers.
+
+    Answered with ``None``. For an instance that left: the origin can be sent to again.
+    """
+
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """A whole HTTP answer. Header names are lower case."""
 
@@ -93,7 +103,7 @@ class Failure:
 
 
 Outcome = Reply | Failure
-Step = Send | Sleep | AwaitChange
+Step = Send | Sleep | AwaitChange | Drop
 
 T = TypeVar("T")
 Flow = Generator[Step, Any, T]

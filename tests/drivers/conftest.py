@@ -20,9 +20,6 @@ class Shell(Protocol):
     def run(self, flow: Flow[Any]) -> Any:
         """Run a flow to its end."""
 
-    def drop(self, origin: str) -> None:
-        """Keep no connection to an origin."""
-
     def close(self) -> None:
         """Close the driver."""
 
@@ -37,10 +34,6 @@ class AsyncShell:
     def run(self, flow: Flow[Any]) -> Any:
         """Run a flow to its end."""
         return self._runner.run(self._driver.run(flow))
-
-    def drop(self, origin: str) -> None:
-        """Keep no connection to an origin."""
-        self._runner.run(self._driver.drop(origin))
 
     def close(self) -> None:
         """Close the driver and its loop."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kato_consul.flow import Cause, Failure, Flow, Outcome, Reply, Send
+from kato_consul.flow import Cause, Drop, Failure, Flow, Outcome, Reply, Send
 from tests.drivers import wire_server
 from tests.drivers.conftest import KEEPALIVE, Shell
 from tests.drivers.wire_server import Act, WireServer
@@ -24,6 +24,11 @@ def one(
     """A flow that sends one request and returns what came of it."""
     outcome: Outcome = yield Send(origin, method, target, timeout, {}, body)
     return outcome
+
+
+def dropping(origin: str) -> Flow[None]:
+    """A flow that has the connections to an origin closed."""
+    yield Drop(origin)
 
 
 def test_an_answer(shell: Shell) -> None:
@@ -221,7 +226,7 @@ def test_a_dropped_origin_keeps_no_connection(shell: Shell) -> None:
     """When an instance leaves, its kept connections are closed, and a new one can be made."""
     with WireServer(wire_server.answer) as server:
         assert isinstance(shell.run(one(server.origin)), Reply)
-        shell.drop(server.origin)
+        shell.run(dropping(server.origin))
         assert eventually(lambda: server.closed == 1)
         assert isinstance(shell.run(one(server.origin)), Reply)
         assert server.connections == 2

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from kato_consul.board import Board
+from kato_consul.drivers.leaving import dropping_who_left
 from kato_consul.errors import ClientClosed, ConfigurationError, ConsulUnreachable, UnknownService
 from kato_consul.flow import AwaitChange, Flow
 from kato_consul.model import Snapshot
@@ -47,7 +48,8 @@ class Finding:
 
     def watch(self) -> Flow[None]:
         """Flow without end: keep the board."""
-        return watch(self.calls, self.board, clock=clock, random=chance)
+        watching = watch(self.calls, self.board, clock=clock, random=chance)
+        return dropping_who_left(watching, self.board)
 
     def first(self, timeout: float) -> Flow[Snapshot]:
         """Flow: the current snapshot, waited for while Consul has not answered yet.

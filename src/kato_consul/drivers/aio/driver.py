@@ -68,10 +68,6 @@ class AsyncDriver:
                 await task  # what it died of was logged when it did
         await self._engine.close()
 
-    async def drop(self, origin: str) -> None:
-        """Close the connections to an origin that left; those in use end with their answers."""
-        await self._engine.drop(origin)
-
     async def _run_in_background(self, flow: Flow[Any], name: str) -> None:
         try:
             await self.run(flow)
@@ -81,12 +77,14 @@ class AsyncDriver:
 
     async def _carry_out(self, step: Step) -> Outcome | None:
         if isinstance(step, Send):
-            self._check_usable()
+            self._check_open()
             return await self._engine.send(step)
         if isinstance(step, Sleep):
             await asyncio.sleep(step.seconds)
-        else:
+        elif isinstance(step, AwaitChange):
             await self._await_change(step)
+        else:
+            await self._engine.drop(step.origin)
         return None
 
     async def _await_change(self, step: AwaitChange) -> None:
@@ -96,9 +94,12 @@ class AsyncDriver:
                 async with asyncio.timeout(step.timeout):
                     await changed.wait()
 
-    def _check_usable(self) -> None:
+    def _check_open(self) -> None:
         if self._closed:
             raise ClientClosed("this client is closed; make a new one")
+
+    def _check_usable(self) -> None:
+        self._check_open()
         if self._process not in (None, os.getpid()):
             raise ClientClosed(
                 "this client was used before the process forked, and its connections are the "

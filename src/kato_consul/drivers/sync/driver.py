@@ -72,18 +72,16 @@ class Driver:
             thread.join()
         self._engine.close()
 
-    def drop(self, origin: str) -> None:
-        """Close the connections to an origin that left; those in use end with their answers."""
-        self._engine.drop(origin)
-
     def _carry_out(self, step: Step) -> Outcome | None:
         if isinstance(step, Send):
             self._check_usable()
             return self._engine.send(step)
         if isinstance(step, Sleep):
             self._closing.wait(step.seconds)
-        else:
+        elif isinstance(step, AwaitChange):
             self._await_change(step)
+        else:
+            self._engine.drop(step.origin)
         self._check_usable()
         return None
 
