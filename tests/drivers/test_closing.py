@@ -13,7 +13,7 @@ import pytest
 from kato_consul import AsyncKatoClient, ClientClosed, KatoClient
 from kato_consul.drivers.aio.driver import AsyncDriver
 from kato_consul.drivers.sync.registrar import Registrar
-from kato_consul.flow import Reply
+from kato_consul.flow import Cause, Failure, Reply
 from kato_consul.settings import Settings
 from kato_consul.testing import Fleet
 from tests.drivers import test_wire, wire_server
@@ -104,3 +104,21 @@ async def test_a_cancelled_call_drops_its_connection(engine: str) -> None:
         assert isinstance(await driver.run(test_wire.one(server.origin)), Reply)
         assert server.connections == 2
         await driver.aclose()
+
+
+@pytest.mark.anyio
+async def test_closing_after_an_instance_left(engine: str) -> None:
+    """A call to an instance that left goes on; closing ends it all the same, and its socket."""
+    gc.collect()
+    before = sockets()
+    driver = AsyncDriver(Settings(engine=engine))
+    with WireServer(wire_server.silence) as server:
+        call = asyncio.create_task(driver.run(test_wire.one(server.origin, timeout=60.0)))
+        await until(lambda: len(server.requests) == 1)
+        await driver.run(test_wire.dropping(server.origin))
+        assert not call.done()
+        await driver.aclose()
+        outcome = await asyncio.wait_for(call, 10.0)
+        assert isinstance(outcome, Failure)
+        assert (outcome.cause, outcome.sent) == (Cause.CUT, True)
+    assert sockets() <= before
