@@ -45,7 +45,7 @@ class Player:
                     pass
                 elif isinstance(step, Sleep):
                     self.clock.advance(step.seconds)
-                else:
+                elif isinstance(step, AwaitChange):
                     before = step.board.current
                     self.change(step)
                     if step.board.current is before:

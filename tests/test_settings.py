@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kato_consul.errors import ConfigurationError
-from kato_consul.settings import Secret, Settings
+from kato_consul.settings import ENGINES, Secret, Settings
 
 HIDDEN = "b1gs8d1e-0000-hidden"
 FORMS = (
@@ -371,6 +371,13 @@ def test_frozen() -> None:
     """Settings do not change."""
     with pytest.raises(FrozenInstanceError):
         Settings().deadline = 1.0  # type: ignore[misc]
+
+
+def test_engine() -> None:
+    """Only the engines there are can be named."""
+    assert {Settings(engine=name).engine for name in ENGINES} == set(ENGINES)
+    with pytest.raises(ConfigurationError, match="httptools, httpx, not 'curl'"):
+        Settings(engine="curl")
 
 
 # --- whom to ask, and for what --------------------------------------------------------------

@@ -46,14 +46,6 @@ class Hedge:
 
 
 @dataclass(frozen=True, slots=True)
-class Drop:
-    """Step: keep no connections to ``origin``, whose instance left; those in use end with their
-    answers. Answered with ``None``."""
-
-    origin: str
-
-
-@dataclass(frozen=True, slots=True)
 class Sleep:
     """Step: let ``seconds`` pass. Answered with ``None``."""
 
@@ -70,6 +62,16 @@ class AwaitChange:
     board: Cell[Any]
     seen: object
     timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Step: keep no connection to ``origin`` any more; those in use end with their answers.
+
+    Answered with ``None``. For an instance that left: the origin can be sent to again.
+    """
+
+    origin: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,8 @@ def one(
     return outcome
 
 
-def dropped(origin: str) -> Flow[None]:
-    """A flow that lets the connections to an origin go."""
+def dropping(origin: str) -> Flow[None]:
+    """A flow that has the connections to an origin closed."""
     yield Drop(origin)
 
 
@@ -226,7 +226,7 @@ def test_a_dropped_origin_keeps_no_connection(shell: Shell) -> None:
     """When an instance leaves, its kept connections are closed, and a new one can be made."""
     with WireServer(wire_server.answer) as server:
         assert isinstance(shell.run(one(server.origin)), Reply)
-        shell.run(dropped(server.origin))
+        shell.run(dropping(server.origin))
         assert eventually(lambda: server.closed == 1)
         assert isinstance(shell.run(one(server.origin)), Reply)
         assert server.connections == 2

@@ -11,7 +11,7 @@ from kato_consul.errors import (
     OutcomeUnknown,
     RequestNotSent,
 )
-from kato_consul.flow import Drop, Outcome, Send
+from kato_consul.flow import Outcome, Send
 from kato_consul.requesting.failover import Answer, Request, describe
 from tests.building import cut, hung, instance, refused, reply, script, snapshot
 from tests.requesting.calling import (
@@ -262,20 +262,6 @@ def test_all_gone_meanwhile(outcome: Outcome, kind: type[KatoConsulError], sent:
 def test_describe(outcome: Outcome, words: str) -> None:
     """An outcome in words, cut to a length that fits an error."""
     assert describe(outcome) == words
-
-
-def test_connections_of_who_left_are_dropped() -> None:
-    """The next call has the connections to an instance that left dropped, once; moved ones too."""
-    calling = Calling(GOOD, GOOD, GOOD, GOOD)
-    calling.call()
-    moved = replace(SECOND, address="elsewhere.test")
-    calling.board.publish(snapshot(FIRST, moved))
-    calling.call()
-    calling.board.publish(snapshot(FIRST, replace(moved, id="kato-9", uid="kato-9")))
-    calling.call()
-    calling.call()
-    dropped = [step.origin for step in calling.player.steps if isinstance(step, Drop)]
-    assert set(dropped) == {SECOND.origin, THIRD.origin}
 
 
 def test_closed_in_between() -> None:

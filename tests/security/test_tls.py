@@ -1,12 +1,23 @@
 """TLS: certificates made by Consul's own command, checked both ways."""
 
+import asyncio
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from kato_consul import CheckDefinition, Discovery, Registrar, ServiceDefinition, Settings
+from kato_consul import (
+    AsyncDiscovery,
+    CheckDefinition,
+    ConsulUnreachable,
+    Discovery,
+    Registrar,
+    ServiceDefinition,
+    Settings,
+    Snapshot,
+)
+from kato_consul.settings import ENGINES
 from kato_consul.testing import ConsulAgent, find_consul
 from kato_consul.testing.ports import free_ports
 from tests.cli.running import Instance, fresh_name, kato_consul
@@ -65,6 +76,28 @@ def test_both_ways(sealed: Sealed, instance: Instance) -> None:
     with Discovery(Settings.from_env(env, service=service)) as discovery:
         assert [one.id for one in discovery.snapshot().usable] == [f"{service}-1"]
     assert kato_consul("deregister", f"{service}-1", env=env).returncode == 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_each_engine(sealed: Sealed, engine: str) -> None:
+    """Each engine, for threads and on asyncio, does so; and checks the name."""
+
+    def settings(**given: str) -> Settings:
+        env = sealed.environment()
+        return Settings.from_env(env, service="consul", engine=engine, deadline=5.0, **given)
+
+    async def found(given: Settings) -> Snapshot:
+        async with AsyncDiscovery(given) as discovery:
+            return await discovery.snapshot()
+
+    other = settings(consul_tls_server_name="server.elsewhere.consul")
+    with Discovery(settings()) as discovery:
+        assert discovery.snapshot().instances
+    with Discovery(other) as discovery, pytest.raises(ConsulUnreachable, match="mismatch"):
+        discovery.snapshot()
+    assert asyncio.run(found(settings())).instances
+    with pytest.raises(ConsulUnreachable, match="mismatch"):
+        asyncio.run(found(other))
 
 
 def test_staying(sealed: Sealed, instance: Instance) -> None:

@@ -56,8 +56,6 @@ class Pool:
         self.budget = RetryBudget()
         self.resting = Resting()
         self.reads = Recent()
-        self.left: list[str] = []
-        """Origins of instances that left, until somebody has dropped the connections to them."""
         self._newcomers = Newcomers()
         self._policy = policy or PowerOfTwo()
         self._zone = zone
@@ -78,8 +76,6 @@ class Pool:
             gone = before.by_uid.keys() - snapshot.by_uid.keys()
             self.ejection.forget(gone)
             self.loads.forget(gone)
-            there = {one.origin for one in snapshot.instances}
-            self.left += {one.origin for one in before.instances} - there
 
     def pick(self, snapshot: Snapshot, tried: Collection[str]) -> Instance | None:
         """Who gets a request that belongs to no session; None when all were tried."""

@@ -13,6 +13,7 @@ from kato_consul.balancing.picking import policy_for
 from kato_consul.balancing.pool import Pool, Seen
 from kato_consul.board import Board
 from kato_consul.drivers.copies import Copies
+from kato_consul.drivers.leaving import dropping_who_left
 from kato_consul.errors import ClientClosed, ConfigurationError, ConsulUnreachable, UnknownService
 from kato_consul.flow import AwaitChange, Flow
 from kato_consul.model import Snapshot, Source
@@ -93,9 +94,11 @@ class Finding:
         if not self.settings.asks_consul:
             return
         if len(self._looks) == 1:
-            yield self._watch(self._looks[0], self.board)
+            flows = iter([self._watch(self._looks[0], self.board)])
         else:
-            yield from Datacenters(self.board, self._looks, self._watch).flows()
+            flows = Datacenters(self.board, self._looks, self._watch).flows()
+        for flow in flows:
+            yield dropping_who_left(flow, self.board)
 
     def _watch(
         self, look: Look, board: Board, go_on: Callable[[], bool] = lambda: True

@@ -22,7 +22,6 @@ from kato_consul.flow import (
     AwaitChange,
     Cause,
     Clock,
-    Drop,
     Failure,
     Flow,
     Hedge,
@@ -124,8 +123,6 @@ class Failover:
             if left <= 0:
                 raise _too_late(request, last, left_once=left_once)
             instance = self._next(snapshot, place, tried)
-            while self.pool.left:
-                yield Drop(self.pool.left.pop())
             if instance is None or (again and not self.pool.budget.withdraw(self.clock())):
                 pauses = pauses or full_jitter(INSTANCE_WAIT, self.random)
                 rest = self.pool.rest(snapshot)

@@ -12,7 +12,6 @@ from kato_consul.drivers.aio.engine import engine_for
 from kato_consul.errors import ClientClosed, ConfigurationError
 from kato_consul.flow import (
     AwaitChange,
-    Drop,
     Flow,
     Hedge,
     Hedged,
@@ -93,10 +92,6 @@ class AsyncDriver:
                 await task  # what it died of was logged when it did
         await self._engine.close()
 
-    async def drop(self, origin: str) -> None:
-        """Close the connections to an origin that left; those in use end with their answers."""
-        await self._engine.drop(origin)
-
     async def _run_in_background(self, flow: Flow[Any], name: str) -> None:
         try:
             await self.run(flow)
@@ -109,18 +104,18 @@ class AsyncDriver:
             return await self._send(step)
         if isinstance(step, Hedge):
             return await self._hedge(step)
-        if isinstance(step, Drop):
+        if isinstance(step, Sleep):
+            await asyncio.sleep(step.seconds)
+        elif isinstance(step, AwaitChange):
+            await self._await_change(step)
+        else:
             await self._engine.drop(step.origin)
             if self._dropped is not None:
                 await self._dropped(step.origin)
-        elif isinstance(step, Sleep):
-            await asyncio.sleep(step.seconds)
-        else:
-            await self._await_change(step)
         return None
 
     async def _send(self, step: Send) -> Outcome:
-        self._check_usable()
+        self._check_open()
         return await self._engine.send(step)
 
     async def _hedge(self, step: Hedge) -> Hedged:
@@ -154,9 +149,12 @@ class AsyncDriver:
                 async with asyncio.timeout(step.timeout):
                     await changed.wait()
 
-    def _check_usable(self) -> None:
+    def _check_open(self) -> None:
         if self._closed:
             raise ClientClosed("this client is closed; make a new one")
+
+    def _check_usable(self) -> None:
+        self._check_open()
         if self._process not in (None, os.getpid()):
             raise ClientClosed(
                 "this client was used before the process forked, and its connections are the "

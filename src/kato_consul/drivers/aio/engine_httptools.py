@@ -23,6 +23,7 @@ class HttptoolsEngine:
         self._settings = settings
         self._tls = tls
         self._pools: dict[str, _Pool] = {}
+        self._leaving: list[_Pool] = []
         self._closed = False
 
     async def send(self, step: Send) -> Outcome:
@@ -56,12 +57,14 @@ class HttptoolsEngine:
         pool = self._pools.pop(origin, None)
         if pool is not None:
             pool.retire()
+            self._leaving = [one for one in (*self._leaving, pool) if one.in_use]
 
     async def close(self) -> None:
         """Close every connection; requests in flight fail as cut."""
         self._closed = True
-        pools, self._pools = self._pools, {}
-        for pool in pools.values():
+        pools = [*self._pools.values(), *self._leaving]
+        self._pools, self._leaving = {}, []
+        for pool in pools:
             await pool.close()
 
 
@@ -106,6 +109,11 @@ class _Pool:
                 server_hostname=where.server_name,
             )
         return made[1]
+
+    @property
+    def in_use(self) -> bool:
+        """Are there connections?"""
+        return bool(self._open)
 
     def opened(self, connection: "_Connection") -> None:
         """It stands."""
@@ -182,6 +190,9 @@ class _Connection(asyncio.Protocol):
         transport = self._transport
         if transport.is_closing():
             return Failure(Cause.CONNECT, sent=False, detail="closed before the request was sent")
+        if timeout <= 0:
+            self.drop()
+            return Failure(Cause.TIMEOUT, sent=False, detail="connecting took all the time")
         loop = asyncio.get_running_loop()
         self._waiter = waiter = loop.create_future()
         self._timer = loop.call_later(timeout, self._expire)

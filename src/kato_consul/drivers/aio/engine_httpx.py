@@ -22,6 +22,7 @@ class HttpxEngine:
         self._settings = settings
         self._tls = tls
         self._pools: dict[str, _Pool] = {}
+        self._leaving: list[_Pool] = []
 
     async def send(self, step: Send) -> Outcome:
         """Carry out one step. Cancelled, it drops the connection."""
@@ -41,13 +42,15 @@ class HttpxEngine:
         pool = self._pools.pop(origin, None)
         if pool is not None:
             pool.retired = True
+            self._leaving = [one for one in (*self._leaving, pool) if one.users]
             if not pool.users:
                 await pool.transport.aclose()
 
     async def close(self) -> None:
         """Close every connection; requests in flight fail as cut."""
-        pools, self._pools = self._pools, {}
-        for pool in pools.values():
+        pools = [*self._pools.values(), *self._leaving]
+        self._pools, self._leaving = {}, []
+        for pool in pools:
             await pool.transport.aclose()
 
 

@@ -11,7 +11,6 @@ from kato_consul.drivers.sync.forking import in_child
 from kato_consul.errors import ClientClosed, ConfigurationError
 from kato_consul.flow import (
     AwaitChange,
-    Drop,
     Flow,
     Hedge,
     Hedged,
@@ -102,14 +101,14 @@ class Driver:
             return self._send(step)
         if isinstance(step, Hedge):
             return self._hedge(step)
-        if isinstance(step, Drop):
+        if isinstance(step, Sleep):
+            self._closing.wait(step.seconds)
+        elif isinstance(step, AwaitChange):
+            self._await_change(step)
+        else:
             self._engine.drop(step.origin)
             if self._dropped is not None:
                 self._dropped(step.origin)
-        elif isinstance(step, Sleep):
-            self._closing.wait(step.seconds)
-        else:
-            self._await_change(step)
         self._check_usable()
         return None
 

@@ -11,6 +11,7 @@ import time
 import weakref
 from typing import Any
 
+import httpcore  # noqa: F401  # else httpx does, later: a child forked meanwhile would wait forever
 import httpx
 
 from kato_consul.drivers import httpx_wire
