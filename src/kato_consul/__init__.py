@@ -9,16 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kato_consul.balancing.pool import InstanceView
     from kato_consul.drivers.aio.client import AsyncKatoClient
     from kato_consul.drivers.aio.discovery import AsyncDiscovery
     from kato_consul.drivers.aio.instances import AsyncKatoInstance, AsyncKatoNode
     from kato_consul.drivers.aio.registrar import AsyncRegistrar
     from kato_consul.drivers.aio.session import AsyncSession
+    from kato_consul.drivers.aio.transport import AsyncDiscoveryTransport
     from kato_consul.drivers.sync.client import KatoClient
     from kato_consul.drivers.sync.discovery import Discovery
     from kato_consul.drivers.sync.instances import KatoInstance, KatoNode
     from kato_consul.drivers.sync.registrar import Registrar
     from kato_consul.drivers.sync.session import Session
+    from kato_consul.drivers.sync.transport import DiscoveryTransport
     from kato_consul.errors import (
         BadRequest,
         ClientClosed,
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
         UnknownService,
         ValidationFailed,
     )
+    from kato_consul.means import Policy, PoolView
     from kato_consul.model import Health, Instance, Snapshot
     from kato_consul.registry.definition import (
         CheckDefinition,
@@ -75,6 +79,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AsyncDiscovery",
+    "AsyncDiscoveryTransport",
     "AsyncKatoClient",
     "AsyncKatoInstance",
     "AsyncKatoNode",
@@ -93,11 +98,13 @@ __all__ = [
     "DefinitionError",
     "Discovery",
     "DiscoveryError",
+    "DiscoveryTransport",
     "Event",
     "Fault",
     "FinalizeResult",
     "Health",
     "Instance",
+    "InstanceView",
     "KatoAnswerError",
     "KatoClient",
     "KatoConsulError",
@@ -113,6 +120,8 @@ __all__ = [
     "ObservationResult",
     "OutcomeUnknown",
     "PerceptData",
+    "Policy",
+    "PoolView",
     "Prediction",
     "ProbeDefinition",
     "Registrar",
@@ -137,6 +146,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "kato_consul.balancing.pool": ("InstanceView",),
     "kato_consul.drivers.aio.client": ("AsyncKatoClient",),
     "kato_consul.drivers.aio.discovery": ("AsyncDiscovery",),
     "kato_consul.drivers.aio.instances": (
@@ -145,6 +155,7 @@ _HOMES = {
     ),
     "kato_consul.drivers.aio.registrar": ("AsyncRegistrar",),
     "kato_consul.drivers.aio.session": ("AsyncSession",),
+    "kato_consul.drivers.aio.transport": ("AsyncDiscoveryTransport",),
     "kato_consul.drivers.sync.client": ("KatoClient",),
     "kato_consul.drivers.sync.discovery": ("Discovery",),
     "kato_consul.drivers.sync.instances": (
@@ -153,6 +164,7 @@ _HOMES = {
     ),
     "kato_consul.drivers.sync.registrar": ("Registrar",),
     "kato_consul.drivers.sync.session": ("Session",),
+    "kato_consul.drivers.sync.transport": ("DiscoveryTransport",),
     "kato_consul.errors": (
         "BadRequest",
         "ClientClosed",
@@ -181,6 +193,7 @@ _HOMES = {
         "UnknownService",
         "ValidationFailed",
     ),
+    "kato_consul.means": ("Policy", "PoolView"),
     "kato_consul.model": (
         "Health",
         "Instance",

@@ -12,7 +12,7 @@ Random = Callable[[], float]
 """Uniform in [0, 1), as `random.random` gives it."""
 
 
-class View(Protocol):
+class PoolView(Protocol):
     """What is known of an instance now."""
 
     def weight(self, one: Instance) -> float:
@@ -40,6 +40,6 @@ class Policy(Protocol):
     """Who gets the next request that belongs to no session. Bring one of your own as
     ``Settings(balancing=…)``; ours are in `kato_consul.balancing.picking`."""
 
-    def pick(self, among: Sequence[Instance], view: View, random: Random) -> Instance:
+    def pick(self, among: Sequence[Instance], view: PoolView, random: Random) -> Instance:
         """One of ``among``: never empty, all alike in health. ``random`` is uniform in [0, 1)."""
         ...

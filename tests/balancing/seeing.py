@@ -14,7 +14,7 @@ def seeded(seed: int = 7) -> Random:
 
 @dataclass
 class Sight:
-    """`View` of a pool: whatever is not said is 1 of weight, idle and of one cost."""
+    """`PoolView` of a pool: whatever is not said is 1 of weight, idle and of one cost."""
 
     weights: dict[str, float] = field(default_factory=dict)
     full: dict[str, float] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """Policies: who gets the next request that belongs to no session.
 
 A policy is a value with one method. `POLICIES` has ours by name; a user may bring one of their own.
-It is given those that may be asked, all alike in health, and a `View` of what is known of them.
+It is given those that may be asked, all alike in health, and a `PoolView` of what is known of them.
 
 | name                  | picks                                                                   |
 | --------------------- | ----------------------------------------------------------------------- |
@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kato_consul.errors import ConfigurationError
-from kato_consul.means import Policy, Random, View
+from kato_consul.means import Policy, PoolView, Random
 from kato_consul.model import Instance
 
 TINY = 1e-9
@@ -30,7 +30,7 @@ class PowerOfTwo:
     """Two drawn, the cheaper one taken: nearly as good as the cheapest of all, at the cost of two,
     and without the herd that runs to the cheapest (Mitzenmacher 2001; Finagle's ``P2CPick``)."""
 
-    def pick(self, among: Sequence[Instance], view: View, random: Random) -> Instance:
+    def pick(self, among: Sequence[Instance], view: PoolView, random: Random) -> Instance:
         """The cheaper of two."""
         one = draw(among, view, random)
         if len(among) == 1:
@@ -42,7 +42,7 @@ class PowerOfTwo:
 class LeastOutstanding:
     """The fewest requests in hand for its weight; of several, any."""
 
-    def pick(self, among: Sequence[Instance], view: View, random: Random) -> Instance:
+    def pick(self, among: Sequence[Instance], view: PoolView, random: Random) -> Instance:
         """The least busy one."""
         start = int(random() * len(among))
         turned = [*among[start:], *among[:start]]
@@ -52,7 +52,7 @@ class LeastOutstanding:
 class Uniform:
     """At random, by weight."""
 
-    def pick(self, among: Sequence[Instance], view: View, random: Random) -> Instance:
+    def pick(self, among: Sequence[Instance], view: PoolView, random: Random) -> Instance:
         """Any one."""
         return draw(among, view, random)
 
@@ -63,7 +63,7 @@ class RoundRobin:
 
     _last: str = ""
 
-    def pick(self, among: Sequence[Instance], view: View, random: Random) -> Instance:
+    def pick(self, among: Sequence[Instance], view: PoolView, random: Random) -> Instance:
         """The next one that is not passed over for being new."""
         after = sorted(among, key=lambda one: (one.uid <= self._last, one.uid))
         for one in after:
@@ -82,7 +82,7 @@ class Weighted:
 
     _current: dict[str, float] = field(default_factory=dict)
 
-    def pick(self, among: Sequence[Instance], view: View, random: Random) -> Instance:
+    def pick(self, among: Sequence[Instance], view: PoolView, random: Random) -> Instance:
         """The one whose turn it is."""
         weights = {one.uid: view.weight(one) for one in among}
         self._current = {uid: self._current.get(uid, 0.0) + more for uid, more in weights.items()}
@@ -113,7 +113,7 @@ def policy_for(wanted: str | Policy) -> Policy:
     return POLICIES[wanted]()
 
 
-def draw(among: Sequence[Instance], view: View, random: Random) -> Instance:
+def draw(among: Sequence[Instance], view: PoolView, random: Random) -> Instance:
     """One at random, by weight: drawn evenly, and kept as often as its weight says."""
     heaviest = view.heaviest()
     for _ in range(DRAWS):

@@ -30,7 +30,7 @@ from kato_consul.model import Health, Instance, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class InstanceView:
     """What this client sees of one instance, beside what Consul says of it (``instance.health``).
 
     ``out_for``: seconds for which it is let alone still. ``outstanding``: requests in hand.
@@ -123,11 +123,11 @@ class Pool:
         """Seconds until anybody may be asked, by their own word; 0 when somebody may."""
         return self.resting.earliest((one.uid for one in snapshot.usable), self._clock())
 
-    def seen(self, snapshot: Snapshot) -> list[Seen]:
+    def seen(self, snapshot: Snapshot) -> list[InstanceView]:
         """What is seen of each instance."""
         now = self._clock()
         return [
-            Seen(
+            InstanceView(
                 one,
                 self.ejection.out_for(one.uid, now),
                 self.loads.outstanding(one.uid),
@@ -137,7 +137,7 @@ class Pool:
             for one in snapshot.instances
         ]
 
-    # What policies see: `picking.View`.
+    # What policies see: `picking.PoolView`.
 
     def weight(self, one: Instance) -> float:
         """Its weight in Consul; less for a while when it is new."""

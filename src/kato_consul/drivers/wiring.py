@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from kato_consul.balancing.picking import policy_for
-from kato_consul.balancing.pool import Pool, Seen
+from kato_consul.balancing.pool import InstanceView, Pool
 from kato_consul.board import Board
 from kato_consul.drivers.copies import Copies
 from kato_consul.drivers.leaving import dropping_who_left
@@ -217,7 +217,7 @@ class Sessions:
         """Flow: ask one instance and no other."""
         return ask_one(self.asking, query, uid, self.deadline())
 
-    def seen(self, snapshot: Snapshot) -> list[Seen]:
+    def seen(self, snapshot: Snapshot) -> list[InstanceView]:
         """Each instance: what Consul says of it, and what this client saw of it."""
         return self.pool.seen(snapshot)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from kato_consul.balancing.pool import Seen
+from kato_consul.balancing.pool import InstanceView
 from kato_consul.drivers.aio.discovery import AsyncDiscovery
 from kato_consul.drivers.aio.instances import AsyncKatoInstance, AsyncKatoNode
 from kato_consul.drivers.aio.session import AsyncSession
@@ -76,7 +76,7 @@ class AsyncKatoClient:
 
         return AsyncKatoNode(node_id, ask)
 
-    async def instances(self) -> list[Seen]:
+    async def instances(self) -> list[InstanceView]:
         """Each instance: what Consul says of it, and what this client saw of it."""
         return self._sessions.seen(await self.discovery.snapshot())
 

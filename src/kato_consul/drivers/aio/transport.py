@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from kato_consul.balancing.pool import Seen
+from kato_consul.balancing.pool import InstanceView
 from kato_consul.drivers.aio.driver import AsyncDriver
 from kato_consul.drivers.aio.per_instance import PerInstance
 from kato_consul.drivers.services import Exchange, Service, may_be_limit
@@ -40,7 +40,7 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
         self._tells = inner is None or isinstance(inner, httpx.AsyncHTTPTransport)
         self._services: dict[str, Service] = {}
 
-    async def instances(self, service: str) -> list[Seen]:
+    async def instances(self, service: str) -> list[InstanceView]:
         """Each instance of a service: what Consul says of it, and what was seen of it here."""
         known = self._service(service)
         snapshot = await self._driver.run(known.finding.first(self._settings.deadline))

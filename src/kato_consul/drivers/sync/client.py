@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from kato_consul.balancing.pool import Seen
+from kato_consul.balancing.pool import InstanceView
 from kato_consul.drivers.sync.discovery import Discovery
 from kato_consul.drivers.sync.forking import in_child
 from kato_consul.drivers.sync.instances import KatoInstance, KatoNode
@@ -79,7 +79,7 @@ class KatoClient:
 
         return KatoNode(node_id, ask)
 
-    def instances(self) -> list[Seen]:
+    def instances(self) -> list[InstanceView]:
         """Each instance: what Consul says of it, and what this client saw of it."""
         return self._sessions.seen(self.discovery.snapshot())
 

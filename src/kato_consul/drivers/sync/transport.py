@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from kato_consul.balancing.pool import Seen
+from kato_consul.balancing.pool import InstanceView
 from kato_consul.drivers.services import Exchange, Service, may_be_limit
 from kato_consul.drivers.sync.driver import Driver
 from kato_consul.drivers.sync.forking import in_child
@@ -43,7 +43,7 @@ class DiscoveryTransport(httpx.BaseTransport):
         self._meeting = threading.Lock()
         in_child(self, DiscoveryTransport._begin_anew)
 
-    def instances(self, service: str) -> list[Seen]:
+    def instances(self, service: str) -> list[InstanceView]:
         """Each instance of a service: what Consul says of it, and what was seen of it here."""
         known = self._service(service)
         snapshot = self._driver.run(known.finding.first(self._settings.deadline))
