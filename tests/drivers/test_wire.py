@@ -109,16 +109,21 @@ def test_connections_are_kept(shell: Shell) -> None:
 
 
 def test_a_connection_that_the_server_closed_is_not_used(shell: Shell) -> None:
-    """A kept connection that the server closed meanwhile is noticed before anything is sent."""
+    """A kept connection that the server closed meanwhile is noticed before anything is sent: also
+    when the event loop did not run since, and has not seen it."""
+    enough = threading.Event()
 
     def answer_once(server: WireServer, connection: socket.socket) -> None:
         server.read(connection)
         connection.sendall(wire_server.OK)
+        enough.wait(10.0)
 
     with WireServer(answer_once) as server:
-        for _ in range(3):
+        for number in range(3):
+            enough.clear()
             assert isinstance(shell.run(one(server.origin)), Reply)
-            server.ending.wait(0.05)  # the close has to arrive
+            enough.set()
+            assert eventually(lambda number=number: server.closed == number + 1)  # type: ignore[misc]
         assert server.connections == 3
 
 
