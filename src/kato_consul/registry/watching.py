@@ -59,8 +59,8 @@ def watch(
 ) -> Flow[None]:
     """Flow: keep ``board`` as Consul sees the service, while ``go_on``.
 
-    ``every`` are the seconds between executions of a prepared query; ``first_within`` those that an
-    answer may take while the board shows nothing.
+    ``every`` are the seconds between executions of a prepared query; ``first_within`` those that
+    the first answer may take.
     """
     bucket = TokenBucket(RATE, BURST)
     pauses = _pauses(random)
@@ -72,7 +72,7 @@ def watch(
             call = calls.look(look, index=index, wait=wait if index else None, last=last)
             if index:
                 call = call.within(wait + wait / 16 + SLACK)
-            elif board.current is None:
+            elif last is None and not failures:
                 call = call.within(first_within)
             sight = yield from ask(call)
             if not sight.snapshot.instances and _had_some(board):

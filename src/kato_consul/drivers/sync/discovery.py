@@ -108,5 +108,5 @@ class Discovery:
         seen: Snapshot | None = None
         with contextlib.suppress(ClientClosed):  # that is how it ends
             while True:
-                seen = self._driver.run(self.finding.next_copy(seen))
+                seen = self._driver.run(self.finding.glance(seen))
                 self.finding.write_copy()
