@@ -57,6 +57,7 @@ NAMES = [
     "SessionInfo",
     "Settings",
     "Snapshot",
+    "Source",
     "StoreAway",
     "TaggedAddress",
     "UnknownService",

@@ -41,7 +41,7 @@ from kato_consul.errors import (
     UnknownService,
     ValidationFailed,
 )
-from kato_consul.model import Health, Instance, Snapshot
+from kato_consul.model import Health, Instance, Snapshot, Source
 from kato_consul.registry.definition import (
     CheckDefinition,
     ProbeDefinition,
@@ -122,6 +122,7 @@ __all__ = [
     "SessionInfo",
     "Settings",
     "Snapshot",
+    "Source",
     "StoreAway",
     "TaggedAddress",
     "UnknownService",

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kato_consul import AsyncDiscovery, ConsulUnreachable, Discovery, Settings
-from kato_consul.model import Source
+from kato_consul import AsyncDiscovery, ConsulUnreachable, Discovery, Settings, Source
 from kato_consul.testing import ConsulAgent
 from kato_consul.testing.ports import free_ports
 from tests.discovery.agents import at, put, sees, take_out
