@@ -1,15 +1,27 @@
 """TLS: certificates made by Consul's own command, checked both ways."""
 
+import asyncio
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from kato_consul import CheckDefinition, Discovery, Registrar, ServiceDefinition, Settings
+from kato_consul import (
+    AsyncDiscovery,
+    CheckDefinition,
+    ConsulUnreachable,
+    Discovery,
+    Registrar,
+    ServiceDefinition,
+    Settings,
+)
 from kato_consul.testing import ConsulAgent, find_consul
 from kato_consul.testing.ports import free_ports
 from tests.cli.running import Instance, fresh_name, kato_consul
+
+WITHIN = 3.0
+"""Seconds for the first answer: enough on a busy machine, and waited for where none can come."""
 
 
 class Sealed:
@@ -65,6 +77,31 @@ def test_both_ways(sealed: Sealed, instance: Instance) -> None:
     with Discovery(Settings.from_env(env, service=service)) as discovery:
         assert [one.id for one in discovery.snapshot().usable] == [f"{service}-1"]
     assert kato_consul("deregister", f"{service}-1", env=env).returncode == 0
+
+
+@pytest.mark.parametrize("ca", ["consul-agent-ca.pem", "other/consul-agent-ca.pem"])
+def test_another_agent_of_the_list(sealed: Sealed, ca: str) -> None:
+    """The second agent of a list is checked as the first one is, sync and async."""
+    env = sealed.environment(
+        CONSUL_HTTP_ADDR=f"127.0.0.1:{free_ports(1)[0]},https://127.0.0.1:{sealed.port}",
+        CONSUL_CACERT=str(sealed.folder / ca),
+    )
+    settings = Settings.from_env(env, service="consul")
+
+    async def ask() -> int:
+        async with AsyncDiscovery(settings) as discovery:
+            return len((await discovery.snapshot(WITHIN)).instances)
+
+    def ask_sync() -> int:
+        with Discovery(settings) as discovery:
+            return len(discovery.snapshot(WITHIN).instances)
+
+    for asking in (ask_sync, lambda: asyncio.run(ask())):
+        if ca.startswith("other"):
+            with pytest.raises(ConsulUnreachable):
+                asking()
+        else:
+            assert asking() == 1
 
 
 def test_staying(sealed: Sealed, instance: Instance) -> None:

@@ -101,7 +101,11 @@ class Discovery:
                 self._driver.start(flow, f"kato-consul watch {self.settings.service}")
             self._watching = True
             if self.finding.keeps_copy:
-                self._keeper = threading.Thread(target=self._keep_copy, daemon=True)
+                self._keeper = threading.Thread(
+                    target=self._keep_copy,
+                    name=f"kato-consul copy {self.settings.service}",
+                    daemon=True,
+                )
                 self._keeper.start()
 
     def _keep_copy(self) -> None:
