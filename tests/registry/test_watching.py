@@ -388,6 +388,15 @@ def test_leaderless_from_the_start() -> None:
     assert watched.board.current is None
 
 
+def test_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """That Consul went is told once, with what is gone by meanwhile, and so is its return."""
+    Watched(found(5, "a"), refused(), reply(500), found(6, "a"), found(7, "a"))
+    went, back = [record.getMessage() for record in caplog.records]
+    assert went.startswith("consul.trouble service='kato' why='no answer from Consul at ")
+    assert went.endswith("going_by='consul'")
+    assert back == "consul.back service='kato'"
+
+
 # --- an empty answer ------------------------------------------------------------------------
 
 

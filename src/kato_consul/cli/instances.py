@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kato_consul.cli.exits import exiting
-from kato_consul.cli.options import Consul, Json, Service, no_answer_yet, settings
+from kato_consul.cli.options import Consul, Json, Service, no_answer_yet, settings, told_here
 from kato_consul.cli.output import said_when_slow, say
 from kato_consul.drivers.sync.discovery import Discovery
 from kato_consul.model import Health, Instance, Snapshot, Source
@@ -46,6 +46,7 @@ def instances(service: Service = None, json_: Json = False, consul: Consul = Non
       kato-consul instances --json | jq -r '.instances\\[] | select(.used).id'
     """
     with exiting():
+        told_here()
         asked = settings(consul, service)
         with Discovery(asked) as discovery, said_when_slow(no_answer_yet(asked)):
             snapshot = discovery.known(WITHIN)

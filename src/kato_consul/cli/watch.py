@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from kato_consul.cli.exits import exiting
 from kato_consul.cli.helping import flag
 from kato_consul.cli.instances import WITHIN, as_json, by_whom
-from kato_consul.cli.options import Consul, Service, no_answer_yet, settings
+from kato_consul.cli.options import Consul, Service, no_answer_yet, settings, told_here
 from kato_consul.cli.output import said_when_slow, timed
 from kato_consul.cli.signals import interrupt_on_signals
 from kato_consul.drivers.sync.discovery import Discovery
@@ -34,6 +34,7 @@ def watch(service: Service = None, json_: JsonLines = False, consul: Consul = No
     """
     with exiting():
         interrupt_on_signals()
+        told_here()
         asked = settings(consul, service)
         with Discovery(asked) as discovery:
             with said_when_slow(no_answer_yet(asked)):

@@ -32,6 +32,7 @@ class Discovery:
         self.finding = Finding(self.settings)
         self._driver = Driver(self.settings)
         self._watching = False
+        self._beginning = threading.Lock()
         self._keeper: threading.Thread | None = None
 
     @property
@@ -96,7 +97,11 @@ class Discovery:
         self.close()
 
     def _watch(self) -> None:
-        if not self._watching:
+        if self._watching:
+            return
+        with self._beginning:
+            if self._watching:
+                return
             for flow in self.finding.watches():
                 self._driver.start(flow, f"kato-consul watch {self.settings.service}")
             self._watching = True
