@@ -69,6 +69,7 @@ NAMES = [
     "SessionInfo",
     "Settings",
     "Snapshot",
+    "Source",
     "StoreAway",
     "TaggedAddress",
     "UnknownService",

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
         ValidationFailed,
     )
     from kato_consul.means import Policy, PoolView
-    from kato_consul.model import Health, Instance, Snapshot
+    from kato_consul.model import Health, Instance, Snapshot, Source
     from kato_consul.registry.definition import (
         CheckDefinition,
         ProbeDefinition,
@@ -137,6 +137,7 @@ __all__ = [
     "SessionInfo",
     "Settings",
     "Snapshot",
+    "Source",
     "StoreAway",
     "TaggedAddress",
     "UnknownService",
@@ -198,6 +199,7 @@ _HOMES = {
         "Health",
         "Instance",
         "Snapshot",
+        "Source",
     ),
     "kato_consul.registry.definition": (
         "CheckDefinition",

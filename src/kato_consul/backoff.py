@@ -26,8 +26,8 @@ def full_jitter(wait: wait_base, random: Random) -> Iterator[float]:
 
 CONSUL_WAIT = wait_exponential(multiplier=0.1, max=0.4)
 """For an agent that does not answer: 0.1, 0.2, then 0.4 s at most, so that a client is back within
-half a second of Consul's return, with a tenth of it left for the answer. That is three requests a
-second, to an agent that is usually on the same machine."""
+half a second of Consul's return, with a tenth of it left for the answer. That is five requests a
+second in the mean, to an agent that is usually on the same machine."""
 
 MISTAKE_WAIT = wait_exponential(multiplier=0.1, max=5.0)
 """For an agent that refuses: 0.1, 0.2, … 5 s at most. Somebody has to mend something."""

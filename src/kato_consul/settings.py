@@ -58,8 +58,8 @@ class Settings:
 
     consul_addr: str | None = None
     """``host:port``, ``http://…``, ``https://…`` or ``unix:///path``; CONSUL_HTTP_ADDR. Several,
-    with commas, are agents of one cluster: another is asked when one does not answer. None is
-    ``127.0.0.1:8500``; together with ``kato_urls`` it is no Consul at all."""
+    with commas, are agents of one cluster: another is asked when one does not answer; a registrar
+    keeps to the first. None is ``127.0.0.1:8500``, or no Consul at all beside ``kato_urls``."""
     consul_ssl: bool = False
     """Use https although the address does not say so; CONSUL_HTTP_SSL."""
     consul_verify: bool = True

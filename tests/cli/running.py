@@ -73,7 +73,7 @@ def argv(*args: str | Path, program: str | None = None) -> list[str]:
 
 def environment(more: dict[str, str] | None = None) -> dict[str, str]:
     """An environment that says nothing of Consul or terminals but what ``more`` says."""
-    foreign = ("CONSUL_", "KATO_CONSUL_", "NO_COLOR", "FORCE_COLOR", "GITHUB_ACTIONS", "COLUMNS")
+    foreign = ("CONSUL_", "KATO_", "NO_COLOR", "FORCE_COLOR", "GITHUB_ACTIONS", "COLUMNS")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return {**kept, "COLUMNS": "80", **(more or {})}
 

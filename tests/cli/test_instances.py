@@ -2,9 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from kato_consul import Discovery, Settings, Snapshot
+from kato_consul.cli.instances import by_whom
 from kato_consul.testing import ConsulAgent
 from tests.cli.running import Instance, at, fresh_name, healths, kato_consul, started
 from tests.cli.terminal import Terminal
@@ -16,6 +19,7 @@ FIELDS = {
     "port": int,
     "health": str,
     "used": bool,
+    "zone": str,
     "node": str,
     "datacenter": str,
     "tags": list,
@@ -49,6 +53,7 @@ def test_json(agent: ConsulAgent, two: str) -> None:
     assert done.stdout.count("\n") == 1
     found = json.loads(done.stdout)
     assert found["service"] == two
+    assert (found["source"], type(found["age"])) == ("consul", float)
     assert [{name: type(one[name]) for name in one} for one in found["instances"]] == [FIELDS] * 2
     first, second = found["instances"]
     assert (first["id"], first["port"], first["tags"]) == (f"{two}-1", PORTS[two], ["blue"])
@@ -64,7 +69,7 @@ def test_in_a_pipe(agent: ConsulAgent, two: str) -> None:
     assert first.split()[:4] == [f"{two}-1", f"127.0.0.1:{PORTS[two]}", "passing", "yes"]
     assert "critical  no" in second
     assert f"Service '{two}' check" in second
-    assert summary == f"{two}: 2 instances: 1 passing, 1 critical"
+    assert summary == f"{two}: 2 instances: 1 passing, 1 critical, as Consul said now"
 
 
 def test_in_a_terminal(agent: ConsulAgent, two: str) -> None:
@@ -102,6 +107,44 @@ def test_nobody_reads(agent: ConsulAgent, two: str) -> None:
         errors = process.stderr.read()
         assert process.wait(10) == 1
     assert errors == ""
+
+
+def test_consul_is_away(agent: ConsulAgent, two: str, tmp_path: Path) -> None:
+    """While Consul is away the copy on disk is shown, as clients would use it, and said to be one;
+    the trouble is on stderr."""
+    env = {**at(agent), "KATO_CONSUL_STATE_DIR": str(tmp_path)}
+    with Discovery(Settings(consul_addr=agent.http_addr, service=two, state_dir=tmp_path)):
+        assert eventually(lambda: bool(list(tmp_path.iterdir())))
+    env["CONSUL_HTTP_ADDR"] = "127.0.0.1:1"
+    done = kato_consul("instances", "--service", two, env=env)
+    assert done.returncode == 0
+    assert "by the copy on disk of what Consul said" in done.stdout.splitlines()[-1]
+    assert done.stderr.startswith("warning: no answer from Consul at http://127.0.0.1:1: ")
+    found = json.loads(kato_consul("instances", "--service", two, "--json", env=env).stdout)
+    assert (found["source"], len(found["instances"])) == ("disk", 2)
+
+
+def test_a_list_alone() -> None:
+    """Who has KATO_URL and no Consul sees that list, and whose it is."""
+    done = kato_consul("instances", env={"KATO_URL": "http://kato:8000"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "kato: 1 instance: 1 passing, by the list in KATO_URL"
+
+
+@pytest.mark.parametrize(
+    ("age", "words"),
+    [
+        (0.2, "now"),
+        (1.0, "1 s ago"),
+        (119.0, "119 s ago"),
+        (150.0, "2 min ago"),
+        (7_200.0, "2 hours ago"),
+        (300_000.0, "3 days ago"),
+    ],
+)
+def test_how_old(age: float, words: str) -> None:
+    """An age is told in a unit that fits it."""
+    assert by_whom(Snapshot("kato", ()), age) == f"as Consul said {words}"
 
 
 def test_a_setting_that_cannot_be_used() -> None:

@@ -16,6 +16,7 @@ def test_nobody_answers(agent: ConsulAgent, instance: Instance) -> None:
         ["run", *instance.flags("kato"), "--consul", NOWHERE],
         ["deregister", "kato-1", "--consul", NOWHERE],
         ["instances", "--consul", NOWHERE],
+        ["watch", "--consul", NOWHERE],
         ["instances", "--consul", agent.http_addr],
     ]
     agent.freeze()

@@ -1,12 +1,12 @@
 """Consul away, from the start or in the middle: what is gone by, and what is said of it."""
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
 
-from kato_consul import AsyncDiscovery, ConsulUnreachable, Discovery, Settings
-from kato_consul.model import Source
+from kato_consul import AsyncDiscovery, ConsulUnreachable, Discovery, Settings, Source
 from kato_consul.testing import ConsulAgent
 from kato_consul.testing.ports import free_ports
 from tests.discovery.agents import at, put, sees, take_out
@@ -62,6 +62,21 @@ async def test_copy_is_kept(agent: ConsulAgent, tmp_path: Path) -> None:
         assert found.instances[0].zone == "eu-1"
         assert offline.age is not None
         assert isinstance(offline.finding.board.trouble, ConsulUnreachable)
+
+
+@pytest.mark.anyio
+async def test_nothing_is_left(agent: ConsulAgent, tmp_path: Path) -> None:
+    """Closed, a discovery that keeps a copy leaves no thread and no task."""
+    settings = at(agent, state_dir=tmp_path)
+    threads, tasks = set(threading.enumerate()), asyncio.all_tasks()
+    with Discovery(settings) as discovery:
+        discovery.snapshot()
+        assert set(threading.enumerate()) > threads
+    assert set(threading.enumerate()) == threads
+    async with AsyncDiscovery(settings) as another:
+        await another.snapshot()
+        assert asyncio.all_tasks() > tasks
+    assert asyncio.all_tasks() == tasks
 
 
 def test_copy_follows(agent: ConsulAgent, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from kato_consul.registry.agents import Agents
 from kato_consul.registry.calls import ANSWER_WITHIN, ConsulCalls
 from kato_consul.registry.catalog import Memory, read_snapshot
 from kato_consul.registry.looking import Look
-from kato_consul.registry.watching import HOLD, SLACK, WAIT, next_index, watch
+from kato_consul.registry.watching import HOLD, PATIENCE, SLACK, WAIT, next_index, watch
 from kato_consul.testing.clock import ManualClock
 from tests.building import ScriptEnds, hung, refused, reply, script
 from tests.flows import Player
@@ -58,6 +58,7 @@ class Watched:
         look: Look = KATO,
         at: Sequence[str] = (AT,),
         wait: float = WAIT,
+        first_within: float = ANSWER_WITHIN,
     ) -> None:
         self.board = Board("kato")
         self.shown: list[list[str]] = []
@@ -70,6 +71,7 @@ class Watched:
             clock=self.player.clock,
             random=lambda: chance,
             wait=wait,
+            first_within=first_within,
         )
         with self.board.listening(self._seen), contextlib.suppress(ScriptEnds):
             self.player.play(flow)
@@ -143,6 +145,16 @@ def test_timeout(wait: float, timeout: float) -> None:
     assert first.timeout == ANSWER_WITHIN
     assert blocking.timeout == timeout
     assert timeout == wait + wait / 16 + SLACK
+
+
+@pytest.mark.parametrize("first", [refused(), found(5, "a")])
+def test_first_answer(first: Outcome) -> None:
+    """Where there is something to go by until then, the first answer is not waited for long; the
+    others are, or a slow Consul would never be heard."""
+    watched = Watched(first, refused(), refused(), first_within=PATIENCE)
+    first_timeout, _, *others = [send.timeout for send in watched.player.sent]
+    assert first_timeout == PATIENCE
+    assert set(others) == {ANSWER_WITHIN}
 
 
 # --- how often ------------------------------------------------------------------------------
@@ -374,6 +386,15 @@ def test_leaderless_from_the_start() -> None:
     assert watched.board.trouble is not None
     watched = Watched(found(5, **LEADERLESS), found(5, **LEADERLESS))
     assert watched.board.current is None
+
+
+def test_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """That Consul went is told once, with what is gone by meanwhile, and so is its return."""
+    Watched(found(5, "a"), refused(), reply(500), found(6, "a"), found(7, "a"))
+    went, back = [record.getMessage() for record in caplog.records]
+    assert went.startswith("consul.trouble service='kato' why='no answer from Consul at ")
+    assert went.endswith("going_by='consul'")
+    assert back == "consul.back service='kato'"
 
 
 # --- an empty answer ------------------------------------------------------------------------

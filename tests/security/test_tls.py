@@ -22,6 +22,9 @@ from kato_consul.testing import ConsulAgent, find_consul
 from kato_consul.testing.ports import free_ports
 from tests.cli.running import Instance, fresh_name, kato_consul
 
+WITHIN = 3.0
+"""Seconds for the first answer: enough on a busy machine, and waited for where none can come."""
+
 
 class Sealed:
     """An agent that wants a certificate of whoever speaks TLS to it, and the files for that."""
@@ -98,6 +101,31 @@ def test_each_engine(sealed: Sealed, engine: str) -> None:
     assert asyncio.run(found(settings())).instances
     with pytest.raises(ConsulUnreachable, match="mismatch"):
         asyncio.run(found(other))
+
+
+@pytest.mark.parametrize("ca", ["consul-agent-ca.pem", "other/consul-agent-ca.pem"])
+def test_another_agent_of_the_list(sealed: Sealed, ca: str) -> None:
+    """The second agent of a list is checked as the first one is, sync and async."""
+    env = sealed.environment(
+        CONSUL_HTTP_ADDR=f"127.0.0.1:{free_ports(1)[0]},https://127.0.0.1:{sealed.port}",
+        CONSUL_CACERT=str(sealed.folder / ca),
+    )
+    settings = Settings.from_env(env, service="consul")
+
+    async def ask() -> int:
+        async with AsyncDiscovery(settings) as discovery:
+            return len((await discovery.snapshot(WITHIN)).instances)
+
+    def ask_sync() -> int:
+        with Discovery(settings) as discovery:
+            return len(discovery.snapshot(WITHIN).instances)
+
+    for asking in (ask_sync, lambda: asyncio.run(ask())):
+        if ca.startswith("other"):
+            with pytest.raises(ConsulUnreachable):
+                asking()
+        else:
+            assert asking() == 1
 
 
 def test_staying(sealed: Sealed, instance: Instance) -> None:

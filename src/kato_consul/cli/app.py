@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import kato_consul
-from kato_consul.cli import demo, deregister, dev, doctor, drain, instances, register, run
+from kato_consul.cli import demo, deregister, dev, doctor, drain, instances, register, run, watch
 from kato_consul.cli import exec as parent
 from kato_consul.cli.exits import EXITS
 from kato_consul.cli.helping import CONTEXT, Command, Group, flag
@@ -22,6 +22,7 @@ Use it:
   kato-consul register -f kato.toml   [dim]at startup, then go[/dim]
   kato-consul run -f kato.toml        [dim]stay beside the instances[/dim]
   kato-consul instances               [dim]what clients see[/dim]
+  kato-consul watch                   [dim]and how it changes[/dim]
 """
 
 EPILOG = """The agent, and how to talk to it, are taken from CONSUL_HTTP_ADDR,
@@ -53,6 +54,7 @@ for panel, command in (
     (_REGISTRAR, drain.drain),
     (_REGISTRAR, deregister.deregister),
     (_CLIENTS, instances.instances),
+    (_CLIENTS, watch.watch),
     (_CLIENTS, doctor.doctor),
     (_HERE, dev.dev),
     (_HERE, demo.demo),

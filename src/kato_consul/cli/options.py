@@ -1,5 +1,6 @@
 """Options that several commands have, and what they mean."""
 
+import logging
 from typing import Annotated
 
 import typer
@@ -34,6 +35,11 @@ Json = Annotated[bool, flag("--json", help="Answer in JSON: one line, on standar
 def settings(consul: str | None = None, service: str | None = None) -> Settings:
     """Settings from the environment, with what the options say."""
     return Settings.from_env(consul_addr=consul, service=service)
+
+
+def told_here() -> None:
+    """Keep the watch from logging what the command tells itself: that Consul is away, or back."""
+    logging.getLogger("kato_consul.watch").setLevel(logging.CRITICAL)
 
 
 def no_answer_yet(asked: Settings) -> str:

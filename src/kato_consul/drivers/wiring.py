@@ -31,7 +31,8 @@ from kato_consul.sessions.state import OnConflict, SessionState
 from kato_consul.settings import Settings
 
 REFRESH = 300.0
-"""Seconds after which the copy on disk is written again though nothing changed."""
+"""Seconds after which the copy on disk is written again though nothing changed: it tells when
+Consul last confirmed it."""
 
 clock = time.monotonic
 _source = random.Random()  # noqa: S311 - to spread load, not to keep secrets
@@ -119,10 +120,9 @@ class Finding:
         """Is a copy of the last good snapshot to be kept on disk?"""
         return self._copies.path is not None
 
-    def next_copy(self, seen: Snapshot | None) -> Flow[Snapshot | None]:
-        """Flow: wait until the copy is to be written: when something changed since ``seen``, and
-        now and then, so that it tells how old it is; what there is then."""
-        yield AwaitChange(self.board, seen, REFRESH)
+    def glance(self, seen: Snapshot | None, within: float = REFRESH) -> Flow[Snapshot | None]:
+        """Flow: what there is after a change since ``seen``, or after ``within`` seconds."""
+        yield AwaitChange(self.board, seen, within)
         return self.board.current
 
     def write_copy(self) -> None:

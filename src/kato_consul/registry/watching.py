@@ -22,10 +22,13 @@ from kato_consul.backoff import CONSUL_WAIT, MISTAKE_WAIT, full_jitter
 from kato_consul.board import Board
 from kato_consul.errors import ConsulDenied, ConsulError, ConsulRejected, ConsulUnavailable
 from kato_consul.flow import Clock, Flow, Random, Sleep
+from kato_consul.log import logger
 from kato_consul.registry.agents import Agents, another_may_serve
 from kato_consul.registry.calls import ANSWER_WITHIN, ConsulCalls, ask
 from kato_consul.registry.looking import Look, Sight
 from kato_consul.registry.pacing import TokenBucket
+
+log = logger("watch")
 
 WAIT = 60.0
 """Seconds a blocking query may block: as consul-template has it. Consul's own default of 300 asks
@@ -59,8 +62,8 @@ def watch(
 ) -> Flow[None]:
     """Flow: keep ``board`` as Consul sees the service, while ``go_on``.
 
-    ``every`` are the seconds between executions of a prepared query; ``first_within`` those that an
-    answer may take while the board shows nothing.
+    ``every`` are the seconds between executions of a prepared query; ``first_within`` those that
+    the first answer may take.
     """
     bucket = TokenBucket(RATE, BURST)
     pauses = _pauses(random)
@@ -72,7 +75,7 @@ def watch(
             call = calls.look(look, index=index, wait=wait if index else None, last=last)
             if index:
                 call = call.within(wait + wait / 16 + SLACK)
-            elif board.current is None:
+            elif last is None and not failures:
                 call = call.within(first_within)
             sight = yield from ask(call)
             if not sight.snapshot.instances and _had_some(board):
@@ -80,13 +83,15 @@ def watch(
                 sight = yield from ask(calls.look(look.surely()))
             _check_leader(calls, sight, board)
         except ConsulError as error:
-            board.report(error)
+            _report(board, error)
             agents.failed(calls)
             index = 0
             failures += 1
             if not (another_may_serve(error) and failures % len(agents)):
                 yield Sleep(pauses(error) + (error.retry_after or 0.0))
             continue
+        if board.trouble is not None:
+            log.info("consul.back", service=board.service)
         board.publish(sight.snapshot, clock() - sight.behind)
         index, last, failures = next_index(index, sight.index), sight, 0
         pauses = _pauses(random)
@@ -100,6 +105,15 @@ def watch(
 def next_index(last: int, answered: int) -> int:
     """The index to ask with next. Backwards means a restarted server: start over."""
     return 0 if answered < last else max(1, answered)
+
+
+def _report(board: Board, error: ConsulError) -> None:
+    """Show the trouble; once in a row also in the log, with what is gone by meanwhile."""
+    first = board.trouble is None
+    board.report(error)
+    if first:
+        by = board.current.source.value if board.current is not None else None
+        log.warning("consul.trouble", service=board.service, why=str(error), going_by=by)
 
 
 def _had_some(board: Board) -> bool:

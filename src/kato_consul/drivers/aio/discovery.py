@@ -109,5 +109,5 @@ class AsyncDiscovery:
         seen: Snapshot | None = None
         with contextlib.suppress(ClientClosed):  # that is how it ends
             while True:
-                seen = await self._driver.run(self.finding.next_copy(seen))
+                seen = await self._driver.run(self.finding.glance(seen))
                 await asyncio.to_thread(self.finding.write_copy)

@@ -33,6 +33,7 @@ class Discovery:
         self.finding = Finding(self.settings)
         self._driver = Driver(self.settings)
         self._watching = False
+        self._beginning = threading.Lock()
         self._keeper: threading.Thread | None = None
         in_child(self, Discovery._begin_anew)
 
@@ -104,17 +105,25 @@ class Discovery:
         self._keeper = None
 
     def _watch(self) -> None:
-        if not self._watching:
+        if self._watching:
+            return
+        with self._beginning:
+            if self._watching:
+                return
             for flow in self.finding.watches():
                 self._driver.start(flow, f"kato-consul watch {self.settings.service}")
             self._watching = True
             if self.finding.keeps_copy:
-                self._keeper = threading.Thread(target=self._keep_copy, daemon=True)
+                self._keeper = threading.Thread(
+                    target=self._keep_copy,
+                    name=f"kato-consul copy {self.settings.service}",
+                    daemon=True,
+                )
                 self._keeper.start()
 
     def _keep_copy(self) -> None:
         seen: Snapshot | None = None
         with contextlib.suppress(ClientClosed):  # that is how it ends
             while True:
-                seen = self._driver.run(self.finding.next_copy(seen))
+                seen = self._driver.run(self.finding.glance(seen))
                 self.finding.write_copy()

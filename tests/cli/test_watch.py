@@ -1,0 +1,122 @@
+"""`kato-consul watch`: what a client sees, change by change, until Ctrl-C."""
+
+import json
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from kato_consul.cli.watch import differences
+from kato_consul.model import Health, Instance, Snapshot
+from kato_consul.testing import ConsulAgent
+from tests.building import instance, snapshot
+from tests.cli.running import Process, at, line_with, started
+from tests.discovery.agents import critical, put, take_out
+
+
+@pytest.fixture
+def registered(agent: ConsulAgent, service: str) -> Iterator[str]:
+    """A service with one instance."""
+    put(agent, service, 1)
+    yield service
+    for number in (1, 2):
+        take_out(agent, service, number)
+
+
+def ended(process: Process, number: int) -> int:
+    """The exit code after a signal."""
+    process.send_signal(number)
+    return process.wait(10)
+
+
+def test_for_people(agent: ConsulAgent, registered: str) -> None:
+    """First all there is, then each change, each with the whole; Ctrl-C ends it with 130."""
+    with started("watch", "--service", registered, env=at(agent)) as process:
+        first = line_with(process, f"{registered}-1: ")
+        assert first.rstrip().endswith("at 127.0.0.1:8001, passing")
+        assert "1 instance: 1 passing, as Consul said now" in line_with(process, f"{registered}: ")
+        critical(agent, registered, 2)
+        assert "at 127.0.0.1:8002, critical: " in line_with(process, f"{registered}-2: ")
+        assert "2 instances: 1 passing, 1 critical" in line_with(process, f"{registered}: ")
+        take_out(agent, registered, 2)
+        assert line_with(process, f"{registered}-2: ").rstrip().endswith(": gone")
+        assert ended(process, signal.SIGINT) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == "interrupted\n"
+
+
+def test_for_machines(agent: ConsulAgent, registered: str) -> None:
+    """With --json a line for each snapshot, whole; SIGTERM ends it as Ctrl-C does."""
+    with started("watch", "--service", registered, "--json", env=at(agent)) as process:
+        first = json.loads(line_with(process, registered))
+        assert (first["service"], first["source"], len(first["instances"])) == (
+            registered,
+            "consul",
+            1,
+        )
+        put(agent, registered, 2, Meta={"zone": "eu-1"})
+        second = json.loads(line_with(process, registered))
+        assert [one["zone"] for one in second["instances"]] == ["", "eu-1"]
+        assert second["time"] >= first["time"]
+        assert ended(process, signal.SIGTERM) == 130
+
+
+def test_consul_goes_and_comes() -> None:
+    """That Consul went, and that it is back, is told; the watch stays."""
+    with ConsulAgent() as agent:
+        put(agent, "kato", 1)
+        with started("watch", env=at(agent)) as process:
+            line_with(process, "1 passing")
+            agent.kill()
+            assert f"no answer from Consul at {agent.url}" in line_with(process, "consul: ")
+            assert "clients go on as Consul said" in line_with(process, "kato: ")
+            agent.start()
+            line_with(process, "consul: answers again")
+
+
+def test_nobody_reads(agent: ConsulAgent, registered: str) -> None:
+    """A reader that went away ends it with the next change."""
+    with started("watch", "--service", registered, env=at(agent)) as process:
+        line_with(process, "1 passing")
+        assert process.stdout is not None
+        process.stdout.close()
+        put(agent, registered, 2)
+        assert process.wait(10) == 1
+
+
+ONE = instance("kato-1")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"health": Health.MAINTENANCE, "output": "upgrade\n now"}, "maintenance: upgrade now"),
+        ({"address": "10.0.0.9"}, "now at 10.0.0.9:8000"),
+        ({"tags": ("a", "b"), "weight": 2}, 'tags ["a", "b"], weight 2'),
+        ({"meta": {"zone": "eu-1"}}, 'meta {"zone": "eu-1"}'),
+        ({"node": "n2"}, 'node "n2"'),
+    ],
+)
+def test_differences(change: dict[str, Any], words: str) -> None:
+    """What changed of an instance is told in words; of the others nothing."""
+    other = instance("kato-2")
+    changed: Instance = replace(ONE, **change)
+    assert list(differences(snapshot(ONE, other), snapshot(changed, other))) == [("kato-1", words)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (None, snapshot(ONE), [("kato-1", "at kato-1.test:8000, passing")]),
+        (snapshot(ONE), snapshot(), [("kato-1", "gone")]),
+        (snapshot(ONE), snapshot(ONE), []),
+        (None, snapshot(), []),
+    ],
+)
+def test_comings_and_goings(
+    before: Snapshot | None, after: Snapshot, told: list[tuple[str, str]]
+) -> None:
+    """Who is new, and who is gone."""
+    assert list(differences(before, after)) == told
