@@ -10,7 +10,7 @@ from kato_consul.cli.exits import EXITS
 from kato_consul.registry.reading import definitions_in
 from tests.cli.running import all_at_once, kato_consul
 
-COMMANDS = ["register", "run", "deregister", "instances", "dev", "demo"]
+COMMANDS = ["register", "run", "exec", "drain", "deregister", "instances", "doctor", "dev", "demo"]
 
 
 def test_help_of_each_command() -> None:
