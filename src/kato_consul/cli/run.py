@@ -20,6 +20,8 @@ from kato_consul.registry.reading import read_definitions
 GLANCE = 1.0
 """Seconds between looks at whether the definition file changed."""
 
+Stamp = tuple[int, int, int]
+
 
 @about_instances
 def run(asked: Asked) -> None:
@@ -37,6 +39,7 @@ def run(asked: Asked) -> None:
     Otherwise as register, whose help tells what a file holds.
     """
     interrupt_on_signals()
+    seen = _stamp(asked.file)  # now, since it may change while instances are waited for
     staying = False
     try:
         with (
@@ -45,7 +48,7 @@ def run(asked: Asked) -> None:
         ):
             staying = True
             progress(asked, "all registered; SIGTERM or Ctrl-C takes them out again")
-            _stay(registrar, asked)
+            _stay(registrar, asked, seen)
     except KeyboardInterrupt:
         if not staying:  # cut short: nothing was taken out that stood there before
             raise
@@ -57,13 +60,12 @@ def owner_of(asked: Asked) -> str:
     return f"{socket.gethostname()}:{what}"[:512]  # the longest that Consul takes as metadata
 
 
-def _stay(registrar: Registrar, asked: Asked) -> None:
+def _stay(registrar: Registrar, asked: Asked, seen: Stamp | None) -> None:
     file = asked.file
     say = teller(as_json=asked.json)
     asked_to_read = threading.Event()
     if file is not None:
         _listen_to_hup(asked_to_read)
-    seen = _stamp(file)
     while True:
         asked_to_read.wait(GLANCE)
         stamp = _stamp(file)
@@ -103,7 +105,7 @@ def _read_again(registrar: Registrar, file: Path, say: Say) -> None:
     registrar.replace(definitions)
 
 
-def _stamp(file: Path | None) -> tuple[int, int, int] | None:
+def _stamp(file: Path | None) -> Stamp | None:
     """What changes when the file does: editors replace it, others write into it."""
     if file is None:
         return None
