@@ -1,4 +1,4 @@
-# For register, run, exec, drain and deregister of the service kato.
+# For register, run and exec of the service kato.
 service "kato" {
   policy = "write"
 }

@@ -10,7 +10,9 @@ from kato_consul.cli.exits import EXITS
 from kato_consul.registry.reading import definitions_in
 from tests.cli.running import all_at_once, kato_consul
 
-COMMANDS = ["register", "run", "deregister", "instances", "watch", "dev", "demo"]
+COMMANDS = [
+    "register", "run", "exec", "drain", "deregister", "instances", "watch", "doctor", "dev", "demo",
+]  # fmt: skip
 
 
 def test_help_of_each_command() -> None:

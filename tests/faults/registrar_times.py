@@ -17,7 +17,7 @@ from pathlib import Path
 from kato_consul import ProbeDefinition, Registrar, ServiceDefinition, Settings
 from kato_consul.testing import ConsulAgent, StandInKato
 from kato_consul.testing.ports import free_ports
-from tests.cli.running import at, healths, ids, line_with, started
+from tests.cli.running import at, healths, ids, kato_consul, line_with, started
 
 STEP = 0.002
 """Seconds between looks: what is measured is at most so much sooner."""
@@ -82,6 +82,27 @@ def instance_dies() -> float:
         return until(lambda: healths(agent, "kato") == {"kato-1": "critical"})
 
 
+def agent_hangs(seconds: float) -> float:
+    """`Registrar`: an agent hangs for so long; from its return until the instance is passing."""
+    with staying(ProbeDefinition()) as (agent, _):
+        agent.freeze()
+        time.sleep(seconds)
+        agent.thaw()
+        return until(lambda: healths(agent, "kato") == {"kato-1": "passing"})
+
+
+def registrar_dies(agent: ConsulAgent, folder: Path) -> float:
+    """`run`: from the registrar's SIGKILL until its check has run out, probed every 5 s."""
+    with StandInKato(store=folder / "other.sqlite") as kato:
+        flags = ["--name", "alone", "--id", "alone-1", "--address", kato.host]
+        with started("run", *flags, "--port", str(kato.port), env=at(agent)) as process:
+            line_with(process, "all registered")
+            process.kill()
+            took = until(lambda: healths(agent, "alone") == {"alone-1": "critical"})
+    kato_consul("deregister", "alone-1", env=at(agent))
+    return took
+
+
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -94,6 +115,10 @@ def main() -> None:
             ],
             "run: agent back until registered, passing": [agent_returns() for _ in range(rounds)],
             "run: instance killed until critical (5 s)": [instance_dies() for _ in range(rounds)],
+            "run: registrar killed until critical (5 s)": [
+                registrar_dies(agent, Path(folder)) for _ in range(rounds)
+            ],
+            "run: agent hung for a minute until passing": [agent_hangs(60.0)],
         }
     for name, times in rows.items():
         middle, worst = statistics.median(times), max(times)

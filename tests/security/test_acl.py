@@ -30,14 +30,16 @@ def test_the_least_policies(guarded: Guarded, kato: StandInKato) -> None:
     """With the documented policies every command and the client work; no token is ever shown."""
     registrar = guarded.token(policy("registrar", kato.name))
     client = guarded.token(policy("client", kato.name))
+    hand = guarded.token(policy("hand", kato.name))
     writes = {"CONSUL_HTTP_ADDR": guarded.http_addr, "CONSUL_HTTP_TOKEN": registrar}
+    takes_out = {"CONSUL_HTTP_ADDR": guarded.http_addr, "CONSUL_HTTP_TOKEN": hand}
     reads = {"CONSUL_HTTP_ADDR": guarded.http_addr, "CONSUL_HTTP_TOKEN": client}
     service = ["--service", kato.name]
     shown = []
     for command, env in (
         (["register", *flags(kato), "--json"], writes),
-        (["drain", f"{kato.name}-1"], writes),
-        (["drain", "--off", "--all", *service], writes),
+        (["drain", f"{kato.name}-1"], takes_out),
+        (["drain", "--off", "--all", *service], takes_out),
         (["instances", *service], reads),
         (["instances", "--json", *service], reads),
     ):
@@ -57,8 +59,9 @@ def test_the_least_policies(guarded: Guarded, kato: StandInKato) -> None:
         assert calling.observe("user-1", ["a"])["time"] == 1
         shown.append(repr(settings) + repr(vars(calling)))
 
-    done = kato_consul("deregister", f"{kato.name}-1", env=writes)
+    done = kato_consul("deregister", f"{kato.name}-1", env=takes_out)
     assert done.returncode == 0
+    assert f"{kato.name}-1: deregistered" in done.stdout
     shown.append(done.stdout + done.stderr)
     with started("run", *flags(kato), env=writes) as process:
         line_with(process, "all registered")
@@ -66,7 +69,29 @@ def test_the_least_policies(guarded: Guarded, kato: StandInKato) -> None:
         said, errors = process.communicate(timeout=20)
     assert process.returncode == 0, errors
     shown.append(said + errors)
-    assert all(one not in words for words in shown for one in (registrar, client))
+    assert all(one not in words for words in shown for one in (registrar, client, hand))
+
+
+@pytest.mark.parametrize(
+    ("name", "command", "code"),
+    [
+        ("registrar", ["register", "--wait", "1s"], 6),
+        ("client", ["doctor"], 9),
+    ],
+)
+def test_less_is_not_enough(
+    guarded: Guarded, kato: StandInKato, name: str, command: list[str], code: int
+) -> None:
+    """A documented policy without its last rule, the one about nodes, is too little."""
+    root = {"CONSUL_HTTP_ADDR": guarded.http_addr, "CONSUL_HTTP_TOKEN": guarded.root}
+    if name == "client":
+        assert kato_consul("register", *flags(kato), env=root).returncode == 0
+    rules = policy(name, kato.name).partition("node_prefix")[0]
+    env = {**root, "CONSUL_HTTP_TOKEN": guarded.token(rules)}
+    which = flags(kato) if name == "registrar" else ["--service", kato.name]
+    done = kato_consul(*command, *which, env=env)
+    assert done.returncode == code, done.stdout + done.stderr
+    kato_consul("deregister", f"{kato.name}-1", env=root)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +99,8 @@ def test_the_least_policies(guarded: Guarded, kato: StandInKato) -> None:
     [
         ("register", "Missing service:write"),
         ("run", "Missing service:write"),
+        ("drain", "denied putting"),
+        ("deregister", "denied deregistering"),
     ],
 )
 def test_a_token_that_may_only_read(
@@ -82,8 +109,13 @@ def test_a_token_that_may_only_read(
     """A token that may not write is denied, exit 4; what is missing is said, the token is not."""
     token = guarded.token(policy("client", kato.name))
     env = {"CONSUL_HTTP_ADDR": guarded.http_addr, "CONSUL_HTTP_TOKEN": token}
-    done = kato_consul(command, *flags(kato), env=env)
-    assert done.returncode == 4
+    which = flags(kato)
+    if command in ("drain", "deregister"):
+        root = {**env, "CONSUL_HTTP_TOKEN": guarded.root}
+        assert kato_consul("register", *which, env=root).returncode == 0
+        which = [f"{kato.name}-1"]
+    done = kato_consul(command, *which, env=env)
+    assert done.returncode == 4, done.stdout + done.stderr
     assert missing in done.stderr
     assert token not in done.stdout + done.stderr
 

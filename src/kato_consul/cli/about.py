@@ -21,7 +21,13 @@ def _option(*names: str, help: str, panel: str, **given: Any) -> Any:  # noqa: A
 
 File = Annotated[
     Path | None,
-    typer.Option("-f", "--file", metavar="FILE", help="Definitions in TOML.", show_default=False),
+    typer.Option(
+        "-f",
+        "--file",
+        metavar="FILE",
+        help="Definitions in TOML; in Consul's JSON when it ends in .json.",
+        show_default=False,
+    ),
 ]
 Name = Annotated[
     str | None,

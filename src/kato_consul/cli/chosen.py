@@ -13,10 +13,15 @@ from kato_consul.registry.events import Say
 from kato_consul.registry.reading import read_definitions
 from kato_consul.settings import Settings
 
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", hidden=True)]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", hidden=True)]
 IdOption = Annotated[
     list[str] | None,
-    typer.Option("--id", metavar="ID", help="The same; may be given again.", show_default=False),
+    typer.Option(
+        "--id",
+        metavar="ID",
+        help="An instance's id, as without --id; may be given again.",
+        show_default=False,
+    ),
 ]
 File = Annotated[
     Path | None,

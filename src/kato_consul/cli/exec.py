@@ -33,7 +33,7 @@ NO_PROGRAM, NOT_EXECUTABLE = 127, 126
 @partial(about_instances, waits=False)
 def exec_(
     asked: Asked,
-    argv: Annotated[list[str], typer.Argument(metavar="-- CMD [ARG]...", show_default=False)],
+    argv: Annotated[list[str], typer.Argument(metavar="-- CMD", hidden=True, show_default=False)],
     drain: Annotated[
         str, typer.Option(metavar="TIME", help="How long clients may take to go, on SIGTERM.")
     ] = "10s",
