@@ -12,6 +12,7 @@ from kato_consul.flow import Failure, Flow, Outcome, Reply, Send
 from kato_consul.model import Instance
 from kato_consul.registry.calls import Call, ConsulCalls, T, ask
 from kato_consul.registry.learning import field_of
+from kato_consul.registry.workers import workers
 
 ANSWER_WITHIN = 5.0
 """Seconds an instance has for each answer."""
@@ -68,9 +69,7 @@ class Examining:
         skew = self._skew(health)
         store = yield from _asked(one.instance, STORE_CALL)
         status = yield from _asked(one.instance, "/status")
-        load = yield from _asked(one.instance, "/concurrency")
-        settings = field_of(load, "configuration") if isinstance(load, Reply) else None
-        workers = settings.get("workers") if isinstance(settings, dict) else None
+        processes = yield from workers(one.instance.origin, ANSWER_WITHIN)
         return replace(
             one,
             health=said if isinstance(said, str) else None,
@@ -78,7 +77,7 @@ class Examining:
             store_status=store.status if isinstance(store, Reply) else None,
             version=_text(status, "version"),
             base_processor_id=_text(status, "base_processor_id"),
-            workers=workers if isinstance(workers, int) else None,
+            workers=processes,
         )
 
     def _allowed(self) -> Flow[dict[str, bool]]:

@@ -207,8 +207,8 @@ def _of_instance(one: InstanceFacts, keepalive: float) -> Iterator[Finding]:
             "instance.workers",
             Severity.WARNING,
             uid,
-            f"it has {one.workers} worker processes, whose session locks do not know each other: "
-            f"two clients on one session overwrite each other",
+            f"it has {one.workers} worker processes or more, whose session locks do not know each "
+            f"other: two clients on one session overwrite each other",
             "let one client write to a session (ours keeps to that), or run one worker an instance",
         )
     if one.closes_idle:
