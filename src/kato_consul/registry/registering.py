@@ -32,6 +32,9 @@ from kato_consul.registry.watching import BURST, RATE, SLACK, next_index
 ROLL_BACK_WITHIN = 3.0
 """Seconds for taking one instance out again: the job is failing already, and somebody waits."""
 
+USABLE = (Health.PASSING, Health.WARNING)
+"""In these, clients use an instance."""
+
 CONSUL_WITHIN = 10.0
 """Seconds that an agent which does not answer is given to: one that was started with us, or that
 is between two leaders (an election takes a few seconds)."""
@@ -73,7 +76,8 @@ class Registering:
             yield from self._put_in_one(one, before.get(one.definition.id), checks)
 
     def see_passing(self, wait: float) -> Flow[None]:
-        """Flow: wait until all are passing for clients.
+        """Flow: wait until all are passing for clients, or in warning, in which clients use them:
+        a KATO on a machine whose processor is busy calls itself degraded (3.10.1: above 80 %).
 
         Raises:
             NotPassing: somebody was not within ``wait`` seconds.
@@ -201,9 +205,9 @@ class Registering:
             pauses = full_jitter(CONSUL_WAIT, self._random)
             index = next_index(index, snapshot.index)
             for one in snapshot.instances:
-                if one.health is Health.PASSING and _is_ours(one, waiting.get(one.id)):
+                if one.health in USABLE and _is_ours(one, waiting.get(one.id)):
                     del waiting[one.id]
-                    self._say(Event.PASSING, one.id)
+                    self._say(Event.PASSING, one.id, status=one.health.value)
 
     def _agents_words(self) -> Flow[Mapping[str, Mapping[str, Any]]]:
         """What the agent's checks say, if it tells."""
