@@ -29,7 +29,8 @@ def doctor(service: Service = None, consul: Consul = None, json_: Json = False) 
     Asks Consul, and every instance from here: are the checks honest, do the
     instances work as one pool, is anything left behind? Takes a few seconds,
     for which connections are left idle to see who closes them. It changes
-    nothing. Exits with 0 when nothing is wrong, 8 for warnings, 9 for errors.
+    nothing, but for a session that it makes and deletes. Exits with 0 when
+    nothing is wrong, 8 for warnings, 9 for errors.
 
       kato-consul doctor
 

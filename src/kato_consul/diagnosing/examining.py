@@ -6,12 +6,15 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import msgspec
+
 from kato_consul.diagnosing.facts import Facts, InstanceFacts
 from kato_consul.errors import ConsulDenied
 from kato_consul.flow import Failure, Flow, Outcome, Reply, Send
 from kato_consul.model import Instance
 from kato_consul.registry.calls import Call, ConsulCalls, T, ask
 from kato_consul.registry.learning import field_of
+from kato_consul.registry.probing import NODE
 from kato_consul.registry.workers import workers
 
 ANSWER_WITHIN = 5.0
@@ -19,6 +22,9 @@ ANSWER_WITHIN = 5.0
 
 STORE_CALL = "/sessions/kato-consul-doctor/exists"
 """The cheapest call that needs the store: 200 when it answers, 500 when not."""
+
+SHORT_LIFE = 60
+"""Seconds that a session of ours lives, should it not come to its deletion."""
 
 Wall = Callable[[], float]
 """Seconds since the epoch, as `time.time` gives them."""
@@ -67,7 +73,7 @@ class Examining:
             return replace(one, unreachable=str(health))
         said = field_of(health, "status")
         skew = self._skew(health)
-        store = yield from _asked(one.instance, STORE_CALL)
+        store = yield from _store(one.instance)
         status = yield from _asked(one.instance, "/status")
         processes = yield from workers(one.instance.origin, ANSWER_WITHIN)
         return replace(
@@ -126,6 +132,20 @@ def _unless_denied(call: Call[T], denied: dict[str, str]) -> Flow[T | None]:
 def _asked(one: Instance, target: str) -> Flow[Outcome]:
     outcome: Outcome = yield Send(one.origin, "GET", target, ANSWER_WITHIN)
     return outcome
+
+
+def _store(one: Instance) -> Flow[Outcome]:
+    """The first call that needs the store and fails, or the last one: a store that is full answers
+    as long as it is only read, so a session is made, and deleted."""
+    outcome = yield from _asked(one, STORE_CALL)
+    if not (isinstance(outcome, Reply) and outcome.status == 200):
+        return outcome
+    body = msgspec.json.encode({"node_id": NODE, "ttl_seconds": SHORT_LIFE})
+    headers = {"content-type": "application/json"}
+    made: Outcome = yield Send(one.origin, "POST", "/sessions", ANSWER_WITHIN, headers, body)
+    if session := _text(made, "session_id"):
+        yield Send(one.origin, "DELETE", f"/sessions/{session}", ANSWER_WITHIN)
+    return made
 
 
 def _text(outcome: Outcome, name: str) -> str | None:

@@ -14,7 +14,7 @@
 | pool.version          | warning  | versions differ                                               |
 | check.dishonest       | error    | Consul says passing, and a call that needs the store fails    |
 | check.wrong           | warning  | Consul says critical, and all calls work                      |
-| instance.store        | error    | its store does not answer, and Consul knows                   |
+| instance.store        | error    | its store does not answer or is full, and Consul knows        |
 | instance.unreachable  | warning  | Consul says passing, and from here nobody answers             |
 | instance.ghost        | warning  | Consul says critical, and nobody answers: left behind?        |
 | instance.not-kato     | warning  | its /health is not KATO's                                     |
@@ -241,7 +241,8 @@ def _of_store(one: InstanceFacts, uid: str, health: Health) -> Iterator[Finding]
             "instance.store",
             Severity.ERROR,
             uid,
-            "its store does not answer",
+            f"its store does not answer, or takes no writes: a session call says "
+            f"{one.store_status or 'nothing'}",
             "look at its Redis",
         )
     elif health is Health.CRITICAL and one.health == "healthy":
