@@ -116,6 +116,16 @@ def test_ill_in_many_ways(pool: Pool) -> None:
     assert {"instance.unreachable", "instance.ghost"} & set(found)
 
 
+def test_a_full_store(pool: Pool) -> None:
+    """A store that is read but takes no writes is found, though a plain check is green; no session
+    of doctor's is left behind in one that does."""
+    first, second = pool.instances.values()
+    first.switch(store="full")
+    code, found = pool.findings()
+    assert (code, found) == (9, {"check.dishonest": f"{pool.service}-1"})
+    assert httpx.get(f"{second.url}/sessions/count").json() == {"active_session_count": 0}
+
+
 def test_nothing_registered(agent: ConsulAgent, service: str) -> None:
     """No instance at all is an error, with what to do."""
     done = kato_consul("doctor", "--service", service, env=at(agent))

@@ -1,8 +1,11 @@
 """`kato-consul drain`: clients go elsewhere, and it says when they have gone."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
 from kato_consul.testing import ConsulAgent, StandInKato
@@ -55,6 +58,27 @@ def test_still_busy(agent: ConsulAgent, service: str, kato: StandInKato) -> None
     assert (
         "still busy when the drain time was over (it does not tell how busy it is)" in done.stdout
     )
+
+
+def test_still_asked(agent: ConsulAgent, service: str, kato: StandInKato) -> None:
+    """Somebody who goes on asking, one short request after the other, is seen, though KATO's
+    /metrics shows nothing of it for seconds: exit 7, and how many there were."""
+    over = threading.Event()
+
+    def asking() -> None:
+        with httpx.Client(base_url=kato.url, trust_env=False) as http:
+            while not over.wait(0.02):
+                http.get("/sessions/nobody/exists").raise_for_status()
+
+    with ThreadPoolExecutor(1) as pool:
+        asks = pool.submit(asking)
+        try:
+            done = kato_consul("drain", f"{service}-1", "--wait", "3s", env=at(agent))
+        finally:
+            over.set()
+    asks.result()
+    assert done.returncode == 7
+    assert "since the look before" in done.stdout
 
 
 def test_one_that_is_not_there(agent: ConsulAgent, service: str) -> None:

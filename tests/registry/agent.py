@@ -67,15 +67,16 @@ def catalogued(
 class Agent:
     """An agent that keeps services in a dict; ``bad`` answers instead of it, by what is asked.
 
-    ``passing`` are the ids whose checks pass; ``says`` what a check says, where the agent alone
-    knows. ``elsewhere`` is what the catalog has from other agents. ``when_blocked`` is called for
-    each blocking query, whose wait passes on the clock unless it returns True (something changed at
-    once).
+    ``passing`` are the ids whose checks pass, ``warning`` those in warning; ``says`` what a check
+    says, where the agent alone knows. ``elsewhere`` is what the catalog has from other agents.
+    ``when_blocked`` is called for each blocking query, whose wait passes on the clock unless it
+    returns True (something changed at once).
     """
 
     clock: ManualClock = field(default_factory=lambda: ManualClock(1_000.0))
     services: Services = field(default_factory=dict)
     passing: set[str] = field(default_factory=set)
+    warning: set[str] = field(default_factory=set)
     elsewhere: list[dict[str, Any]] = field(default_factory=list)
     bad: Callable[[str], Outcome | None] = lambda what: None
     when_blocked: Callable[[], bool] = lambda: False
@@ -120,6 +121,8 @@ class Agent:
         ours = [
             catalogued(service, "passing", "200 OK")
             if one in self.passing
+            else catalogued(service, "warning", "degraded")
+            if one in self.warning
             else catalogued(service, "critical", "connection refused")
             for one, service in self.services.items()
         ]

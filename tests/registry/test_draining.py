@@ -1,5 +1,7 @@
 """When clients have gone: nobody's request under way, and none since, for a moment."""
 
+import itertools
+
 import pytest
 
 from kato_consul.errors import ConsulRejected
@@ -22,13 +24,15 @@ def quiet(others: list[tuple[int, int]], within: float) -> tuple[bool, list[str]
 
     def answer(send: Send) -> Outcome:
         nonlocal served, looks
+        if send.target == "/health":
+            return reply(200, {"last_collection": 1.5})
         under_way, came = others[min(looks, len(others) - 1)]
         served += 1
         if send.target == "/concurrency":
             served += came
             return reply(200, {"current": {"concurrent_requests": 1 + under_way}})
         looks += 1
-        return reply(200, {"performance": {"total_requests": float(served)}})
+        return reply(200, {"summary": {"performance": {"total_requests": float(served)}}})
 
     def say(event: Event, who: str, /, **fields: object) -> None:
         said.append(words(event, fields))
@@ -68,6 +72,22 @@ def test_does_not_tell() -> None:
     assert Player(lambda send: refused(), clock=clock).play(flow) is False
     assert clock.now == pytest.approx(103.0)
     assert "does not tell how busy it is" in said[0]
+
+
+def test_several_workers() -> None:
+    """Of an instance with several processes, one look sees one of them: it is given the time."""
+    clock, said, started = ManualClock(100.0), [], itertools.cycle([1.5, 1.5, 2.5])
+
+    def say(event: Event, who: str, /, **fields: object) -> None:
+        said.append(words(event, fields))
+
+    def answer(send: Send) -> Outcome:
+        assert send.target == "/health"
+        return reply(200, {"last_collection": next(started)})
+
+    assert Player(answer, clock=clock).play(await_quiet([ONE], 3.0, clock=clock, say=say)) is False
+    assert clock.now == pytest.approx(103.0)
+    assert "several worker processes" in said[0]
 
 
 def test_an_unknown_one() -> None:

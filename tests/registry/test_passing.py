@@ -20,6 +20,14 @@ def test_passing_already() -> None:
     assert run.agent.clock.now == 1_000.0
 
 
+def test_warning_is_enough() -> None:
+    """One in warning is used by clients, so it is not waited for, and told as what it is."""
+    run = Run(Agent(passing={"kato-1"}, warning={"kato/2"}))
+    run.register(wait=60)
+    assert run.said[2:] == [("kato-1", "passing"), ("kato/2", "warning")]
+    assert run.agent.clock.now == 1_000.0
+
+
 def test_becomes_passing() -> None:
     """Each is told of when it passes; the wait is a blocking query and ends with the last one."""
     agent = Agent()

@@ -32,8 +32,9 @@ def doctor(service: Service = None, consul: Consul = None, json_: Json = False) 
     Asks Consul, and every instance from here: are the checks honest, do the
     instances work as one pool, is anything left behind? Takes a few seconds,
     for which connections are left idle to see who closes them. It changes
-    nothing. Exits with 0 when nothing is wrong (notes are not), 8 for
-    warnings, 9 for errors, and 3 when there is no Consul to ask.
+    nothing, but for a session that it makes and deletes. Exits with 0 when
+    nothing is wrong (notes are not), 8 for warnings, 9 for errors, and 3 when
+    there is no Consul to ask.
 
       kato-consul doctor
 

@@ -6,12 +6,16 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import msgspec
+
 from kato_consul.diagnosing.facts import Facts, InstanceFacts
 from kato_consul.errors import ConsulDenied, ConsulError, ConsulUnreachable
 from kato_consul.flow import Failure, Flow, Outcome, Reply, Send
 from kato_consul.model import Instance
 from kato_consul.registry.calls import Call, ConsulCalls, T, ask
 from kato_consul.registry.learning import field_of
+from kato_consul.registry.probing import NODE
+from kato_consul.registry.workers import workers
 
 ANSWER_WITHIN = 5.0
 """Seconds an instance has for each answer."""
@@ -21,6 +25,9 @@ STORE_CALL = "/sessions/kato-consul-doctor/exists"
 
 NO_LEADER = "No cluster leader"
 """Consul's words (structs.ErrNoLeader)."""
+
+SHORT_LIFE = 60
+"""Seconds that a session of ours lives, should it not come to its deletion."""
 
 Wall = Callable[[], float]
 """Seconds since the epoch, as `time.time` gives them."""
@@ -76,11 +83,9 @@ class Examining:
             return replace(one, unreachable=str(health))
         said = field_of(health, "status")
         skew = self._skew(health)
-        store = yield from _asked(one.instance, STORE_CALL)
+        store = yield from _store(one.instance)
         status = yield from _asked(one.instance, "/status")
-        load = yield from _asked(one.instance, "/concurrency")
-        settings = field_of(load, "configuration") if isinstance(load, Reply) else None
-        workers = settings.get("workers") if isinstance(settings, dict) else None
+        processes = yield from workers(one.instance.origin, ANSWER_WITHIN)
         return replace(
             one,
             health=said if isinstance(said, str) else None,
@@ -88,7 +93,7 @@ class Examining:
             store_status=store.status if isinstance(store, Reply) else None,
             version=_text(status, "version"),
             base_processor_id=_text(status, "base_processor_id"),
-            workers=workers if isinstance(workers, int) else None,
+            workers=processes,
         )
 
     def _allowed(self) -> Flow[dict[str, bool]]:
@@ -167,6 +172,20 @@ class _Trouble:
 def _asked(one: Instance, target: str) -> Flow[Outcome]:
     outcome: Outcome = yield Send(one.origin, "GET", target, ANSWER_WITHIN)
     return outcome
+
+
+def _store(one: Instance) -> Flow[Outcome]:
+    """The first call that needs the store and fails, or the last one: a store that is full answers
+    as long as it is only read, so a session is made, and deleted."""
+    outcome = yield from _asked(one, STORE_CALL)
+    if not (isinstance(outcome, Reply) and outcome.status == 200):
+        return outcome
+    body = msgspec.json.encode({"node_id": NODE, "ttl_seconds": SHORT_LIFE})
+    headers = {"content-type": "application/json"}
+    made: Outcome = yield Send(one.origin, "POST", "/sessions", ANSWER_WITHIN, headers, body)
+    if session := _text(made, "session_id"):
+        yield Send(one.origin, "DELETE", f"/sessions/{session}", ANSWER_WITHIN)
+    return made
 
 
 def _text(outcome: Outcome, name: str) -> str | None:

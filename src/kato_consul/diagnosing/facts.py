@@ -11,7 +11,8 @@ class InstanceFacts:
     """What one instance said, asked from here. None is what it did not say.
 
     ``unreachable`` is why there was no answer, or empty. ``store_status`` is the HTTP status of a
-    call that needs the store. ``skew`` are seconds that its clock is ahead of ours.
+    call that needs the store. ``workers`` are the processes that were seen, so there may be more.
+    ``skew`` are seconds that its clock is ahead of ours.
     ``closes_idle``: it closed a connection that was idle for as long as a client keeps one.
     ``no_address``: it is registered without one, so that clients are sent to the node's.
     """

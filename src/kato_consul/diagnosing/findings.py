@@ -18,7 +18,7 @@
 | check.dishonest       | error    | Consul says passing, and a call that needs the store fails,   |
 |                       |          | or it calls itself unhealthy                                  |
 | check.wrong           | warning  | Consul says critical, and all calls work                      |
-| instance.store        | error    | its store does not answer, and Consul knows                   |
+| instance.store        | error    | its store does not answer or is full, and Consul knows        |
 | instance.unhealthy    | warning  | it calls itself unhealthy or degraded, and Consul knows       |
 | instance.unreachable  | warning  | Consul says passing, and from here nobody answers             |
 | instance.ghost        | warning  | Consul says critical, and nobody answers: left behind?        |
@@ -246,8 +246,8 @@ def _of_instance(one: InstanceFacts, keepalive: float) -> Iterator[Finding]:
             "instance.workers",
             Severity.WARNING,
             uid,
-            f"it has {one.workers} worker processes, whose session locks do not know each other: "
-            f"two clients on one session overwrite each other",
+            f"it has {one.workers} worker processes or more, whose session locks do not know each "
+            f"other: two clients on one session overwrite each other",
             "let one client write to a session (ours keeps to that), or run one worker an instance",
         )
     if one.closes_idle:
@@ -290,7 +290,8 @@ def _of_store(one: InstanceFacts, uid: str, health: Health) -> Iterator[Finding]
             "instance.store",
             Severity.ERROR,
             uid,
-            "its store does not answer",
+            f"its store does not answer, or takes no writes: a session call says "
+            f"{one.store_status or 'nothing'}",
             "look at its Redis",
         )
     elif one.health != "healthy":

@@ -2,8 +2,9 @@
 
 Maintenance mode is Consul's own word for it: clients see it at once and choose others, and what was
 under way comes to its end. Whether they have gone is seen in KATO itself: no request under way but
-ours (``/concurrency``), and none that came in since the last look but ours (``/metrics``), for a
-moment. An instance that does not tell is given the whole time.
+ours (``/concurrency``), and none that came in since the last look but ours (``/stats``; on KATO
+3.10.1 ``/metrics`` repeats itself for 5 s), for a moment. An instance that does not tell is given
+the whole time, and so is one with several worker processes, each of which counts for itself.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from kato_consul.registry.calls import ConsulCalls, ask
 from kato_consul.registry.definition import ServiceDefinition
 from kato_consul.registry.events import Event, Say
 from kato_consul.registry.learning import field_of
+from kato_consul.registry.workers import workers
 
 GLANCE = 0.25
 """Seconds between looks at the instance."""
@@ -73,6 +75,7 @@ class _Busy:
     definition: ServiceDefinition
     served: float | None = None
     quiet_since: float | None = None
+    workers: int | None = None
     why: str = "it does not tell how busy it is"
 
     def quiet_for(self, now: float) -> float:
@@ -80,9 +83,15 @@ class _Busy:
         return 0.0 if self.quiet_since is None else now - self.quiet_since
 
     def look(self, clock: Clock) -> Flow[None]:
-        """One look: two requests of ours."""
+        """One look: two requests of ours, and at first those that count the processes."""
+        if self.workers is None:
+            self.workers = yield from workers(self.definition.origin, ANSWER_WITHIN)
+        if self.workers != 1:
+            if self.workers is not None:
+                self.why = "it has several worker processes, each of which counts for itself"
+            return
         under_way = yield from self._number("/concurrency", "current", "concurrent_requests")
-        served = yield from self._number("/metrics", "performance", "total_requests")
+        served = yield from self._number("/stats?minutes=0", *_SERVED)
         if under_way is None or served is None:
             return
         # The first of them is itself under way when it is answered.
@@ -97,16 +106,19 @@ class _Busy:
         if self.quiet_since is not None:
             self.why = f"quiet by now, but not for {QUIET:g} s"
 
-    def _number(self, target: str, part: str, name: str) -> Flow[float | None]:
+    def _number(self, target: str, part: str, *names: str) -> Flow[float | None]:
         outcome: Outcome = yield Send(self.definition.origin, "GET", target, ANSWER_WITHIN)
         if not isinstance(outcome, Reply):
             return None
         found = field_of(outcome, part)
-        value = found.get(name) if isinstance(found, dict) else None
-        return float(value) if isinstance(value, int | float) else None
+        for name in names:
+            found = found.get(name) if isinstance(found, dict) else None
+        return float(found) if isinstance(found, int | float) else None
 
 
 OURS = 2
 """Requests of one look."""
+
+_SERVED = ("summary", "performance", "total_requests")
 
 _ELSEWHERE = "the agent has no such instance. Ask the agent that it was registered with"

@@ -41,7 +41,7 @@ WORDS = {
     Event.REGISTERED: "registered",
     Event.REGISTERED_AGAIN: "registered again",
     Event.PUT_BACK: "{lost} the agent, registered again",
-    Event.PASSING: "passing",
+    Event.PASSING: "{status}",
     Event.HEALTH: "{status}: {note}",
     Event.LEARNED: "is KATO {version}, SERVICE_NAME {base_processor_id}",
     Event.UNKNOWN_VERSION: "did not tell its version ({why}); registered without",

@@ -63,7 +63,12 @@ def series(kato: State, name: str) -> list[Answer]:
 
 @router.get("/metrics")
 async def metrics(kato: Worker) -> Answer:
-    """Show all figures."""
+    """Show all figures, and the same ones again for a while."""
+    return await kato.repeated.get("/metrics", lambda: figures(kato))
+
+
+async def figures(kato: State) -> Answer:
+    """Return what /metrics says anew."""
     per_second = kato.load.total / max(1.0, kato.uptime)
     return {
         "timestamp": time.time(),
@@ -137,10 +142,10 @@ async def concurrency(kato: Worker) -> Answer:
             "per_worker": limit,
             "warning_threshold": limit * 80 // 100,
             "critical_threshold": limit * 95 // 100,
-            "total_capacity": limit * kato.options.workers,
+            "total_capacity": limit,
         },
         "configuration": {
-            "workers": kato.options.workers,
+            "workers": 1,  # whatever there are: the real one is told by UVICORN_WORKERS, or not
             "backlog": 2048,
             "max_requests": "unlimited",
         },

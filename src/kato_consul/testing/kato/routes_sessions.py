@@ -63,8 +63,12 @@ async def create_session(kato: Worker, body: CreateSessionRequest) -> Answer:
 
 @router.get("/count")
 async def count_sessions(kato: Worker) -> Answer:
-    """Tell how many sessions there are."""
-    return {"active_session_count": await kato.sessions.count()}
+    """Tell how many sessions there are, and the same again for a while."""
+
+    async def look() -> Answer:
+        return {"active_session_count": await kato.sessions.count()}
+
+    return await kato.repeated.get("/sessions/count", look)
 
 
 @router.get("/{session_id}/exists")

@@ -40,7 +40,6 @@ def main(arguments: list[str] | None = None) -> None:
         name=options.name,
         switches=options.switches,
         work=options.work,
-        workers=options.workers,
         limit_concurrency=options.limit_concurrency,
     )
     Store(options.store).close()  # its schema is there before two workers look for it

@@ -1,10 +1,11 @@
 """What the parts of one worker share."""
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
@@ -15,19 +16,19 @@ from kato_consul.testing.kato.switches import SwitchFile
 from kato_consul.testing.kato.vices import SeenStore
 
 VERSION = "3.10.1"  # of the real one whose answers these are
+REPEATED_FOR = 5.0  # seconds, of the real one's METRICS_CACHE_TTL and SESSION_COUNT_CACHE_TTL
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a worker is set up. `work` are the seconds between reading a session and writing it
-    back; `limit_concurrency` and `workers` are only reported here, uvicorn and `serve` obey them.
+    back; `limit_concurrency` is only reported here, uvicorn obeys it.
     """
 
     store: Path
     name: str = "kato"
     switches: Path | None = None
     work: float = 0.001
-    workers: int = 1
     limit_concurrency: int = 100
 
 
@@ -59,6 +60,21 @@ class Load:
 
 
 @dataclass(slots=True)
+class Repeated:
+    """Answers that a worker gives again for a while instead of looking anew."""
+
+    _answers: dict[str, tuple[float, dict[str, Any]]] = field(default_factory=dict)
+
+    async def get(self, name: str, look: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+        """Return the last answer of this name; what `look` sees when it is `REPEATED_FOR` old."""
+        until, answer = self._answers.get(name, (0.0, {}))
+        if time.monotonic() >= until:
+            answer = await look()
+            self._answers[name] = time.monotonic() + REPEATED_FOR, answer
+        return answer
+
+
+@dataclass(slots=True)
 class State:
     """One worker."""
 
@@ -68,6 +84,7 @@ class State:
     sessions: Sessions
     mind: Mind
     load: Load = field(default_factory=Load)
+    repeated: Repeated = field(default_factory=Repeated)
     started: float = field(default_factory=time.time)
 
     @classmethod
