@@ -188,11 +188,14 @@ class UnknownService(DiscoveryError):
 
 
 class NoInstances(DiscoveryError):
-    """The service is known, but no instance may be used: none registered, or none passing."""
+    """The service is known, but no instance may be used: none registered, or none passing.
 
-    def __init__(self, service: str, why: str) -> None:
+    ``asked``: what else was looked for, such as a tag.
+    """
+
+    def __init__(self, service: str, why: str, *, asked: str = "") -> None:
         self.service = service
-        super().__init__(f"no instance of {service!r} can be used: {why}")
+        super().__init__(f"no instance of {service!r}{asked} can be used: {why}")
 
 
 # --- calls to KATO --------------------------------------------------------------------------

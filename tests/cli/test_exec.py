@@ -94,7 +94,8 @@ def test_told_twice(agent: ConsulAgent, service: str, one: Instance) -> None:
         os.kill(child, signal.SIGCONT)
         _, errors = process.communicate(timeout=20)
         assert process.returncode in (0, 143)
-    assert errors == ""
+    assert "error:" not in errors, errors  # ours; the child, which was cut short, may say something
+    assert "Traceback" not in errors, errors
     assert ids(agent, service) == set()
 
 

@@ -11,7 +11,8 @@ from kato_consul.registry.reading import definitions_in
 from tests.cli.running import all_at_once, kato_consul
 
 COMMANDS = [
-    "register", "run", "exec", "drain", "deregister", "instances", "watch", "doctor", "dev", "demo",
+    "register", "run", "exec", "drain", "deregister", "instances", "watch", "observe",
+    "predictions", "doctor", "dev", "demo",
 ]  # fmt: skip
 
 

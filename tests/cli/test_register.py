@@ -145,7 +145,7 @@ def test_an_impatient_user(agent: ConsulAgent, service: str, ill: Instance) -> N
             assert "cleaning up already" in process.stderr.readline()
         finally:
             agent.thaw()
-        assert process.wait(15) == 130
+        assert process.wait(40) == 130
     assert ids(agent, service) == set()
 
 

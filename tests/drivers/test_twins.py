@@ -9,12 +9,14 @@ import pytest
 import kato_consul
 from kato_consul import (
     AsyncDiscovery,
+    AsyncDiscoveryTransport,
     AsyncKatoClient,
     AsyncKatoInstance,
     AsyncKatoNode,
     AsyncRegistrar,
     AsyncSession,
     Discovery,
+    DiscoveryTransport,
     KatoClient,
     KatoInstance,
     KatoNode,
@@ -24,6 +26,7 @@ from kato_consul import (
 
 TWINS = [
     (AsyncDiscovery, Discovery),
+    (AsyncDiscoveryTransport, DiscoveryTransport),
     (AsyncKatoClient, KatoClient),
     (AsyncKatoInstance, KatoInstance),
     (AsyncKatoNode, KatoNode),
@@ -45,8 +48,8 @@ def described(face: type) -> dict[str, tuple[list[str], str]]:
         called: Any = member.fget if isinstance(member, property) else member
         parameters = inspect.signature(called).parameters
         given = [f"{one} {one.default}" for one in parameters.values()]
-        words = re.sub(r"Async|\bawait ", "", f"{given} {inspect.getdoc(called)}")
-        found[name.replace("aclose", "close")] = (list(parameters), words)
+        words = re.sub(r"Async|\bawait |\basync ", "", f"{given} {inspect.getdoc(called)}")
+        found[re.sub("^aclose$", "close", name).replace("_async_", "_")] = (list(parameters), words)
     return found
 
 

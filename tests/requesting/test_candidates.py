@@ -69,6 +69,18 @@ def test_nobody_to_ask(instances: tuple[Instance, ...] | None, said: str) -> Non
     assert calling.asked == []
 
 
+def test_since_when() -> None:
+    """The error says for how long there was nobody, by Consul's word, and what was looked for."""
+    calling = Calling(instances=())
+    calling.board.asked = " with tag 'v3'"
+    calling.board.publish(snapshot(), calling.clock() - 7.0)
+    with pytest.raises(NoInstances) as caught:
+        calling.call(within=5.0)
+    assert "no instance of 'kato' with tag 'v3' can be used: none is registered, for 12 s" in str(
+        caught.value
+    )
+
+
 @pytest.mark.parametrize("instances", [None, ()])
 def test_nobody_to_ask_for_consul_is_away(instances: tuple[Instance, ...] | None) -> None:
     """When there is nobody because Consul cannot be asked, that is the error."""

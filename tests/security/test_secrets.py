@@ -18,10 +18,12 @@ from tests.security.conftest import Guarded, policy
 TALKATIVE = """
 import logging, sys
 logging.basicConfig(level=0, stream=sys.stderr)
+from kato_consul import Settings
+Settings.__init__.__kwdefaults__["engine"] = "httpx"
 from kato_consul.cli import main
 main()
 """
-"""The command line with every log there is, of ours, httpx's, httpcore's and asyncio's."""
+"""The command line with every log there is, on the engine that tells most: httpcore's."""
 
 PASSWORD = "pa55word-of-the-proxy"
 SECRET = "s3cret-of-the-check"
@@ -103,7 +105,7 @@ def test_nothing_is_logged(
         token = guarded.token(policy("registrar", kato.name))
         reader = guarded.token(policy("client", kato.name))
         definitions = read_definitions(definition(kato, tmp_path))
-        settings = Settings(consul_addr=guarded.http_addr, consul_token=token)
+        settings = Settings(consul_addr=guarded.http_addr, consul_token=token, engine="httpx")
         with Registrar(definitions, settings) as registrar:
             shown = [repr(settings), repr(definitions), repr(vars(registrar))]
         denied = Registrar(

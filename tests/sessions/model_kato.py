@@ -201,6 +201,10 @@ class ModelKato:
                 return _ok({"status": "cleared", "session_id": session.session_id})
             case "stm":
                 return _ok({"stm": session.stm, "length": len(session.stm)})
+            case "GET":
+                return _ok({"session_id": session.session_id, "node_id": session.node_id})
+            case "config":
+                return _ok({"config": config.effective(session.config)})
             case "cognition-data":
                 data = {"time": session.time, "short_term_memory": session.stm}
                 return _ok({"cognition_data": data})

@@ -1,12 +1,12 @@
 """Where sessions live: each has a home, and is somewhere else only while it cannot be there.
 
-| when                       | a session                                          |
-| -------------------------- | -------------------------------------------------- |
-| is opened                  | gets a home: its first choice that is not full     |
-| and an instance joins      | stays where it is                                  |
-| its home drains, or leaves | gets another home                                  |
-| its home fails             | goes to its next choice, and stays there meanwhile |
-| its home is well again     | comes back at the beginning of its next operation  |
+| when                           | a session                                          |
+| ------------------------------ | -------------------------------------------------- |
+| is opened                      | gets a home: its first choice that is not full     |
+| and an instance joins          | stays where it is                                  |
+| its home drains, or leaves     | gets another home                                  |
+| its home fails, or is critical | goes to its next choice, and stays there meanwhile |
+| its home is well again         | comes back at the beginning of its next operation  |
 
 Choices are ranked by affinity, those of the client's own zone first. Full is who has more than
 `BOUND` times its share of this client's sessions ("Consistent hashing with bounded loads",

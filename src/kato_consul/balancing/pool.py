@@ -100,7 +100,7 @@ class Pool:
         """
         self.see(snapshot)
         there = snapshot.by_uid.get(home)
-        if there is not None and there.health is Health.PASSING and self._is_well(there):
+        if there is not None and self._is_well(there):
             return home, home
         staying = there is not None and there.health is not Health.MAINTENANCE
         if staying and at != home and self.well(snapshot, at) is not None:

@@ -5,7 +5,18 @@ from typing import Annotated
 import typer
 
 import kato_consul
-from kato_consul.cli import demo, deregister, dev, doctor, drain, instances, register, run, watch
+from kato_consul.cli import (
+    demo,
+    deregister,
+    dev,
+    doctor,
+    drain,
+    instances,
+    register,
+    run,
+    session,
+    watch,
+)
 from kato_consul.cli import exec as parent
 from kato_consul.cli.exits import EXITS
 from kato_consul.cli.helping import CONTEXT, Command, Group, flag
@@ -55,6 +66,8 @@ for panel, command in (
     (_REGISTRAR, deregister.deregister),
     (_CLIENTS, instances.instances),
     (_CLIENTS, watch.watch),
+    (_CLIENTS, session.observe),
+    (_CLIENTS, session.predictions),
     (_CLIENTS, doctor.doctor),
     (_HERE, dev.dev),
     (_HERE, demo.demo),

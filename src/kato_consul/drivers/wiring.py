@@ -196,6 +196,7 @@ class Sessions:
         metadata: dict[str, Any] | None,
         ttl: int | None,
         on_conflict: OnConflict,
+        attach: str | None,
     ) -> SessionState:
         """What is known of a new session: nothing but how it is to be opened."""
         if not key:
@@ -207,6 +208,7 @@ class Sessions:
             config=config or NOTHING,
             ttl=ttl if ttl is not None else self._settings.session_ttl,
             on_conflict=on_conflict,
+            attach=attach or "",
         )
 
     def ask_any(self, query: Query[Any]) -> Flow[Any]:

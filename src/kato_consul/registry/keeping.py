@@ -2,7 +2,7 @@
 
 The agent is looked at every second, which costs it two small local answers; it is the only way to
 see a check that was removed, and it bounds how late a restarted agent is noticed. It may be away
-for hours: then it is asked about twice a second, with jitter, and told of once.
+for hours: then it is asked some five times a second, with jitter, and told of once.
 
 Instances that carry our owner's mark, are not wanted, and are critical, were left behind by an
 earlier run that crashed: they are taken out. Nobody else's ever are, nor one that is well: another

@@ -260,7 +260,8 @@ class Failover:
             if left <= 0:
                 if self.board.trouble is not None:
                     raise copy.copy(self.board.trouble)  # many callers may raise it
-                raise NoInstances(self.board.service, _why(self.board))
+                why = _why(self.board, self.clock())
+                raise NoInstances(self.board.service, why, asked=self.board.asked)
             yield AwaitChange(self.board, snapshot, left)
 
 
@@ -286,11 +287,12 @@ def _too_late(request: Request, last: str, *, left_once: bool) -> KatoError:
     return NoAnswer(text) if left_once else RequestNotSent(text)
 
 
-def _why(board: Board) -> str:
+def _why(board: Board, now: float) -> str:
     snapshot = board.current
     if snapshot is None:
         return "Consul has not answered yet"
+    since = f", for {now - board.empty_since:.0f} s" if board.empty_since is not None else ""
     if not snapshot.instances:
-        return "none is registered. 'kato-consul register' puts one in"
+        return f"none is registered{since}. 'kato-consul register' puts one in"
     said = "; ".join(f"{one.id} is {one.health}: {one.output}" for one in snapshot.instances)
-    return f"none is passing ({said})"
+    return f"none is passing{since} ({said})"

@@ -1,5 +1,7 @@
 """Opening a session, and opening it again when it is really gone."""
 
+from typing import Any
+
 import msgspec
 
 from kato_consul.errors import ConfigurationError
@@ -18,12 +20,17 @@ leaves a session that nobody uses; the mark tells whose it was, and its TTL ends
 
 
 def open_session(asking: Asking, state: SessionState, deadline: float) -> Flow[None]:
-    """Flow: make KATO's session for ``state``, whose journal starts empty.
+    """Flow: make KATO's session for ``state``, whose journal starts empty; or go on with the one
+    that it is to be attached to.
 
     Raises:
+        SessionGone: there is none to be attached to.
         ConfigurationError: KATO took over another value than was asked for in ``config``. It
             ignores invalid ones here without a word, so they are compared.
     """
+    if state.attach:
+        yield from _attach(asking, state, deadline)
+        return
     body: dict[str, object] = {
         "node_id": state.node_id,
         "metadata": {**state.metadata, MARK: state.key},
@@ -61,6 +68,37 @@ def open_session(asking: Asking, state: SessionState, deadline: float) -> Flow[N
     state.journal.configure(taken)
     state.ghosts = []
     asking.begin(state)
+
+
+def _attach(asking: Asking, state: SessionState, deadline: float) -> Flow[None]:
+    """Take over a session as it is: node, configuration, counter and memory."""
+    state.id = state.attach
+    try:
+        info = yield from _read(asking, state, "", "node_id", deadline)
+        found = yield from _read(asking, state, "/config", "config", deadline)
+        mind = yield from _read(asking, state, "/cognition-data", "cognition_data", deadline)
+    except BaseException:
+        state.id = None
+        raise
+    state.attach = ""
+    state.node_id = info["node_id"]
+    state.journal = Journal()
+    state.journal.configure(found["config"])
+    state.adopt(int(mind["cognition_data"]["time"]), mind["cognition_data"]["short_term_memory"])
+    asking.begin(state)
+
+
+def _read(asking: Asking, state: SessionState, path: str, needs: str, deadline: float) -> Flow[Any]:
+    target = f"/sessions/{state.id}{path}"
+    request = Request(
+        "attach to session",
+        "GET",
+        target,
+        repeatable=True,
+        timeout=asking.attempt_timeout,
+        needs=(needs,),
+    )
+    return (yield from asking.ask_session(request, state, deadline))
 
 
 def reopen_session(asking: Asking, state: SessionState, deadline: float) -> Flow[None]:

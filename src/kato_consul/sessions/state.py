@@ -63,7 +63,8 @@ class SessionFacts:
 class SessionState:
     """One session of this client's.
 
-    ``id`` is KATO's, None until opened. ``pending`` is a write whose outcome is not known yet: set
+    ``id`` is KATO's, None until opened; ``attach`` is that of one that is there already, to go on
+    with instead of opening one, or "". ``pending`` is a write whose outcome is not known yet: set
     before it is sent, so that a caller that is cancelled in between leaves a trace of it.
     ``restoring``: KATO's session is being put back, and holds less than the journal meanwhile.
     ``home`` is the uid of the instance where it lives, ``at`` of the one where it is now,
@@ -81,6 +82,7 @@ class SessionState:
     pending: Write[Any] | None = None
     restoring: bool = False
     ghosts: list[Ghost] = field(default_factory=list)
+    attach: str = ""
     home: str = ""
     at: str = ""
     shunned: str = ""

@@ -50,15 +50,17 @@ class KatoClient:
         metadata: dict[str, Any] | None = None,
         ttl: int | None = None,
         on_conflict: OnConflict = "repair",
+        attach: str | None = None,
     ) -> Session:
         """The session under a key of yours, the same object each time; KATO's is opened at need.
 
         ``node_id`` names the knowledge base and defaults to the key. ``config`` is KATO's session
-        configuration, ``ttl`` in seconds. They count when a key is used for the first time.
+        configuration, ``ttl`` in seconds. ``attach`` is KATO's id of a session that is there
+        already, to go on with as it is. They count when a key is used for the first time.
         """
         session = self._opened.get(key)
         if session is None:
-            state = self._sessions.state(key, node_id, config, metadata, ttl, on_conflict)
+            state = self._sessions.state(key, node_id, config, metadata, ttl, on_conflict, attach)
             session = Session(self._sessions, state)
             self._opened[key] = session
         return session

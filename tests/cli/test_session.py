@@ -1,0 +1,62 @@
+"""`kato-consul observe` and `predictions`: a session, one command after the other."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from kato_consul import Registrar
+from kato_consul.testing import Fleet
+from tests.cli.running import kato_consul
+
+
+@pytest.fixture(scope="module")
+def env() -> Iterator[dict[str, str]]:
+    """Where a fleet's Consul is."""
+    with Fleet(2) as fleet, Registrar(fleet.definitions, fleet.settings):
+        yield {"CONSUL_HTTP_ADDR": fleet.agent.http_addr}
+
+
+def test_a_story(env: dict[str, str]) -> None:
+    """A session goes on from command to command; what it learned comes next in another one."""
+    first = kato_consul("observe", "--node", "shop", "tent", env=env)
+    assert first.returncode == 0, first.stderr
+    session = first.stdout.split()[1].rstrip(":")
+    assert first.stdout == f"session {session}: time 1, 1 events\n"
+    for strings in (["stove", "gas"], ["rope", "--learn"]):
+        done = kato_consul("observe", "--session", session, *strings, env=env)
+        assert done.returncode == 0, done.stderr
+    assert f"session {session}: time 3, 3 events\nlearned PTRN|" in done.stdout
+
+    again = kato_consul("observe", "--node", "shop", "--json", "tent", env=env)
+    answer = json.loads(again.stdout)
+    assert (answer["time"], answer["stm_length"]) == (1, 1)
+    kato_consul("observe", "--session", answer["session_id"], "stove", "gas", env=env)
+    asked = ["predictions", "--session", answer["session_id"]]
+    words = kato_consul(*asked, env=env)
+    assert words.stdout.endswith("  rope\n")
+    found = json.loads(kato_consul(*asked, "--json", env=env).stdout)
+    assert found[0]["future"] == [["rope"]]
+
+
+def test_nothing_to_predict(env: dict[str, str]) -> None:
+    """Where nothing was learned, it says so."""
+    done = kato_consul("observe", "--json", "--node", "nobody", "x", env=env)
+    asked = kato_consul("predictions", "--session", json.loads(done.stdout)["session_id"], env=env)
+    assert (asked.returncode, asked.stdout) == (
+        0,
+        "no predictions: nothing was learned that begins so\n",
+    )
+
+
+@pytest.mark.parametrize("command", [["observe", "x"], ["predictions"]])
+def test_no_such_session(env: dict[str, str], command: list[str]) -> None:
+    """A session that KATO does not have is told as gone, and none is opened in its place."""
+    done = kato_consul(command[0], "--session", "session-0-1", *command[1:], env=env)
+    assert done.returncode == 1
+    assert "'session-0-1' (session-0-1) is gone from KATO" in done.stderr
+
+
+def test_predictions_need_a_session(env: dict[str, str]) -> None:
+    """What it predicts for has to be said."""
+    assert kato_consul("predictions", env=env).returncode == 2
