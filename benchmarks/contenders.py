@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 
 import httpx
 
@@ -15,6 +16,7 @@ from kato_consul.flow import Reply, Send
 Contender = Callable[[Site], AbstractAsyncContextManager[AsyncCall]]
 
 OURS = "AsyncKatoClient"
+OURS_OVER_HTTPX = 'AsyncKatoClient, engine="httpx"'
 ENGINE = "our engine alone"
 HTTPX = "httpx.AsyncClient"
 HTTPX_AIOHTTP = "httpx over aiohttp"
@@ -36,6 +38,13 @@ async def ours(site: Site, settings: Settings | None = None) -> AsyncIterator[As
         async def call(k: int) -> object:
             return await kato.session(f"user-{k}").observe(STRINGS)
 
+        yield call
+
+
+@asynccontextmanager
+async def ours_over_httpx(site: Site) -> AsyncIterator[AsyncCall]:
+    """The whole client, over httpx's transports: what it was at first, and still can be."""
+    async with ours(site, replace(site.settings, engine="httpx")) as call:
         yield call
 
 
@@ -99,6 +108,7 @@ CONTENDERS: dict[str, Contender] = {
     HTTPX: bare_httpx,
     OURS: ours,
     ENGINE: engine,  # next to ours, since one is taken from the other
+    OURS_OVER_HTTPX: ours_over_httpx,
     HTTPX_AIOHTTP: httpx_aiohttp,
     AIOHTTP: aiohttp,
     NGINX: nginx,

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 
 import consul
 import httpx
@@ -13,13 +14,14 @@ from urllib3 import Retry
 from benchmarks.canned import BODY, JSON, STRINGS
 from benchmarks.load import Call
 from benchmarks.site import SERVICE, Site
-from kato_consul import KatoClient
+from kato_consul import KatoClient, Settings
 from kato_consul.drivers.sync.engine import engine_for
 from kato_consul.flow import Reply, Send
 
 Contender = Callable[[Site], AbstractContextManager[Call]]
 
 OURS = "KatoClient"
+OURS_OVER_HTTPX = 'KatoClient, engine="httpx"'
 ENGINE = "our engine alone, sync"
 HTTPX = "httpx.Client"
 SEED = "the seed's way: Consul, then requests.post"
@@ -28,11 +30,18 @@ PATH = "/sessions/bare/observe"
 
 
 @contextmanager
-def ours(site: Site) -> Iterator[Call]:
+def ours(site: Site, settings: Settings | None = None) -> Iterator[Call]:
     """The whole client, as people use it: it finds the instances in Consul."""
-    with KatoClient(site.settings) as kato:
+    with KatoClient(settings or site.settings) as kato:
         session = kato.session("user-1")
         yield lambda: session.observe(STRINGS)
+
+
+@contextmanager
+def ours_over_httpx(site: Site) -> Iterator[Call]:
+    """The whole client, over httpx's transports: what it was at first, and still can be."""
+    with ours(site, replace(site.settings, engine="httpx")) as call:
+        yield call
 
 
 @contextmanager
@@ -102,6 +111,7 @@ CONTENDERS: dict[str, Contender] = {
     HTTPX: bare_httpx,
     OURS: ours,
     ENGINE: engine,  # next to ours, since one is taken from the other
+    OURS_OVER_HTTPX: ours_over_httpx,
     SEED: seed,
     KATOS: katos,
 }
