@@ -18,6 +18,7 @@ import json
 import logging
 import os
 import platform
+import signal
 import sys
 import time
 from pathlib import Path
@@ -27,7 +28,6 @@ from rich.console import Console
 from benchmarks.picture import draw
 from benchmarks.running import ROWS, Run
 from benchmarks.telling import tell
-from kato_consul.cli.signals import interrupt_on_signals
 
 INTERRUPTED = 130
 
@@ -48,7 +48,7 @@ def main() -> int:
         sessions=10_000 if asked.quick else 100_000,
         say=say,
     )
-    interrupt_on_signals()
+    _end_alike()
     try:
         results = run.results()
     except KeyboardInterrupt:
@@ -63,6 +63,13 @@ def main() -> int:
     else:
         tell(Console(), results.figures, results.curves)
     return 1 if any(one.met is False for one in results.figures) else 0
+
+
+def _end_alike() -> None:
+    """Let SIGTERM and a closed terminal end it as Ctrl-C does, which asyncio takes well."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
 
 
 def _asked() -> argparse.Namespace:
