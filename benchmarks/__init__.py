@@ -1,0 +1,1 @@
+"""What calls cost, measured: ``make bench``. The guard that runs with the tests is `guard`."""
