@@ -79,7 +79,8 @@ def predictions(
 ) -> None:
     """Ask what comes next in a session, the likeliest first.
 
-    Each line has KATO's potential, and the events that are to come.
+    Each line has KATO's potential, and the events that are to come. The
+    session is left as it is.
 
       kato-consul predictions --session ID
     """
