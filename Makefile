@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS := $(VENV)/.peers
 
-.PHONY: help demo test check format image soak clean
+.PHONY: help demo test check format image soak bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -43,6 +44,14 @@ image: ## build the Docker image of the stand-in and the registrar
 
 soak: $(READY) ## mixed faults and kills for a while: make soak SECONDS=600
 	@$(BIN)/python -m tests.faults.soak --seconds $(or $(SECONDS),60)
+
+# What is measured beside ours; nothing else needs it.
+$(PEERS): $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $@
+
+bench: $(PEERS) ## what calls cost, and those of the peers: about three minutes; ARGS="--help"
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

@@ -1,5 +1,6 @@
 """One write to a session, from the caller's word to the proof that it was applied once."""
 
+from itertools import chain
 from typing import Any, TypeVar
 
 from kato_consul.errors import (
@@ -78,7 +79,8 @@ def perform(asking: Asking, state: SessionState, deadline: float, write: Write[R
         if not state.journal.events and not write.observations:
             # As KATO says it. Asked all the same, a late write could give it something to learn.
             raise BadRequest(write.what, str(state.instance), 400, "Cannot learn from empty STM")
-    pauses = asking.pauses()
+    # It was just read from one that works, so the first time it is sent again without a pause.
+    pauses = chain([0.0], asking.pauses())
     state.pending = write
     open_end: OutcomeUnknown | None = None
     again = False
