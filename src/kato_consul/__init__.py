@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         TaggedAddress,
         Weights,
     )
+    from kato_consul.secret import Secret
     from kato_consul.sessions import queries
     from kato_consul.sessions.answers import (
         CognitionData,
@@ -73,7 +74,7 @@ if TYPE_CHECKING:
         SessionInfo,
     )
     from kato_consul.sessions.state import SessionFacts
-    from kato_consul.settings import Secret, Settings
+    from kato_consul.settings import Settings
 
 __version__ = "0.1.0"
 
@@ -222,10 +223,8 @@ _HOMES = {
         "SessionInfo",
     ),
     "kato_consul.sessions.state": ("SessionFacts",),
-    "kato_consul.settings": (
-        "Secret",
-        "Settings",
-    ),
+    "kato_consul.secret": ("Secret",),
+    "kato_consul.settings": ("Settings",),
 }
 """Where the public names are; what type checkers read, above, says the same."""
 

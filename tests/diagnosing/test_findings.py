@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from kato_consul.diagnosing.facts import Facts, InstanceFacts
-from kato_consul.diagnosing.findings import SKEW, Severity, judge
+from kato_consul.diagnosing.findings import SKEW, Severity
+from kato_consul.diagnosing.judging import judge
 from kato_consul.model import Health
 from tests.building import instance
 

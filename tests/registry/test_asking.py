@@ -15,7 +15,7 @@ from kato_consul.flow import Cause, Failure, Outcome
 from kato_consul.registry.calls import Call, ConsulCalls, ask
 from kato_consul.registry.definition import ServiceDefinition
 from kato_consul.registry.entries import Entry
-from kato_consul.settings import Secret
+from kato_consul.secret import Secret
 from tests.building import hung, refused, reply
 from tests.flows import Player
 

@@ -10,7 +10,7 @@ from kato_consul.model import Health, Snapshot
 from kato_consul.registry.calls import ANSWER_WITHIN, Call, ConsulCalls, ask
 from kato_consul.registry.definition import CheckDefinition, ServiceDefinition
 from kato_consul.registry.entries import Entry
-from kato_consul.settings import Secret
+from kato_consul.secret import Secret
 from tests.building import reply
 from tests.flows import Player
 

@@ -129,10 +129,14 @@ def test_slow() -> None:
         ("PWCP", "PPPP"),  # no majority: as it was
         ("PWWCC", "PPWWC"),
         ("PPPCPPCPP", "PPPPPPPPP"),  # a rare bad look never adds up
+        ("PCPCPCPC", "PPPCCCCC"),  # one that flaps is out, and stays out
+        ("CPCPCPP", "CCCCCCP"),  # until it is well twice in a row
+        ("CWPW", "CCCC"),
+        ("CWW", "CCW"),
     ],
 )
 def test_hysteresis(looks: str, verdicts: str) -> None:
-    """Two of the last three change the verdict, and nothing less does."""
+    """Two of the last three make it worse, the last two in a row make it better."""
     names = {"P": P, "W": W, "C": C}
     rule, verdict, found = Hysteresis(2, 3), None, ""
     for sign in looks:

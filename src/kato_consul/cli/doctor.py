@@ -13,10 +13,11 @@ from kato_consul.cli.options import Consul, Json, Service, no_answer_yet, settin
 from kato_consul.cli.output import said_when_slow, say
 from kato_consul.diagnosing.examining import Examining
 from kato_consul.diagnosing.facts import Facts
-from kato_consul.diagnosing.findings import Finding, Severity, judge
+from kato_consul.diagnosing.findings import Finding, Severity
+from kato_consul.diagnosing.judging import judge
+from kato_consul.drivers.finding import calls_for
 from kato_consul.drivers.sync.driver import Driver
 from kato_consul.drivers.sync.idle import closed_while_idle
-from kato_consul.drivers.wiring import calls_for
 from kato_consul.settings import Settings
 
 NO_CONSUL = 3

@@ -79,9 +79,10 @@ def predictions(
 ) -> None:
     """Ask what comes next in a session, the likeliest first.
 
-      kato-consul predictions --session ID
+    Each line has KATO's potential, and the events that are to come. The
+    session is left as it is.
 
-    Each line has KATO's potential, and the events that are to come.
+      kato-consul predictions --session ID
     """
     with exiting():
         interrupt_on_signals()

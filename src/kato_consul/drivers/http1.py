@@ -57,8 +57,10 @@ class Answers:
         """
         try:
             self._parser.feed_data(data)
-        except HttpParserError:
+        except HttpParserError as error:
             self._spoiled = True
+            if (cause := error.__context__) is not None and not isinstance(cause, Exception):
+                raise cause from None  # Ctrl-C, while the parser had us called: no fault of HTTP's
             if not self.whole:  # else it came after the answer, which stands
                 raise
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from kato_consul.drivers.wiring import calls_for, chance, clock
+from kato_consul.drivers.chance import chance, clock
+from kato_consul.drivers.finding import calls_for
 from kato_consul.flow import Flow
 from kato_consul.log import logger
 from kato_consul.registry import draining

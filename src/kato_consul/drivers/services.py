@@ -9,8 +9,10 @@ from typing import Any
 
 import httpx
 
+from kato_consul.drivers.chance import chance, clock
+from kato_consul.drivers.finding import Finding
 from kato_consul.drivers.httpx_wire import Wire, failure
-from kato_consul.drivers.wiring import Finding, chance, clock, pool_for
+from kato_consul.drivers.wiring import pool_for
 from kato_consul.errors import DiscoveryError, KatoConsulError, RequestNotSent
 from kato_consul.flow import Outcome, Reply, Send
 from kato_consul.requesting.failover import Failover, Request

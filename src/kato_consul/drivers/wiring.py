@@ -1,60 +1,22 @@
-"""How the rooms are put together, for both shells: settings in, flows out."""
+"""How a client's sessions are put together, for both shells: settings in, flows out."""
 
-import copy
-import os
-import random
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from kato_consul.balancing.picking import policy_for
 from kato_consul.balancing.pool import InstanceView, Pool
-from kato_consul.board import Board
-from kato_consul.drivers.copies import Copies
-from kato_consul.drivers.leaving import dropping_who_left
-from kato_consul.errors import ClientClosed, ConfigurationError, ConsulUnreachable, UnknownService
-from kato_consul.flow import AwaitChange, Flow
-from kato_consul.model import Snapshot, Source
-from kato_consul.registry.agents import Agents
-from kato_consul.registry.calls import ANSWER_WITHIN, ConsulCalls, ask
-from kato_consul.registry.datacenters import Datacenters
-from kato_consul.registry.looking import Look, looks
-from kato_consul.registry.remembering import given
-from kato_consul.registry.watching import PATIENCE, watch
+from kato_consul.drivers.chance import chance, clock
+from kato_consul.drivers.finding import Finding
+from kato_consul.errors import ClientClosed, ConfigurationError
+from kato_consul.flow import Flow
+from kato_consul.model import Snapshot
 from kato_consul.requesting.failover import Failover
 from kato_consul.sessions.answers import Observation
 from kato_consul.sessions.asking import Asking
 from kato_consul.sessions.queries import Query, ask_any, ask_one
 from kato_consul.sessions.state import OnConflict, SessionState
 from kato_consul.settings import Settings
-
-REFRESH = 300.0
-"""Seconds after which the copy on disk is written again though nothing changed: it tells when
-Consul last confirmed it."""
-
-clock = time.monotonic
-_source = random.Random()  # noqa: S311 - to spread load, not to keep secrets
-os.register_at_fork(after_in_child=_source.seed)  # or all of a server's workers would draw alike
-chance = _source.random
-
-
-def calls_for(settings: Settings) -> ConsulCalls:
-    """The calls to the agent that the settings name; to the first, where they name several."""
-    return _calls(settings, settings.consul_origin)
-
-
-def _calls(settings: Settings, origin: str) -> ConsulCalls:
-    # As Consul's own client sends them (api.QueryOptions).
-    everywhere = {"ns": settings.namespace, "partition": settings.partition}
-    return ConsulCalls(
-        origin,
-        token=settings.token,
-        datacenter=settings.datacenters[0],
-        auth=settings.auth,
-        everywhere={name: value for name, value in everywhere.items() if value},
-    )
 
 
 def pool_for(settings: Settings) -> Pool:
@@ -64,112 +26,6 @@ def pool_for(settings: Settings) -> Pool:
         ConfigurationError: there is no such policy.
     """
     return Pool(clock, chance, policy_for(settings.balancing), settings.zone)
-
-
-class Finding:
-    """Discovery of one service: its board, and the flows around it."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.agents = Agents([_calls(settings, one) for one in settings.consul_origins])
-        self._looks = looks(settings)
-        self._copies = Copies(settings)
-        places = " or ".join(one.datacenter for one in self._looks if one.datacenter)
-        asked = replace(self._looks[0], datacenter=places or None).words
-        remembered = self._copies.read()
-        listed = given(settings.service, settings.kato_urls) if settings.kato_urls else None
-        self.board = Board(
-            settings.service,
-            fallback=remembered.snapshot if remembered else listed,
-            fallback_confirmed_at=clock() - max(0.0, time.time() - remembered.confirmed)
-            if remembered
-            else None,
-            asked=asked,
-        )
-        self._has_fallback = bool(remembered or listed)
-        if listed is not None and not settings.asks_consul:
-            self.board.publish(listed)
-
-    def watches(self) -> Iterator[Flow[None]]:
-        """The flows without end that keep the board."""
-        if not self.settings.asks_consul:
-            return
-        if len(self._looks) == 1:
-            flows = iter([self._watch(self._looks[0], self.board)])
-        else:
-            flows = Datacenters(self.board, self._looks, self._watch).flows()
-        for flow in flows:
-            yield dropping_who_left(flow, self.board)
-
-    def _watch(
-        self, look: Look, board: Board, go_on: Callable[[], bool] = lambda: True
-    ) -> Flow[None]:
-        return watch(
-            self.agents,
-            look,
-            board,
-            clock=clock,
-            random=chance,
-            every=self.settings.query_interval,
-            first_within=PATIENCE if self._has_fallback else ANSWER_WITHIN,
-            go_on=go_on,
-        )
-
-    @property
-    def keeps_copy(self) -> bool:
-        """Is a copy of the last good snapshot to be kept on disk?"""
-        return self._copies.path is not None
-
-    def glance(self, seen: Snapshot | None, within: float = REFRESH) -> Flow[Snapshot | None]:
-        """Flow: what there is after a change since ``seen``, or after ``within`` seconds."""
-        yield AwaitChange(self.board, seen, within)
-        return self.board.current
-
-    def write_copy(self) -> None:
-        """Write the copy, if Consul's last word is a good one. This blocks."""
-        snapshot, age = self.board.current, self.age()
-        if snapshot is not None and snapshot.source is Source.CONSUL and snapshot.usable:
-            self._copies.write(snapshot, time.time() - (age or 0.0))
-
-    def first(self, timeout: float) -> Flow[Snapshot]:
-        """Flow: the current snapshot, waited for while Consul has not answered yet.
-
-        Raises:
-            ConsulError: it did not answer within ``timeout`` seconds.
-        """
-        until = clock() + timeout
-        while self.board.current is None:
-            left = until - clock()
-            if left <= 0:
-                trouble = self.board.trouble or ConsulUnreachable(
-                    self.agents.current.address, f"no answer yet after {timeout:g} s", sent=True
-                )
-                raise copy.copy(trouble)  # many callers may raise it
-            yield AwaitChange(self.board, None, left)
-        return self.board.current
-
-    def after(self, seen: Snapshot | None) -> Flow[Snapshot]:
-        """Flow: the next snapshot that differs from ``seen``."""
-        while self.board.current is None or self.board.current is seen:
-            yield AwaitChange(self.board, seen, 3600.0)
-        return self.board.current
-
-    def known(self, snapshot: Snapshot) -> Flow[Snapshot]:
-        """Flow: the snapshot again, if its service is one that Consul knows.
-
-        Raises:
-            UnknownService: it is not; with the names of those that are.
-        """
-        if not snapshot.instances:
-            names = yield from ask(self.agents.current.service_names())
-            if snapshot.service not in names:
-                raise UnknownService(snapshot.service, names)
-        return snapshot
-
-    def age(self) -> float | None:
-        """Seconds since Consul last confirmed the snapshot; None when it never did."""
-        confirmed = self.board.confirmed_at
-        return None if confirmed is None else max(0.0, clock() - confirmed)
 
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})

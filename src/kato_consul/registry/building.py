@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import consul.base
 
-from kato_consul.settings import Secret
+from kato_consul.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from kato_consul.registry.building import Builder, Request
 from kato_consul.registry.catalog import read_executed, read_snapshot
 from kato_consul.registry.entries import Entry
 from kato_consul.registry.looking import Look, Sight, see
-from kato_consul.settings import Secret
+from kato_consul.secret import Secret
 
 T = TypeVar("T")
 

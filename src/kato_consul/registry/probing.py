@@ -14,7 +14,9 @@ that answers 404 while the store is down or full).
 | an answer took longer than ``slow``            | warning  |
 | otherwise                                      | passing  |
 
-A status changes when ``agree`` of the last ``of`` looks say so; the first look decides alone. A
+A status becomes worse when ``agree`` of the last ``of`` looks say so, and better when the last
+``agree`` in a row do: an instance that is well every other time stays out. The first look decides
+alone. A
 look that differs from the verdict is repeated soon, so that hysteresis does not make a crash late.
 There is one look at a time. While an instance hangs, each look waits longer than the one before, so
 that no heap of requests waits in it, and the first answer is known at once.
@@ -48,6 +50,8 @@ word must not be waited for much longer."""
 
 GOOD = "KATO and its store answer"
 
+WORST_LAST = (Health.PASSING, Health.WARNING, Health.CRITICAL)
+
 
 @dataclass(frozen=True)
 class Look:
@@ -68,10 +72,14 @@ class Hysteresis:
     def after(self, look: Look, verdict: Verdict | None) -> Verdict:
         """The verdict now: the same object as before while the status does not change."""
         self._last.append(look)
-        same = [one for one in self._last if one.status is look.status]
-        if verdict is None or (look.status is not verdict.status and len(same) >= self._agree):
-            return Verdict(look.status, same[0].note)
-        return verdict
+        if verdict is None:
+            return Verdict(look.status, look.note)
+        if look.status is verdict.status:
+            return verdict
+        worse = WORST_LAST.index(look.status) > WORST_LAST.index(verdict.status)
+        counted = list(self._last) if worse else list(self._last)[-self._agree :]
+        same = [one for one in counted if one.status is look.status]
+        return Verdict(look.status, same[0].note) if len(same) >= self._agree else verdict
 
 
 class Prober:

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from kato_consul.drivers.aio.driver import AsyncDriver
-from kato_consul.drivers.wiring import Finding
+from kato_consul.drivers.finding import Finding
 from kato_consul.errors import ClientClosed
 from kato_consul.flow import Flow
 from kato_consul.model import Snapshot

@@ -6,9 +6,9 @@ from collections.abc import Generator
 from types import TracebackType
 from typing import Self, TypeVar
 
+from kato_consul.drivers.finding import Finding
 from kato_consul.drivers.sync.driver import Driver
 from kato_consul.drivers.sync.forking import in_child
-from kato_consul.drivers.wiring import Finding
 from kato_consul.errors import ClientClosed
 from kato_consul.flow import Flow
 from kato_consul.model import Snapshot

@@ -11,6 +11,7 @@ from kato_consul.drivers.sync.forking import in_child
 from kato_consul.errors import ClientClosed, ConfigurationError
 from kato_consul.flow import (
     AwaitChange,
+    Failure,
     Flow,
     Hedge,
     Hedged,
@@ -114,7 +115,10 @@ class Driver:
 
     def _send(self, step: Send) -> Outcome:
         self._check_usable()
-        return self._engine.send(step)
+        outcome = self._engine.send(step)
+        if isinstance(outcome, Failure):
+            self._check_usable()  # `close` cut it: that is no news of whoever was asked
+        return outcome
 
     def _hedge(self, step: Hedge) -> Hedged:
         answers: queue.SimpleQueue[tuple[int, Outcome | ClientClosed]] = queue.SimpleQueue()
