@@ -36,11 +36,11 @@ def draw(told: dict[str, Any]) -> str:
         of_it = [one for one in curves if one["by"] == by and one["unit"].startswith("µs")]
         parts += _panel(10 + place * (WIDTH // 3), top + 20, by, of_it)
     height = top + (PANEL + 110 if curves else 0)
-    return FRAME.format(width=WIDTH, height=height, body="\n".join(parts))
+    return FRAME.format(width=WIDTH + 20, height=height, body="\n".join(parts))
 
 
 def _bars(figures: Sequence[dict[str, Any]], top: int) -> list[str]:
-    left, room = 330, WIDTH - 330 - 70
+    left, room = 350, WIDTH - 350 - 70
     most = max(one["median"] for one in figures)
     parts = []
     for place, one in enumerate(figures):
@@ -77,7 +77,9 @@ def _panel(left: float, top: float, by: str, curves: Sequence[dict[str, Any]]) -
         parts.append(_text(left, y + 4, f"{10.0**power:,g}"))
     for power in range(math.floor(widest) + 1):
         x = float(at((10.0**power, 10.0**low)).split(",")[0])
-        parts.append(_text(x - 4, y0 + 16, f"{10**power:,}"))
+        parts.append(
+            _text(x - 4, y0 + 16, f"{10**power}" if power < 3 else f"{10**power // 1000}k")
+        )
     for place, (one, of_it) in enumerate(zip(curves, points, strict=True)):
         colour = COLOURS[place % len(COLOURS)]
         line = " ".join(at(point) for point in of_it)
