@@ -93,21 +93,23 @@ def test_what_befalls_an_agent(agent: AgentOnDisk, tmp_path: Path) -> None:
 
             agent.process.terminate()
             agent.start()
-            assert eventually(agent.passing)
+            assert eventually(agent.passing, within=60.0)
 
             agent.process.terminate()
             agent.wipe()
             agent.start()
-            assert eventually(agent.passing)
+            assert eventually(agent.passing, within=60.0)
 
             agent.process.kill()
             agent.start()
-            assert eventually(agent.passing)
+            assert eventually(agent.passing, within=60.0)
 
             agent.process.freeze()
             heard.clear()
-            # Until the guardian has met it: then it has been gone for a report's whole patience.
-            assert eventually(lambda: "consul.trouble" in heard)
-            agent.process.thaw()
-            assert eventually(agent.passing)
+            # Until the guardian has met it: after all of the 10 s that an answer may take.
+            try:
+                assert eventually(lambda: "consul.trouble" in heard, within=60.0)
+            finally:
+                agent.process.thaw()
+            assert eventually(agent.passing, within=60.0)
         assert agent.ask("/v1/agent/services") == {}
