@@ -15,7 +15,7 @@ from kato_consul.model import Instance
 from kato_consul.registry.calls import Call, ConsulCalls, T, ask
 from kato_consul.registry.learning import field_of
 from kato_consul.registry.probing import NODE
-from kato_consul.registry.workers import workers
+from kato_consul.registry.workers import THOROUGH, workers
 
 ANSWER_WITHIN = 5.0
 """Seconds an instance has for each answer."""
@@ -85,7 +85,7 @@ class Examining:
         skew = self._skew(health)
         store = yield from _store(one.instance)
         status = yield from _asked(one.instance, "/status")
-        processes = yield from workers(one.instance.origin, ANSWER_WITHIN)
+        processes = yield from workers(one.instance.origin, ANSWER_WITHIN, most=THOROUGH)
         return replace(
             one,
             health=said if isinstance(said, str) else None,
