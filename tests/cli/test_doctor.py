@@ -91,6 +91,12 @@ def pool(agent: ConsulAgent, service: str, tmp_path: Path) -> Iterator[Pool]:
         made.close()
 
 
+def processes(kato: StandInKato) -> int:
+    """How many answer."""
+    asked = [HTTP.get(f"{kato.url}/health", headers={"connection": "close"}) for _ in range(16)]
+    return len({one.json()["last_collection"] for one in asked})
+
+
 def test_all_is_well(pool: Pool) -> None:
     """A pool in order: exit 0, and one line that says so."""
     done = kato_consul("doctor", "--service", pool.service, env=at(pool.agent))
@@ -103,7 +109,8 @@ def test_ill_in_many_ways(pool: Pool) -> None:
     """A green check over a dead store, another memory, several workers, short keep-alive, and one
     that is gone: each is found, where it is; exit 9."""
     first, second = pool.instances.values()
-    pool.add(3, name="another", workers=2)
+    third = pool.add(3, name="another", workers=2)
+    assert eventually(lambda: processes(third) == 2)  # the second is up later than the first
     pool.add(4, keep_alive=1)
     first.switch(store="down")
     second.kill()
