@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from kato_consul.flow import Reply, Send
+from kato_consul._flow import Reply, Send
 
 STRINGS = ["product_view", "sku-1"]
 BODY = b'{"strings":["product_view","sku-1"]}'

@@ -10,8 +10,8 @@ from benchmarks.canned import BODY, JSON, STRINGS
 from benchmarks.load import AsyncCall
 from benchmarks.site import Site
 from kato_consul import AsyncKatoClient, Settings
-from kato_consul.drivers.aio.engine import engine_for
-from kato_consul.flow import Reply, Send
+from kato_consul._async.engine import engine_for
+from kato_consul._flow import Reply, Send
 
 Contender = Callable[[Site], AbstractAsyncContextManager[AsyncCall]]
 

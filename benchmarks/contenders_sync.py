@@ -15,8 +15,8 @@ from benchmarks.canned import BODY, JSON, STRINGS
 from benchmarks.load import Call
 from benchmarks.site import SERVICE, Site
 from kato_consul import KatoClient, Settings
-from kato_consul.drivers.sync.engine import engine_for
-from kato_consul.flow import Reply, Send
+from kato_consul._flow import Reply, Send
+from kato_consul._sync.engine import engine_for
 
 Contender = Callable[[Site], AbstractContextManager[Call]]
 

@@ -10,16 +10,16 @@ from benchmarks.canned import BODY, JSON, STRINGS, Kato, on_the_wire
 from benchmarks.counting import counting
 from benchmarks.wireless import known, snapshot, timeless, wired
 from kato_consul import AsyncKatoClient, KatoClient, Settings
-from kato_consul.balancing.pool import Pool
-from kato_consul.board import Board
-from kato_consul.drivers.http1 import Answers, request_bytes
-from kato_consul.flow import Flow, Send
-from kato_consul.requesting.failover import Failover
-from kato_consul.sessions import writes
-from kato_consul.sessions.asking import Asking
-from kato_consul.sessions.state import SessionState
-from kato_consul.sessions.writes import Write
-from kato_consul.sessions.writing import perform
+from kato_consul._balancing.pool import Pool
+from kato_consul._flow import Flow, Send
+from kato_consul._http.http1 import Answers, request_bytes
+from kato_consul._kato import writes
+from kato_consul._kato.execute import perform
+from kato_consul._kato.kato_api import Asking
+from kato_consul._kato.session_state import SessionState
+from kato_consul._kato.writes import Write
+from kato_consul._observable import Board
+from kato_consul._requests.failover import Failover
 from kato_consul.testing.clock import ManualClock
 
 BEFORE = 20

@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.canned import JSON, STRINGS
 from benchmarks.wireless import known, snapshot
 from kato_consul import AsyncKatoClient, Settings
-from kato_consul.flow import Outcome, Reply, Send
+from kato_consul._flow import Outcome, Reply, Send
 
 STATM = Path("/proc/self/statm")
 PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -11,11 +11,11 @@ from benchmarks.canned import STRINGS
 from benchmarks.figures import Figure
 from benchmarks.wireless import known, snapshot, without_engine, without_engine_async
 from kato_consul import AsyncKatoClient, KatoClient, Settings
-from kato_consul.balancing.pool import Pool
-from kato_consul.board import Board
-from kato_consul.flow import Reply
-from kato_consul.registry.calls import ConsulCalls
-from kato_consul.registry.looking import Look, Sight
+from kato_consul._balancing.pool import Pool
+from kato_consul._consul.api import ConsulCalls
+from kato_consul._consul.health_query import Look, Sight
+from kato_consul._flow import Reply
+from kato_consul._observable import Board
 from tests.discovery.measuring import entry
 
 PICKS = 20_000

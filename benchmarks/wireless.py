@@ -13,10 +13,10 @@ from typing import TypeVar, cast
 
 from benchmarks.canned import Kato, on_the_wire
 from kato_consul import AsyncKatoClient, KatoClient
-from kato_consul.drivers.aio import engine_httptools as of_asyncio
-from kato_consul.drivers.sync import engine_httptools as of_threads
-from kato_consul.flow import Outcome, Send
-from kato_consul.model import Instance, Snapshot
+from kato_consul._async import engine_httptools as of_asyncio
+from kato_consul._flow import Outcome, Send
+from kato_consul._sync import engine_httptools as of_threads
+from kato_consul.models import Instance, Snapshot
 from kato_consul.testing.clock import ManualClock
 
 

@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from kato_consul.flow import Cause, Failure, Outcome, Reply, Send
-from kato_consul.model import Health, Instance, Snapshot
+from kato_consul._flow import Cause, Failure, Outcome, Reply, Send
+from kato_consul.models import Health, Instance, Snapshot
 from kato_consul.testing.clock import ManualClock
 
 

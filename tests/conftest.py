@@ -3,7 +3,7 @@
 import pytest
 
 from tests.integration.choosing import CHOICE, NoSuchDeployment, choose
-from tests.sessions.seeding import HEADER
+from tests.kato.seeding import HEADER
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import pytest
 
-from kato_consul.flow import AwaitChange, Drop, Flow, Hedge, Hedged, Outcome, Send, Sleep, Step
+from kato_consul._flow import AwaitChange, Drop, Flow, Hedge, Hedged, Outcome, Send, Sleep, Step
 from kato_consul.testing.clock import ManualClock
 
 T = TypeVar("T")

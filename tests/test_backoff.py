@@ -6,7 +6,7 @@ from itertools import islice
 import pytest
 from tenacity.wait import wait_base
 
-from kato_consul.backoff import CONSUL_WAIT, INSTANCE_WAIT, MISTAKE_WAIT, full_jitter
+from kato_consul._backoff import CONSUL_WAIT, INSTANCE_WAIT, MISTAKE_WAIT, full_jitter
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import traceback
 
 import pytest
 
-from kato_consul.secret import Secret
+from kato_consul._secret import Secret
 from kato_consul.settings import Settings
 
 HIDDEN = "b1gs8d1e-0000-hidden"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from kato_consul._secret import Secret
 from kato_consul.errors import ConfigurationError
-from kato_consul.secret import Secret
 from kato_consul.settings import ENGINES, Settings
 
 HIDDEN = "b1gs8d1e-0000-hidden"

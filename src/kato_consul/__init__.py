@@ -9,19 +9,42 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kato_consul.balancing.pool import InstanceView
-    from kato_consul.drivers.aio.client import AsyncKatoClient
-    from kato_consul.drivers.aio.discovery import AsyncDiscovery
-    from kato_consul.drivers.aio.instances import AsyncKatoInstance, AsyncKatoNode
-    from kato_consul.drivers.aio.registrar import AsyncRegistrar
-    from kato_consul.drivers.aio.session import AsyncSession
-    from kato_consul.drivers.aio.transport import AsyncDiscoveryTransport
-    from kato_consul.drivers.sync.client import KatoClient
-    from kato_consul.drivers.sync.discovery import Discovery
-    from kato_consul.drivers.sync.instances import KatoInstance, KatoNode
-    from kato_consul.drivers.sync.registrar import Registrar
-    from kato_consul.drivers.sync.session import Session
-    from kato_consul.drivers.sync.transport import DiscoveryTransport
+    from kato_consul._async.client import AsyncKatoClient
+    from kato_consul._async.discovery import AsyncDiscovery
+    from kato_consul._async.instances import AsyncKatoInstance, AsyncKatoNode
+    from kato_consul._async.registrar import AsyncRegistrar
+    from kato_consul._async.session import AsyncSession
+    from kato_consul._async.transport import AsyncDiscoveryTransport
+    from kato_consul._balancing.pool import InstanceView
+    from kato_consul._definitions.schema import (
+        CheckDefinition,
+        ProbeDefinition,
+        ServiceDefinition,
+        TaggedAddress,
+        Weights,
+    )
+    from kato_consul._kato import queries
+    from kato_consul._kato.session_state import SessionFacts
+    from kato_consul._kato.types import (
+        CognitionData,
+        Event,
+        FinalizeResult,
+        LearnResult,
+        Observation,
+        ObservationResult,
+        PerceptData,
+        Prediction,
+        SequenceResult,
+        SessionInfo,
+    )
+    from kato_consul._protocols import Policy, PoolView
+    from kato_consul._secret import Secret
+    from kato_consul._sync.client import KatoClient
+    from kato_consul._sync.discovery import Discovery
+    from kato_consul._sync.instances import KatoInstance, KatoNode
+    from kato_consul._sync.registrar import Registrar
+    from kato_consul._sync.session import Session
+    from kato_consul._sync.transport import DiscoveryTransport
     from kato_consul.errors import (
         BadRequest,
         ClientClosed,
@@ -50,30 +73,7 @@ if TYPE_CHECKING:
         UnknownService,
         ValidationFailed,
     )
-    from kato_consul.means import Policy, PoolView
-    from kato_consul.model import Health, Instance, Snapshot, Source
-    from kato_consul.registry.definition import (
-        CheckDefinition,
-        ProbeDefinition,
-        ServiceDefinition,
-        TaggedAddress,
-        Weights,
-    )
-    from kato_consul.secret import Secret
-    from kato_consul.sessions import queries
-    from kato_consul.sessions.answers import (
-        CognitionData,
-        Event,
-        FinalizeResult,
-        LearnResult,
-        Observation,
-        ObservationResult,
-        PerceptData,
-        Prediction,
-        SequenceResult,
-        SessionInfo,
-    )
-    from kato_consul.sessions.state import SessionFacts
+    from kato_consul.models import Health, Instance, Snapshot, Source
     from kato_consul.settings import Settings
 
 __version__ = "0.1.0"
@@ -148,25 +148,25 @@ __all__ = [
 ]
 
 _HOMES = {
-    "kato_consul.balancing.pool": ("InstanceView",),
-    "kato_consul.drivers.aio.client": ("AsyncKatoClient",),
-    "kato_consul.drivers.aio.discovery": ("AsyncDiscovery",),
-    "kato_consul.drivers.aio.instances": (
+    "kato_consul._balancing.pool": ("InstanceView",),
+    "kato_consul._async.client": ("AsyncKatoClient",),
+    "kato_consul._async.discovery": ("AsyncDiscovery",),
+    "kato_consul._async.instances": (
         "AsyncKatoInstance",
         "AsyncKatoNode",
     ),
-    "kato_consul.drivers.aio.registrar": ("AsyncRegistrar",),
-    "kato_consul.drivers.aio.session": ("AsyncSession",),
-    "kato_consul.drivers.aio.transport": ("AsyncDiscoveryTransport",),
-    "kato_consul.drivers.sync.client": ("KatoClient",),
-    "kato_consul.drivers.sync.discovery": ("Discovery",),
-    "kato_consul.drivers.sync.instances": (
+    "kato_consul._async.registrar": ("AsyncRegistrar",),
+    "kato_consul._async.session": ("AsyncSession",),
+    "kato_consul._async.transport": ("AsyncDiscoveryTransport",),
+    "kato_consul._sync.client": ("KatoClient",),
+    "kato_consul._sync.discovery": ("Discovery",),
+    "kato_consul._sync.instances": (
         "KatoInstance",
         "KatoNode",
     ),
-    "kato_consul.drivers.sync.registrar": ("Registrar",),
-    "kato_consul.drivers.sync.session": ("Session",),
-    "kato_consul.drivers.sync.transport": ("DiscoveryTransport",),
+    "kato_consul._sync.registrar": ("Registrar",),
+    "kato_consul._sync.session": ("Session",),
+    "kato_consul._sync.transport": ("DiscoveryTransport",),
     "kato_consul.errors": (
         "BadRequest",
         "ClientClosed",
@@ -195,22 +195,22 @@ _HOMES = {
         "UnknownService",
         "ValidationFailed",
     ),
-    "kato_consul.means": ("Policy", "PoolView"),
-    "kato_consul.model": (
+    "kato_consul._protocols": ("Policy", "PoolView"),
+    "kato_consul.models": (
         "Health",
         "Instance",
         "Snapshot",
         "Source",
     ),
-    "kato_consul.registry.definition": (
+    "kato_consul._definitions.schema": (
         "CheckDefinition",
         "ProbeDefinition",
         "ServiceDefinition",
         "TaggedAddress",
         "Weights",
     ),
-    "kato_consul.sessions": ("queries",),
-    "kato_consul.sessions.answers": (
+    "kato_consul._kato": ("queries",),
+    "kato_consul._kato.types": (
         "CognitionData",
         "Event",
         "FinalizeResult",
@@ -222,8 +222,8 @@ _HOMES = {
         "SequenceResult",
         "SessionInfo",
     ),
-    "kato_consul.sessions.state": ("SessionFacts",),
-    "kato_consul.secret": ("Secret",),
+    "kato_consul._kato.session_state": ("SessionFacts",),
+    "kato_consul._secret": ("Secret",),
     "kato_consul.settings": ("Settings",),
 }
 """Where the public names are; what type checkers read, above, says the same."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from kato_consul.addresses import LOCAL, check_instance_url, consul_origin
+from kato_consul._addresses import LOCAL, check_instance_url, consul_origin
+from kato_consul._protocols import Policy
+from kato_consul._secret import Secret
 from kato_consul.errors import ConfigurationError
-from kato_consul.means import Policy
-from kato_consul.secret import Secret
 
 ENGINES = ("httptools", "httpx")
 """What `Settings.engine` may name."""

@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from kato_consul.balancing.affinity import rank
-from kato_consul.balancing.placing import BOUND
-from kato_consul.balancing.pool import Pool
-from kato_consul.model import Health, Instance, Snapshot
+from kato_consul._balancing.pool import Pool
+from kato_consul._balancing.rendezvous import rank
+from kato_consul._balancing.session_placement import BOUND
+from kato_consul.models import Health, Instance, Snapshot
 from kato_consul.testing.clock import ManualClock
-from tests.balancing.seeing import seeded
+from tests.balancing.views import seeded
 from tests.building import instance, snapshot
 
 BEGIN = 1_000.0

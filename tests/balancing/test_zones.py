@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from kato_consul.balancing.zones import near
-from kato_consul.model import Health, Instance, Snapshot
-from tests.balancing.seeing import seeded
+from kato_consul._balancing.zones import near
+from kato_consul.models import Health, Instance, Snapshot
+from tests.balancing.views import seeded
 from tests.building import instance, snapshot
 
 

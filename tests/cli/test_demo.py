@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from kato_consul.cli.demo_told import Told
-from kato_consul.cli.demo_verdict import Verdict, differences, verify
+from kato_consul.cli.demo.ledger import Told
+from kato_consul.cli.demo.report import Verdict, differences, verify
 from kato_consul.testing import StandInKato
 from tests.cli.running import HTTP, left_behind, line_with, marked, started
 from tests.cli.terminal import Terminal
@@ -20,7 +20,7 @@ ALL_OF_IT = 60.0
 """Seconds that a demo may take."""
 
 SHORT = """
-from kato_consul.cli import demo
+from kato_consul.cli.demo.command import command as demo
 demo.SECONDS, demo.KILL_AT, demo.RETURN_AT = 2.0, 1.0, 1.5
 """
 

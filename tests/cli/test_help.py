@@ -6,8 +6,8 @@ import tomllib
 import pytest
 
 import kato_consul as package
-from kato_consul.cli.exits import EXITS
-from kato_consul.registry.reading import definitions_in
+from kato_consul._definitions.loader import definitions_in
+from kato_consul.cli.exit_codes import EXITS
 from tests.cli.running import all_at_once, kato_consul
 
 COMMANDS = [

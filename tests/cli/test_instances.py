@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kato_consul import Discovery, Settings, Snapshot
-from kato_consul.cli.instances import by_whom
+from kato_consul.cli.commands.instances import by_whom
 from kato_consul.testing import ConsulAgent
 from tests.cli.running import Instance, at, fresh_name, healths, kato_consul, started
 from tests.cli.terminal import Terminal

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from kato_consul.cli.watch import differences
-from kato_consul.model import Health, Instance, Snapshot
+from kato_consul.cli.commands.watch import differences
+from kato_consul.models import Health, Instance, Snapshot
 from kato_consul.testing import ConsulAgent
 from tests.building import instance, snapshot
 from tests.cli.running import Process, at, line_with, started

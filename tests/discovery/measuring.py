@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 
 from kato_consul import Discovery
-from kato_consul.board import Board
-from kato_consul.flow import Reply
-from kato_consul.registry.calls import ConsulCalls
-from kato_consul.registry.looking import Look, Sight
+from kato_consul._consul.api import ConsulCalls
+from kato_consul._consul.health_query import Look, Sight
+from kato_consul._flow import Reply
+from kato_consul._observable import Board
 from kato_consul.testing import ConsulCluster
 from tests.discovery.agents import at, put, sees
 

@@ -16,7 +16,7 @@ from kato_consul import (
     ServiceDefinition,
     Settings,
 )
-from kato_consul.registry.definition import CheckDefinition
+from kato_consul._definitions.schema import CheckDefinition
 from kato_consul.testing import ConsulCluster, StandInKato
 from tests.testing.waiting import eventually
 

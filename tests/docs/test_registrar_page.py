@@ -16,7 +16,7 @@ import httpx
 import pytest
 import yaml
 
-from kato_consul.registry.reading import definitions_in
+from kato_consul._definitions.loader import definitions_in
 from kato_consul.testing import ConsulAgent, StandInKato
 from kato_consul.testing.ports import free_ports
 from tests.cli.running import ENDS_WITHIN, ask, healths, ids, line_with

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from kato_consul.drivers.sync.registrar import Registrar
-from kato_consul.registry.reading import read_definitions
+from kato_consul._definitions.loader import read_definitions
+from kato_consul._sync.registrar import Registrar
 from kato_consul.testing import Fleet
 
 ROOT = Path(__file__).parents[2]

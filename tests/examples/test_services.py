@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from kato_consul.drivers.sync.registrar import Registrar
+from kato_consul._sync.registrar import Registrar
 from kato_consul.testing import Fleet
 from kato_consul.testing.ports import free_ports
 from tests.testing.waiting import eventually

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from kato_consul.model import Health
+from kato_consul.models import Health
 from kato_consul.testing import flush_sessions
 from kato_consul.testing.fault_plan import Fault, Plan, anything, at_random, every
 from kato_consul.testing.kato.switches import StoreState

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import httpx
 
 from kato_consul import CheckDefinition, ServiceDefinition, Settings
-from kato_consul.drivers.sync.registrar import Registrar
+from kato_consul._sync.registrar import Registrar
 from kato_consul.testing import Fleet, StandInKato
 from kato_consul.testing.fault_plan import no_fault
 from kato_consul.testing.fault_proxy import FaultProxy

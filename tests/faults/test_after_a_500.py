@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from kato_consul.drivers.aio.driver import AsyncDriver
-from kato_consul.drivers.sync.driver import Driver
-from kato_consul.flow import Flow, Outcome, Reply, Send
+from kato_consul._async.driver import AsyncDriver
+from kato_consul._flow import Flow, Outcome, Reply, Send
+from kato_consul._sync.driver import Driver
 from kato_consul.settings import Settings
 
 CALLERS = 12

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from kato_consul import AsyncKatoClient, CheckDefinition, KatoClient, ServiceDefinition, Settings
-from kato_consul.drivers.sync.registrar import Registrar
+from kato_consul._sync.registrar import Registrar
 from kato_consul.testing import ConsulAgent, StandInKato
 from kato_consul.testing.history import Final, read_session
 

@@ -12,8 +12,8 @@ import pytest
 
 from kato_consul.testing.fault_plan import Fault, anything, at_random, every, no_fault, observes
 from kato_consul.testing.fault_proxy import FaultProxy
-from tests.drivers import wire_server
-from tests.drivers.wire_server import WireServer
+from tests.shells import wire_server
+from tests.shells.wire_server import WireServer
 from tests.testing.waiting import eventually
 
 OBSERVE = "/sessions/s/observe"

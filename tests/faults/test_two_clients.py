@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from kato_consul import KatoClient, Session, SessionConflict
-from kato_consul.drivers.sync.registrar import Registrar
+from kato_consul._sync.registrar import Registrar
 from kato_consul.testing import Fleet
 from kato_consul.testing.history import read_session
 

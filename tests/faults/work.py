@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from kato_consul import AsyncKatoClient, AsyncSession, KatoClient, Session, SessionFacts, Settings
-from kato_consul.model import Snapshot
+from kato_consul.models import Snapshot
 from kato_consul.testing.history import BOUND, Final, History, Verdict, check, read_session
 
 SESSIONS = 8

@@ -20,7 +20,7 @@ from benchmarks.picture import draw
 from benchmarks.running import ROWS
 from benchmarks.site import Site
 from benchmarks.telling import tell
-from kato_consul.drivers.http1 import Answers
+from kato_consul._http.http1 import Answers
 from kato_consul.testing import ConsulAgent
 
 ROOT = Path(__file__).parents[2]

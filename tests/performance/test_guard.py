@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.guard import RECORD, VERSION, recorded, verdicts
 from benchmarks.guarded import GUARDED, flow_of_an_observe
-from kato_consul.balancing.pool import Pool
+from kato_consul._balancing.pool import Pool
 
 FLOW = "flow of an observe, 3 instances"
 

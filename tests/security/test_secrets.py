@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kato_consul import KatoConsulError, Registrar, Settings
-from kato_consul.registry.reading import read_definitions
+from kato_consul._definitions.loader import read_definitions
 from kato_consul.testing import StandInKato
 from tests.cli.running import fresh_name, kato_consul, line_with, started
 from tests.security.conftest import Guarded, policy

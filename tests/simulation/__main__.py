@@ -1,6 +1,6 @@
 """Prints the figures of docs/balancing.md: ``python -m tests.simulation``."""
 
-from kato_consul.balancing.picking import POLICIES
+from kato_consul._balancing.policies import POLICIES
 from tests.simulation import scenarios
 
 TABLED = (

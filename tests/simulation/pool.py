@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from kato_consul.balancing.picking import POLICIES
-from kato_consul.balancing.pool import Pool
-from kato_consul.board import Board
-from kato_consul.flow import Flow
-from kato_consul.model import Health, Snapshot
-from kato_consul.requesting.failover import Failover, Request
+from kato_consul._balancing.policies import POLICIES
+from kato_consul._balancing.pool import Pool
+from kato_consul._flow import Flow
+from kato_consul._observable import Board
+from kato_consul._requests.failover import Failover, Request
+from kato_consul.models import Health, Snapshot
 from tests.building import instance
 from tests.simulation.world import Server, World
 

@@ -6,8 +6,8 @@
 from dataclasses import dataclass
 from functools import partial
 
-from kato_consul.balancing.newcomers import WINDOW
-from kato_consul.model import Health
+from kato_consul._balancing.slow_start import WINDOW
+from kato_consul.models import Health
 from tests.simulation.pool import READ, WRITE, Scene, Seen
 from tests.simulation.world import FAILED
 

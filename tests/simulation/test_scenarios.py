@@ -2,7 +2,7 @@
 
 import pytest
 
-from kato_consul.balancing.picking import POLICIES
+from kato_consul._balancing.policies import POLICIES
 from tests.simulation import scenarios
 
 SLOW = 2.0

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from kato_consul.flow import (
+from kato_consul._flow import (
     AwaitChange,
     Cause,
     Drop,

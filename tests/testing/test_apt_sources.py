@@ -5,7 +5,7 @@ from textwrap import dedent
 
 import pytest
 
-from kato_consul.testing.apt_sources import (
+from kato_consul.testing.consul.apt_sources import (
     DISTRIBUTIONS,
     Entry,
     choose_entry,

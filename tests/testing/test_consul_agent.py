@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from kato_consul.testing import consul_agent
-from kato_consul.testing.consul_agent import ConsulAgent, ConsulFailed
-from kato_consul.testing.consul_binary import find_consul
-from kato_consul.testing.consul_config import agent_config, consul_version
+from kato_consul.testing.consul import agent as consul_agent
+from kato_consul.testing.consul.agent import ConsulAgent, ConsulFailed
+from kato_consul.testing.consul.binary import find_consul
+from kato_consul.testing.consul.config import agent_config, consul_version
 from kato_consul.testing.ports import free_ports
 from tests.testing.waiting import eventually
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kato_consul.testing import apt_archive
-from kato_consul.testing.apt_archive import ArchiveFailed, fetch_consul, find_source
-from kato_consul.testing.consul_binary import (
+from kato_consul.testing.consul import apt_archive
+from kato_consul.testing.consul.apt_archive import ArchiveFailed, fetch_consul, find_source
+from kato_consul.testing.consul.binary import (
     ConsulNotFound,
     cache_file,
     find_consul,
@@ -192,7 +192,7 @@ def test_two_at_once(tmp_path: Path, debian: Path) -> None:
     target = tmp_path / "cache/consul"
     code = (
         "import sys; from pathlib import Path; "
-        "from kato_consul.testing.apt_archive import fetch_consul; "
+        "from kato_consul.testing.consul.apt_archive import fetch_consul; "
         "print(fetch_consul(Path(sys.argv[1]), etc=Path(sys.argv[2])))"
     )
     argv = [sys.executable, "-c", code, str(target), str(debian)]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from kato_consul.testing.consul_cluster import ClusterAgent, ConsulCluster
+from kato_consul.testing.consul.cluster import ClusterAgent, ConsulCluster
 from tests.testing.waiting import eventually
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from kato_consul.testing.kato import StandInKato, flush_sessions
 from kato_consul.testing.kato.switches import STORE_STATES, Switches
-from tests.testing.asking import NO_REUSE, busy, new_session, observe, stm
+from tests.testing.http import NO_REUSE, busy, new_session, observe, stm
 from tests.testing.waiting import eventually
 
 GONE = {"exists": False, "expired": False}

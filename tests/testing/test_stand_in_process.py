@@ -18,7 +18,7 @@ import pytest
 from kato_consul.testing.kato import StandInKato
 from kato_consul.testing.kato.serve import main
 from kato_consul.testing.ports import free_ports
-from tests.testing.asking import NO_REUSE, busy, new_session, observe, stm
+from tests.testing.http import NO_REUSE, busy, new_session, observe, stm
 from tests.testing.waiting import eventually
 
 

@@ -5,8 +5,7 @@ from typing import Annotated
 import typer
 
 import kato_consul
-from kato_consul.cli import (
-    demo,
+from kato_consul.cli.commands import (
     deregister,
     dev,
     doctor,
@@ -17,9 +16,10 @@ from kato_consul.cli import (
     session,
     watch,
 )
-from kato_consul.cli import exec as parent
-from kato_consul.cli.exits import EXITS
-from kato_consul.cli.helping import CONTEXT, Command, Group, flag
+from kato_consul.cli.commands import exec as parent
+from kato_consul.cli.demo import command as demo
+from kato_consul.cli.exit_codes import EXITS
+from kato_consul.cli.help_format import CONTEXT, Command, Group, flag
 
 HELP = """Put KATO instances into Consul, and see what clients find there.
 

@@ -4,9 +4,9 @@ Needs the extra ``testing`` (``pip install 'kato-consul[testing]'``).
 """
 
 from kato_consul.testing.clock import ManualClock
-from kato_consul.testing.consul_agent import ConsulAgent, ConsulFailed
-from kato_consul.testing.consul_binary import ConsulNotFound, find_consul
-from kato_consul.testing.consul_cluster import ClusterAgent, ConsulCluster
+from kato_consul.testing.consul.agent import ConsulAgent, ConsulFailed
+from kato_consul.testing.consul.binary import ConsulNotFound, find_consul
+from kato_consul.testing.consul.cluster import ClusterAgent, ConsulCluster
 from kato_consul.testing.fault_plan import Fault, Plan, at_random, every
 from kato_consul.testing.fault_proxy import FaultProxy
 from kato_consul.testing.fleet import Fleet

@@ -6,10 +6,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from kato_consul.registry.definition import CheckDefinition, ServiceDefinition
+from kato_consul._definitions.schema import CheckDefinition, ServiceDefinition
 from kato_consul.settings import Settings
-from kato_consul.testing.consul_agent import ConsulAgent
-from kato_consul.testing.consul_binary import find_consul
+from kato_consul.testing.consul.agent import ConsulAgent
+from kato_consul.testing.consul.binary import find_consul
 from kato_consul.testing.kato.instance import StandInKato
 from kato_consul.testing.scratch import ScratchFolder
 

@@ -2,14 +2,8 @@
 
 from fastapi import FastAPI
 
-from kato_consul.testing.kato import (
-    routes_health,
-    routes_knowledge,
-    routes_memory,
-    routes_monitoring,
-    routes_sessions,
-)
 from kato_consul.testing.kato.middleware import Gate
+from kato_consul.testing.kato.routes import health, knowledge, memory, monitoring, sessions
 from kato_consul.testing.kato.state import VERSION, Options, State
 
 
@@ -19,12 +13,6 @@ def create_app(options: Options) -> FastAPI:
     app = FastAPI(title="KATO", version=VERSION)
     app.state.kato = state
     app.add_middleware(Gate, state=state)
-    for routes in (
-        routes_sessions,
-        routes_memory,
-        routes_monitoring,
-        routes_health,
-        routes_knowledge,
-    ):
+    for routes in (sessions, memory, monitoring, health, knowledge):
         app.include_router(routes.router)
     return app

@@ -12,8 +12,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kato_consul.testing.kato.faulty_store import hang
 from kato_consul.testing.kato.state import State
-from kato_consul.testing.kato.vices import hang
 
 
 class Gate:

@@ -11,8 +11,8 @@ import uuid
 from typing import Any, Literal
 
 from kato_consul.testing.kato import config, memory
+from kato_consul.testing.kato.faulty_store import SeenStore, StoreError
 from kato_consul.testing.kato.memory import Session
-from kato_consul.testing.kato.vices import SeenStore, StoreError
 
 DEFAULT_TTL = 3600  # seconds
 

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from kato_consul.testing.kato.mind import Mind
+from kato_consul.testing.kato.faulty_store import SeenStore
+from kato_consul.testing.kato.processor import Mind
 from kato_consul.testing.kato.sessions import Sessions
 from kato_consul.testing.kato.store import Store
 from kato_consul.testing.kato.switches import SwitchFile
-from kato_consul.testing.kato.vices import SeenStore
 
 VERSION = "3.10.1"  # of the real one whose answers these are
 REPEATED_FOR = 5.0  # seconds, of the real one's METRICS_CACHE_TTL and SESSION_COUNT_CACHE_TTL

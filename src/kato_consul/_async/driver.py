@@ -1,0 +1,174 @@
+"""Carries out the steps of flows on asyncio."""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from kato_consul._async.engine import engine_for
+from kato_consul._flow import (
+    AwaitChange,
+    Flow,
+    Hedge,
+    Hedged,
+    Outcome,
+    Reply,
+    Send,
+    Sleep,
+    Step,
+)
+from kato_consul._http import endpoint as wire
+from kato_consul._logging import logger
+from kato_consul.errors import ClientClosed, ConfigurationError
+from kato_consul.settings import Settings
+
+T = TypeVar("T")
+
+log = logger("driver")
+
+
+class AsyncDriver:
+    """Runs flows, over an engine that owns the connections.
+
+    Belongs to the event loop it is first used on, and to the process.
+    """
+
+    def __init__(
+        self, settings: Settings, *, dropped: Callable[[str], Awaitable[None]] | None = None
+    ) -> None:
+        """``dropped`` is told, too, of each origin that no connection is to be kept to."""
+        self._dropped = dropped
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._process: int | None = None
+        try:
+            self._engine = engine_for(settings, wire.tls_context(settings))
+        except OSError as error:
+            raise ConfigurationError(f"the TLS files for Consul cannot be used: {error}") from error
+
+    async def run(
+        self, flow: Flow[T], send: Callable[[Send], Awaitable[Outcome]] | None = None
+    ) -> T:
+        """Run a flow to its end. Cancelled in between, it is closed and sends nothing more.
+
+        ``send`` carries requests in the engine's place.
+        """
+        self._check_usable()
+        try:
+            step = next(flow)
+            while True:
+                if send is not None and isinstance(step, Send):
+                    self._check_usable()
+                    step = flow.send(await send(step))
+                else:
+                    step = flow.send(await self._carry_out(step))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            flow.close()
+
+    def start(self, flow: Flow[Any], name: str) -> "asyncio.Task[Any]":
+        """Run a flow in the background until the driver is closed."""
+        self._check_usable()
+        task = asyncio.create_task(self._run_in_background(flow, name), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def aclose(self) -> None:
+        """End background flows and close every connection. Calls in flight fail as cut."""
+        self._closed = True
+        if self._process not in (None, os.getpid()):
+            return  # what there is is the parent's: its loop even shares its epoll with us
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task  # what it died of was logged when it did
+        await self._engine.close()
+
+    async def _run_in_background(self, flow: Flow[Any], name: str) -> None:
+        try:
+            await self.run(flow)
+        except Exception:
+            log.exception("background.crashed", name=name)  # nobody awaits it: it must be heard
+            raise
+
+    async def _carry_out(self, step: Step) -> Outcome | Hedged | None:
+        if isinstance(step, Send):
+            return await self._send(step)
+        if isinstance(step, Hedge):
+            return await self._hedge(step)
+        if isinstance(step, Sleep):
+            await asyncio.sleep(step.seconds)
+        elif isinstance(step, AwaitChange):
+            await self._await_change(step)
+        else:
+            await self._engine.drop(step.origin)
+            if self._dropped is not None:
+                await self._dropped(step.origin)
+        return None
+
+    async def _send(self, step: Send) -> Outcome:
+        self._check_open()
+        return await self._engine.send(step)
+
+    async def _hedge(self, step: Hedge) -> Hedged:
+        first = asyncio.ensure_future(self._send(step.first))
+        second: asyncio.Task[Outcome] | None = None
+        under_way = {first}
+        try:
+            await asyncio.wait(under_way, timeout=step.after)
+            if first.done():
+                return Hedged(first.result(), None, both=False)
+            second = asyncio.ensure_future(self._send(step.second))
+            under_way.add(second)
+            answered = False
+            while under_way and not answered:
+                done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                answered = any(isinstance(one.result(), Reply) for one in done)
+            return Hedged(
+                first.result() if first.done() else None,
+                second.result() if second.done() else None,
+                both=True,
+            )
+        finally:  # the slower one, or both when the caller gave up
+            for one in under_way:
+                one.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def _await_change(self, step: AwaitChange) -> None:
+        changed = asyncio.Event()
+        with step.board.listening(changed.set), contextlib.suppress(TimeoutError):
+            if step.board.current is step.seen:
+                async with asyncio.timeout(step.timeout):
+                    await changed.wait()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClientClosed("this client is closed; make a new one")
+
+    def _check_usable(self) -> None:
+        self._check_open()
+        if self._process not in (None, os.getpid()):
+            raise ClientClosed(
+                "this client was used before the process forked, and its connections are the "
+                "parent's. Make one client for each process"
+            )
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop, self._process = loop, os.getpid()
+        elif self._loop is not loop:
+            raise ClientClosed(
+                "this client belongs to another event loop: its connections live there. "
+                "Make one client for each loop"
+            )
+
+    def now(self) -> float:
+        """The clock of this driver's flows: monotonic seconds."""
+        return time.monotonic()

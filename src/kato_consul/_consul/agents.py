@@ -1,0 +1,35 @@
+"""Several agents of one cluster: the one that works is asked until it fails, then the next."""
+
+from collections.abc import Sequence
+
+from kato_consul._consul.api import ConsulCalls
+from kato_consul.errors import ConsulError, ConsulUnavailable, ConsulUnreachable
+
+
+class Agents:
+    """The agents, and which of them is asked. Those who watch share it."""
+
+    def __init__(self, calls: Sequence[ConsulCalls]) -> None:
+        self._calls = tuple(calls)
+        self._asked = 0
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    @property
+    def current(self) -> ConsulCalls:
+        """The calls to the agent to ask."""
+        return self._calls[self._asked]
+
+    def failed(self, calls: ConsulCalls) -> None:
+        """This one did: ask the next, unless somebody else found that out already."""
+        if calls is self.current:
+            self._asked = (self._asked + 1) % len(self._calls)
+
+
+def another_may_serve(error: ConsulError) -> bool:
+    """Is it this agent's own matter, so that another is asked at once? 429 is the agent's limit; a
+    5xx is that of the servers behind all agents, and has to be waited for."""
+    return isinstance(error, ConsulUnreachable) or (
+        isinstance(error, ConsulUnavailable) and error.status == 429
+    )

@@ -1,0 +1,1 @@
+"""Service definitions: what users write, decoded and checked."""

@@ -1,0 +1,1 @@
+"""Service discovery: keeps a snapshot of a service's instances up to date from Consul."""

@@ -1,0 +1,121 @@
+"""How a client's sessions are put together, for both shells: settings in, flows out."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from kato_consul._balancing.policies import policy_for
+from kato_consul._balancing.pool import InstanceView, Pool
+from kato_consul._discovery.service import Finding
+from kato_consul._flow import Flow
+from kato_consul._kato.kato_api import Asking
+from kato_consul._kato.queries import Query, ask_any, ask_one
+from kato_consul._kato.session_state import OnConflict, SessionState
+from kato_consul._kato.types import Observation
+from kato_consul._requests.failover import Failover
+from kato_consul._runtime_defaults import chance, clock
+from kato_consul.errors import ClientClosed, ConfigurationError
+from kato_consul.models import Snapshot
+from kato_consul.settings import Settings
+
+
+def pool_for(settings: Settings) -> Pool:
+    """What a client that has these settings will come to know of a service's instances.
+
+    Raises:
+        ConfigurationError: there is no such policy.
+    """
+    return Pool(clock, chance, policy_for(settings.balancing), settings.zone)
+
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""One for all: an empty dict for each of 100,000 sessions is 6 MB."""
+
+
+class Sessions:
+    """What the sessions of one client share. ``run`` is the shell's way to run a flow."""
+
+    def __init__(self, finding: Finding, run: Callable[[Flow[Any]], Any]) -> None:
+        settings = finding.settings
+        self.run = run
+        self.of_parent = False
+        self._settings = settings
+        self.pool = pool_for(settings)
+        failover = Failover(finding.board, self.pool, clock, chance, hedge=settings.hedge)
+        self.asking = Asking(failover, settings.attempt_timeout)
+
+    def state(
+        self,
+        key: str,
+        node_id: str | None,
+        config: dict[str, Any] | None,
+        metadata: dict[str, Any] | None,
+        ttl: int | None,
+        on_conflict: OnConflict,
+        attach: str | None,
+    ) -> SessionState:
+        """What is known of a new session: nothing but how it is to be opened."""
+        if not key:
+            raise ConfigurationError("a session needs a key of yours, such as a user's id")
+        return SessionState(
+            key,
+            node_id or key,
+            metadata=metadata or NOTHING,
+            config=config or NOTHING,
+            ttl=ttl if ttl is not None else self._settings.session_ttl,
+            on_conflict=on_conflict,
+            attach=attach or "",
+        )
+
+    def ask_any(self, query: Query[Any]) -> Flow[Any]:
+        """Flow: ask whoever answers."""
+        return ask_any(self.asking, query, self.deadline())
+
+    def ask_one(self, uid: str, query: Query[Any]) -> Flow[Any]:
+        """Flow: ask one instance and no other."""
+        return ask_one(self.asking, query, uid, self.deadline())
+
+    def seen(self, snapshot: Snapshot) -> list[InstanceView]:
+        """Each instance: what Consul says of it, and what this client saw of it."""
+        return self.pool.seen(snapshot)
+
+    def check_own(self) -> None:
+        """Are these sessions this process's?
+
+        Raises:
+            ClientClosed: they were made before a fork, and are the parent's.
+        """
+        if self.of_parent:
+            raise ClientClosed(
+                "this session was made before the process forked, and is its parent's: two "
+                "writers would lose observations. Ask the client for the session again"
+            )
+
+    def deadline(self) -> float:
+        """When a call that begins now has to be over."""
+        return clock() + self._settings.deadline
+
+
+def observation(
+    strings: Iterable[str] | None,
+    vectors: Iterable[Iterable[float]] | None,
+    emotives: dict[str, float] | None,
+    metadata: dict[str, Any] | None,
+) -> Observation:
+    """One observation, as KATO takes it."""
+    made: Observation = {}
+    if strings is not None:
+        # A lone string is a mistake that would become an observation of its letters.
+        made["strings"] = strings if isinstance(strings, str) else list(strings)  # type: ignore[typeddict-item]
+    if vectors is not None:
+        made["vectors"] = [list(vector) for vector in vectors]
+    if emotives is not None:
+        made["emotives"] = dict(emotives)
+    if metadata is not None:
+        made["metadata"] = dict(metadata)
+    return made
+
+
+def observations(given: Iterable[Observation | Sequence[str]]) -> list[Observation]:
+    """Several observations; a plain list of strings is one of strings alone."""
+    return [one if isinstance(one, dict) else observation(one, None, None, None) for one in given]

@@ -1,0 +1,1 @@
+"""Registration: registers instances in Consul and keeps their registrations correct."""

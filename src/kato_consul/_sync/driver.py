@@ -1,0 +1,174 @@
+"""Carries out the steps of flows on the calling thread."""
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from kato_consul._flow import (
+    AwaitChange,
+    Failure,
+    Flow,
+    Hedge,
+    Hedged,
+    Outcome,
+    Reply,
+    Send,
+    Sleep,
+    Step,
+)
+from kato_consul._http import endpoint as wire
+from kato_consul._logging import logger
+from kato_consul._sync.engine import engine_for
+from kato_consul._sync.fork_hooks import in_child
+from kato_consul.errors import ClientClosed, ConfigurationError
+from kato_consul.settings import Settings
+
+T = TypeVar("T")
+
+log = logger("driver")
+
+
+class Driver:
+    """Runs flows, over an engine that owns the connections. Threads may share it.
+
+    In a forked child it is as new: other connections, and no background flow.
+    """
+
+    def __init__(self, settings: Settings, *, dropped: Callable[[str], None] | None = None) -> None:
+        """``dropped`` is told, too, of each origin that no connection is to be kept to."""
+        self._dropped = dropped
+        self._threads: list[threading.Thread] = []
+        self._closing = threading.Event()
+        self._wakers: set[threading.Event] = set()
+        try:
+            self._engine = engine_for(settings, wire.tls_context(settings))
+        except OSError as error:
+            raise ConfigurationError(f"the TLS files for Consul cannot be used: {error}") from error
+        in_child(self, Driver._begin_anew)
+
+    def run(self, flow: Flow[T], send: Callable[[Send], Outcome] | None = None) -> T:
+        """Run a flow to its end. Interrupted in between, it is closed and sends nothing more.
+
+        ``send`` carries requests in the engine's place.
+        """
+        self._check_usable()
+        try:
+            step = next(flow)
+            while True:
+                if send is not None and isinstance(step, Send):
+                    self._check_usable()
+                    step = flow.send(send(step))
+                else:
+                    step = flow.send(self._carry_out(step))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            flow.close()
+
+    def start(self, flow: Flow[Any], name: str) -> threading.Thread:
+        """Run a flow in the background until the driver is closed."""
+        self._check_usable()
+
+        def until_closed() -> None:
+            try:
+                self.run(flow)
+            except ClientClosed:
+                pass  # that is how it ends
+            except Exception:
+                log.exception("background.crashed", name=name)  # nobody joins it: it must be heard
+
+        return self._spawn(until_closed, name)
+
+    def _spawn(self, target: Callable[[], None], name: str) -> threading.Thread:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        self._threads = [one for one in self._threads if one.is_alive()] + [thread]
+        thread.start()
+        return thread
+
+    def close(self) -> None:
+        """End background flows and close every connection. Calls in flight fail as cut."""
+        self._closing.set()
+        for waker in tuple(self._wakers):
+            waker.set()
+        self._engine.interrupt()
+        for thread in self._threads:
+            thread.join()
+        self._engine.close()
+
+    def _carry_out(self, step: Step) -> Outcome | Hedged | None:
+        if isinstance(step, Send):
+            return self._send(step)
+        if isinstance(step, Hedge):
+            return self._hedge(step)
+        if isinstance(step, Sleep):
+            self._closing.wait(step.seconds)
+        elif isinstance(step, AwaitChange):
+            self._await_change(step)
+        else:
+            self._engine.drop(step.origin)
+            if self._dropped is not None:
+                self._dropped(step.origin)
+        self._check_usable()
+        return None
+
+    def _send(self, step: Send) -> Outcome:
+        self._check_usable()
+        outcome = self._engine.send(step)
+        if isinstance(outcome, Failure):
+            self._check_usable()  # `close` cut it: that is no news of whoever was asked
+        return outcome
+
+    def _hedge(self, step: Hedge) -> Hedged:
+        answers: queue.SimpleQueue[tuple[int, Outcome | ClientClosed]] = queue.SimpleQueue()
+
+        def ask(place: int, send: Send) -> None:
+            try:
+                answers.put((place, self._send(send)))
+            except ClientClosed as error:
+                answers.put((place, error))
+
+        found: list[Outcome | None] = [None, None]
+        self._spawn(lambda: ask(0, step.first), "kato-consul hedge")
+        waiting, both = 1, False
+        while waiting:
+            try:
+                place, outcome = answers.get(timeout=None if both else step.after)
+            except queue.Empty:
+                # Whichever is slower ends with its own answer or timeout; nobody waits for it.
+                self._spawn(lambda: ask(1, step.second), "kato-consul hedge")
+                waiting, both = waiting + 1, True
+                continue
+            if isinstance(outcome, ClientClosed):
+                raise outcome
+            found[place] = outcome
+            waiting -= 1
+            if isinstance(outcome, Reply) or not both:
+                break
+        return Hedged(found[0], found[1], both=both)
+
+    def _await_change(self, step: AwaitChange) -> None:
+        changed = threading.Event()
+        self._wakers.add(changed)
+        try:
+            with step.board.listening(changed.set):
+                if step.board.current is step.seen and not self._closing.is_set():
+                    changed.wait(step.timeout)
+        finally:
+            self._wakers.discard(changed)
+
+    def _begin_anew(self) -> None:
+        """In a forked child: the parent's connections and threads are the parent's."""
+        self._engine.forget()
+        self._threads = []
+        self._wakers = set()
+        if self._closing.is_set():
+            self._closing = threading.Event()
+            self._closing.set()
+        else:
+            self._closing = threading.Event()
+
+    def _check_usable(self) -> None:
+        if self._closing.is_set():
+            raise ClientClosed("this client is closed; make a new one")

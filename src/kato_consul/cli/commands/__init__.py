@@ -1,0 +1,1 @@
+"""The commands of ``kato-consul``, one module each."""

@@ -1,0 +1,41 @@
+"""``deregister``: take instances out."""
+
+from kato_consul._sync.registrar import Registrar
+from kato_consul.cli.event_output import teller
+from kato_consul.cli.exit_codes import exiting
+from kato_consul.cli.options.common import Consul, Service, no_answer_yet, settings
+from kato_consul.cli.options.instance_options import JsonLines
+from kato_consul.cli.options.instance_selection import All, File, IdOption, Ids, chosen
+from kato_consul.cli.output import said_when_slow
+
+
+def deregister(
+    ids: Ids = None,
+    id: IdOption = None,  # noqa: A002 - the option is called --id
+    file: File = None,
+    all_: All = False,
+    service: Service = None,
+    consul: Consul = None,
+    json_: JsonLines = False,
+) -> None:
+    """Take instances out of Consul.
+
+    One that the agent does not have is as good as taken out. Ask the agent
+    that the instances were registered with: it is the one that has them.
+
+      kato-consul deregister kato-1 kato-2
+
+      kato-consul deregister -f kato.toml
+
+      kato-consul deregister --all
+    """
+    with exiting():
+        asked = settings(consul, service)
+        say = teller(as_json=json_)
+        with said_when_slow(no_answer_yet(asked)):
+            definitions = chosen(asked, [*(ids or ()), *(id or ())], file, all_=all_, say=say)
+            registrar = Registrar(definitions, asked, say=say)
+            try:
+                registrar.deregister()
+            finally:
+                registrar.close()

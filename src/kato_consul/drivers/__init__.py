@@ -1,5 +1,0 @@
-"""The two shells that carry out a flow's steps: all the I/O of the package is here.
-
-`kato_consul.drivers.aio` and `kato_consul.drivers.sync` never import each other. They hold no
-opinion: what to do next is the flow's.
-"""

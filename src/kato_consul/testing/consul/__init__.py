@@ -1,0 +1,1 @@
+"""A real Consul agent or cluster for tests."""

@@ -1,0 +1,248 @@
+"""A real Consul agent for one test or one developer's afternoon: free ports and no traces."""
+
+import json
+import subprocess
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+from kato_consul.testing.consul.binary import find_consul
+from kato_consul.testing.consul.config import (
+    ConsulFailed,
+    acl_config,
+    agent_config,
+    clean_environment,
+    consul_version,
+)
+from kato_consul.testing.ports import HOST, free_ports
+from kato_consul.testing.processes import ChildProcess
+from kato_consul.testing.scratch import ScratchFolder
+
+__all__ = ["ConsulAgent", "ConsulFailed"]
+
+PORTS = ("http", "dns", "serf_lan", "serf_wan", "server")
+ATTEMPTS = 3  # at finding ports that nobody takes before Consul does
+TAKEN = "address already in use"
+POLL = 0.05  # seconds between looks at a starting agent, which needs 0.2-0.7 s
+CLI_TIMEOUT = 30.0  # seconds
+
+
+class ConsulAgent:
+    """A single Consul server in dev mode on 127.0.0.1, as a context manager.
+
+    `binary` is the program (None: `find_consul`). `folder` gets the log and the configuration and
+    is kept; None means a temporary one that `stop` removes. `config` is Consul's own configuration
+    and wins over ours, merged by Consul; the ports and addresses should stay ours. With `token`
+    ACLs are on, whoever has no token is denied everything, and this one may do anything.
+    """
+
+    def __init__(
+        self,
+        *,
+        binary: Path | None = None,
+        folder: Path | None = None,
+        config: Mapping[str, object] | None = None,
+        token: str | None = None,
+    ) -> None:
+        self.node = f"agent-{uuid.uuid4().hex[:8]}"
+        self._binary = binary
+        self._config = {**(acl_config(token) if token else {}), **(config or {})}
+        self._token = token
+        self._given_folder = folder
+        self._own_folder: ScratchFolder | None = None
+        self._ports: dict[str, int] | None = None
+        self._process: ChildProcess | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self, timeout: float = 30.0) -> None:
+        """Start the agent and wait, up to `timeout` seconds, until a registration would work.
+
+        The first start chooses the ports; later ones keep them. Raises ConsulFailed with the end
+        of the log when it ends early or is not ready in time, ConsulNotFound without a program,
+        RuntimeError when it is running.
+        """
+        if self.running:
+            raise RuntimeError(f"the agent {self.node} is running already; stop it first")
+        deadline = time.monotonic() + timeout
+        attempts = ATTEMPTS if self._ports is None else 1
+        for attempt in range(1, attempts + 1):
+            try:
+                process = self._launch()
+                problem = self._wait_until_ready(process, deadline)
+            except BaseException:  # also Ctrl-C: `with` would not stop what did not start
+                self.stop()
+                raise
+            if problem is None:
+                return
+            log = process.log_tail()
+            self.stop()
+            if TAKEN not in log or attempt == attempts:
+                raise ConsulFailed(f"{process.name} {problem}; the end of its log:\n{log}")
+            self._ports = None
+
+    def stop(self) -> None:
+        """End the agent, also a frozen one, and remove its temporary folder. Idempotent."""
+        if self._process:
+            self._process.terminate()
+        if self._own_folder:
+            self._own_folder.remove()
+            self._own_folder = None
+
+    def kill(self) -> None:
+        """Kill the agent with SIGKILL, as a crash would."""
+        self._started.kill()
+
+    def freeze(self) -> None:
+        """Make the agent hang: it accepts connections and answers nothing."""
+        self._started.freeze()
+
+    def thaw(self) -> None:
+        """Let a frozen agent go on."""
+        self._started.thaw()
+
+    def restart(self, timeout: float = 30.0) -> None:
+        """End the agent and start it on the same ports.
+
+        A dev agent keeps everything in memory: it has forgotten every service, key and index.
+        """
+        self._started.terminate()
+        self.start(timeout)
+
+    @property
+    def running(self) -> bool:
+        """Whether the agent's process runs; a frozen one counts as running."""
+        return self._process is not None and self._process.running
+
+    @property
+    def pid(self) -> int:
+        """The agent's process id."""
+        return self._started.pid
+
+    @property
+    def http_addr(self) -> str:
+        """`127.0.0.1:PORT`, as CONSUL_HTTP_ADDR takes it."""
+        return f"{HOST}:{self._port('http')}"
+
+    @property
+    def url(self) -> str:
+        """`http://127.0.0.1:PORT`."""
+        return f"http://{self.http_addr}"
+
+    @property
+    def dns_port(self) -> int:
+        """The port of Consul's DNS, for UDP and TCP."""
+        return self._port("dns")
+
+    def log_tail(self, lines: int = 20) -> str:
+        """The last `lines` lines of the agent's log; empty once `stop` removed it."""
+        return self._started.log_tail(lines)
+
+    def cli(self, *args: str) -> str:
+        """Run `consul ARGS…` against this agent and return its output.
+
+        Raises ConsulFailed with what it wrote to standard error when it fails or takes 30 s.
+        """
+        command = " ".join(["consul", *args])
+        try:
+            done = subprocess.run(
+                [str(self._program()), *args],
+                env={
+                    **clean_environment(),
+                    "CONSUL_HTTP_ADDR": self.http_addr,
+                    "CONSUL_HTTP_TOKEN": self._token or "",
+                },
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=CLI_TIMEOUT,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ConsulFailed(f"`{command}` took longer than {CLI_TIMEOUT:g} s") from error
+        if done.returncode != 0:
+            raise ConsulFailed(
+                f"`{command}` failed with exit status {done.returncode}: {done.stderr.strip()}"
+            )
+        return done.stdout
+
+    @property
+    def _started(self) -> ChildProcess:
+        if self._process is None:
+            raise RuntimeError(f"the agent {self.node} was not started; call start() first")
+        return self._process
+
+    def _port(self, name: str) -> int:
+        if self._ports is None:
+            raise RuntimeError(f"the agent {self.node} has no ports yet; call start() first")
+        return self._ports[name]
+
+    def _program(self) -> Path:
+        if self._binary is None:
+            self._binary = find_consul()
+        return self._binary
+
+    def _folder(self) -> Path:
+        if self._given_folder:
+            self._given_folder.mkdir(parents=True, exist_ok=True)
+            return self._given_folder
+        if self._own_folder is None:
+            self._own_folder = ScratchFolder("kato-consul-agent-")
+        return self._own_folder.path
+
+    def _launch(self) -> ChildProcess:
+        program, folder = self._program(), self._folder()
+        if self._ports is None:
+            self._ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+        ours = agent_config(self.node, self._ports, consul_version(program))
+        argv = [str(program), "agent", *self._mode(folder)]
+        for name, content in (("ours.json", ours), ("yours.json", self._config)):
+            (folder / name).write_text(json.dumps(content, indent=2))
+            argv += ["-config-file", str(folder / name)]
+        name = f"the Consul agent {self.node}"
+        # Known before it starts: cut short in between, `stop` has to end it.
+        process = self._process = ChildProcess(
+            argv, name=name, log=folder / "consul.log", env=clean_environment()
+        )
+        process.start()
+        return process
+
+    def _mode(self, folder: Path) -> list[str]:
+        """What kind of agent it is, as arguments of the program."""
+        return ["-dev"]
+
+    def _wait_until_ready(self, process: ChildProcess, deadline: float) -> str | None:
+        """Return None once the agent is ready, else what kept it from being so."""
+        # No proxy from the environment stands between us and a local agent.
+        token = {"X-Consul-Token": self._token} if self._token else {}
+        with httpx.Client(base_url=self.url, headers=token, timeout=2.0, trust_env=False) as client:
+            while time.monotonic() < deadline:
+                if not process.running:
+                    return f"ended early with exit status {process.returncode}"
+                if _is_ready(client, self.node):
+                    return None
+                time.sleep(POLL)
+        return "was not ready in time"
+
+
+def _is_ready(client: httpx.Client, node: str) -> bool:
+    # A leader alone is not enough. It puts the node into the catalog, bare, and a moment later the
+    # agent adds what it alone knows: its addresses. From then on it keeps the catalog up to date.
+    try:
+        leader = client.get("/v1/status/leader")
+        known = client.get(f"/v1/catalog/node/{node}")
+    except httpx.HTTPError:
+        return False
+    if not (leader.is_success and leader.json() and known.is_success):
+        return False
+    entry = known.json()
+    return bool(entry and entry["Node"].get("TaggedAddresses"))

@@ -1,0 +1,243 @@
+"""Consul's HTTP API: what goes out, and what comes back. What goes wrong is in `test_asking`."""
+
+import json
+from typing import Any
+
+import pytest
+
+from kato_consul._consul.api import ANSWER_WITHIN, Call, ConsulCalls, ask
+from kato_consul._consul.registration_payload import Entry
+from kato_consul._definitions.schema import CheckDefinition, ServiceDefinition
+from kato_consul._flow import Outcome, Send
+from kato_consul._secret import Secret
+from kato_consul.models import Health, Snapshot
+from tests.building import reply
+from tests.flows import Player
+
+AT = "http://consul.test:8500"
+TOKEN = "b1gs8d1e-0000-hidden"
+ENTRY = {
+    "Node": {"Node": "n1", "Address": "10.0.0.1"},
+    "Service": {"ID": "kato-1", "Service": "kato", "Address": "", "Port": 8000},
+    "Checks": [],
+}
+
+ENTERED = Entry(ServiceDefinition(name="kato", id="kato-1", port=1))
+
+calls = ConsulCalls(AT)
+
+
+def outcome_of(call: Call[Any], outcome: Outcome) -> Any:
+    """What `ask` makes of an outcome."""
+    return Player(lambda send: outcome).play(ask(call))
+
+
+# --- what goes out --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "method", "target"),
+    [
+        (calls.leader(), "GET", "/v1/status/leader"),
+        (calls.service_names(), "GET", "/v1/catalog/services"),
+        (calls.health("kato"), "GET", "/v1/health/service/kato"),
+        (calls.health("kato", wait=60), "GET", "/v1/health/service/kato"),
+        (calls.health("kato", index=7), "GET", "/v1/health/service/kato?index=7"),
+        (
+            calls.health("kato", index=7, wait=300),
+            "GET",
+            "/v1/health/service/kato?index=7&wait=300.000s",
+        ),
+        (
+            calls.health("kato", index=7, wait=0.0004),  # 0s would be Consul's default, 5 minutes
+            "GET",
+            "/v1/health/service/kato?index=7&wait=0.001s",
+        ),
+        (
+            calls.health("kato").with_parameter("consistent"),
+            "GET",
+            "/v1/health/service/kato?consistent=",
+        ),
+        (
+            calls.health("kato", index=7).with_parameter("near", "_agent&x"),
+            "GET",
+            "/v1/health/service/kato?index=7&near=_agent%26x",
+        ),
+        (
+            calls.register(ENTERED),
+            "PUT",
+            "/v1/agent/service/register?replace-existing-checks=true",
+        ),
+        (calls.deregister("kato-1"), "PUT", "/v1/agent/service/deregister/kato-1"),
+        (calls.agent_services(), "GET", "/v1/agent/services"),
+    ],
+)
+def test_request(call: Call[Any], method: str, target: str) -> None:
+    """Each call is the request that Consul's API documents, to the agent, with nothing hidden."""
+    assert call.send == Send(AT, method, target, ANSWER_WITHIN, {}, call.send.body)
+
+
+@pytest.mark.parametrize(
+    ("name", "escaped"),
+    [
+        ("a/b c?", "a%2Fb%20c%3F"),
+        ("100%", "100%25"),
+        ("kätö", "k%C3%A4t%C3%B6"),
+        ("a&b=c#d", "a%26b%3Dc%23d"),
+        ("kato-1.x_y~z", "kato-1.x_y~z"),
+    ],
+)
+def test_names_are_escaped(name: str, escaped: str) -> None:
+    """A name stays one segment of the path, whatever is in it."""
+    assert calls.health(name).send.target == f"/v1/health/service/{escaped}"
+    assert calls.deregister(name).send.target == f"/v1/agent/service/deregister/{escaped}"
+
+
+def test_register_body() -> None:
+    """A registration is JSON with what was given; names are not escaped in it."""
+    check = CheckDefinition(http="http://10.0.0.1:8000/health")
+    definition = ServiceDefinition(
+        name="ka/to", id="kato 1", address="10.0.0.1", port=8000, tags=("a",), check=check
+    )
+    assert json.loads(calls.register(Entry(definition)).send.body) == {
+        "name": "ka/to",
+        "id": "kato 1",
+        "address": "10.0.0.1",
+        "port": 8000,
+        "tags": ["a"],
+        "weights": {"passing": 1, "warning": 1},
+        "checks": [
+            {
+                "CheckID": "service:kato 1",
+                "http": "http://10.0.0.1:8000/health",
+                "interval": "10s",
+                "timeout": "5s",
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "way"),
+    [(Health.PASSING, "pass"), (Health.WARNING, "warn"), (Health.CRITICAL, "fail")],
+)
+def test_tell(status: Health, way: str) -> None:
+    """A report names the check in the path and the note in the query, both escaped."""
+    send = calls.tell("kato-probe:a/b", status, "all & well").send
+    assert (send.method, send.target) == (
+        "PUT",
+        f"/v1/agent/check/{way}/kato-probe%3Aa%2Fb?note=all+%26+well",
+    )
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        reply(500, b'CheckID "kato-probe:k" does not have associated TTL'),  # agents before 1.9
+        reply(404, b'Unknown check ID "kato-probe:k"'),
+    ],
+)
+def test_tell_one_that_is_not_there(outcome: Outcome) -> None:
+    """A check that the agent does not have is no error, in the words of any version."""
+    assert outcome_of(calls.tell("kato-probe:k", Health.PASSING, "ok"), outcome) is False
+
+
+def test_maintenance() -> None:
+    """Into maintenance mode with a reason, out of it without."""
+    assert calls.maintenance("k/1", "drained").send.target == (
+        "/v1/agent/service/maintenance/k%2F1?enable=true&reason=drained"
+    )
+    assert calls.maintenance("k", None).send.target.endswith("k?enable=false")
+    missing = reply(404, b'No service registered with ID "k"')
+    assert outcome_of(calls.maintenance("k", "x"), missing) is False
+
+
+def test_only_a_registration_has_a_body() -> None:
+    """Reads have none, and neither has a deregistration."""
+    others: list[Call[Any]] = [
+        calls.leader(),
+        calls.service_names(),
+        calls.health("k"),
+        calls.deregister("k"),
+    ]
+    assert {call.send.body for call in others} == {b""}
+
+
+@pytest.mark.parametrize(
+    "name", ["service_names", "health", "register", "deregister", "agent_services"]
+)
+def test_token(name: str) -> None:
+    """The token goes into its header, and nowhere else; the call does not show it."""
+    arguments: dict[str, tuple[Any, ...]] = {
+        "health": ("kato",),
+        "register": (ENTERED,),
+        "deregister": ("kato-1",),
+    }
+    call = getattr(ConsulCalls(AT, token=Secret(TOKEN)), name)(*arguments.get(name, ()))
+    assert call.send.headers == {"X-Consul-Token": TOKEN}
+    assert TOKEN not in repr(call)
+    assert TOKEN not in repr(call.within(1.0).with_parameter("near", "_agent"))
+
+
+@pytest.mark.parametrize("token", [None, Secret("")])
+def test_no_token(token: Secret | None) -> None:
+    """Without a token, or with an empty one, there is no header."""
+    assert ConsulCalls(AT, token=token).agent_services().send.headers == {}
+
+
+def test_datacenter() -> None:
+    """The catalog is asked in the datacenter; the agent is always our own."""
+    east = ConsulCalls(AT, datacenter="east")
+    assert east.health("kato").send.target == "/v1/health/service/kato?dc=east"
+    assert east.service_names().send.target == "/v1/catalog/services?dc=east"
+    assert "dc=" not in east.register(ENTERED).send.target
+    assert "dc=" not in east.agent_services().send.target
+
+
+def test_environment_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """py-consul's own variables change nothing: `Settings` is the only reader."""
+    for name, value in {
+        "CONSUL_HTTP_ADDR": "elsewhere.test:1",
+        "CONSUL_HTTP_TOKEN": TOKEN,
+        "CONSUL_HTTP_SSL": "true",
+        "CONSUL_HTTP_SSL_VERIFY": "false",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert ConsulCalls(AT).agent_services().send.origin == AT
+    assert ConsulCalls(AT).agent_services().send.headers == {}
+    given = ConsulCalls(AT, token=Secret("given")).agent_services()
+    assert given.send.headers == {"X-Consul-Token": "given"}
+
+
+def test_within() -> None:
+    """Another timeout makes another call, and leaves the first as it was."""
+    call = calls.leader()
+    assert call.within(2.0).send.timeout == 2.0
+    assert call.send.timeout == ANSWER_WITHIN
+
+
+# --- what comes back ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "outcome", "result"),
+    [
+        (calls.leader(), reply(200, "10.0.0.1:8300"), "10.0.0.1:8300"),
+        (calls.leader(), reply(200, ""), ""),
+        (calls.service_names(), reply(200, {"kato": [], "consul": []}), ["consul", "kato"]),
+        (calls.register(ENTERED), reply(200), True),
+        (calls.deregister("kato-1"), reply(200), True),
+        (calls.deregister("kato-1"), reply(404, b'Unknown service ID "kato-1"'), False),
+        (calls.agent_services(), reply(200, {"kato-1": {"Port": 1}}), {"kato-1": {"Port": 1}}),
+        (calls.health("kato"), reply(200, []), Snapshot("kato", ())),
+    ],
+)
+def test_answer(call: Call[Any], outcome: Outcome, result: object) -> None:
+    """A good answer is read into what the call promises."""
+    assert outcome_of(call, outcome) == result
+
+
+def test_health_answer() -> None:
+    """Health becomes a snapshot, with Consul's index as a number."""
+    snapshot = outcome_of(calls.health("kato"), reply(200, [ENTRY], x_consul_index="42"))
+    assert (snapshot.index, [one.id for one in snapshot.instances]) == (42, ["kato-1"])

@@ -1,0 +1,150 @@
+"""What goes wrong between us and Consul, and which error says so."""
+
+from typing import Any
+
+import pytest
+
+from kato_consul._consul.api import Call, ConsulCalls, ask
+from kato_consul._consul.registration_payload import Entry
+from kato_consul._definitions.schema import ServiceDefinition
+from kato_consul._flow import Cause, Failure, Outcome
+from kato_consul._secret import Secret
+from kato_consul.errors import (
+    ConsulDenied,
+    ConsulError,
+    ConsulRejected,
+    ConsulUnavailable,
+    ConsulUnreachable,
+)
+from tests.building import hung, refused, reply
+from tests.flows import Player
+
+AT = "http://consul.test:8500"
+TOKEN = "b1gs8d1e-0000-hidden"
+
+calls = ConsulCalls(AT)
+
+
+def outcome_of(call: Call[Any], outcome: Outcome) -> Any:
+    """What `ask` makes of an outcome."""
+    return Player(lambda send: outcome).play(ask(call))
+
+
+BAD: list[tuple[Outcome, type[ConsulError], str]] = [
+    (reply(400, b"Invalid service address"), ConsulRejected, "400 Invalid service address"),
+    (reply(401, b"ACL support disabled"), ConsulDenied, "denied listing services"),
+    (reply(403, b"Permission denied"), ConsulDenied, "denied listing services: Permission denied"),
+    (reply(404), ConsulRejected, "listing services: 404 (is this a Consul agent?)"),
+    (reply(404, b"no page"), ConsulRejected, "404 no page (is this a Consul agent?)"),
+    (reply(301, b"Moved", location="https://c.test/"), ConsulRejected, "301 https://c.test/"),
+    (reply(307, b"Moved"), ConsulRejected, "rejected listing services: 307 Moved"),
+    (reply(400, b"x" * 400), ConsulRejected, "400 " + "x" * 300 + "…"),
+    (reply(502, b"x" * 400), ConsulUnavailable, "502 " + "x" * 300 + "…"),
+    (reply(403, b"x" * 400), ConsulDenied, "denied listing services: " + "x" * 300 + "…"),
+    (reply(429, b"rate limit"), ConsulUnavailable, "429 rate limit"),
+    (reply(500, b"No cluster leader"), ConsulUnavailable, "500 No cluster leader"),
+    (reply(500, b"ACL not found"), ConsulDenied, "denied listing services: ACL not found"),
+    (reply(500, b"rpc error: Permission denied"), ConsulDenied, "denied listing services"),
+    (reply(502, b"\xff\xfe"), ConsulUnavailable, "502"),
+    (reply(503), ConsulUnavailable, "cannot serve now: 503"),
+    (refused(), ConsulUnreachable, "could not connect (refused)"),
+    (hung(), ConsulUnreachable, "no answer in time"),
+    (reply(200, b"<html>"), ConsulRejected, "unreadable"),
+    (reply(200, b"\xff"), ConsulRejected, "unreadable"),
+    (reply(200, b""), ConsulRejected, "unreadable"),
+    (reply(200, None), ConsulRejected, "unreadable"),
+]
+
+
+@pytest.mark.parametrize(("outcome", "kind", "said"), BAD)
+def test_error(outcome: Outcome, kind: type[ConsulError], said: str) -> None:
+    """Each bad outcome is the error that fits; it says where, what and why, but not the token."""
+    with pytest.raises(ConsulError) as caught:
+        outcome_of(ConsulCalls(AT, token=Secret(TOKEN)).service_names(), outcome)
+    assert type(caught.value) is kind
+    assert said in str(caught.value)
+    assert AT in str(caught.value)
+    assert TOKEN not in f"{caught.value} {caught.value!r} {vars(caught.value)}"
+
+
+@pytest.mark.parametrize("status", [404, 301, 308])
+@pytest.mark.parametrize(
+    "call",
+    [
+        calls.leader(),
+        calls.service_names(),
+        calls.health("kato"),
+        calls.register(Entry(ServiceDefinition(name="kato", id="kato-1", port=1))),
+        calls.agent_services(),
+    ],
+    ids=lambda call: call.what,
+)
+def test_not_consul(call: Call[Any], status: int) -> None:
+    """Something else that listens there is no empty Consul, whatever is asked of it."""
+    with pytest.raises(ConsulRejected, match=str(status)) as caught:
+        outcome_of(call, reply(status))
+    assert caught.value.status == status
+
+
+def test_deregister_is_redirected() -> None:
+    """A deregistration may miss, but it does not follow a redirection, nor take it for done."""
+    with pytest.raises(ConsulRejected, match="301"):
+        outcome_of(calls.deregister("kato-1"), reply(301))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "sent"),
+    [
+        (refused(), False),
+        (hung(), True),
+        (reply(500), True),
+        (reply(403), True),
+        (reply(400), True),
+    ],
+)
+def test_was_it_sent(outcome: Outcome, sent: bool) -> None:
+    """The error says whether the request to Consul left: an answered one did."""
+    with pytest.raises(ConsulError) as caught:
+        outcome_of(calls.leader(), outcome)
+    assert caught.value.sent is sent
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"null", b"[1]", b'[{"Node": {}}]', b'{"a": 1}'])
+def test_unreadable_health(body: bytes) -> None:
+    """A health answer that is not what the API promises is an error, not an empty service."""
+    with pytest.raises(ConsulRejected, match="unreadable"):
+        outcome_of(calls.health("kato"), reply(200, body))
+
+
+def test_unreadable_index() -> None:
+    """An index that is no number is an error of ours, too."""
+    with pytest.raises(ConsulRejected, match="unreadable"):
+        outcome_of(calls.health("kato"), reply(200, [], x_consul_index="soon"))
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry_after": "3"}, 3.0),
+        ({"retry_after": "0"}, 0.0),
+        ({"retry_after": "Wed, 21 Oct 2015 07:28:00 GMT"}, None),
+        ({"retry_after": "-1"}, None),
+        ({"retry_after": ""}, None),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after(status: int, headers: dict[str, str], seconds: float | None) -> None:
+    """The seconds in Retry-After are told; anything else there is as good as nothing."""
+    with pytest.raises(ConsulUnavailable) as caught:
+        outcome_of(calls.leader(), reply(status, b"", **headers))
+    assert (caught.value.status, caught.value.retry_after) == (status, seconds)
+
+
+def test_engine_error_is_chained() -> None:
+    """What the HTTP engine said stays as the cause of our error."""
+    engine = OSError("connection refused")
+    with pytest.raises(ConsulUnreachable) as caught:
+        outcome_of(calls.leader(), Failure(Cause.CONNECT, sent=False, detail="", error=engine))
+    assert caught.value.__cause__ is engine
+    assert (caught.value.address, caught.value.reason) == (AT, "could not connect")

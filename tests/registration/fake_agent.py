@@ -1,0 +1,186 @@
+"""A Consul agent in a dict, and a registrar that talks to it."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from kato_consul._consul.api import ConsulCalls
+from kato_consul._consul.registration_payload import Entry
+from kato_consul._definitions.schema import CheckDefinition, ServiceDefinition
+from kato_consul._flow import Flow, Outcome, Reply, Send
+from kato_consul._registration.events import Event, words
+from kato_consul._registration.reconciler import keep
+from kato_consul._registration.registrar_state import Tending
+from kato_consul._registration.registration import CONSUL_WITHIN, Registering
+from kato_consul.testing.clock import ManualClock
+from tests.building import reply
+from tests.flows import Player
+
+PLAIN = CheckDefinition()
+ONE = ServiceDefinition(name="kato", id="kato-1", port=8001, check=PLAIN)
+TWO = ServiceDefinition(name="kato", id="kato/2", port=8002, check=PLAIN)
+OTHER = ServiceDefinition(name="memory", id="memory-1", port=9001, check=PLAIN)
+REDIS = ServiceDefinition(name="redis", id="redis", port=6379, check=PLAIN)
+
+Services = dict[str, dict[str, Any]]
+
+
+def listed(*definitions: ServiceDefinition) -> Services:
+    """What an agent that has these, and nothing else, answers for ``/v1/agent/services``."""
+    return {
+        one.id: _service({"id": one.id, "name": one.name, **Entry(one).keywords()})
+        for one in definitions
+    }
+
+
+def _service(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A registration, as the agent lists it."""
+    return {
+        "ID": body["id"],
+        "Service": body["name"],
+        "Address": body.get("address") or "",
+        "Port": body["port"],
+        "Tags": body.get("tags") or [],
+        "Meta": body.get("meta") or {},
+        "Weights": {name.title(): one for name, one in body["weights"].items()},
+        "TaggedAddresses": {
+            name: {"Address": one["address"], "Port": one["port"]}
+            for name, one in (body.get("tagged_addresses") or {}).items()
+        },
+    }
+
+
+def catalogued(
+    service: Mapping[str, Any], status: str, output: str, *, node: str = "here"
+) -> dict[str, Any]:
+    """The entry of the catalog for a service of an agent, with one check."""
+    return {
+        "Node": {"Node": node, "Address": "10.0.0.1"},
+        "Service": dict(service),
+        "Checks": [{"CheckID": "alive", "Name": "alive", "Status": status, "Output": output}],
+    }
+
+
+@dataclass
+class Agent:
+    """An agent that keeps services in a dict; ``bad`` answers instead of it, by what is asked.
+
+    ``passing`` are the ids whose checks pass, ``warning`` those in warning; ``says`` what a check
+    says, where the agent alone knows. ``elsewhere`` is what the catalog has from other agents.
+    ``when_blocked`` is called for each blocking query, whose wait passes on the clock unless it
+    returns True (something changed at once).
+    """
+
+    clock: ManualClock = field(default_factory=lambda: ManualClock(1_000.0))
+    services: Services = field(default_factory=dict)
+    passing: set[str] = field(default_factory=set)
+    warning: set[str] = field(default_factory=set)
+    elsewhere: list[dict[str, Any]] = field(default_factory=list)
+    bad: Callable[[str], Outcome | None] = lambda what: None
+    when_blocked: Callable[[], bool] = lambda: False
+    says: dict[str, str] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    def __call__(self, send: Send) -> Outcome:
+        url = urlsplit(send.target)
+        path = unquote(url.path.removeprefix("/v1/"))
+        what = path
+        if path == "agent/service/register":
+            what = f"{path}/{json.loads(send.body)['id']}"
+        self.asked.append(what)
+        if (outcome := self.bad(what)) is not None:
+            return outcome
+        if path == "agent/services":
+            return reply(200, self.services)
+        if path == "agent/checks":
+            return reply(200, self._checks())
+        if path == "agent/service/register":
+            service = _service(json.loads(send.body))
+            self.services[service["ID"]] = service
+            return reply(200)
+        if path.startswith("agent/service/deregister/"):
+            known = self.services.pop(path.removeprefix("agent/service/deregister/"), None)
+            return reply(200 if known else 404)
+        return self._health(path.removeprefix("health/service/"), parse_qs(url.query))
+
+    def _checks(self) -> dict[str, dict[str, Any]]:
+        return {
+            f"service:{one}": {
+                "ServiceID": one,
+                "Status": "passing" if one in self.passing else "critical",
+                "Output": self.says.get(one, ""),
+            }
+            for one in self.services
+        }
+
+    def _health(self, name: str, query: dict[str, list[str]]) -> Reply:
+        if "index" in query and not self.when_blocked():
+            self.clock.advance(float(query["wait"][0].removesuffix("s")))
+        ours = [
+            catalogued(service, "passing", "200 OK")
+            if one in self.passing
+            else catalogued(service, "warning", "degraded")
+            if one in self.warning
+            else catalogued(service, "critical", "connection refused")
+            for one, service in self.services.items()
+        ]
+        entries = [one for one in [*ours, *self.elsewhere] if one["Service"]["Service"] == name]
+        return reply(200, entries, x_consul_index="7")
+
+
+@dataclass
+class Run:
+    """A registrar of some definitions, and what it said."""
+
+    agent: Agent
+    definitions: tuple[ServiceDefinition, ...] = (ONE, TWO)
+    said: list[tuple[str, str]] = field(default_factory=list)
+    owner: str | None = None
+
+    def __post_init__(self) -> None:
+        self.player = Player(self.agent, clock=self.agent.clock)
+        self.calls = ConsulCalls("http://consul.test:8500")
+        self.tending = Tending(self.definitions, owner=self.owner)
+        self.flows = self._flows(CONSUL_WITHIN)
+
+    def register(self, *, wait: float, consul_within: float = CONSUL_WITHIN) -> None:
+        """What a registrar does: put in, see passing, and roll back when that fails."""
+        self.flows = self._flows(consul_within)
+        try:
+            self.play(self.flows.put_in())
+            if wait:
+                self.play(self.flows.see_passing(wait))
+        except Exception:
+            self.play(self.flows.roll_back())
+            raise
+
+    def keep(self) -> Flow[None]:
+        """The endless flow, of a registrar that has put all in before."""
+        for one in self.tending.tended.values():
+            one.registered = True
+        return keep(self.tending, self.calls, random=lambda: 1.0, say=self.say)
+
+    def play(self, flow: Flow[None]) -> None:
+        """Run one of the flows to its end."""
+        self.player.play(flow)
+
+    def say(self, event: Event, who: str, /, **fields: Any) -> None:
+        """Note what is told, in the words for people."""
+        self.said.append((who, words(event, fields)))
+
+    def _flows(self, consul_within: float) -> Registering:
+        return Registering(
+            self.calls,
+            self.tending,
+            clock=self.agent.clock,
+            random=lambda: 1.0,
+            say=self.say,
+            consul_within=consul_within,
+        )
+
+
+def failing(*paths: str, with_: Outcome) -> Callable[[str], Outcome | None]:
+    """Answers these questions with that outcome, and lets the agent answer all others."""
+    return lambda what: with_ if what in paths else None

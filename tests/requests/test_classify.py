@@ -1,0 +1,121 @@
+"""What an outcome proves: the table of `kato_consul._requests.classify`."""
+
+import pytest
+
+from kato_consul._flow import Cause, Failure, Outcome, Reply
+from kato_consul._requests.classify import (
+    Sign,
+    Verdict,
+    is_concurrency_limit,
+    judge,
+    retry_after,
+    sign,
+)
+from tests.building import reply
+
+NOT_SENT, ANSWERED, UNKNOWN = Verdict.NOT_SENT, Verdict.ANSWERED, Verdict.UNKNOWN
+
+LIMIT = {"content-type": "text/plain; charset=utf-8", "connection": "close"}
+
+
+@pytest.mark.parametrize("cause", list(Cause))
+@pytest.mark.parametrize(("sent", "verdict"), [(False, NOT_SENT), (True, UNKNOWN)])
+def test_failure(cause: Cause, sent: bool, verdict: Verdict) -> None:
+    """Of a failure only one thing counts: whether a byte may have left."""
+    assert judge(Failure(cause, sent=sent, detail="")) is verdict
+
+
+@pytest.mark.parametrize(
+    ("outcome", "verdict"),
+    [
+        (reply(200, {}), ANSWERED),
+        (reply(204), ANSWERED),
+        (reply(307), ANSWERED),
+        (reply(400), ANSWERED),
+        (reply(404), ANSWERED),
+        (reply(408), ANSWERED),
+        (reply(422), ANSWERED),
+        (reply(428), ANSWERED),
+        (reply(429), NOT_SENT),
+        (reply(431), ANSWERED),
+        (reply(500, b"Internal Server Error"), UNKNOWN),
+        (reply(501), UNKNOWN),
+        (reply(502), UNKNOWN),
+        (reply(503, {"detail": "Service Unavailable"}), UNKNOWN),
+        (reply(503), UNKNOWN),
+        (reply(504), UNKNOWN),
+        (Reply(503, LIMIT, b"Service Unavailable"), NOT_SENT),
+    ],
+)
+def test_reply(outcome: Outcome, verdict: Verdict) -> None:
+    """An answer is one, but for what may have been applied before the server gave up."""
+    assert judge(outcome) is verdict
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "expected"),
+    [
+        (503, LIMIT, b"Service Unavailable", True),
+        (503, {**LIMIT, "content-type": "text/plain"}, b"Service Unavailable", True),
+        (503, {**LIMIT, "connection": "Close"}, b"Service Unavailable", True),
+        (500, LIMIT, b"Service Unavailable", False),
+        (503, LIMIT, b"Service Unavailable\n", False),
+        (503, LIMIT, b"", False),
+        (503, {"connection": "close"}, b"Service Unavailable", False),
+        (503, {**LIMIT, "content-type": "text/html"}, b"Service Unavailable", False),
+        (503, {"content-type": "text/plain"}, b"Service Unavailable", False),
+        (503, {**LIMIT, "connection": "keep-alive"}, b"Service Unavailable", False),
+    ],
+)
+def test_concurrency_limit(
+    status: int, headers: dict[str, str], body: bytes, expected: bool
+) -> None:
+    """Only a 503 in all its details is the server's own; another may be the application's."""
+    assert is_concurrency_limit(Reply(status, headers, body)) is expected
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        *((Failure(cause, sent=False, detail=""), Sign.DOWN) for cause in Cause),
+        (Failure(Cause.TIMEOUT, sent=True, detail=""), Sign.DOWN),
+        (Failure(Cause.CUT, sent=True, detail=""), Sign.AILING),
+        (Failure(Cause.PROTOCOL, sent=True, detail=""), Sign.AILING),
+        (reply(502), Sign.AILING),
+        (reply(503), Sign.AILING),
+        (reply(504), Sign.AILING),
+        (reply(500), Sign.BUSY),
+        (reply(501), Sign.BUSY),
+        (reply(429), Sign.BUSY),
+        (Reply(503, LIMIT, b"Service Unavailable"), Sign.BUSY),
+        (reply(200), Sign.WELL),
+        (reply(404), Sign.WELL),
+        (reply(431), Sign.WELL),
+    ],
+)
+def test_sign(outcome: Outcome, expected: Sign) -> None:
+    """What an outcome says about the instance, as a table."""
+    assert sign(outcome) is expected
+
+
+DATE = "Tue, 24 Nov 2026 10:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "seconds"),
+    [
+        (reply(503, retry_after="3"), 3.0),
+        (reply(429, retry_after="120"), 120.0),
+        (reply(503, retry_after="Tue, 24 Nov 2026 10:00:07 GMT", date=DATE), 7.0),
+        (reply(503, retry_after="Tue, 24 Nov 2026 09:00:00 GMT", date=DATE), 0.0),
+        (reply(503, retry_after="Tue, 24 Nov 2026 10:00:07 GMT"), 0.0),  # from when on?
+        (reply(503, retry_after="soon"), 0.0),
+        (reply(503, retry_after="-3"), 0.0),
+        (reply(503), 0.0),
+        (reply(200, retry_after="3"), 0.0),
+        (Failure(Cause.TIMEOUT, sent=True, detail=""), 0.0),
+    ],
+)
+def test_retry_after(outcome: Outcome, seconds: float) -> None:
+    """Seconds or a date, of a 429 or 503; what cannot be read says nothing."""
+    assert retry_after(outcome) == seconds

@@ -1,0 +1,57 @@
+"""Go's durations, as Consul and its users write them."""
+
+import pytest
+
+from kato_consul._durations import seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10s", 10),
+        ("0s", 0),
+        ("1m", 60),
+        ("1m30s", 90),
+        ("2h", 7200),
+        ("1h2m3s", 3723),
+        ("500ms", 0.5),
+        ("1.5s", 1.5),
+        (".5s", 0.5),
+        ("1.s", 1),
+        ("250us", 250e-6),
+        ("250µs", 250e-6),
+        ("7ns", 7e-9),
+        ("1s500ms", 1.5),
+    ],
+)
+def test_duration(text: str, expected: float) -> None:
+    """What Go's ParseDuration takes, in seconds."""
+    assert seconds(text) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "10",
+        "s",
+        "ten",
+        "10 s",
+        " 10s",
+        "10s ",
+        "10S",
+        "1d",
+        "10s5",
+        "-5s",
+        "1..5s",
+        ".s",
+        "1,5s",
+        "٣s",
+        "1０s",
+    ],
+)
+def test_no_duration(text: str) -> None:
+    """Anything else is refused, with itself and what would do."""
+    with pytest.raises(ValueError) as caught:
+        seconds(text)
+    assert str(caught.value) == f"{text!r} is no duration: write it like 10s, 1m30s or 500ms"
