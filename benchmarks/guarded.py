@@ -12,13 +12,13 @@ from benchmarks.wireless import known, snapshot, timeless, wired
 from kato_consul import AsyncKatoClient, KatoClient, Settings
 from kato_consul._balancing.pool import Pool
 from kato_consul._flow import Flow, Send
-from kato_consul._http.http1 import Answers, request_bytes
+from kato_consul._http.http1 import ResponseParser, request_bytes
 from kato_consul._kato import writes
-from kato_consul._kato.execute import perform
-from kato_consul._kato.kato_api import Asking
+from kato_consul._kato.execute import execute
+from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.writes import Write
-from kato_consul._observable import Board
+from kato_consul._observable import SnapshotStore
 from kato_consul._requests.failover import Failover
 from kato_consul.testing.clock import ManualClock
 
@@ -31,15 +31,15 @@ COUNTED = 5
 def flow_of_an_observe(instances: int) -> int:
     """Deciding alone: `perform`, without a driver."""
     clock, kato = ManualClock(), Kato()
-    board = Board("kato")
-    board.publish(snapshot(instances))
+    store = SnapshotStore("kato")
+    store.publish(snapshot(instances))
     chance = random.Random(1).random
-    asking = Asking(Failover(board, Pool(clock, chance), clock, chance), 10.0)
+    api = KatoApi(Failover(store, Pool(clock, chance), clock, chance), 10.0)
     state = SessionState("guard", "guard")
 
     def observe() -> None:
         write: Write[Any] = writes.observe({"strings": STRINGS})
-        _run(perform(asking, state, clock() + 30.0, write), kato)
+        _run(execute(api, state, clock() + 30.0, write), kato)
 
     return _middle(observe)
 
@@ -52,12 +52,12 @@ def request_as_bytes() -> int:
 
 def answer_from_bytes() -> int:
     """What came in, to a reply."""
-    answers, kato = Answers(), Kato()
+    answers, kato = ResponseParser(), Kato()
 
     def read() -> None:
-        answers.expect()
+        answers.start_response()
         answers.feed(on_the_wire(kato.body("/sessions/session-1/observe")))
-        assert answers.whole
+        assert answers.complete
         answers.reply()
 
     return _middle(read)

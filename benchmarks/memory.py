@@ -38,7 +38,7 @@ class Forgetful:
             )
         return Reply(200, JSON, body)
 
-    async def drop(self, origin: str) -> None:
+    async def close_origin(self, origin: str) -> None:
         """There is nothing to drop."""
 
     async def close(self) -> None:

@@ -12,10 +12,10 @@ from benchmarks.figures import Figure
 from benchmarks.wireless import known, snapshot, without_engine, without_engine_async
 from kato_consul import AsyncKatoClient, KatoClient, Settings
 from kato_consul._balancing.pool import Pool
-from kato_consul._consul.api import ConsulCalls
-from kato_consul._consul.health_query import Look, Sight
+from kato_consul._consul.api import ConsulApi
+from kato_consul._consul.health_query import HealthQuery, HealthResponse
 from kato_consul._flow import Reply
-from kato_consul._observable import Board
+from kato_consul._observable import SnapshotStore
 from tests.discovery.measuring import entry
 
 PICKS = 20_000
@@ -28,12 +28,12 @@ def pick(instances: int) -> float:
     chosen = snapshot(instances)
     pool = Pool(time.monotonic, random.random)
     keys = [f"session-{n}" for n in range(SESSIONS)]
-    homes = [pool.home(key, "", "", chosen) for key in keys]
+    homes = [pool.place_session(key, "", "", chosen) for key in keys]
 
     def once(n: int) -> None:
         place = n % SESSIONS
-        homes[place] = pool.home(keys[place], *homes[place], chosen)
-        assert pool.well(chosen, homes[place][1]) is not None
+        homes[place] = pool.place_session(keys[place], *homes[place], chosen)
+        assert pool.available(chosen, homes[place][1]) is not None
 
     return _each(once, PICKS)
 
@@ -42,7 +42,9 @@ def place(instances: int) -> float:
     """µs of CPU for the choice of a home: once in a session's life."""
     chosen = snapshot(instances)
     pool = Pool(time.monotonic, random.random)
-    return _each(lambda n: pool.home(f"session-{n}", "", "", chosen), max(20, 20_000 // instances))
+    return _each(
+        lambda n: pool.place_session(f"session-{n}", "", "", chosen), max(20, 20_000 // instances)
+    )
 
 
 class Applied:
@@ -50,9 +52,9 @@ class Applied:
 
     def __init__(self, instances: int) -> None:
         self._numbers = range(instances)
-        self._calls, self._board = ConsulCalls("http://127.0.0.1:1"), Board("kato")
-        self._look = Look("kato")
-        self._last: Sight | None = None
+        self._calls, self._board = ConsulApi("http://127.0.0.1:1"), SnapshotStore("kato")
+        self._look = HealthQuery("kato")
+        self._last: HealthResponse | None = None
         self._index = 1
         self._wake(self._body(-1))
 
@@ -81,7 +83,9 @@ class Applied:
         self._index += 1
         reply = Reply(200, {"x-consul-index": str(self._index)}, body)
         began = time.process_time()
-        question = self._calls.look(self._look, index=self._index - 1, wait=60.0, last=self._last)
+        question = self._calls.query_health(
+            self._look, index=self._index - 1, wait=60.0, last=self._last
+        )
         self._last = question.parse(reply)
         self._board.publish(self._last.snapshot, 0.0)
         assert self._board.current is not None

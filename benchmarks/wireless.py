@@ -34,13 +34,13 @@ C = TypeVar("C", AsyncKatoClient, KatoClient)
 def known(client: C, instances: Snapshot) -> C:
     """The client, as if Consul had told it of these instances; it asks no Consul."""
     client.discovery._watching = True
-    client.discovery.finding.board.publish(instances)
+    client.discovery._service.store.publish(instances)
     return client
 
 
 def timeless(client: C) -> C:
     """The client, with a clock that stands: what goes by the second comes out alike."""
-    failover = client._sessions.asking.failover
+    failover = client._factory.api.failover
     failover.clock = failover.pool._clock = ManualClock()
     return client
 
@@ -55,7 +55,7 @@ class AnsweringAsync:
         """The answer."""
         return self._kato.reply(step)
 
-    async def drop(self, origin: str) -> None:
+    async def close_origin(self, origin: str) -> None:
         """There is nothing to drop."""
 
     async def close(self) -> None:
@@ -72,7 +72,7 @@ class Answering:
         """The answer."""
         return self._kato.reply(step)
 
-    def drop(self, origin: str) -> None:
+    def close_origin(self, origin: str) -> None:
         """There is nothing to drop."""
 
     def interrupt(self) -> None:
@@ -81,7 +81,7 @@ class Answering:
     def close(self) -> None:
         """There is nothing to close."""
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """There is nothing to forget."""
 
 

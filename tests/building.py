@@ -36,17 +36,17 @@ def reply(status: int = 200, body: Any = b"", **headers: str) -> Reply:
 
 def refused() -> Failure:
     """The connection was refused: nothing left."""
-    return Failure(Cause.CONNECT, sent=False, detail="refused")
+    return Failure(Cause.CONNECT, bytes_sent=False, detail="refused")
 
 
 def hung() -> Failure:
     """Sent, and silence."""
-    return Failure(Cause.TIMEOUT, sent=True, detail="")
+    return Failure(Cause.TIMEOUT, bytes_sent=True, detail="")
 
 
 def cut() -> Failure:
     """Sent, and the connection was cut."""
-    return Failure(Cause.CUT, sent=True, detail="reset")
+    return Failure(Cause.CUT, bytes_sent=True, detail="reset")
 
 
 class ScriptEnds(Exception):

@@ -6,7 +6,17 @@ from typing import TypeVar
 
 import pytest
 
-from kato_consul._flow import AwaitChange, Drop, Flow, Hedge, Hedged, Outcome, Send, Sleep, Step
+from kato_consul._flow import (
+    CloseConnections,
+    Flow,
+    Hedge,
+    Hedged,
+    Outcome,
+    Send,
+    Sleep,
+    Step,
+    WaitForChange,
+)
 from kato_consul.testing.clock import ManualClock
 
 T = TypeVar("T")
@@ -25,7 +35,7 @@ class Player:
     """
 
     answer: Callable[[Send], Outcome]
-    change: Callable[[AwaitChange], None] = lambda step: None
+    change: Callable[[WaitForChange], None] = lambda step: None
     hedge: Callable[[Hedge], Hedged] = lambda step: pytest.fail("nothing was to be hedged")
     clock: ManualClock = field(default_factory=ManualClock)
     steps: list[Step] = field(default_factory=list)
@@ -41,14 +51,14 @@ class Player:
                     outcome = self.answer(step)
                 elif isinstance(step, Hedge):
                     outcome = self.hedge(step)
-                elif isinstance(step, Drop):
+                elif isinstance(step, CloseConnections):
                     pass
                 elif isinstance(step, Sleep):
                     self.clock.advance(step.seconds)
-                elif isinstance(step, AwaitChange):
-                    before = step.board.current
+                elif isinstance(step, WaitForChange):
+                    before = step.observable.current
                     self.change(step)
-                    if step.board.current is before:
+                    if step.observable.current is before:
                         self.clock.advance(step.timeout)
                 step = flow.send(outcome)
         except StopIteration as stop:
@@ -71,4 +81,4 @@ class Player:
     @property
     def waited(self) -> list[float]:
         """How long changes were waited for at most, in seconds."""
-        return [step.timeout for step in self.steps if isinstance(step, AwaitChange)]
+        return [step.timeout for step in self.steps if isinstance(step, WaitForChange)]

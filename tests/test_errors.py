@@ -30,7 +30,7 @@ TABLE: list[tuple[KatoConsulError, Fault, bool | None, bool | None]] = [
     (errors.NoInstances("kato", "none is passing"), Fault.KATO, False, True),
     (errors.KatoError("bad"), Fault.KATO, False, True),
     (errors.RequestNotSent("nobody took it"), Fault.NETWORK, False, True),
-    (errors.NoAnswer("nobody answered"), Fault.KATO, True, True),
+    (errors.NoResponse("nobody answered"), Fault.KATO, True, True),
     (errors.OutcomeUnknown("observe", "kato-1", "cut"), Fault.KATO, True, None),
     (
         errors.SessionConflict(
@@ -41,7 +41,7 @@ TABLE: list[tuple[KatoConsulError, Fault, bool | None, bool | None]] = [
         False,
     ),
     (errors.SessionGone("me", "session-1"), Fault.KATO, True, True),
-    (errors.StoreAway("observe", "404"), Fault.KATO, True, True),
+    (errors.StoreUnavailable("observe", "404"), Fault.KATO, True, True),
     (errors.KatoAnswerError("learn", "kato-1", 418, "no"), Fault.KATO, True, False),
     (errors.BadRequest("learn", "kato-1", 400, "empty"), Fault.CALLER, True, False),
     (errors.NotFound("learn", "kato-1", 404, "no"), Fault.CALLER, True, False),
@@ -91,11 +91,11 @@ def test_exported() -> None:
         (errors.UnknownService, errors.DiscoveryError),
         (errors.NoInstances, errors.DiscoveryError),
         (errors.RequestNotSent, errors.KatoError),
-        (errors.NoAnswer, errors.KatoError),
+        (errors.NoResponse, errors.KatoError),
         (errors.OutcomeUnknown, errors.KatoError),
         (errors.SessionConflict, errors.KatoError),
         (errors.SessionGone, errors.KatoError),
-        (errors.StoreAway, errors.KatoError),
+        (errors.StoreUnavailable, errors.KatoError),
         (errors.BadRequest, errors.KatoAnswerError),
         (errors.NotFound, errors.KatoAnswerError),
         (errors.ValidationFailed, errors.KatoAnswerError),
@@ -153,7 +153,7 @@ def test_says_what_and_what_to_do(error: KatoConsulError, said: str) -> None:
 def test_outcome_unknown_because() -> None:
     """The reason why it could not be settled joins what was known; nothing of that is lost."""
     before = errors.OutcomeUnknown("observe", "kato-1", "no answer in time", hung=True)
-    after = before.because(errors.NoAnswer("all silent"))
+    after = before.because(errors.NoResponse("all silent"))
     assert (after.what, after.instance, after.reason, after.hung, after.unsettled) == (
         "observe",
         "kato-1",

@@ -253,7 +253,7 @@ def test_only_from_env_reads_the_environment(monkeypatch: pytest.MonkeyPatch) ->
     """Settings made in code take nothing from the environment."""
     monkeypatch.setenv("CONSUL_HTTP_ADDR", "consul.test:8500")
     monkeypatch.setenv("CONSUL_HTTP_TOKEN", HIDDEN)
-    assert (Settings().consul_at, Settings().token) == ("127.0.0.1:8500", Secret(""))
+    assert (Settings().consul_address, Settings().token) == ("127.0.0.1:8500", Secret(""))
 
 
 @pytest.mark.parametrize("text", ["1", "t", "T", "TRUE", "true", "True"])
@@ -421,7 +421,7 @@ def test_bad_agent_among_others(address: str) -> None:
 def test_is_consul_asked(environ: dict[str, str], asked: bool) -> None:
     """Who gives instances and no Consul has none: the agent that the machine may have is not
     asked, since its instances are others."""
-    assert Settings.from_env(environ).asks_consul is asked
+    assert Settings.from_env(environ).uses_consul is asked
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from kato_consul._observable import Cell
+from kato_consul._observable import Observable
 from kato_consul._protocols import Clock as Clock
 from kato_consul._protocols import Random as Random
 
@@ -53,19 +53,19 @@ class Sleep:
 
 
 @dataclass(frozen=True, slots=True)
-class AwaitChange:
+class WaitForChange:
     """Step: wait until ``board`` shows something other than ``seen``, at most ``timeout`` seconds.
 
     Answered with ``None`` either way: the flow looks at the board again.
     """
 
-    board: Cell[Any]
+    observable: Observable[Any]
     seen: object
     timeout: float
 
 
 @dataclass(frozen=True, slots=True)
-class Drop:
+class CloseConnections:
     """Step: keep no connection to ``origin`` any more; those in use end with their answers.
 
     Answered with ``None``. For an instance that left: the origin can be sent to again.
@@ -100,7 +100,7 @@ class Failure:
     """
 
     cause: Cause
-    sent: bool
+    bytes_sent: bool
     detail: str
     error: Exception | None = None
 
@@ -117,10 +117,10 @@ class Hedged:
 
     first: Outcome | None
     second: Outcome | None
-    both: bool
+    both_sent: bool
 
 
-Step = Send | Hedge | Drop | Sleep | AwaitChange
+Step = Send | Hedge | CloseConnections | Sleep | WaitForChange
 
 T = TypeVar("T")
 Flow = Generator[Step, Any, T]

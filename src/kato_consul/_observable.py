@@ -10,17 +10,17 @@ from kato_consul.models import Snapshot, Source
 T = TypeVar("T")
 
 
-class Cell(Generic[T]):
+class Observable(Generic[T]):
     """Holds the newest value. One writer, any number of readers; reading ``current`` is atomic."""
 
     def __init__(self, first: T) -> None:
         self.current = first
         self._listeners: dict[object, Callable[[], None]] = {}
 
-    def show(self, value: T) -> None:
+    def set(self, value: T) -> None:
         """Let ``value`` be the current one, and wake who listens."""
         self.current = value
-        self.wake()
+        self.notify()
 
     @contextmanager
     def listening(self, listener: Callable[[], None]) -> Iterator[None]:
@@ -36,13 +36,13 @@ class Cell(Generic[T]):
         finally:
             del self._listeners[token]
 
-    def wake(self) -> None:
+    def notify(self) -> None:
         """Let who listens look again."""
         for listener in tuple(self._listeners.values()):
             listener()
 
 
-class Board(Cell[Snapshot | None]):
+class SnapshotStore(Observable[Snapshot | None]):
     """The newest snapshot of one service.
 
     ``current`` is None until the first answer. The last good snapshot stays while Consul is away;
@@ -64,8 +64,8 @@ class Board(Cell[Snapshot | None]):
     ) -> None:
         super().__init__(None)
         self.service = service
-        self.asked = asked
-        self.trouble: KatoConsulError | None = None
+        self.query_description = asked
+        self.last_error: KatoConsulError | None = None
         self.confirmed_at: float | None = None
         self.empty_since: float | None = None
         self._fallback = fallback
@@ -73,8 +73,8 @@ class Board(Cell[Snapshot | None]):
 
     def publish(self, snapshot: Snapshot, confirmed_at: float | None = None) -> None:
         """Show a snapshot that was just read. The same content again wakes nobody."""
-        self.trouble = None
-        if not snapshot.instances and self._by_list():
+        self.last_error = None
+        if not snapshot.instances and self._uses_static_list():
             return
         self.confirmed_at = confirmed_at
         if snapshot.usable:
@@ -83,24 +83,24 @@ class Board(Cell[Snapshot | None]):
             self.empty_since = confirmed_at
         current = self.current
         if current is None or current != snapshot or current.source is not snapshot.source:
-            self.show(snapshot)
+            self.set(snapshot)
 
-    def report(self, trouble: KatoConsulError) -> None:
+    def record_error(self, trouble: KatoConsulError) -> None:
         """Consul does not answer: keep what there is, and say so."""
-        self.trouble = trouble
+        self.last_error = trouble
         if self.current is not None:
             return
         if self._fallback is None:
-            self.wake()
+            self.notify()
         else:
             self.confirmed_at = self._fallback_confirmed_at
-            self.show(self._fallback)
+            self.set(self._fallback)
 
-    def _by_list(self) -> bool:
+    def _uses_static_list(self) -> bool:
         """Consul has nobody, and never had: go by the list that was given, if there is one."""
         given = self._fallback
         if given is None or given.source is not Source.STATIC:
             return False
         if self.current is None:
-            self.show(given)
+            self.set(given)
         return self.current is given

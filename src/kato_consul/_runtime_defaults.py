@@ -7,4 +7,4 @@ import time
 clock = time.monotonic
 _source = random.Random()  # noqa: S311 - to spread load, not to keep secrets
 os.register_at_fork(after_in_child=_source.seed)  # or all of a server's workers would draw alike
-chance = _source.random
+uniform = _source.random

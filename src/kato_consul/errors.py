@@ -213,7 +213,7 @@ class RequestNotSent(KatoError):
     fault = Fault.NETWORK
 
 
-class NoAnswer(KatoError):
+class NoResponse(KatoError):
     """Something harmless was asked of all instances until the deadline; no good answer came."""
 
     sent = True
@@ -297,7 +297,7 @@ class SessionGone(KatoError):
         )
 
 
-class StoreAway(KatoError):
+class StoreUnavailable(KatoError):
     """The instances answer, but the store behind them does not, or takes no writes.
 
     KATO itself says 404 "not found or expired" then; it is not believed while ``exists`` does not

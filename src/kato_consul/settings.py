@@ -160,7 +160,7 @@ class Settings:
             raise ConfigurationError(text)
 
     @property
-    def consul_at(self) -> str:
+    def consul_address(self) -> str:
         """Where Consul is, as people write it."""
         return LOCAL if self.consul_addr is None else self.consul_addr
 
@@ -173,8 +173,8 @@ class Settings:
     def consul_origins(self) -> tuple[str, ...]:
         """The same for each agent."""
         return tuple(
-            consul_origin(one.strip() if "," in self.consul_at else one, ssl=self.consul_ssl)
-            for one in self.consul_at.split(",")
+            consul_origin(one.strip() if "," in self.consul_address else one, ssl=self.consul_ssl)
+            for one in self.consul_address.split(",")
         )
 
     @property
@@ -185,7 +185,7 @@ class Settings:
         return tuple(one.strip() for one in self.datacenter.split(","))
 
     @property
-    def asks_consul(self) -> bool:
+    def uses_consul(self) -> bool:
         """False for who was given instances, and no Consul: KATO beside the application."""
         return self.consul_addr is not None or not self.kato_urls
 

@@ -2,26 +2,26 @@
 
 import pytest
 
-from kato_consul._balancing.outlier_detection import IN_A_ROW, LONGEST, SHORTEST, Ejection
+from kato_consul._balancing.outlier_detection import IN_A_ROW, LONGEST, SHORTEST, OutlierDetector
 from tests.building import instance
 
 BEGIN = 1_000.0
 JUST_BEFORE = 0.001
 
 
-def out_for(ejection: Ejection, now: float, took: float, name: str = "kato-1") -> float:
+def out_for(ejection: OutlierDetector, now: float, took: float, name: str = "kato-1") -> float:
     """Let one fail at ``now``; the seconds it is out, found by asking."""
-    ejection.failed(name, now, took, at_once=True)
-    assert ejection.is_out(name, now)
+    ejection.record_failure(name, now, took, at_once=True)
+    assert ejection.is_ejected(name, now)
     low, high = 0.0, 1_000.0
-    assert not ejection.is_out(name, now + high)
+    assert not ejection.is_ejected(name, now + high)
     while high - low > 1e-6:
         middle = (low + high) / 2
-        low, high = (middle, high) if ejection.is_out(name, now + middle) else (low, middle)
+        low, high = (middle, high) if ejection.is_ejected(name, now + middle) else (low, middle)
     return high
 
 
-def in_a_row(ejection: Ejection, count: int, took: float) -> list[float]:
+def in_a_row(ejection: OutlierDetector, count: int, took: float) -> list[float]:
     """Let one fail that often, each time when it is just back; the seconds it was out each time."""
     now, found = BEGIN, []
     for _ in range(count):
@@ -32,8 +32,8 @@ def in_a_row(ejection: Ejection, count: int, took: float) -> list[float]:
 
 def test_nobody_failed() -> None:
     """Who never failed is not out, at any time."""
-    assert not Ejection().is_out("kato-1", 0.0)
-    assert not Ejection().is_out("kato-1", BEGIN)
+    assert not OutlierDetector().is_ejected("kato-1", 0.0)
+    assert not OutlierDetector().is_ejected("kato-1", BEGIN)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_nobody_failed() -> None:
 )
 def test_first_failure(took: float, seconds: float) -> None:
     """After one failure it is out for as long as that took, within the bounds."""
-    assert out_for(Ejection(), BEGIN, took) == pytest.approx(seconds)
+    assert out_for(OutlierDetector(), BEGIN, took) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -64,102 +64,102 @@ def test_first_failure(took: float, seconds: float) -> None:
 )
 def test_in_a_row(took: float, seconds: list[float]) -> None:
     """Each failure in a row doubles the time, up to the bound."""
-    assert in_a_row(Ejection(), len(seconds), took) == pytest.approx(seconds, abs=1e-4)
+    assert in_a_row(OutlierDetector(), len(seconds), took) == pytest.approx(seconds, abs=1e-4)
 
 
 def test_long_outage() -> None:
     """Thousands of failures later it is the bound, not an overflow."""
-    ejection, now = Ejection(), BEGIN
+    ejection, now = OutlierDetector(), BEGIN
     for _ in range(5_000):
-        ejection.failed("kato-1", now, 0.001, at_once=True)
+        ejection.record_failure("kato-1", now, 0.001, at_once=True)
         now += LONGEST
     assert out_for(ejection, now, 0.001) == pytest.approx(LONGEST)
 
 
 def test_is_out_until() -> None:
     """The end is exact: at that moment it is back."""
-    ejection = Ejection()
-    ejection.failed("kato-1", BEGIN, 4.0, at_once=True)
-    assert ejection.is_out("kato-1", BEGIN + 3.999)
-    assert not ejection.is_out("kato-1", BEGIN + 4.0)
+    ejection = OutlierDetector()
+    ejection.record_failure("kato-1", BEGIN, 4.0, at_once=True)
+    assert ejection.is_ejected("kato-1", BEGIN + 3.999)
+    assert not ejection.is_ejected("kato-1", BEGIN + 4.0)
 
 
 def test_failures_together() -> None:
     """Calls that were under way together and failed together count as one failure."""
-    ejection = Ejection()
+    ejection = OutlierDetector()
     for later in (0.0, 0.1, 0.999):
-        ejection.failed("kato-1", BEGIN + later, 0.001, at_once=True)
-    assert not ejection.is_out("kato-1", BEGIN + 1.0)
+        ejection.record_failure("kato-1", BEGIN + later, 0.001, at_once=True)
+    assert not ejection.is_ejected("kato-1", BEGIN + 1.0)
     assert out_for(ejection, BEGIN + 1.0, 0.001) == pytest.approx(2.0)
 
 
 def test_success_forgives() -> None:
     """A success ends it at once, and the next failure counts as the first."""
-    ejection = Ejection()
+    ejection = OutlierDetector()
     in_a_row(ejection, 4, 0.001)
-    ejection.succeeded("kato-1")
-    assert not ejection.is_out("kato-1", BEGIN)
+    ejection.record_success("kato-1")
+    assert not ejection.is_ejected("kato-1", BEGIN)
     assert out_for(ejection, BEGIN + 100.0, 0.001) == pytest.approx(1.0)
 
 
 def test_time_does_not_forgive() -> None:
     """Time alone does not: who was never seen well again is out for longer."""
-    ejection = Ejection()
-    ejection.failed("kato-1", BEGIN, 0.001, at_once=True)
+    ejection = OutlierDetector()
+    ejection.record_failure("kato-1", BEGIN, 0.001, at_once=True)
     assert out_for(ejection, BEGIN + 3_600.0, 0.001) == pytest.approx(2.0)
 
 
 def test_success_of_one_that_never_failed() -> None:
     """It is nothing to remember: the next failure is the first."""
-    ejection = Ejection()
-    ejection.succeeded("kato-1")
+    ejection = OutlierDetector()
+    ejection.record_success("kato-1")
     assert out_for(ejection, BEGIN, 0.001) == pytest.approx(SHORTEST)
 
 
 def test_each_for_itself() -> None:
     """Failures and successes of one are nothing to another, also under the same id elsewhere."""
-    ejection = Ejection()
-    ejection.failed("kato-1@n1", BEGIN, 4.0, at_once=True)
-    assert not ejection.is_out("kato-1@n2", BEGIN)
-    assert not ejection.is_out("kato-1", BEGIN)
-    ejection.failed("kato-1@n2", BEGIN, 4.0, at_once=True)
-    ejection.succeeded("kato-1@n1")
-    assert ejection.is_out("kato-1@n2", BEGIN)
-    assert not ejection.is_out("kato-1@n1", BEGIN)
+    ejection = OutlierDetector()
+    ejection.record_failure("kato-1@n1", BEGIN, 4.0, at_once=True)
+    assert not ejection.is_ejected("kato-1@n2", BEGIN)
+    assert not ejection.is_ejected("kato-1", BEGIN)
+    ejection.record_failure("kato-1@n2", BEGIN, 4.0, at_once=True)
+    ejection.record_success("kato-1@n1")
+    assert ejection.is_ejected("kato-1@n2", BEGIN)
+    assert not ejection.is_ejected("kato-1@n1", BEGIN)
 
 
 # --- failures that prove nothing alone ------------------------------------------------------
 
 
-def ail(ejection: Ejection, times: int, name: str = "kato-1") -> None:
+def ail(ejection: OutlierDetector, times: int, name: str = "kato-1") -> None:
     """So many failures in a row of those that prove nothing alone."""
     for _ in range(times):
-        ejection.failed(name, BEGIN, 0.001, at_once=False)
+        ejection.record_failure(name, BEGIN, 0.001, at_once=False)
 
 
 @pytest.mark.parametrize("times", range(1, IN_A_ROW + 2))
 def test_ailing(times: int) -> None:
     """Only so many in a row put it out."""
-    ejection = Ejection()
+    ejection = OutlierDetector()
     ail(ejection, times)
-    assert ejection.is_out("kato-1", BEGIN) is (times >= IN_A_ROW)
+    assert ejection.is_ejected("kato-1", BEGIN) is (times >= IN_A_ROW)
 
 
 def test_ailing_is_forgiven() -> None:
     """One success in between, and they are not in a row."""
-    ejection = Ejection()
+    ejection = OutlierDetector()
     ail(ejection, IN_A_ROW - 1)
-    ejection.succeeded("kato-1")
+    ejection.record_success("kato-1")
     ail(ejection, IN_A_ROW - 1)
-    assert not ejection.is_out("kato-1", BEGIN)
+    assert not ejection.is_ejected("kato-1", BEGIN)
 
 
 def test_ailing_when_half_open() -> None:
     """One that was out and fails again is out again, whatever the failure."""
-    ejection = Ejection()
+    ejection = OutlierDetector()
     ail(ejection, IN_A_ROW)
-    ejection.failed("kato-1", BEGIN + SHORTEST, 0.001, at_once=False)
-    assert ejection.out_for("kato-1", BEGIN + SHORTEST) == pytest.approx(2 * SHORTEST)
+    ejection.record_failure("kato-1", BEGIN + SHORTEST, 0.001, at_once=False)
+    assert ejection.ejected_for("kato-1", BEGIN + SHORTEST) == pytest.approx(2 * SHORTEST)
 
 
 # --- half-open ------------------------------------------------------------------------------
@@ -167,37 +167,37 @@ def test_ailing_when_half_open() -> None:
 
 def test_half_open_lets_one_in() -> None:
     """When its time is over it is open; while one tries it, it is out for the others."""
-    ejection = Ejection()
-    ejection.failed("kato-1", BEGIN, 0.001, at_once=True)
+    ejection = OutlierDetector()
+    ejection.record_failure("kato-1", BEGIN, 0.001, at_once=True)
     now = BEGIN + SHORTEST
-    assert not ejection.is_out("kato-1", now)
-    ejection.trying("kato-1", now, 10.0)
-    assert ejection.is_out("kato-1", now + 9.9)
-    assert not ejection.is_out("kato-1", now + 10.0)  # whoever tried it never came back
+    assert not ejection.is_ejected("kato-1", now)
+    ejection.attempt_started("kato-1", now, 10.0)
+    assert ejection.is_ejected("kato-1", now + 9.9)
+    assert not ejection.is_ejected("kato-1", now + 10.0)  # whoever tried it never came back
 
 
 @pytest.mark.parametrize("well", [True, False])
 def test_half_open_ends(well: bool) -> None:
     """What comes of it decides for all: the slate is clean, or it is out for longer."""
-    ejection = Ejection()
-    ejection.failed("kato-1", BEGIN, 0.001, at_once=True)
+    ejection = OutlierDetector()
+    ejection.record_failure("kato-1", BEGIN, 0.001, at_once=True)
     now = BEGIN + SHORTEST
-    ejection.trying("kato-1", now, 10.0)
+    ejection.attempt_started("kato-1", now, 10.0)
     if well:
-        ejection.succeeded("kato-1")
+        ejection.record_success("kato-1")
     else:
-        ejection.failed("kato-1", now, 0.001, at_once=True)
-    assert ejection.is_out("kato-1", now) is not well
-    assert ejection.out_for("kato-1", now) == pytest.approx(0.0 if well else 2 * SHORTEST)
+        ejection.record_failure("kato-1", now, 0.001, at_once=True)
+    assert ejection.is_ejected("kato-1", now) is not well
+    assert ejection.ejected_for("kato-1", now) == pytest.approx(0.0 if well else 2 * SHORTEST)
 
 
 def test_trying_one_that_is_well() -> None:
     """Requests to an instance that nothing is known against keep nobody else away."""
-    ejection = Ejection()
-    ejection.trying("kato-1", BEGIN, 10.0)
+    ejection = OutlierDetector()
+    ejection.attempt_started("kato-1", BEGIN, 10.0)
     ail(ejection, 1)
-    ejection.trying("kato-1", BEGIN, 10.0)
-    assert not ejection.is_out("kato-1", BEGIN)
+    ejection.attempt_started("kato-1", BEGIN, 10.0)
+    assert not ejection.is_ejected("kato-1", BEGIN)
 
 
 # --- panic ----------------------------------------------------------------------------------
@@ -209,17 +209,19 @@ def test_trying_one_that_is_well() -> None:
 )
 def test_never_more_than_half(pool: int, failing: int, out: int) -> None:
     """When more than half would be out, nobody is."""
-    ejection = Ejection()
+    ejection = OutlierDetector()
     instances = [instance(f"kato-{number}") for number in range(pool)]
     for one in instances[:failing]:
-        ejection.failed(one.uid, BEGIN, 0.001, at_once=True)
-    assert len(ejection.out_of(instances, BEGIN)) == out
-    assert all(ejection.is_out(one.uid, BEGIN) for one in instances[:failing])  # each for itself
+        ejection.record_failure(one.uid, BEGIN, 0.001, at_once=True)
+    assert len(ejection.ejected(instances, BEGIN)) == out
+    assert all(
+        ejection.is_ejected(one.uid, BEGIN) for one in instances[:failing]
+    )  # each for itself
 
 
 def test_those_that_left_are_forgotten() -> None:
     """An instance that comes back under its old id begins anew."""
-    ejection = Ejection()
-    ejection.failed("kato-1", BEGIN, 10.0, at_once=True)
+    ejection = OutlierDetector()
+    ejection.record_failure("kato-1", BEGIN, 10.0, at_once=True)
     ejection.forget(["kato-1", "kato-2"])
-    assert not ejection.is_out("kato-1", BEGIN)
+    assert not ejection.is_ejected("kato-1", BEGIN)

@@ -28,7 +28,7 @@ class Pools:
 
     def fails(self, one: Instance, took: float = 1.0) -> None:
         """The instance was refused, or silent for so long."""
-        self.pool.ejection.failed(one.uid, self.clock(), took, at_once=True)
+        self.pool.outliers.record_failure(one.uid, self.clock(), took, at_once=True)
 
     def picked(self, seen: Snapshot, *tried: Instance) -> set[str]:
         """Whom it names, of many times."""
@@ -46,7 +46,7 @@ class Session:
 
     def operates(self, seen: Snapshot = ALL) -> tuple[str, str]:
         """It begins an operation."""
-        self.home, self.at = self.pools.pool.home(KEY, self.home, self.at, seen)
+        self.home, self.at = self.pools.pool.place_session(KEY, self.home, self.at, seen)
         return self.home, self.at
 
 
@@ -79,7 +79,7 @@ def test_tiers() -> None:
 def test_resting() -> None:
     """Who asked to be let alone is not named at all, until the time is over."""
     pools = Pools()
-    pools.pool.resting.asked(A.uid, BEGIN + 5.0)
+    pools.pool.retry_after.record(A.uid, BEGIN + 5.0)
     assert pools.picked(ALL) == {B.uid, C.uid}
     assert pools.picked(ALL, B, C) == set()
     pools.clock.advance(5.0)
@@ -90,19 +90,19 @@ def test_rest() -> None:
     """How long all of them rest is the shortest time of any."""
     pools = Pools()
     for one, seconds in ((A, 5.0), (B, 3.0), (C, 9.0)):
-        assert pools.pool.rest(ALL) == 0.0
-        pools.pool.resting.asked(one.uid, BEGIN + seconds)
-    assert pools.pool.rest(ALL) == 3.0
+        assert pools.pool.retry_wait(ALL) == 0.0
+        pools.pool.retry_after.record(one.uid, BEGIN + seconds)
+    assert pools.pool.retry_wait(ALL) == 3.0
 
 
 def test_who_left_is_forgotten() -> None:
     """An instance that leaves and comes back is not held to what it was."""
     pools = Pools()
-    pools.pool.see(ALL)
+    pools.pool.update(ALL)
     pools.fails(A)
-    pools.pool.see(snapshot(B, C))
-    pools.pool.see(ALL)
-    assert not pools.pool.ejection.is_out(A.uid, BEGIN)
+    pools.pool.update(snapshot(B, C))
+    pools.pool.update(ALL)
+    assert not pools.pool.outliers.is_ejected(A.uid, BEGIN)
 
 
 # --- sessions -------------------------------------------------------------------------------
@@ -112,15 +112,15 @@ def test_home() -> None:
     """A session's home is its first choice, and it is there."""
     session = Session(Pools())
     assert session.operates() == (FIRST.uid, FIRST.uid)
-    assert session.pools.pool.homes[FIRST.uid] == 1
+    assert session.pools.pool.placement[FIRST.uid] == 1
 
 
 def test_bounded_load() -> None:
     """Many sessions are spread within the bound, whatever their hashes say."""
     pools = Pools()
     for number in range(300):
-        pools.pool.home(f"session-{number}", "", "", ALL)
-    assert max(pools.pool.homes[one.uid] for one in ALL.instances) <= 100 * BOUND + 1
+        pools.pool.place_session(f"session-{number}", "", "", ALL)
+    assert max(pools.pool.placement[one.uid] for one in ALL.instances) <= 100 * BOUND + 1
 
 
 def test_instance_joins() -> None:
@@ -140,7 +140,7 @@ def test_home_leaves(gone: bool) -> None:
     )
     assert session.operates(without) == (SECOND.uid, SECOND.uid)
     assert session.operates(ALL) == (SECOND.uid, SECOND.uid)
-    assert session.pools.pool.homes[FIRST.uid] == 0
+    assert session.pools.pool.placement[FIRST.uid] == 0
 
 
 def test_home_is_critical() -> None:
@@ -180,7 +180,7 @@ def test_coming_home_is_a_probe() -> None:
     pools.fails(FIRST)
     pools.clock.advance(1.0)
     assert one.operates()[1] == FIRST.uid
-    pools.pool.ejection.trying(FIRST.uid, pools.clock(), 10.0)
+    pools.pool.outliers.attempt_started(FIRST.uid, pools.clock(), 10.0)
     assert other.operates()[1] == SECOND.uid
 
 
@@ -229,9 +229,9 @@ def test_seen() -> None:
     session = Session(pools)
     session.operates()
     pools.fails(FIRST, took=4.0)
-    token = pools.pool.loads.began(SECOND.uid)
-    found = {one.instance.uid: one for one in pools.pool.seen(ALL)}
+    token = pools.pool.load.started(SECOND.uid)
+    found = {one.instance.uid: one for one in pools.pool.views(ALL)}
     first, second = found[FIRST.uid], found[SECOND.uid]
-    assert (first.instance.health, first.out_for, first.sessions) == (Health.PASSING, 4.0, 1)
-    assert (second.out_for, second.outstanding, second.average) == (0.0, 1, 0.0)
-    pools.pool.loads.dropped(SECOND.uid, token)
+    assert (first.instance.health, first.ejected_for, first.sessions) == (Health.PASSING, 4.0, 1)
+    assert (second.ejected_for, second.outstanding, second.mean_latency) == (0.0, 1, 0.0)
+    pools.pool.load.abandoned(SECOND.uid, token)

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from kato_consul._balancing.rendezvous import rank
-from kato_consul._balancing.session_placement import BOUND, Homes, ranked
+from kato_consul._balancing.session_placement import BOUND, SessionPlacement, ranked
 from tests.balancing.test_zones import pool
 from tests.building import instance
 
@@ -17,7 +17,7 @@ def test_first_choice() -> None:
     """A first session lives at its first choice."""
     for number in range(20):
         key = f"session-{number}"
-        assert Homes().place(key, "", INSTANCES, "") == rank(key, INSTANCES)[0]
+        assert SessionPlacement().place(key, "", INSTANCES, "") == rank(key, INSTANCES)[0]
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 100, 1_000])
@@ -25,7 +25,7 @@ def test_first_choice() -> None:
 def test_bounded(count: int, weights: tuple[int, ...]) -> None:
     """At no time has anybody more than 1.25 times its share, rounded up."""
     among = [instance(f"kato-{n}", weight=weight) for n, weight in enumerate(weights)]
-    homes = Homes()
+    homes = SessionPlacement()
     for number in range(1, count + 1):
         homes.place(f"session-{number}", "", among, "")
         for one in among:
@@ -36,7 +36,7 @@ def test_bounded(count: int, weights: tuple[int, ...]) -> None:
 
 def test_mostly_at_the_first_choice() -> None:
     """The bound moves few: hashing alone is within it for most."""
-    homes, moved = Homes(), Counter[bool]()
+    homes, moved = SessionPlacement(), Counter[bool]()
     for number in range(1_000):
         key = f"session-{number}"
         moved[homes.place(key, "", INSTANCES, "") != rank(key, INSTANCES)[0]] += 1
@@ -45,20 +45,20 @@ def test_mostly_at_the_first_choice() -> None:
 
 def test_moving() -> None:
     """A session that moves leaves its old place free."""
-    homes = Homes()
+    homes = SessionPlacement()
     first = homes.place("session", "", INSTANCES, "")
     others = [one for one in INSTANCES if one is not first]
     second = homes.place("session", first.uid, others, "")
     assert second in others
     assert [homes[one.uid] for one in (first, second)] == [0, 1]
-    homes.leave(second.uid)
+    homes.release(second.uid)
     assert homes[second.uid] == 0
 
 
 def test_nobody_weighs_anything() -> None:
     """Weights of 0 all over do not divide by nothing."""
     among = [instance(f"kato-{n}", weight=0) for n in range(3)]
-    assert Homes().place("session", "", among, "") in among
+    assert SessionPlacement().place("session", "", among, "") in among
 
 
 def test_near_ones_first() -> None:

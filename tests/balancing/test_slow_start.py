@@ -2,7 +2,7 @@
 
 import pytest
 
-from kato_consul._balancing.slow_start import FIRST, WINDOW, Newcomers
+from kato_consul._balancing.slow_start import FIRST, WINDOW, SlowStart
 from kato_consul.models import Health
 from tests.building import instance, snapshot
 
@@ -10,11 +10,11 @@ OLD, NEW = instance("kato-old"), instance("kato-new")
 BEGIN = 1_000.0
 
 
-def seen(*snapshots: object) -> Newcomers:
+def seen(*snapshots: object) -> SlowStart:
     """What was seen of these, a second apart."""
-    newcomers = Newcomers()
+    newcomers = SlowStart()
     for number, one in enumerate(snapshots):
-        newcomers.see(one, BEGIN + number)  # type: ignore[arg-type]
+        newcomers.update(one, BEGIN + number)  # type: ignore[arg-type]
     return newcomers
 
 

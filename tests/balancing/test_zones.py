@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from kato_consul._balancing.zones import near
+from kato_consul._balancing.zones import prefer_zone
 from kato_consul.models import Health, Instance, Snapshot
 from tests.balancing.views import seeded
 from tests.building import instance, snapshot
@@ -38,15 +38,15 @@ def test_share(here: int, ill: int, elsewhere: int, local: float) -> None:
     among, seen = pool(here, ill, elsewhere)
     random = seeded()
     times = 2_000
-    stayed = sum(near(among, "a", seen, random)[0].zone == "a" for _ in range(times))
+    stayed = sum(prefer_zone(among, "a", seen, random)[0].zone == "a" for _ in range(times))
     if here:
         assert stayed / times == pytest.approx(local, abs=0.04)
     else:
-        assert near(among, "a", seen, random) == among
+        assert prefer_zone(among, "a", seen, random) == among
 
 
 @pytest.mark.parametrize(("zone", "here", "elsewhere"), [("", 2, 2), ("c", 2, 2), ("a", 2, 0)])
 def test_no_choice(zone: str, here: int, elsewhere: int) -> None:
     """Without a zone of our own, or with all in one, nobody is preferred."""
     among, seen = pool(here, 2, elsewhere)
-    assert near(among, zone, seen, seeded()) == among
+    assert prefer_zone(among, zone, seen, seeded()) == among

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from kato_consul.cli.demo.ledger import Told
-from kato_consul.cli.demo.report import Verdict, differences, verify
+from kato_consul.cli.demo.ledger import Ledger
+from kato_consul.cli.demo.report import DemoReport, differences, verify
 from kato_consul.testing import StandInKato
 from tests.cli.running import HTTP, left_behind, line_with, marked, started
 from tests.cli.terminal import Terminal
@@ -72,14 +72,14 @@ def test_differences(expected: str, found: str, missing: int, extra: int) -> Non
 @pytest.mark.parametrize(
     ("verdict", "good"),
     [
-        (Verdict(100, 0, 0, 0), True),
-        (Verdict(100, 1, 0, 0), False),
-        (Verdict(100, 0, 1, 0), False),
-        (Verdict(100, 0, 0, 1), False),
-        (Verdict(0, 0, 0, 0), False),  # nothing done is nothing shown
+        (DemoReport(100, 0, 0, 0), True),
+        (DemoReport(100, 1, 0, 0), False),
+        (DemoReport(100, 0, 1, 0), False),
+        (DemoReport(100, 0, 0, 1), False),
+        (DemoReport(0, 0, 0, 0), False),  # nothing done is nothing shown
     ],
 )
-def test_what_is_good(verdict: Verdict, good: bool) -> None:
+def test_what_is_good(verdict: DemoReport, good: bool) -> None:
     """Only three zeros are good, of at least one observation."""
     assert verdict.good is good
 
@@ -91,7 +91,7 @@ class Talk:
         self.kato = kato
         session = HTTP.post(f"{kato.url}/sessions", json={"node_id": node})
         self.id = session.json()["session_id"]
-        self.told = Told(cast(Any, SimpleNamespace(id=self.id, key=node)))
+        self.told = Ledger(cast(Any, SimpleNamespace(id=self.id, key=node)))
         for number in (1, 2):
             story = tuple(f"{node}-{number}-{event}" for event in range(4))
             for _ in range(2):

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from kato_consul._consul.api import ANSWER_WITHIN, Call, ConsulCalls, ask
-from kato_consul._consul.registration_payload import Entry
+from kato_consul._consul.api import ANSWER_WITHIN, ConsulApi, ConsulCall, execute
+from kato_consul._consul.registration_payload import RegistrationPayload
 from kato_consul._definitions.schema import CheckDefinition, ServiceDefinition
 from kato_consul._flow import Outcome, Send
 from kato_consul._secret import Secret
@@ -22,14 +22,14 @@ ENTRY = {
     "Checks": [],
 }
 
-ENTERED = Entry(ServiceDefinition(name="kato", id="kato-1", port=1))
+ENTERED = RegistrationPayload(ServiceDefinition(name="kato", id="kato-1", port=1))
 
-calls = ConsulCalls(AT)
+api = ConsulApi(AT)
 
 
-def outcome_of(call: Call[Any], outcome: Outcome) -> Any:
+def outcome_of(call: ConsulCall[Any], outcome: Outcome) -> Any:
     """What `ask` makes of an outcome."""
-    return Player(lambda send: outcome).play(ask(call))
+    return Player(lambda send: outcome).play(execute(call))
 
 
 # --- what goes out --------------------------------------------------------------------------
@@ -38,41 +38,41 @@ def outcome_of(call: Call[Any], outcome: Outcome) -> Any:
 @pytest.mark.parametrize(
     ("call", "method", "target"),
     [
-        (calls.leader(), "GET", "/v1/status/leader"),
-        (calls.service_names(), "GET", "/v1/catalog/services"),
-        (calls.health("kato"), "GET", "/v1/health/service/kato"),
-        (calls.health("kato", wait=60), "GET", "/v1/health/service/kato"),
-        (calls.health("kato", index=7), "GET", "/v1/health/service/kato?index=7"),
+        (api.leader(), "GET", "/v1/status/leader"),
+        (api.service_names(), "GET", "/v1/catalog/services"),
+        (api.health("kato"), "GET", "/v1/health/service/kato"),
+        (api.health("kato", wait=60), "GET", "/v1/health/service/kato"),
+        (api.health("kato", index=7), "GET", "/v1/health/service/kato?index=7"),
         (
-            calls.health("kato", index=7, wait=300),
+            api.health("kato", index=7, wait=300),
             "GET",
             "/v1/health/service/kato?index=7&wait=300.000s",
         ),
         (
-            calls.health("kato", index=7, wait=0.0004),  # 0s would be Consul's default, 5 minutes
+            api.health("kato", index=7, wait=0.0004),  # 0s would be Consul's default, 5 minutes
             "GET",
             "/v1/health/service/kato?index=7&wait=0.001s",
         ),
         (
-            calls.health("kato").with_parameter("consistent"),
+            api.health("kato").with_parameter("consistent"),
             "GET",
             "/v1/health/service/kato?consistent=",
         ),
         (
-            calls.health("kato", index=7).with_parameter("near", "_agent&x"),
+            api.health("kato", index=7).with_parameter("near", "_agent&x"),
             "GET",
             "/v1/health/service/kato?index=7&near=_agent%26x",
         ),
         (
-            calls.register(ENTERED),
+            api.register(ENTERED),
             "PUT",
             "/v1/agent/service/register?replace-existing-checks=true",
         ),
-        (calls.deregister("kato-1"), "PUT", "/v1/agent/service/deregister/kato-1"),
-        (calls.agent_services(), "GET", "/v1/agent/services"),
+        (api.deregister("kato-1"), "PUT", "/v1/agent/service/deregister/kato-1"),
+        (api.agent_services(), "GET", "/v1/agent/services"),
     ],
 )
-def test_request(call: Call[Any], method: str, target: str) -> None:
+def test_request(call: ConsulCall[Any], method: str, target: str) -> None:
     """Each call is the request that Consul's API documents, to the agent, with nothing hidden."""
     assert call.send == Send(AT, method, target, ANSWER_WITHIN, {}, call.send.body)
 
@@ -89,8 +89,8 @@ def test_request(call: Call[Any], method: str, target: str) -> None:
 )
 def test_names_are_escaped(name: str, escaped: str) -> None:
     """A name stays one segment of the path, whatever is in it."""
-    assert calls.health(name).send.target == f"/v1/health/service/{escaped}"
-    assert calls.deregister(name).send.target == f"/v1/agent/service/deregister/{escaped}"
+    assert api.health(name).send.target == f"/v1/health/service/{escaped}"
+    assert api.deregister(name).send.target == f"/v1/agent/service/deregister/{escaped}"
 
 
 def test_register_body() -> None:
@@ -99,7 +99,7 @@ def test_register_body() -> None:
     definition = ServiceDefinition(
         name="ka/to", id="kato 1", address="10.0.0.1", port=8000, tags=("a",), check=check
     )
-    assert json.loads(calls.register(Entry(definition)).send.body) == {
+    assert json.loads(api.register(RegistrationPayload(definition)).send.body) == {
         "name": "ka/to",
         "id": "kato 1",
         "address": "10.0.0.1",
@@ -123,7 +123,7 @@ def test_register_body() -> None:
 )
 def test_tell(status: Health, way: str) -> None:
     """A report names the check in the path and the note in the query, both escaped."""
-    send = calls.tell("kato-probe:a/b", status, "all & well").send
+    send = api.update_ttl("kato-probe:a/b", status, "all & well").send
     assert (send.method, send.target) == (
         "PUT",
         f"/v1/agent/check/{way}/kato-probe%3Aa%2Fb?note=all+%26+well",
@@ -139,26 +139,26 @@ def test_tell(status: Health, way: str) -> None:
 )
 def test_tell_one_that_is_not_there(outcome: Outcome) -> None:
     """A check that the agent does not have is no error, in the words of any version."""
-    assert outcome_of(calls.tell("kato-probe:k", Health.PASSING, "ok"), outcome) is False
+    assert outcome_of(api.update_ttl("kato-probe:k", Health.PASSING, "ok"), outcome) is False
 
 
 def test_maintenance() -> None:
     """Into maintenance mode with a reason, out of it without."""
-    assert calls.maintenance("k/1", "drained").send.target == (
+    assert api.maintenance("k/1", "drained").send.target == (
         "/v1/agent/service/maintenance/k%2F1?enable=true&reason=drained"
     )
-    assert calls.maintenance("k", None).send.target.endswith("k?enable=false")
+    assert api.maintenance("k", None).send.target.endswith("k?enable=false")
     missing = reply(404, b'No service registered with ID "k"')
-    assert outcome_of(calls.maintenance("k", "x"), missing) is False
+    assert outcome_of(api.maintenance("k", "x"), missing) is False
 
 
 def test_only_a_registration_has_a_body() -> None:
     """Reads have none, and neither has a deregistration."""
-    others: list[Call[Any]] = [
-        calls.leader(),
-        calls.service_names(),
-        calls.health("k"),
-        calls.deregister("k"),
+    others: list[ConsulCall[Any]] = [
+        api.leader(),
+        api.service_names(),
+        api.health("k"),
+        api.deregister("k"),
     ]
     assert {call.send.body for call in others} == {b""}
 
@@ -173,7 +173,7 @@ def test_token(name: str) -> None:
         "register": (ENTERED,),
         "deregister": ("kato-1",),
     }
-    call = getattr(ConsulCalls(AT, token=Secret(TOKEN)), name)(*arguments.get(name, ()))
+    call = getattr(ConsulApi(AT, token=Secret(TOKEN)), name)(*arguments.get(name, ()))
     assert call.send.headers == {"X-Consul-Token": TOKEN}
     assert TOKEN not in repr(call)
     assert TOKEN not in repr(call.within(1.0).with_parameter("near", "_agent"))
@@ -182,12 +182,12 @@ def test_token(name: str) -> None:
 @pytest.mark.parametrize("token", [None, Secret("")])
 def test_no_token(token: Secret | None) -> None:
     """Without a token, or with an empty one, there is no header."""
-    assert ConsulCalls(AT, token=token).agent_services().send.headers == {}
+    assert ConsulApi(AT, token=token).agent_services().send.headers == {}
 
 
 def test_datacenter() -> None:
     """The catalog is asked in the datacenter; the agent is always our own."""
-    east = ConsulCalls(AT, datacenter="east")
+    east = ConsulApi(AT, datacenter="east")
     assert east.health("kato").send.target == "/v1/health/service/kato?dc=east"
     assert east.service_names().send.target == "/v1/catalog/services?dc=east"
     assert "dc=" not in east.register(ENTERED).send.target
@@ -203,15 +203,15 @@ def test_environment_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "CONSUL_HTTP_SSL_VERIFY": "false",
     }.items():
         monkeypatch.setenv(name, value)
-    assert ConsulCalls(AT).agent_services().send.origin == AT
-    assert ConsulCalls(AT).agent_services().send.headers == {}
-    given = ConsulCalls(AT, token=Secret("given")).agent_services()
+    assert ConsulApi(AT).agent_services().send.origin == AT
+    assert ConsulApi(AT).agent_services().send.headers == {}
+    given = ConsulApi(AT, token=Secret("given")).agent_services()
     assert given.send.headers == {"X-Consul-Token": "given"}
 
 
 def test_within() -> None:
     """Another timeout makes another call, and leaves the first as it was."""
-    call = calls.leader()
+    call = api.leader()
     assert call.within(2.0).send.timeout == 2.0
     assert call.send.timeout == ANSWER_WITHIN
 
@@ -222,22 +222,22 @@ def test_within() -> None:
 @pytest.mark.parametrize(
     ("call", "outcome", "result"),
     [
-        (calls.leader(), reply(200, "10.0.0.1:8300"), "10.0.0.1:8300"),
-        (calls.leader(), reply(200, ""), ""),
-        (calls.service_names(), reply(200, {"kato": [], "consul": []}), ["consul", "kato"]),
-        (calls.register(ENTERED), reply(200), True),
-        (calls.deregister("kato-1"), reply(200), True),
-        (calls.deregister("kato-1"), reply(404, b'Unknown service ID "kato-1"'), False),
-        (calls.agent_services(), reply(200, {"kato-1": {"Port": 1}}), {"kato-1": {"Port": 1}}),
-        (calls.health("kato"), reply(200, []), Snapshot("kato", ())),
+        (api.leader(), reply(200, "10.0.0.1:8300"), "10.0.0.1:8300"),
+        (api.leader(), reply(200, ""), ""),
+        (api.service_names(), reply(200, {"kato": [], "consul": []}), ["consul", "kato"]),
+        (api.register(ENTERED), reply(200), True),
+        (api.deregister("kato-1"), reply(200), True),
+        (api.deregister("kato-1"), reply(404, b'Unknown service ID "kato-1"'), False),
+        (api.agent_services(), reply(200, {"kato-1": {"Port": 1}}), {"kato-1": {"Port": 1}}),
+        (api.health("kato"), reply(200, []), Snapshot("kato", ())),
     ],
 )
-def test_answer(call: Call[Any], outcome: Outcome, result: object) -> None:
+def test_answer(call: ConsulCall[Any], outcome: Outcome, result: object) -> None:
     """A good answer is read into what the call promises."""
     assert outcome_of(call, outcome) == result
 
 
 def test_health_answer() -> None:
     """Health becomes a snapshot, with Consul's index as a number."""
-    snapshot = outcome_of(calls.health("kato"), reply(200, [ENTRY], x_consul_index="42"))
+    snapshot = outcome_of(api.health("kato"), reply(200, [ENTRY], x_consul_index="42"))
     assert (snapshot.index, [one.id for one in snapshot.instances]) == (42, ["kato-1"])

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from kato_consul._consul.api import Call, ConsulCalls, ask
-from kato_consul._consul.registration_payload import Entry
+from kato_consul._consul.api import ConsulApi, ConsulCall, execute
+from kato_consul._consul.registration_payload import RegistrationPayload
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._flow import Cause, Failure, Outcome
 from kato_consul._secret import Secret
@@ -22,12 +22,12 @@ from tests.flows import Player
 AT = "http://consul.test:8500"
 TOKEN = "b1gs8d1e-0000-hidden"
 
-calls = ConsulCalls(AT)
+api = ConsulApi(AT)
 
 
-def outcome_of(call: Call[Any], outcome: Outcome) -> Any:
+def outcome_of(call: ConsulCall[Any], outcome: Outcome) -> Any:
     """What `ask` makes of an outcome."""
-    return Player(lambda send: outcome).play(ask(call))
+    return Player(lambda send: outcome).play(execute(call))
 
 
 BAD: list[tuple[Outcome, type[ConsulError], str]] = [
@@ -60,7 +60,7 @@ BAD: list[tuple[Outcome, type[ConsulError], str]] = [
 def test_error(outcome: Outcome, kind: type[ConsulError], said: str) -> None:
     """Each bad outcome is the error that fits; it says where, what and why, but not the token."""
     with pytest.raises(ConsulError) as caught:
-        outcome_of(ConsulCalls(AT, token=Secret(TOKEN)).service_names(), outcome)
+        outcome_of(ConsulApi(AT, token=Secret(TOKEN)).service_names(), outcome)
     assert type(caught.value) is kind
     assert said in str(caught.value)
     assert AT in str(caught.value)
@@ -71,15 +71,15 @@ def test_error(outcome: Outcome, kind: type[ConsulError], said: str) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        calls.leader(),
-        calls.service_names(),
-        calls.health("kato"),
-        calls.register(Entry(ServiceDefinition(name="kato", id="kato-1", port=1))),
-        calls.agent_services(),
+        api.leader(),
+        api.service_names(),
+        api.health("kato"),
+        api.register(RegistrationPayload(ServiceDefinition(name="kato", id="kato-1", port=1))),
+        api.agent_services(),
     ],
     ids=lambda call: call.what,
 )
-def test_not_consul(call: Call[Any], status: int) -> None:
+def test_not_consul(call: ConsulCall[Any], status: int) -> None:
     """Something else that listens there is no empty Consul, whatever is asked of it."""
     with pytest.raises(ConsulRejected, match=str(status)) as caught:
         outcome_of(call, reply(status))
@@ -89,7 +89,7 @@ def test_not_consul(call: Call[Any], status: int) -> None:
 def test_deregister_is_redirected() -> None:
     """A deregistration may miss, but it does not follow a redirection, nor take it for done."""
     with pytest.raises(ConsulRejected, match="301"):
-        outcome_of(calls.deregister("kato-1"), reply(301))
+        outcome_of(api.deregister("kato-1"), reply(301))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_deregister_is_redirected() -> None:
 def test_was_it_sent(outcome: Outcome, sent: bool) -> None:
     """The error says whether the request to Consul left: an answered one did."""
     with pytest.raises(ConsulError) as caught:
-        outcome_of(calls.leader(), outcome)
+        outcome_of(api.leader(), outcome)
     assert caught.value.sent is sent
 
 
@@ -113,13 +113,13 @@ def test_was_it_sent(outcome: Outcome, sent: bool) -> None:
 def test_unreadable_health(body: bytes) -> None:
     """A health answer that is not what the API promises is an error, not an empty service."""
     with pytest.raises(ConsulRejected, match="unreadable"):
-        outcome_of(calls.health("kato"), reply(200, body))
+        outcome_of(api.health("kato"), reply(200, body))
 
 
 def test_unreadable_index() -> None:
     """An index that is no number is an error of ours, too."""
     with pytest.raises(ConsulRejected, match="unreadable"):
-        outcome_of(calls.health("kato"), reply(200, [], x_consul_index="soon"))
+        outcome_of(api.health("kato"), reply(200, [], x_consul_index="soon"))
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_unreadable_index() -> None:
 def test_retry_after(status: int, headers: dict[str, str], seconds: float | None) -> None:
     """The seconds in Retry-After are told; anything else there is as good as nothing."""
     with pytest.raises(ConsulUnavailable) as caught:
-        outcome_of(calls.leader(), reply(status, b"", **headers))
+        outcome_of(api.leader(), reply(status, b"", **headers))
     assert (caught.value.status, caught.value.retry_after) == (status, seconds)
 
 
@@ -145,6 +145,6 @@ def test_engine_error_is_chained() -> None:
     """What the HTTP engine said stays as the cause of our error."""
     engine = OSError("connection refused")
     with pytest.raises(ConsulUnreachable) as caught:
-        outcome_of(calls.leader(), Failure(Cause.CONNECT, sent=False, detail="", error=engine))
+        outcome_of(api.leader(), Failure(Cause.CONNECT, bytes_sent=False, detail="", error=engine))
     assert caught.value.__cause__ is engine
     assert (caught.value.address, caught.value.reason) == (AT, "could not connect")

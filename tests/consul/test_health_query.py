@@ -5,17 +5,17 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from kato_consul._consul.api import ConsulCalls
-from kato_consul._consul.health_query import Look, looks, quoted
+from kato_consul._consul.api import ConsulApi
+from kato_consul._consul.health_query import HealthQuery, health_queries, quoted
 from kato_consul.errors import ConfigurationError
 from kato_consul.settings import Settings
 
 HEALTH, QUERY = "/v1/health/service/kato", "/v1/query/nearest/execute"
 
 
-def asked(look: Look) -> tuple[str, list[tuple[str, str]]]:
+def asked(query: HealthQuery) -> tuple[str, list[tuple[str, str]]]:
     """The path and the parameters of the first request."""
-    url = urlsplit(ConsulCalls("http://consul.test:8500").look(look).send.target)
+    url = urlsplit(ConsulApi("http://consul.test:8500").query_health(query).send.target)
     return url.path, parse_qsl(url.query, keep_blank_values=True)
 
 
@@ -49,13 +49,13 @@ def asked(look: Look) -> tuple[str, list[tuple[str, str]]]:
 )
 def test_asked(given: dict[str, Any], path: str, parameters: list[tuple[str, str]]) -> None:
     """Each setting is the parameter that Consul's API documents for it."""
-    (look,) = looks(Settings(**given))
-    assert asked(look) == (path, parameters)
+    (query,) = health_queries(Settings(**given))
+    assert asked(query) == (path, parameters)
 
 
 def test_datacenters() -> None:
     """Several datacenters are several questions, in their order."""
-    east, west = looks(Settings(datacenter="east, west", tags=("v3",)))
+    east, west = health_queries(Settings(datacenter="east, west", tags=("v3",)))
     assert asked(east) == (HEALTH, [("tag", "v3"), ("dc", "east")])
     assert asked(west) == (HEALTH, [("tag", "v3"), ("dc", "west")])
 
@@ -72,20 +72,20 @@ def test_datacenters() -> None:
 def test_cache_control(query: str | None, cached: bool, headers: dict[str, str]) -> None:
     """The agent keeps a prepared query's answer for days unless told how old it may be."""
     settings = Settings(query=query, agent_cache=cached, query_interval=7.5)
-    (look,) = looks(settings)
-    assert ConsulCalls("http://consul.test:8500").look(look).send.headers == headers
+    (asked,) = health_queries(settings)
+    assert ConsulApi("http://consul.test:8500").query_health(asked).send.headers == headers
 
 
 def test_query_is_escaped() -> None:
     """A query's name stays one segment of the path."""
-    assert asked(Look("kato", query="a/b c"))[0] == "/v1/query/a%2Fb%20c/execute"
+    assert asked(HealthQuery("kato", query="a/b c"))[0] == "/v1/query/a%2Fb%20c/execute"
 
 
 @pytest.mark.parametrize("given", [{"consistency": "stale"}, {"agent_cache": True}, {}])
 def test_surely(given: dict[str, Any]) -> None:
     """What an empty answer is confirmed by is consistent and past the cache, whatever was set."""
-    (look,) = looks(Settings(**given, tags=("v3",)))
-    assert asked(look.surely())[1] == [("tag", "v3"), ("consistent", "")]
+    (query,) = health_queries(Settings(**given, tags=("v3",)))
+    assert asked(query.consistent())[1] == [("tag", "v3"), ("consistent", "")]
 
 
 @pytest.mark.parametrize(
@@ -113,14 +113,14 @@ def test_not_quotable(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("look", "words"),
+    ("query", "words"),
     [
-        (Look("kato"), ""),
-        (Look("kato", tags=("v3",), datacenter="east"), " with tag 'v3' in east"),
-        (Look("kato", filter="A == 1"), " where A == 1"),
-        (Look("kato", query="nearest"), " by the prepared query 'nearest'"),
+        (HealthQuery("kato"), ""),
+        (HealthQuery("kato", tags=("v3",), datacenter="east"), " with tag 'v3' in east"),
+        (HealthQuery("kato", filter="A == 1"), " where A == 1"),
+        (HealthQuery("kato", query="nearest"), " by the prepared query 'nearest'"),
     ],
 )
-def test_words(look: Look, words: str) -> None:
+def test_words(query: HealthQuery, words: str) -> None:
     """What is looked for, for an error that says that there is nobody."""
-    assert look.words == words
+    assert query.description == words

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kato_consul._consul.snapshot_decoder import Memory, read_executed, read_snapshot
+from kato_consul._consul.snapshot_decoder import DecodedRecords, read_prepared_query, read_snapshot
 from kato_consul.models import Health, Instance, Snapshot
 
 
@@ -148,14 +148,14 @@ def test_not_an_entry(missing: str) -> None:
 def test_prepared_query() -> None:
     """The answer of a prepared query holds the same entries, or null for none."""
     body = {"Service": "kato", "Nodes": [entry()], "Datacenter": "dc1", "Failovers": 0}
-    assert read_executed("kato", 0, json.dumps(body).encode()) == read(entry())
+    assert read_prepared_query("kato", 0, json.dumps(body).encode()) == read(entry())
     nobody = json.dumps({"Service": "kato", "Nodes": None}).encode()
-    assert read_executed("kato", 0, nobody).instances == ()
+    assert read_prepared_query("kato", 0, nobody).instances == ()
 
 
 def test_memory() -> None:
     """What did not change is not read again: it stays the same object; what went is forgotten."""
-    memory: Memory = {}
+    memory: DecodedRecords = {}
     first, second, third = (entry({"ID": name}) for name in ("kato-1", "kato-2", "kato-3"))
 
     def read_on(*entries: dict[str, Any]) -> tuple[Instance, ...]:
@@ -174,7 +174,7 @@ def test_memory() -> None:
 @pytest.mark.parametrize("body", [b"[{}]", b"[1]", b"[", b'[{"Node": {"Address": ""}}]'])
 def test_memory_of_what_cannot_be_read(body: bytes) -> None:
     """An answer that cannot be read leaves the memory as it was."""
-    memory: Memory = {}
+    memory: DecodedRecords = {}
     read_snapshot("kato", 7, json.dumps([entry()]).encode(), memory)
     kept = dict(memory)
     with pytest.raises(msgspec.DecodeError):

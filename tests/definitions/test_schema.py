@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from kato_consul._consul.api import ConsulCalls
-from kato_consul._consul.registration_payload import Entry, check_payload
+from kato_consul._consul.api import ConsulApi
+from kato_consul._consul.registration_payload import RegistrationPayload, check_payload
 from kato_consul._definitions.schema import CheckDefinition, ServiceDefinition
 from kato_consul.errors import DefinitionError
 
 
 def payload(definition: ServiceDefinition) -> dict[str, Any]:
     """The body of the registration."""
-    call = ConsulCalls("http://consul.test:8500").register(Entry(definition))
+    call = ConsulApi("http://consul.test:8500").register(RegistrationPayload(definition))
     body: dict[str, Any] = json.loads(call.send.body)
     return body
 

@@ -14,15 +14,15 @@ from typing import Any
 import httpx
 
 from kato_consul import Discovery
-from kato_consul._consul.api import ConsulCalls
-from kato_consul._consul.health_query import Look, Sight
+from kato_consul._consul.api import ConsulApi
+from kato_consul._consul.health_query import HealthQuery, HealthResponse
 from kato_consul._flow import Reply
-from kato_consul._observable import Board
+from kato_consul._observable import SnapshotStore
 from kato_consul.testing import ConsulCluster
 from tests.discovery.agents import at, put, sees
 
 INSTANCES = 1_000
-LOOK = Look("kato")
+LOOK = HealthQuery("kato")
 STEP = 0.002
 """Seconds between two looks at whether Consul is back."""
 
@@ -73,18 +73,18 @@ def body(ill: int) -> bytes:
 
 def costs(rounds: int) -> None:
     """CPU of a wake-up, from the answer's bytes to what readers see."""
-    calls, board = ConsulCalls("http://127.0.0.1:1"), Board("kato")
+    api, store = ConsulApi("http://127.0.0.1:1"), SnapshotStore("kato")
     bodies = [body(ill) for ill in range(rounds)]
-    last: Sight | None = None
+    last: HealthResponse | None = None
 
     def woken(answer: bytes, index: int, asked: int) -> float:
         nonlocal last
         reply = Reply(200, {"x-consul-index": str(index)}, answer)
         began = time.process_time()
-        last = calls.look(LOOK, index=asked, wait=60.0, last=last).parse(reply)
-        board.publish(last.snapshot, 0.0)
-        assert board.current is not None
-        _ = board.current.usable
+        last = api.query_health(LOOK, index=asked, wait=60.0, last=last).parse(reply)
+        store.publish(last.snapshot, 0.0)
+        assert store.current is not None
+        _ = store.current.usable
         return (time.process_time() - began) * 1_000
 
     sys.stdout.write(
@@ -110,10 +110,10 @@ def recovery(rounds: int) -> None:
                 time.sleep(2.0)
                 server._launch()
                 back = answering(f"{server.url}/v1/health/service/kato")
-                board = discovery.finding.board
-                while board.trouble is not None:
+                store = discovery._service.store
+                while store.last_error is not None:
                     time.sleep(STEP)
-                took.append((max(0.0, (board.confirmed_at or 0.0) - back)) * 1_000)
+                took.append((max(0.0, (store.confirmed_at or 0.0) - back)) * 1_000)
     sys.stdout.write(f"killed, 2 s away, started: ms until the watch is back, {rounds} rounds\n")
     tell("recovery", took)
 

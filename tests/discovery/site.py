@@ -82,8 +82,8 @@ class Site:
         """Wait until Consul has confirmed what is gone by, after ``since``."""
 
         def confirmed() -> bool:
-            board = self.watcher.finding.board
-            return board.trouble is None and (board.confirmed_at or 0.0) > since
+            store = self.watcher._service.store
+            return store.last_error is None and (store.confirmed_at or 0.0) > since
 
         assert eventually(confirmed, within=SOON)
 

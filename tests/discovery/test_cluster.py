@@ -41,12 +41,12 @@ def test_leader_is_killed(site: Site) -> None:
 def test_agent_restarts(site: Site) -> None:
     """The agent that is asked takes its leave, its two instances with it, and comes back: another
     agent is asked meanwhile."""
-    agent = site.watcher.finding.agents.current
+    agent = site.watcher._service.agents.current
     (restarted,) = (one for one in site.cluster.clients if one.url == agent.address)
     since = time.monotonic()
     restarted.restart()
     site.carries_on()
-    assert site.watcher.finding.agents.current is not agent
+    assert site.watcher._service.agents.current is not agent
     site.confirmed(since)
     site.sees(*ALL)
     site.carries_on()
@@ -67,7 +67,7 @@ def test_all_servers_gone(site: Site) -> None:
     the last good snapshot, whose age shows; then Consul's word counts again."""
     for server in site.cluster.servers:
         server.kill()
-    assert eventually(lambda: site.watcher.finding.board.trouble is not None, within=60.0)
+    assert eventually(lambda: site.watcher._service.store.last_error is not None, within=60.0)
     assert eventually(lambda: (site.watcher.age or 0.0) > 10.0, within=60.0)
     site.sees(*ALL)
     site.carries_on()

@@ -1,8 +1,8 @@
 """Who leaves the board is dropped, and nobody else."""
 
-from kato_consul._discovery.connection_cleanup import dropping_who_left
-from kato_consul._flow import Drop, Flow, Sleep, Step
-from kato_consul._observable import Board
+from kato_consul._discovery.connection_cleanup import closing_removed
+from kato_consul._flow import CloseConnections, Flow, Sleep, Step
+from kato_consul._observable import SnapshotStore
 from kato_consul.models import Health, Instance, Snapshot
 from tests.building import instance, snapshot
 
@@ -23,21 +23,21 @@ SHOWN: list[tuple[str, list[Instance], list[str]]] = [
 
 def test_who_left() -> None:
     """Each origin that no instance has any more is dropped once, after the board shows it."""
-    board = Board("kato")
+    store = SnapshotStore("kato")
     shown: list[Snapshot] = [snapshot(*instances) for _, instances, _ in SHOWN]
 
     def watching() -> Flow[None]:
         for one in shown:
             yield Sleep(1.0)
-            board.publish(one)
+            store.publish(one)
         yield Sleep(1.0)
 
-    flow = dropping_who_left(watching(), board)
+    flow = closing_removed(watching(), store)
     step: Step = next(flow)
     for what, _, left in SHOWN:
         assert step == Sleep(1.0)
         dropped = []
-        while isinstance(step := flow.send(None), Drop):
+        while isinstance(step := flow.send(None), CloseConnections):
             dropped.append(step.origin)
         assert dropped == left, what
 
@@ -53,7 +53,7 @@ def test_the_watch_ends_with_it() -> None:
         finally:
             ended.append(True)
 
-    flow = dropping_who_left(watching(), Board("kato"))
+    flow = closing_removed(watching(), SnapshotStore("kato"))
     next(flow)
     flow.close()
     assert ended == [True]

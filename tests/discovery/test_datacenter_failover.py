@@ -4,15 +4,19 @@ from collections.abc import Callable
 
 import pytest
 
-from kato_consul._consul.health_query import Look
+from kato_consul._consul.health_query import HealthQuery
 from kato_consul._discovery.datacenters import Datacenters
-from kato_consul._flow import AwaitChange, Flow, Sleep
-from kato_consul._observable import Board
+from kato_consul._flow import Flow, Sleep, WaitForChange
+from kato_consul._observable import SnapshotStore
 from kato_consul.errors import ConsulUnreachable
 from kato_consul.models import Health, Snapshot
 from tests.building import instance, snapshot
 
-EAST, WEST, NORTH = Look("kato", datacenter="e"), Look("kato", datacenter="w"), Look("kato")
+EAST, WEST, NORTH = (
+    HealthQuery("kato", datacenter="e"),
+    HealthQuery("kato", datacenter="w"),
+    HealthQuery("kato"),
+)
 AWAY = ConsulUnreachable("http://consul.test:8500", "refused")
 
 WELL_E, WELL_W = snapshot(instance("east-1")), snapshot(instance("west-1"))
@@ -27,26 +31,28 @@ Said = Snapshot | ConsulUnreachable | None
 class Merged:
     """Datacenters whose watches say what they are told to, one round at a time."""
 
-    def __init__(self, *looks: Look) -> None:
-        self.board = Board("kato")
-        self.said: dict[Look, Said] = {}
-        self.ends: list[Look] = []
-        self.asked: list[Look] = []
-        datacenters = Datacenters(self.board, looks, self._watch)
+    def __init__(self, *queries: HealthQuery) -> None:
+        self.store = SnapshotStore("kato")
+        self.said: dict[HealthQuery, Said] = {}
+        self.ends: list[HealthQuery] = []
+        self.asked: list[HealthQuery] = []
+        datacenters = Datacenters(self.store, queries, self._watch)
         self._flows = list(datacenters.flows())
         for flow in self._flows:
             next(flow)
 
-    def _watch(self, look: Look, board: Board, go_on: Callable[[], bool]) -> Flow[None]:
-        self.asked.append(look)
+    def _watch(
+        self, query: HealthQuery, store: SnapshotStore, go_on: Callable[[], bool]
+    ) -> Flow[None]:
+        self.asked.append(query)
         while go_on():
-            said = self.said.get(look)
+            said = self.said.get(query)
             if isinstance(said, Snapshot):
-                board.publish(said, 7.0)
+                store.publish(said, 7.0)
             elif said is not None:
-                board.report(said)
+                store.record_error(said)
             yield Sleep(0.0)
-        self.ends.append(look)
+        self.ends.append(query)
 
     def round(self, **said: Said) -> Snapshot | None:
         """Let each say something, and all come to rest; what is shown then."""
@@ -54,8 +60,8 @@ class Merged:
         for _ in range(4):
             for flow in self._flows:
                 step = flow.send(None)
-                assert isinstance(step, Sleep | AwaitChange)
-        return self.board.current
+                assert isinstance(step, Sleep | WaitForChange)
+        return self.store.current
 
 
 @pytest.mark.parametrize(
@@ -109,7 +115,7 @@ def test_away_later() -> None:
     merged = Merged(EAST, WEST)
     merged.round(east=WELL_E, west=WELL_W)
     assert merged.round(east=AWAY) == WELL_E
-    assert merged.board.trouble is AWAY
+    assert merged.store.last_error is AWAY
     assert merged.asked == [EAST]
 
 
@@ -117,11 +123,11 @@ def test_trouble_and_age() -> None:
     """Trouble is shown beside the snapshot, and so is when it was confirmed."""
     merged = Merged(EAST, WEST)
     merged.round(east=AWAY, west=AWAY)
-    troubles = [merged.board.trouble]
+    troubles = [merged.store.last_error]
     merged.round(west=WELL_W)
-    troubles.append(merged.board.trouble)
+    troubles.append(merged.store.last_error)
     assert troubles == [AWAY, None]
-    assert merged.board.confirmed_at == 7.0
+    assert merged.store.confirmed_at == 7.0
 
 
 def test_three() -> None:
@@ -132,4 +138,4 @@ def test_three() -> None:
     assert merged.asked == [EAST, WEST]
     assert merged.round(west=AWAY) == WELL_W  # its last good one
     merged.round(west=EMPTY)
-    assert merged.board.current == merged.said[NORTH]
+    assert merged.store.current == merged.said[NORTH]

@@ -105,4 +105,4 @@ def test_a_dead_agent_among_others(agent: ConsulAgent) -> None:
         settings = at(gone, agent)
     with Discovery(settings) as discovery:
         assert len(discovery.snapshot().instances) == 4
-        assert discovery.finding.agents.current.address == agent.url
+        assert discovery._service.agents.current.address == agent.url

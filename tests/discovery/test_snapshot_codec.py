@@ -6,17 +6,17 @@ import string
 import pytest
 
 from kato_consul._discovery.snapshot_codec import (
-    Unusable,
+    UnusableSnapshot,
+    decode,
+    encode,
     file_name,
-    given,
-    packed,
-    question,
-    unpacked,
+    query_fingerprint,
+    static_snapshot,
 )
 from kato_consul.models import Health, Instance, Snapshot, Source
 from kato_consul.settings import Settings
 
-ASKED = question(Settings())
+ASKED = query_fingerprint(Settings())
 ONE = Instance(
     "kato-1",
     "kato",
@@ -32,12 +32,12 @@ ONE = Instance(
     uid="kato-1@n1",
 )
 SNAPSHOT = Snapshot("kato", (ONE, Instance("kato-2", "kato", "10.0.0.6", 8000)), 42)
-COPY = packed(SNAPSHOT, ASKED, 1_700_000_000.5)
+COPY = encode(SNAPSHOT, ASKED, 1_700_000_000.5)
 
 
 def test_whole() -> None:
     """All that is known of each instance is there again, and when Consul said so."""
-    read = unpacked(COPY, "kato", ASKED)
+    read = decode(COPY, "kato", ASKED)
     assert read.snapshot == SNAPSHOT
     assert read.snapshot.instances[0].output == ONE.output
     assert read.snapshot.source is Source.DISK
@@ -66,8 +66,8 @@ def changed(**fields: object) -> bytes:
 )
 def test_damaged(content: bytes, why: str) -> None:
     """What is cut, changed, of another format or question is refused, with the reason."""
-    with pytest.raises(Unusable, match=why):
-        unpacked(content, "kato", ASKED)
+    with pytest.raises(UnusableSnapshot, match=why):
+        decode(content, "kato", ASKED)
 
 
 @pytest.mark.parametrize("at", range(0, len(COPY), 7))
@@ -76,8 +76,8 @@ def test_any_bit(at: int) -> None:
     content = bytearray(COPY)
     content[at] ^= 1
     try:
-        read = unpacked(bytes(content), "kato", ASKED)
-    except Unusable:
+        read = decode(bytes(content), "kato", ASKED)
+    except UnusableSnapshot:
         return
     assert read.snapshot == SNAPSHOT  # a digit of the time is all that may go unseen
 
@@ -99,8 +99,8 @@ def test_any_bit(at: int) -> None:
 )
 def test_question(other: Settings) -> None:
     """Whoever looks for something else, or elsewhere, has a copy of their own."""
-    assert question(other) != ASKED
-    assert file_name("kato", question(other)) != file_name("kato", ASKED)
+    assert query_fingerprint(other) != ASKED
+    assert file_name("kato", query_fingerprint(other)) != file_name("kato", ASKED)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_question(other: Settings) -> None:
 )
 def test_same_question(same: Settings) -> None:
     """How it is asked, and of which agent, makes no other copy."""
-    assert question(same) == ASKED
+    assert query_fingerprint(same) == ASKED
 
 
 @pytest.mark.parametrize(
@@ -121,18 +121,18 @@ def test_same_question(same: Settings) -> None:
 )
 def test_file_name(service: str) -> None:
     """Any service's name makes a plain, short file name; none that differ make the same."""
-    name = file_name(service, question(Settings(service=service)))
+    name = file_name(service, query_fingerprint(Settings(service=service)))
     assert set(name) <= set(string.ascii_letters + string.digits + "-_.")
     assert len(name) < 64
     assert not name.startswith(".")
-    other = file_name(service + "_", question(Settings(service=service + "_")))
+    other = file_name(service + "_", query_fingerprint(Settings(service=service + "_")))
     assert name != other
 
 
 def test_given() -> None:
     """A list of addresses makes instances that are named by them, each once, and are all used."""
     urls = ["http://kato:8000", "http://[::1]:8001/", "http://kato:8000", "http://plain"]
-    snapshot = given("kato", urls)
+    snapshot = static_snapshot("kato", urls)
     assert [(one.id, one.origin) for one in snapshot.instances] == [
         ("[::1]:8001", "http://[::1]:8001"),
         ("kato:8000", "http://kato:8000"),

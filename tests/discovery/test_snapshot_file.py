@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kato_consul._discovery.snapshot_file import Copies
+from kato_consul._discovery.snapshot_file import SnapshotFile
 from kato_consul.settings import Settings
 from tests.building import instance, snapshot
 
@@ -16,19 +16,19 @@ GOOD = snapshot(instance("kato-1"), instance("kato-2"))
 def test_written_and_read(tmp_path: Path) -> None:
     """What was written is read, also by another client of the same question; nothing else is."""
     folder = tmp_path / "made" / "at need"
-    copies = Copies(Settings(state_dir=folder))
+    copies = SnapshotFile(Settings(state_dir=folder))
     assert copies.read() is None
     copies.write(GOOD, 1_000.0)
-    read = Copies(Settings(state_dir=folder, consul_addr="elsewhere.test:1")).read()
+    read = SnapshotFile(Settings(state_dir=folder, consul_addr="elsewhere.test:1")).read()
     assert read is not None
     assert (read.snapshot, read.confirmed) == (GOOD, 1_000.0)
-    assert Copies(Settings(state_dir=folder, tags=("v3",))).read() is None
+    assert SnapshotFile(Settings(state_dir=folder, tags=("v3",))).read() is None
     assert [path.name for path in folder.iterdir()] == [copies.path.name if copies.path else ""]
 
 
 def test_replaced_whole(tmp_path: Path) -> None:
     """A new copy takes the place of the old one: who has that open reads it to its end."""
-    copies = Copies(Settings(state_dir=tmp_path))
+    copies = SnapshotFile(Settings(state_dir=tmp_path))
     copies.write(GOOD, 1_000.0)
     assert copies.path is not None
     with copies.path.open("rb") as old:
@@ -42,7 +42,7 @@ def test_replaced_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"half", b"{}"])
 def test_damaged(tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes) -> None:
     """A damaged copy is told in the log, with its place, and not used; the next write mends it."""
-    copies = Copies(Settings(state_dir=tmp_path))
+    copies = SnapshotFile(Settings(state_dir=tmp_path))
     assert copies.path is not None
     copies.path.write_bytes(content)
     assert copies.read() is None
@@ -56,17 +56,17 @@ def test_damaged(tmp_path: Path, caplog: pytest.LogCaptureFixture, content: byte
 def test_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """What cannot be written is told once, not at each change, and leaves nothing behind."""
     (tmp_path / "file").write_text("in the way")
-    copies = Copies(Settings(state_dir=tmp_path / "file"))
+    copies = SnapshotFile(Settings(state_dir=tmp_path / "file"))
     copies.write(GOOD, 1_000.0)
     copies.write(GOOD, 1_001.0)
     (record,) = caplog.records
-    assert "discovery.copy_not_written" in record.getMessage()
+    assert "discovery.snapshot_not_saved" in record.getMessage()
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_readable_by_others(tmp_path: Path) -> None:
     """It has the permissions of any file: a command run as root must not lock the service out."""
-    copies = Copies(Settings(state_dir=tmp_path))
+    copies = SnapshotFile(Settings(state_dir=tmp_path))
     copies.write(GOOD, 1_000.0)
     assert copies.path is not None
     beside = tmp_path / "beside"
@@ -76,6 +76,6 @@ def test_readable_by_others(tmp_path: Path) -> None:
 
 def test_none() -> None:
     """Without a folder there is no copy."""
-    copies = Copies(Settings())
+    copies = SnapshotFile(Settings())
     copies.write(GOOD, 1_000.0)
     assert (copies.path, copies.read()) == (None, None)

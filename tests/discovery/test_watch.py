@@ -7,14 +7,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from kato_consul._consul import api as calls
+from kato_consul._consul import api as api
 from kato_consul._consul.agents import Agents
-from kato_consul._consul.api import ANSWER_WITHIN, ConsulCalls
-from kato_consul._consul.health_query import Look
-from kato_consul._consul.snapshot_decoder import Memory, read_snapshot
-from kato_consul._discovery.watch import HOLD, PATIENCE, SLACK, WAIT, next_index, watch
+from kato_consul._consul.api import ANSWER_WITHIN, ConsulApi
+from kato_consul._consul.health_query import HealthQuery
+from kato_consul._consul.snapshot_decoder import DecodedRecords, read_snapshot
+from kato_consul._discovery.watch import FIRST_ANSWER_WITHIN, HOLD, SLACK, WAIT, next_index, watch
 from kato_consul._flow import Outcome, Send
-from kato_consul._observable import Board
+from kato_consul._observable import SnapshotStore
 from kato_consul.errors import (
     ConsulDenied,
     ConsulError,
@@ -28,7 +28,7 @@ from tests.building import ScriptEnds, hung, refused, reply, script
 from tests.flows import Player
 
 AT, OTHER = "http://consul.test:8500", "http://other.test:8500"
-KATO = Look("kato")
+KATO = HealthQuery("kato")
 
 
 def found(index: int, *ids: str, **headers: str) -> Outcome:
@@ -55,29 +55,29 @@ class Watched:
         self,
         *answers: Outcome,
         chance: float = 1.0,
-        look: Look = KATO,
+        query: HealthQuery = KATO,
         at: Sequence[str] = (AT,),
         wait: float = WAIT,
         first_within: float = ANSWER_WITHIN,
     ) -> None:
-        self.board = Board("kato")
+        self.store = SnapshotStore("kato")
         self.shown: list[list[str]] = []
         self.player = Player(script(answers), clock=ManualClock(1_000.0))
-        agents = Agents([ConsulCalls(one) for one in at])
+        agents = Agents([ConsulApi(one) for one in at])
         flow = watch(
             agents,
-            look,
-            self.board,
+            query,
+            self.store,
             clock=self.player.clock,
             random=lambda: chance,
             wait=wait,
             first_within=first_within,
         )
-        with self.board.listening(self._seen), contextlib.suppress(ScriptEnds):
+        with self.store.listening(self._seen), contextlib.suppress(ScriptEnds):
             self.player.play(flow)
 
     def _seen(self) -> None:
-        current = self.board.current
+        current = self.store.current
         self.shown.append([one.id for one in current.instances] if current else [])
 
     @property
@@ -151,9 +151,9 @@ def test_timeout(wait: float, timeout: float) -> None:
 def test_first_answer(first: Outcome) -> None:
     """Where there is something to go by until then, the first answer is not waited for long; the
     others are, or a slow Consul would never be heard."""
-    watched = Watched(first, refused(), refused(), first_within=PATIENCE)
+    watched = Watched(first, refused(), refused(), first_within=FIRST_ANSWER_WITHIN)
     first_timeout, _, *others = [send.timeout for send in watched.player.sent]
-    assert first_timeout == PATIENCE
+    assert first_timeout == FIRST_ANSWER_WITHIN
     assert set(others) == {ANSWER_WITHIN}
 
 
@@ -168,7 +168,7 @@ def test_busy_service() -> None:
 
 def test_quiet_service() -> None:
     """Queries that block for long are never paced."""
-    board, clock = Board("kato"), ManualClock(1_000.0)
+    store, clock = SnapshotStore("kato"), ManualClock(1_000.0)
     answers = script([found(index, "kato-1") for index in range(1, 31)])
 
     def slow(send: Send) -> Outcome:
@@ -176,9 +176,9 @@ def test_quiet_service() -> None:
         return answers(send)
 
     player = Player(slow, clock=clock)
-    agents = Agents([ConsulCalls(AT)])
+    agents = Agents([ConsulApi(AT)])
     with contextlib.suppress(ScriptEnds):
-        player.play(watch(agents, KATO, board, clock=clock, random=lambda: 1.0))
+        player.play(watch(agents, KATO, store, clock=clock, random=lambda: 1.0))
     assert player.slept == []
 
 
@@ -214,22 +214,22 @@ def away_until(moment: float, **kwargs: Any) -> tuple[float, float]:
     """When a watch began whose Consul changes without pause until it goes, and came back, and when
     the board was told again."""
     clock = ManualClock(1_000.0)
-    board = Board("kato")
+    store = SnapshotStore("kato")
     gone = clock() + 20.0
     back = gone + moment
 
     def consul(send: Send) -> Outcome:
         if gone <= clock() < back:
             return refused()
-        if clock() >= back and board.trouble is None:
+        if clock() >= back and store.last_error is None:
             raise ScriptEnds
         return found(int(clock() * 1_000), f"kato-{int(clock() * 1_000)}")
 
-    flow = watch(Agents([ConsulCalls(AT)]), KATO, board, clock=clock, **kwargs)
+    flow = watch(Agents([ConsulApi(AT)]), KATO, store, clock=clock, **kwargs)
     with contextlib.suppress(ScriptEnds):
         Player(consul, clock=clock).play(flow, most=100_000)
-    assert board.confirmed_at is not None
-    return back, board.confirmed_at
+    assert store.confirmed_at is not None
+    return back, store.confirmed_at
 
 
 @pytest.mark.parametrize("outage", [0.05 * n for n in range(1, 60)])
@@ -273,10 +273,10 @@ def test_all_agents_away() -> None:
 
 def test_agents_are_shared() -> None:
     """Of two watches that see one agent fail, only the first moves on."""
-    agents = Agents([ConsulCalls(AT), ConsulCalls(OTHER)])
+    agents = Agents([ConsulApi(AT), ConsulApi(OTHER)])
     failed = agents.current
-    agents.failed(failed)
-    agents.failed(failed)
+    agents.record_failure(failed)
+    agents.record_failure(failed)
     assert agents.current.address == OTHER
 
 
@@ -287,7 +287,7 @@ def test_snapshots() -> None:
     """Each change is shown; an answer without one wakes nobody."""
     watched = Watched(found(5, "a"), found(6, "a"), found(7, "a", "b"), found(8, "a", "b"))
     assert watched.shown == [["a"], ["a", "b"]]
-    assert watched.board.current is not None
+    assert watched.store.current is not None
 
 
 @pytest.mark.parametrize(
@@ -307,12 +307,12 @@ def test_snapshots() -> None:
 def test_trouble(outcome: Outcome, kind: type[ConsulError]) -> None:
     """On any error the last good snapshot stays, with the trouble beside it; a good one ends it."""
     watched = Watched(found(5, "a"), outcome)
-    assert ids(watched.board.current) == ["a"]
-    assert type(watched.board.trouble) is kind
+    assert ids(watched.store.current) == ["a"]
+    assert type(watched.store.last_error) is kind
     assert watched.shown == [["a"]]
 
     watched = Watched(found(5, "a"), outcome, found(6, "a"))
-    assert watched.board.trouble is None
+    assert watched.store.last_error is None
     assert watched.shown == [["a"]]
 
 
@@ -328,13 +328,13 @@ def test_no_news(answer: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
     it was, and Consul has confirmed it."""
     read: list[int] = []
 
-    def counted(service: str, index: int, body: bytes, memory: Memory) -> Snapshot:
+    def counted(service: str, index: int, body: bytes, memory: DecodedRecords) -> Snapshot:
         read.append(index)
         return read_snapshot(service, index, body, memory)
 
-    monkeypatch.setattr(calls, "read_snapshot", counted)
+    monkeypatch.setattr(api, "read_snapshot", counted)
     watched = Watched(found(5, "a"), answer)
-    assert (read, ids(watched.board.current), watched.board.trouble) == ([5], ["a"], None)
+    assert (read, ids(watched.store.current), watched.store.last_error) == ([5], ["a"], None)
 
 
 def test_another_index_of_an_agent_that_forgot() -> None:
@@ -356,7 +356,7 @@ def test_another_index_of_an_agent_that_forgot() -> None:
 def test_how_old(headers: dict[str, str], old: float) -> None:
     """What a server that hears from the leader no more, or the agent's cache, tells of how far it
     is behind counts into when Consul confirmed it."""
-    assert Watched(found(5, "a", **headers)).board.confirmed_at == 1_000.0 - old
+    assert Watched(found(5, "a", **headers)).store.confirmed_at == 1_000.0 - old
 
 
 LEADERLESS = {"x_consul_knownleader": "false"}
@@ -375,26 +375,26 @@ STREAMING = {**LEADERLESS, "x_consul_query_backend": "streaming"}
 def test_leaderless(headers: dict[str, str], shown: list[list[str]], trouble: bool) -> None:
     """Who knows no leader may be behind: what there is stays. A streaming backend never says."""
     watched = Watched(found(5, "a"), found(6, "b", **headers))
-    assert (watched.shown, watched.board.trouble is not None) == (shown, trouble)
+    assert (watched.shown, watched.store.last_error is not None) == (shown, trouble)
     assert watched.asked[2].get("index") == (None if trouble else "6")
 
 
 def test_leaderless_from_the_start() -> None:
     """While there is nothing else it will do, but it is no confirmation; an empty one will not."""
     watched = Watched(found(5, "a", **LEADERLESS))
-    assert (watched.shown, watched.board.confirmed_at) == ([["a"]], None)
-    assert watched.board.trouble is not None
+    assert (watched.shown, watched.store.confirmed_at) == ([["a"]], None)
+    assert watched.store.last_error is not None
     watched = Watched(found(5, **LEADERLESS), found(5, **LEADERLESS))
-    assert watched.board.current is None
+    assert watched.store.current is None
 
 
 def test_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """That Consul went is told once, with what is gone by meanwhile, and so is its return."""
     Watched(found(5, "a"), refused(), reply(500), found(6, "a"), found(7, "a"))
     went, back = [record.getMessage() for record in caplog.records]
-    assert went.startswith("consul.trouble service='kato' why='no answer from Consul at ")
+    assert went.startswith("consul.error service='kato' why='no answer from Consul at ")
     assert went.endswith("going_by='consul'")
-    assert back == "consul.back service='kato'"
+    assert back == "consul.recovered service='kato'"
 
 
 # --- an empty answer ------------------------------------------------------------------------
@@ -419,8 +419,8 @@ def test_empty_was_a_lie() -> None:
 
 def test_empty_from_the_start() -> None:
     """The first answer may be a cold cache's: it is confirmed, too."""
-    assert Watched(found(6)).board.current is None
-    assert ids(Watched(found(6), found(6)).board.current) == []
+    assert Watched(found(6)).store.current is None
+    assert ids(Watched(found(6), found(6)).store.current) == []
     assert Watched(found(6), found(6, "a")).shown == [["a"]]
 
 
@@ -435,8 +435,8 @@ def test_empty_stays_empty() -> None:
 def test_empty_not_confirmed(outcome: Outcome) -> None:
     """When the second read fails, the last good snapshot stays and the watch starts over."""
     watched = Watched(found(5, "a"), found(6), outcome)
-    assert ids(watched.board.current) == ["a"]
-    assert watched.board.trouble is not None
+    assert ids(watched.store.current) == ["a"]
+    assert watched.store.last_error is not None
     assert watched.asked[3] == {}
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from kato_consul._doctor.facts import Facts, InstanceFacts
 from kato_consul._doctor.findings import SKEW, Severity
-from kato_consul._doctor.rules import judge
+from kato_consul._doctor.rules import diagnose
 from kato_consul.models import Health
 from tests.building import instance
 
@@ -29,12 +29,12 @@ FACTS = Facts(
 
 def names(facts: Facts) -> list[str]:
     """The names of what is found."""
-    return [one.name for one in judge(facts)]
+    return [one.name for one in diagnose(facts)]
 
 
 def test_all_is_well() -> None:
     """A pool of two that work as one gives nothing to say."""
-    assert judge(FACTS) == []
+    assert diagnose(FACTS) == []
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_all_is_well() -> None:
         ({"allowed": {"service:read": False}}, ["token.cannot-read"]),
         ({"allowed": {"node:read": False}}, []),
         ({"allowed": {"node:read": False}, "instances": ()}, ["token.cannot-read", "pool.empty"]),
-        ({"allowed": {}}, ["token.untold"]),
+        ({"allowed": {}}, ["token.unknown"]),
         ({"instances": ()}, ["pool.empty"]),
         ({"instances": (GOOD,)}, ["pool.single"]),
     ],
@@ -91,7 +91,7 @@ def test_of_consul_and_pool(changed: dict[str, Any], found: list[str]) -> None:
 def test_of_an_instance(health: Health, changed: dict[str, Any], found: list[str]) -> None:
     """What is wrong with one of three instances; the others stay unnamed."""
     odd = replace(GOOD, instance=instance("kato-3", health), **changed)
-    seen = judge(replace(FACTS, instances=(GOOD, OTHER, odd)))
+    seen = diagnose(replace(FACTS, instances=(GOOD, OTHER, odd)))
     assert [one.name for one in seen] == found
     assert all("kato-3" in (one.where + one.what) for one in seen)
     assert all(one.todo for one in seen)
@@ -106,5 +106,5 @@ def test_none_usable() -> None:
 def test_worst_first() -> None:
     """Errors come before warnings, and those before notes."""
     odd = replace(GOOD, store_status=500, workers=4, no_address=True)
-    severities = [one.severity for one in judge(replace(FACTS, instances=(odd, OTHER)))]
+    severities = [one.severity for one in diagnose(replace(FACTS, instances=(odd, OTHER)))]
     assert severities == [Severity.ERROR, Severity.WARNING, Severity.NOTE]

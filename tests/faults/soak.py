@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from kato_consul import AsyncKatoClient, AsyncSession, KatoClient, Session, Settings
 from kato_consul.testing import Fleet
 from kato_consul.testing.fault_plan import Fault, Plan, anything, at_random
-from kato_consul.testing.history import Final, History, Verdict, check, read_session
+from kato_consul.testing.history import Final, History, HistoryReport, check, read_session
 from tests.faults.site import Site, registered
 
 LIFE = 300
@@ -187,7 +187,7 @@ class Heal:
             self._site.let_land(ids, instance)
 
 
-def soak_for(soak: Soak, *, sync: bool) -> Verdict:
+def soak_for(soak: Soak, *, sync: bool) -> HistoryReport:
     """The whole of it."""
     with ExitStack() as opened:
         fleet = opened.enter_context(Fleet(say=say))

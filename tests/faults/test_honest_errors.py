@@ -4,14 +4,14 @@ import pytest
 
 from kato_consul._flow import Cause, Failure, Outcome, Reply, Send
 from kato_consul._kato import writes
-from kato_consul._kato.execute import perform
-from kato_consul._kato.kato_api import Asking
+from kato_consul._kato.execute import execute
+from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import SessionState
 from kato_consul.errors import KatoConsulError, OutcomeUnknown
 from tests.flows import Player
 from tests.kato.model_kato import Fault, ModelKato, playing
 
-REFUSED = Failure(Cause.CONNECT, sent=False, detail="refused")
+REFUSED = Failure(Cause.CONNECT, bytes_sent=False, detail="refused")
 STRANGE = Reply(200, {"content-type": "application/json"}, b"{}")
 
 
@@ -21,8 +21,8 @@ class Told:
     def __init__(self) -> None:
         self.kato = ModelKato(hangs_for=10_000.0)
         self.player: Player
-        self.asking: Asking
-        self.player, self.asking = playing(self.kato)
+        self.api: KatoApi
+        self.player, self.api = playing(self.kato)
         self.state = SessionState("me", "node")
         self.observe("a")
 
@@ -30,7 +30,7 @@ class Told:
         """Observe, ``within`` seconds."""
         write = writes.observe({"strings": [symbol]})
         deadline = self.kato.clock.now + within
-        self.player.play(perform(self.asking, self.state, deadline, write), most=100_000)
+        self.player.play(execute(self.api, self.state, deadline, write), most=100_000)
 
     def nobody(self, send: Send) -> Outcome:
         """Every connection is refused, from here on."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from kato_consul import AsyncKatoClient, AsyncSession, KatoClient, Session, SessionFacts, Settings
 from kato_consul.models import Snapshot
-from kato_consul.testing.history import BOUND, Final, History, Verdict, check, read_session
+from kato_consul.testing.history import BOUND, Final, History, HistoryReport, check, read_session
 
 SESSIONS = 8
 PATIENCE = 60.0  # seconds for a disturbance to come to its end
@@ -74,7 +74,7 @@ class Run:
         """The facts of all sessions."""
         return [one.facts for one in self.sessions]
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> HistoryReport:
         """The checker's."""
         return check(self.history, self.finals)
 

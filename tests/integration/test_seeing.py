@@ -19,7 +19,7 @@ def passing(snapshot: Snapshot) -> tuple[str, ...]:
 def test_seen_from_a_thread(deployment: Deployment) -> None:
     """After the registrar's job, a sync client sees all instances passing, and where they are."""
     with Discovery(deployment.settings) as discovery:
-        snapshot = discovery.known()
+        snapshot = discovery.registered_snapshot()
     assert passing(snapshot) == deployment.ids
     assert [one.origin for one in snapshot.usable] == [deployment.url(i) for i in deployment.ids]
 
@@ -28,7 +28,7 @@ def test_seen_from_a_thread(deployment: Deployment) -> None:
 async def test_seen_from_a_task(deployment: Deployment) -> None:
     """After the registrar's job, an async client sees all instances passing, and where they are."""
     async with AsyncDiscovery(deployment.settings) as discovery:
-        snapshot = await discovery.known()
+        snapshot = await discovery.registered_snapshot()
     assert passing(snapshot) == deployment.ids
     assert [one.origin for one in snapshot.usable] == [deployment.url(i) for i in deployment.ids]
 
@@ -44,7 +44,7 @@ async def test_registering_again_does_not_flap(deployment: Deployment) -> None:
 
     async with AsyncDiscovery(deployment.settings) as discovery:
         watching = asyncio.create_task(watch(discovery))
-        await discovery.known()
+        await discovery.registered_snapshot()
         await asyncio.to_thread(deployment.register)
         await asyncio.sleep(SEVERAL_CHECKS)
         assert not watching.done()

@@ -14,8 +14,8 @@ from typing import Any
 
 from kato_consul._balancing.pool import Pool
 from kato_consul._flow import Cause, Failure, Outcome, Reply, Send
-from kato_consul._kato.kato_api import Asking
-from kato_consul._observable import Board
+from kato_consul._kato.kato_api import KatoApi
+from kato_consul._observable import SnapshotStore
 from kato_consul._requests.failover import Failover
 from kato_consul.models import Instance, Snapshot
 from kato_consul.testing.clock import ManualClock
@@ -109,12 +109,12 @@ class ModelKato:
             case None:
                 return self._served(send.method, path, body)
             case Fault.NOT_SENT:
-                return Failure(Cause.CONNECT, sent=False, detail="refused")
+                return Failure(Cause.CONNECT, bytes_sent=False, detail="refused")
             case Fault.LIMIT:
                 headers = {"content-type": "text/plain; charset=utf-8", "connection": "close"}
                 return Reply(503, headers, b"Service Unavailable")
             case Fault.LOST_REQUEST:
-                return Failure(Cause.CUT, sent=True, detail="reset")
+                return Failure(Cause.CUT, bytes_sent=True, detail="reset")
             case Fault.BAD_GATEWAY:
                 return Reply(502, TEXT, b"Bad Gateway")
             case Fault.SERVER_ERROR:
@@ -128,9 +128,9 @@ class ModelKato:
         self._served(send.method, path, body)  # the rest: applied, and no answer arrives
         match fault:
             case Fault.LOST_ANSWER:
-                return Failure(Cause.CUT, sent=True, detail="reset")
+                return Failure(Cause.CUT, bytes_sent=True, detail="reset")
             case Fault.HALF_ANSWER:
-                return Failure(Cause.PROTOCOL, sent=True, detail="incomplete body")
+                return Failure(Cause.PROTOCOL, bytes_sent=True, detail="incomplete body")
             case Fault.GATEWAY_TIMEOUT:
                 return Reply(504, TEXT, b"Gateway Timeout")
             case Fault.CRASH:
@@ -145,7 +145,7 @@ class ModelKato:
 
     def _silent(self, send: Send) -> Failure:
         self.clock.advance(send.timeout)
-        return Failure(Cause.TIMEOUT, sent=True, detail="silent")
+        return Failure(Cause.TIMEOUT, bytes_sent=True, detail="silent")
 
     def _overwriting(self, method: str, path: str, body: dict[str, Any]) -> Callable[[], None]:
         """The request was worked on with the session as it is now; saving comes later."""
@@ -278,15 +278,15 @@ class ModelKato:
         return True
 
 
-def playing(kato: ModelKato, *, random: float = 0.5) -> tuple[Player, Asking]:
+def playing(kato: ModelKato, *, random: float = 0.5) -> tuple[Player, KatoApi]:
     """A player whose requests go to the model, and the means of asking it."""
     player = Player(kato.answer, clock=kato.clock)
-    board = Board("kato")
+    store = SnapshotStore("kato")
     instances = tuple(Instance(one, "kato", f"{one}.example", 8000) for one in "abc")
-    board.publish(Snapshot("kato", instances))
+    store.publish(Snapshot("kato", instances))
     pool = Pool(player.clock, lambda: random)
-    failover = Failover(board, pool, player.clock, lambda: random)
-    return player, Asking(failover, attempt_timeout=1.0)
+    failover = Failover(store, pool, player.clock, lambda: random)
+    return player, KatoApi(failover, attempt_timeout=1.0)
 
 
 def _observed(session: Session, learned: str | None) -> dict[str, Any]:

@@ -4,8 +4,8 @@ import pytest
 
 from kato_consul._kato import reads as reading
 from kato_consul._kato import writes
-from kato_consul._kato.execute import perform
-from kato_consul._kato.kato_api import Asking
+from kato_consul._kato.execute import execute
+from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import OnConflict, SessionState
 from kato_consul.errors import SessionConflict
 from kato_consul.testing.kato import memory
@@ -19,8 +19,8 @@ class Conflicted:
     def __init__(self, on_conflict: OnConflict = "repair") -> None:
         self.kato = ModelKato()
         self.player: Player
-        self.asking: Asking
-        self.player, self.asking = playing(self.kato)
+        self.api: KatoApi
+        self.player, self.api = playing(self.kato)
         self.state = SessionState("me", "node", on_conflict=on_conflict)
         for symbol in "ab":
             self.observe(symbol)
@@ -29,7 +29,7 @@ class Conflicted:
         """Observe; the counter that is answered."""
         write = writes.observe({"strings": [symbol]})
         deadline = self.kato.clock.now + 30.0
-        return self.player.play(perform(self.asking, self.state, deadline, write))["time"]
+        return self.player.play(execute(self.api, self.state, deadline, write))["time"]
 
     def somebody_else_observes(self, symbol: str) -> None:
         """Past this client."""
@@ -108,7 +108,7 @@ def test_adopt_when_reading() -> None:
     """With "adopt" a read shows what is there."""
     session = Conflicted("adopt")
     session.somebody_else_observes("x")
-    stm = session.player.play(reading.stm(session.asking, session.state, 90.0))
+    stm = session.player.play(reading.stm(session.api, session.state, 90.0))
     assert stm == [["a"], ["b"], ["x"]]
 
 

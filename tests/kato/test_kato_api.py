@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from kato_consul._flow import Outcome
-from kato_consul._kato.execute import perform
-from kato_consul._kato.kato_api import Asking
+from kato_consul._kato.execute import execute
+from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.opening import open_session
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.writes import clear_stm
@@ -32,7 +32,7 @@ STRANGE = [
 def ask(request: Request, *outcomes: Outcome) -> Any:
     """What KATO's answer is read as."""
     calling = Calling(*outcomes)
-    flow = Asking(calling.failover, 10.0).ask(request, calling.clock() + 30.0)
+    flow = KatoApi(calling.failover, 10.0).call(request, calling.clock() + 30.0)
     return calling.player.play(flow)[0]
 
 
@@ -69,7 +69,7 @@ def test_open_at_somebody_elses() -> None:
     state = SessionState("me", "me")
     with pytest.raises(ServerFailed, match="open session"):
         calling.player.play(
-            open_session(Asking(calling.failover, 10.0), state, calling.clock() + 5.0)
+            open_session(KatoApi(calling.failover, 10.0), state, calling.clock() + 5.0)
         )
     assert state.id is None
 
@@ -81,6 +81,6 @@ def test_hung_clear_stays_pending() -> None:
     state.journal.observed({"strings": ["a"]})
     with pytest.raises(OutcomeUnknown, match="The session's next call settles it"):
         calling.player.play(
-            perform(Asking(calling.failover, 10.0), state, calling.clock() + 30.0, clear_stm())
+            execute(KatoApi(calling.failover, 10.0), state, calling.clock() + 30.0, clear_stm())
         )
     assert state.pending is not None

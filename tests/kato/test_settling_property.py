@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from kato_consul._flow import Flow, Send
 from kato_consul._kato import reads as reading
 from kato_consul._kato import writes
-from kato_consul._kato.execute import perform
-from kato_consul._kato.session_state import GHOSTS, SessionState
+from kato_consul._kato.execute import execute
+from kato_consul._kato.session_state import MOST_IN_FLIGHT, SessionState
 from kato_consul._kato.types import Observation
 from kato_consul.errors import BadRequest, OutcomeUnknown, SessionConflict
 from tests.kato.model_kato import Fault, ModelKato, playing
@@ -50,7 +50,7 @@ class Session(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.kato = ModelKato()
-        self.player, self.asking = playing(self.kato)
+        self.player, self.api = playing(self.kato)
         self.state = SessionState("me", "node")
         self.said = 0
         self.certain: list[str] = []
@@ -82,7 +82,7 @@ class Session(RuleBasedStateMachine):
         landings = self.kato.landings
         self.learning = True
         try:
-            self._play(perform(self.asking, self.state, self._deadline(), writes.learn()))
+            self._play(execute(self.api, self.state, self._deadline(), writes.learn()))
         except BadRequest:
             assert not self.certain
         except OutcomeUnknown:
@@ -102,7 +102,7 @@ class Session(RuleBasedStateMachine):
     def clear(self, faults: list[Fault]) -> None:
         """Clear."""
         self.kato.faults = faults
-        self._play(perform(self.asking, self.state, self._deadline(), writes.clear_stm()))
+        self._play(execute(self.api, self.state, self._deadline(), writes.clear_stm()))
         self._clear()
 
     @rule(steps=st.integers(1, 6), faults=FAULTS)
@@ -111,9 +111,7 @@ class Session(RuleBasedStateMachine):
         """A caller that is cancelled after some steps: it may have been applied, or not."""
         self.kato.faults = faults
         event = self._event(1)
-        flow = perform(
-            self.asking, self.state, self._deadline(), writes.observe({"strings": event})
-        )
+        flow = execute(self.api, self.state, self._deadline(), writes.observe({"strings": event}))
         try:
             with self._conflicts_told():
                 step = next(flow)
@@ -224,7 +222,7 @@ class Session(RuleBasedStateMachine):
         write: writes.Write[Any] = (
             writes.observe_sequence(observations) if sequence else writes.observe(observations[0])
         )
-        self._play(perform(self.asking, self.state, self._deadline(), write))
+        self._play(execute(self.api, self.state, self._deadline(), write))
         self.certain += [symbol for event in events for symbol in event]
         self.kato.faults = []
 
@@ -232,7 +230,7 @@ class Session(RuleBasedStateMachine):
         if self.state.id is None:
             return
         self.kato.faults = []
-        stm = self._play(reading.stm(self.asking, self.state, self._deadline()))
+        stm = self._play(reading.stm(self.api, self.state, self._deadline()))
         self._compare(stm)
         self._trust()
 
@@ -253,7 +251,9 @@ class Session(RuleBasedStateMachine):
             yield
         except SessionConflict:
             # More late writes than are remembered, or a learn that may have taken what is missing.
-            if not (len(self.state.ghosts) == GHOSTS or self.open_lesson or self.learning):
+            if not (
+                len(self.state.in_flight) == MOST_IN_FLIGHT or self.open_lesson or self.learning
+            ):
                 raise
             self.told = True
             raise Told from None

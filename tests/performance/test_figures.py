@@ -20,7 +20,7 @@ from benchmarks.picture import draw
 from benchmarks.running import ROWS
 from benchmarks.site import Site
 from benchmarks.telling import tell
-from kato_consul._http.http1 import Answers
+from kato_consul._http.http1 import ResponseParser
 from kato_consul.testing import ConsulAgent
 
 ROOT = Path(__file__).parents[2]
@@ -78,11 +78,11 @@ def test_no_nginx(name: str) -> None:
 
 def test_canned_answers() -> None:
     """The answering server's answers are HTTP, and count as KATO does."""
-    kato, answers = Kato(), Answers()
+    kato, answers = Kato(), ResponseParser()
     for time in (1, 2):
-        answers.expect()
+        answers.start_response()
         answers.feed(on_the_wire(kato.body("/sessions/one/observe")))
-        assert answers.whole
+        assert answers.complete
         assert json.loads(answers.reply().body)["time"] == time
 
 

@@ -44,7 +44,7 @@ def test_nothing_by_the_number_of_instances() -> None:
 
 def dearer(by: int) -> Callable[..., tuple[str, str]]:
     """`Pool.home`, and about ``by`` instructions more."""
-    inner = Pool.home
+    inner = Pool.place_session
 
     def home(self: Pool, *args: Any) -> tuple[str, str]:
         for _ in range(by // 3):  # a turn is FOR_ITER, STORE_FAST and a jump

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from kato_consul._consul.api import ConsulCalls
-from kato_consul._consul.registration_payload import Entry
+from kato_consul._consul.api import ConsulApi
+from kato_consul._consul.registration_payload import RegistrationPayload
 from kato_consul._definitions.schema import CheckDefinition, ServiceDefinition
 from kato_consul._flow import Flow, Outcome, Reply, Send
-from kato_consul._registration.events import Event, words
-from kato_consul._registration.reconciler import keep
-from kato_consul._registration.registrar_state import Tending
-from kato_consul._registration.registration import CONSUL_WITHIN, Registering
+from kato_consul._registration.events import RegistrarEvent, describe_event
+from kato_consul._registration.reconciler import reconcile_registrations
+from kato_consul._registration.registrar_state import RegistrarState
+from kato_consul._registration.registration import CONSUL_WITHIN, Registration
 from kato_consul.testing.clock import ManualClock
 from tests.building import reply
 from tests.flows import Player
@@ -30,7 +30,7 @@ Services = dict[str, dict[str, Any]]
 def listed(*definitions: ServiceDefinition) -> Services:
     """What an agent that has these, and nothing else, answers for ``/v1/agent/services``."""
     return {
-        one.id: _service({"id": one.id, "name": one.name, **Entry(one).keywords()})
+        one.id: _service({"id": one.id, "name": one.name, **RegistrationPayload(one).keywords()})
         for one in definitions
     }
 
@@ -141,42 +141,44 @@ class Run:
 
     def __post_init__(self) -> None:
         self.player = Player(self.agent, clock=self.agent.clock)
-        self.calls = ConsulCalls("http://consul.test:8500")
-        self.tending = Tending(self.definitions, owner=self.owner)
+        self.api = ConsulApi("http://consul.test:8500")
+        self.state = RegistrarState(self.definitions, owner=self.owner)
         self.flows = self._flows(CONSUL_WITHIN)
 
     def register(self, *, wait: float, consul_within: float = CONSUL_WITHIN) -> None:
         """What a registrar does: put in, see passing, and roll back when that fails."""
         self.flows = self._flows(consul_within)
         try:
-            self.play(self.flows.put_in())
+            self.play(self.flows.register_all())
             if wait:
-                self.play(self.flows.see_passing(wait))
+                self.play(self.flows.wait_until_passing(wait))
         except Exception:
             self.play(self.flows.roll_back())
             raise
 
     def keep(self) -> Flow[None]:
         """The endless flow, of a registrar that has put all in before."""
-        for one in self.tending.tended.values():
+        for one in self.state.instances.values():
             one.registered = True
-        return keep(self.tending, self.calls, random=lambda: 1.0, say=self.say)
+        return reconcile_registrations(
+            self.state, self.api, random=lambda: 1.0, on_event=self.on_event
+        )
 
     def play(self, flow: Flow[None]) -> None:
         """Run one of the flows to its end."""
         self.player.play(flow)
 
-    def say(self, event: Event, who: str, /, **fields: Any) -> None:
+    def on_event(self, event: RegistrarEvent, who: str, /, **fields: Any) -> None:
         """Note what is told, in the words for people."""
-        self.said.append((who, words(event, fields)))
+        self.said.append((who, describe_event(event, fields)))
 
-    def _flows(self, consul_within: float) -> Registering:
-        return Registering(
-            self.calls,
-            self.tending,
+    def _flows(self, consul_within: float) -> Registration:
+        return Registration(
+            self.api,
+            self.state,
             clock=self.agent.clock,
             random=lambda: 1.0,
-            say=self.say,
+            on_event=self.on_event,
             consul_within=consul_within,
         )
 

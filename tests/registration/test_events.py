@@ -2,7 +2,7 @@
 
 import pytest
 
-from kato_consul._registration.events import WARNINGS, WORDS, Event, words
+from kato_consul._registration.events import WARNINGS, DESCRIPTIONS, RegistrarEvent, describe_event
 
 FIELDS = {
     "lost": "is gone from",
@@ -24,40 +24,40 @@ FIELDS = {
 }
 
 
-@pytest.mark.parametrize("event", Event)
-def test_words(event: Event) -> None:
+@pytest.mark.parametrize("event", RegistrarEvent)
+def test_words(event: RegistrarEvent) -> None:
     """Each event can be said to people."""
-    assert words(event, FIELDS)
-    assert "{" not in words(event, FIELDS)
+    assert describe_event(event, FIELDS)
+    assert "{" not in describe_event(event, FIELDS)
 
 
 def test_names_are_stable() -> None:
     """The names are a promise to machines: of whom, and what happened. None is ever renamed."""
-    assert set(WORDS) == set(Event)
-    assert set(WORDS) >= WARNINGS
-    assert [event.value for event in Event] == [
+    assert set(DESCRIPTIONS) == set(RegistrarEvent)
+    assert set(DESCRIPTIONS) >= WARNINGS
+    assert [event.value for event in RegistrarEvent] == [
         "instance.registered",
-        "instance.registered_again",
-        "instance.put_back",
+        "instance.updated",
+        "instance.re_registered",
         "instance.passing",
         "instance.health",
-        "instance.learned",
+        "instance.info",
         "instance.unknown_version",
-        "instance.taken_out_again",
-        "instance.not_taken_out",
+        "instance.rolled_back",
+        "instance.rollback_failed",
         "instance.deregistered",
-        "instance.was_not_registered",
+        "instance.not_registered",
         "instance.pruned",
         "instance.draining",
         "instance.drained",
         "instance.still_busy",
         "instance.resumed",
         "pool.differs",
-        "consul.trouble",
-        "consul.back",
-        "file.read_again",
+        "consul.error",
+        "consul.recovered",
+        "file.reloaded",
         "file.rejected",
-        "file.gone",
+        "file.missing",
         "child.started",
         "child.ended",
     ]

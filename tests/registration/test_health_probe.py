@@ -6,9 +6,9 @@ import pytest
 
 from kato_consul._definitions.schema import ProbeDefinition, ServiceDefinition
 from kato_consul._flow import Outcome, Send
-from kato_consul._registration.events import Event, words
-from kato_consul._registration.health_probe import GOOD, Hysteresis, Look, Prober, probe
-from kato_consul._registration.registrar_state import Tending, Verdict
+from kato_consul._registration.events import RegistrarEvent, describe_event
+from kato_consul._registration.health_probe import GOOD, Hysteresis, Prober, ProbeResult, probe
+from kato_consul._registration.registrar_state import HealthStatus, RegistrarState
 from kato_consul.models import Health
 from kato_consul.testing.clock import ManualClock
 from tests.building import hung, refused, reply
@@ -68,7 +68,7 @@ def test_look(changed: Answers, status: Health, note: str) -> None:
     """Each thing that can be wrong has its status and its words."""
     clock = ManualClock()
     player = Player(answering({**GOOD_ANSWERS, **changed}, 0.0, clock), clock=clock)
-    seen = player.play(Prober("http://kato.test:8000", ProbeDefinition(), clock).look(5.0))
+    seen = player.play(Prober("http://kato.test:8000", ProbeDefinition(), clock).probe(5.0))
     assert seen.status is status
     assert seen.note.startswith(note)
 
@@ -103,9 +103,9 @@ def test_later_look(answers: Answers, status: Health, note: str) -> None:
     said: Answers = dict(GOOD_ANSWERS)
     player = Player(lambda send: said[f"{send.method} {send.target}"], clock=clock)
     prober = Prober("http://kato.test:8000", ProbeDefinition(), clock)
-    assert player.play(prober.look(5.0)).status is P
+    assert player.play(prober.probe(5.0)).status is P
     said.update(answers)
-    seen = player.play(prober.look(5.0))
+    seen = player.play(prober.probe(5.0))
     assert (seen.status, seen.note.startswith(note)) == (status, True)
 
 
@@ -113,8 +113,8 @@ def test_slow() -> None:
     """An answer that takes longer than the threshold is a warning, whose words do not change."""
     clock = ManualClock()
     player = Player(answering(GOOD_ANSWERS, 1.5, clock), clock=clock)
-    seen = player.play(Prober("http://kato.test:8000", ProbeDefinition(), clock).look(5.0))
-    assert seen == Look(W, "slow: an answer took longer than 1 s")
+    seen = player.play(Prober("http://kato.test:8000", ProbeDefinition(), clock).probe(5.0))
+    assert seen == ProbeResult(W, "slow: an answer took longer than 1 s")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_hysteresis(looks: str, verdicts: str) -> None:
     names = {"P": P, "W": W, "C": C}
     rule, verdict, found = Hysteresis(2, 3), None, ""
     for sign in looks:
-        verdict = rule.after(Look(names[sign], sign), verdict)
+        verdict = rule.after(ProbeResult(names[sign], sign), verdict)
         found += verdict.status.value[0].upper()
     assert found == verdicts
 
@@ -148,26 +148,26 @@ def test_hysteresis(looks: str, verdicts: str) -> None:
 def test_the_note_stays() -> None:
     """While the status does not change, neither does the verdict: it is the same object."""
     rule = Hysteresis(2, 3)
-    first = rule.after(Look(C, "no answer in time"), None)
-    assert rule.after(Look(C, "could not connect"), first) is first
-    assert first == Verdict(C, "no answer in time")
+    first = rule.after(ProbeResult(C, "no answer in time"), None)
+    assert rule.after(ProbeResult(C, "could not connect"), first) is first
+    assert first == HealthStatus(C, "no answer in time")
 
 
 said: list[str] = []
 
 
-def hear(event: Event, who: str, /, **fields: object) -> None:
+def hear(event: RegistrarEvent, who: str, /, **fields: object) -> None:
     """Note what is told, in words."""
-    said.append(words(event, fields))
+    said.append(describe_event(event, fields))
 
 
 def probing(answer: Callable[[Send], Outcome], clock: ManualClock, most: int) -> Player:
     """Play the endless flow for some steps; what it said is in ``said``."""
-    tending = Tending([ServiceDefinition(name="kato", id="kato-1", port=8000)])
+    state = RegistrarState([ServiceDefinition(name="kato", id="kato-1", port=8000)])
     player = Player(answer, clock=clock)
 
     said.clear()
-    flow = probe(tending, tending.tended["kato-1"], clock=clock, random=lambda: 0.5, say=hear)
+    flow = probe(state, state.instances["kato-1"], clock=clock, random=lambda: 0.5, on_event=hear)
     with pytest.raises(TooLong):
         player.play(flow, most=most)
     return player
@@ -210,11 +210,11 @@ def test_a_hung_instance_is_not_piled_upon() -> None:
 
 def test_resting() -> None:
     """An instance in maintenance mode is not asked anything."""
-    tending = Tending([ServiceDefinition(name="kato", id="kato-1", port=8000)])
-    one = tending.tended["kato-1"]
-    one.resting = True
+    state = RegistrarState([ServiceDefinition(name="kato", id="kato-1", port=8000)])
+    one = state.instances["kato-1"]
+    one.in_maintenance = True
     player = Player(lambda send: refused())
-    flow = probe(tending, one, clock=player.clock, random=lambda: 0.5, say=hear)
+    flow = probe(state, one, clock=player.clock, random=lambda: 0.5, on_event=hear)
     with pytest.raises(TooLong):
         player.play(flow, most=5)
     assert player.sent == []

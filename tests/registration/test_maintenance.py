@@ -4,11 +4,11 @@ import itertools
 
 import pytest
 
-from kato_consul._consul.api import ConsulCalls
+from kato_consul._consul.api import ConsulApi
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._flow import Outcome, Send
-from kato_consul._registration.events import Event, words
-from kato_consul._registration.maintenance import QUIET, await_quiet, enter
+from kato_consul._registration.events import RegistrarEvent, describe_event
+from kato_consul._registration.maintenance import IDLE_FOR, enter, wait_until_idle
 from kato_consul.errors import ConsulRejected
 from kato_consul.testing.clock import ManualClock
 from tests.building import refused, reply
@@ -34,10 +34,10 @@ def quiet(others: list[tuple[int, int]], within: float) -> tuple[bool, list[str]
         looks += 1
         return reply(200, {"summary": {"performance": {"total_requests": float(served)}}})
 
-    def say(event: Event, who: str, /, **fields: object) -> None:
-        said.append(words(event, fields))
+    def on_event(event: RegistrarEvent, who: str, /, **fields: object) -> None:
+        said.append(describe_event(event, fields))
 
-    flow = await_quiet([ONE], within, clock=clock, say=say)
+    flow = wait_until_idle([ONE], within, clock=clock, on_event=on_event)
     done = Player(answer, clock=clock).play(flow)
     return done, said, clock.now - 100.0
 
@@ -57,7 +57,7 @@ def test_quiet(others: list[tuple[int, int]], done: bool) -> None:
     found, said, took = quiet(others, 10.0)
     assert found is done
     assert said[0].startswith("drained" if done else "still busy")
-    assert took >= QUIET
+    assert took >= IDLE_FOR
 
 
 def test_does_not_tell() -> None:
@@ -65,10 +65,10 @@ def test_does_not_tell() -> None:
     clock = ManualClock(100.0)
     said: list[str] = []
 
-    def say(event: Event, who: str, /, **fields: object) -> None:
-        said.append(words(event, fields))
+    def on_event(event: RegistrarEvent, who: str, /, **fields: object) -> None:
+        said.append(describe_event(event, fields))
 
-    flow = await_quiet([ONE], 3.0, clock=clock, say=say)
+    flow = wait_until_idle([ONE], 3.0, clock=clock, on_event=on_event)
     assert Player(lambda send: refused(), clock=clock).play(flow) is False
     assert clock.now == pytest.approx(103.0)
     assert "does not tell how busy it is" in said[0]
@@ -78,14 +78,19 @@ def test_several_workers() -> None:
     """Of an instance with several processes, one look sees one of them: it is given the time."""
     clock, said, started = ManualClock(100.0), [], itertools.cycle([1.5, 1.5, 2.5])
 
-    def say(event: Event, who: str, /, **fields: object) -> None:
-        said.append(words(event, fields))
+    def on_event(event: RegistrarEvent, who: str, /, **fields: object) -> None:
+        said.append(describe_event(event, fields))
 
     def answer(send: Send) -> Outcome:
         assert send.target == "/health"
         return reply(200, {"last_collection": next(started)})
 
-    assert Player(answer, clock=clock).play(await_quiet([ONE], 3.0, clock=clock, say=say)) is False
+    assert (
+        Player(answer, clock=clock).play(
+            wait_until_idle([ONE], 3.0, clock=clock, on_event=on_event)
+        )
+        is False
+    )
     assert clock.now == pytest.approx(103.0)
     assert "several worker processes" in said[0]
 
@@ -93,6 +98,6 @@ def test_several_workers() -> None:
 def test_an_unknown_one() -> None:
     """An instance that the agent does not have cannot be drained there."""
     missing = reply(404, b'No service registered with ID "kato-1"')
-    flow = enter(ConsulCalls("http://consul.test:8500"), "kato-1", "why", lambda *_, **__: None)
+    flow = enter(ConsulApi("http://consul.test:8500"), "kato-1", "why", lambda *_, **__: None)
     with pytest.raises(ConsulRejected, match="Ask the agent that it was registered with"):
         Player(lambda send: missing).play(flow)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kato_consul._flow import Outcome
-from kato_consul._registration.reconciler import LOOK_AGAIN
+from kato_consul._registration.reconciler import INTERVAL
 from kato_consul._registration.registration import CONSUL_WITHIN
 from kato_consul.errors import (
     ConsulDenied,
@@ -40,7 +40,7 @@ def test_keep_looks_on() -> None:
     run = Run(Agent(services=listed(ONE, FULL, REDIS)), (ONE, FULL))
     keep(run, most=9)
     assert set(run.agent.asked) == LOOKS
-    assert set(run.player.waited) == {LOOK_AGAIN}
+    assert set(run.player.waited) == {INTERVAL}
     assert run.said == []
 
 
@@ -146,7 +146,7 @@ def test_keep_puts_back_patiently() -> None:
     agent.bad = lambda what: NO_LEADER if "register" in what and len(agent.asked) < 9 else None
     run = Run(agent)
     keep(run, most=20)
-    assert run.player.waited[:3] == pytest.approx([0.1, 0.2, LOOK_AGAIN])
+    assert run.player.waited[:3] == pytest.approx([0.1, 0.2, INTERVAL])
     assert agent.services == listed(ONE, TWO)
 
 
@@ -160,7 +160,7 @@ def test_keep_survives_a_rejection() -> None:
             "Consul at http://consul.test:8500 rejected registering 'kato-1': 400 bad",
         )
     ]
-    assert set(run.player.waited) == {LOOK_AGAIN}
+    assert set(run.player.waited) == {INTERVAL}
 
 
 # --- deregistering --------------------------------------------------------------------------
@@ -169,7 +169,7 @@ def test_keep_survives_a_rejection() -> None:
 def test_deregister() -> None:
     """All are taken out; others stay."""
     run = Run(Agent(services=listed(ONE, TWO, REDIS)))
-    run.play(run.flows.deregister())
+    run.play(run.flows.deregister_all())
     assert run.agent.services == listed(REDIS)
     assert run.said == [("kato-1", "deregistered"), ("kato/2", "deregistered")]
 
@@ -177,7 +177,7 @@ def test_deregister() -> None:
 def test_deregister_what_is_not_there() -> None:
     """One that is not registered is as good as taken out; Consul is not even asked to."""
     run = Run(Agent(services=listed(ONE)))
-    run.play(run.flows.deregister())
+    run.play(run.flows.deregister_all())
     assert run.said == [("kato-1", "deregistered"), ("kato/2", "was not registered")]
     assert run.agent.asked == ["agent/services", "agent/service/deregister/kato-1"]
 
@@ -186,7 +186,7 @@ def test_deregister_gone_meanwhile() -> None:
     """One that somebody else took out in between is out."""
     bad = failing("agent/service/deregister/kato-1", with_=reply(404, b"Unknown service"))
     run = Run(Agent(services=listed(ONE, TWO), bad=bad))
-    run.play(run.flows.deregister())
+    run.play(run.flows.deregister_all())
     assert run.said == [("kato-1", "deregistered"), ("kato/2", "deregistered")]
 
 
@@ -197,7 +197,7 @@ def test_deregister_patiently(outcome: Outcome, good: int) -> None:
     agent = Agent(services=listed(ONE, TWO))
     agent.bad = lambda what: outcome if good < len(agent.asked) <= good + 2 else None
     run = Run(agent)
-    run.play(run.flows.deregister())
+    run.play(run.flows.deregister_all())
     assert run.player.slept == pytest.approx([0.1, 0.2])
     assert agent.services == {}
 
@@ -217,7 +217,7 @@ def test_deregister_tries_all(outcome: Outcome, kind: type[ConsulError]) -> None
     bad = failing("agent/service/deregister/kato-1", with_=outcome)
     run = Run(Agent(services=listed(ONE, TWO), bad=bad))
     with pytest.raises(kind):
-        run.play(run.flows.deregister())
+        run.play(run.flows.deregister_all())
     assert run.agent.services == listed(ONE)
     assert run.said == [("kato/2", "deregistered")]
 
@@ -230,7 +230,7 @@ def test_deregister_first_error() -> None:
     }
     run = Run(Agent(services=listed(ONE, TWO, OTHER), bad=answers.get), (ONE, TWO, OTHER))
     with pytest.raises(ConsulDenied, match="kato-1"):
-        run.play(run.flows.deregister())
+        run.play(run.flows.deregister_all())
     assert run.said == [("memory-1", "deregistered")]
 
 
@@ -248,7 +248,7 @@ def test_deregister_nobody_there(outcome: Outcome, kind: type[ConsulError], took
     """Where no agent answers, nobody is said to be taken out."""
     run = Run(Agent(services=listed(ONE, TWO), bad=lambda what: outcome))
     with pytest.raises(kind):
-        run.play(run.flows.deregister())
+        run.play(run.flows.deregister_all())
     assert run.agent.clock.now == pytest.approx(1_000.0 + took)
     assert set(run.agent.asked) == {"agent/services"}
     assert run.said == []

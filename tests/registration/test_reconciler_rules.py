@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from kato_consul._consul.registration_payload import Entry
+from kato_consul._consul.registration_payload import RegistrationPayload
 from kato_consul._definitions.schema import ServiceDefinition
-from kato_consul._registration.registrar_state import OWNER, Verdict
+from kato_consul._registration.registrar_state import OWNER, HealthStatus
 from kato_consul.models import Health
 from tests.building import refused
 from tests.flows import TooLong
@@ -56,7 +56,7 @@ def test_replacing() -> None:
     """What is no longer wanted is taken out, though it is well; what is new is put in."""
     run = Run(Agent(services=listed(ONE), passing={"kato-1"}), (ONE,))
     flow = run.keep()
-    assert run.tending.replace([TWO]) == [run.tending.tended["kato/2"]]
+    assert run.state.replace([TWO]) == [run.state.instances["kato/2"]]
     with pytest.raises(TooLong):
         run.player.play(flow, most=12)
     assert set(run.agent.services) == {"kato/2"}
@@ -66,26 +66,26 @@ def test_replacing() -> None:
 def test_replacing_by_the_same() -> None:
     """What did not change is left as it is, and its flows go on."""
     run = Run(Agent(services=listed(ONE)), (ONE,))
-    before = run.tending.tended["kato-1"]
-    assert run.tending.replace([ONE]) == []
-    assert run.tending.tended["kato-1"] is before
-    assert not before.gone
+    before = run.state.instances["kato-1"]
+    assert run.state.replace([ONE]) == []
+    assert run.state.instances["kato-1"] is before
+    assert not before.removed
 
 
 def test_when_ready() -> None:
     """One that is to be put in when it is ready is not, before its probe says so."""
     probed = ServiceDefinition(name="kato", id="kato-1", port=8001)
     run = Run(Agent(), (probed,))
-    run.tending.when_ready = run.tending.staying = True
-    one = run.tending.tended["kato-1"]
+    run.state.when_ready = run.state.stays = True
+    one = run.state.instances["kato-1"]
     flow = run.keep()
     one.registered = False
-    for verdict in (None, Verdict(Health.CRITICAL, "could not connect")):
-        one.verdict.show(verdict)
+    for verdict in (None, HealthStatus(Health.CRITICAL, "could not connect")):
+        one.health.set(verdict)
         with pytest.raises(TooLong):
             run.player.play(run_once(run), most=4)
         assert run.agent.services == {}
-    one.verdict.show(Verdict(Health.PASSING, "ok"))
+    one.health.set(HealthStatus(Health.PASSING, "ok"))
     with pytest.raises(TooLong):
         run.player.play(run_once(run), most=4)
     assert set(run.agent.services) == {"kato-1"}
@@ -95,7 +95,7 @@ def test_when_ready() -> None:
 def run_once(run: Run) -> Any:
     """The guardian, as one that has not put anything in yet."""
     flow = run.keep()
-    for one in run.tending.tended.values():
+    for one in run.state.instances.values():
         one.registered = False
     return flow
 
@@ -103,18 +103,18 @@ def run_once(run: Run) -> Any:
 def test_a_check_that_was_removed() -> None:
     """An entry does not stand without each of its checks; somebody else's checks do not count."""
     both = replace(ONE, checks=(replace(ONE.plain_checks[0], id="second"),))
-    entry, there = Entry(both), listed(both)["kato-1"]
-    assert entry.stands(there, {"service:kato-1:1", "second", "foreign"})
-    assert not entry.stands(there, {"service:kato-1:1", "foreign"})
-    assert not entry.stands(there, set())
-    assert not entry.stands(None, {"service:kato-1:1", "second"})
+    entry, there = RegistrationPayload(both), listed(both)["kato-1"]
+    assert entry.matches(there, {"service:kato-1:1", "second", "foreign"})
+    assert not entry.matches(there, {"service:kato-1:1", "foreign"})
+    assert not entry.matches(there, set())
+    assert not entry.matches(None, {"service:kato-1:1", "second"})
 
 
 def test_pool_differs() -> None:
     """An instance that learned to be another than the rest of its pool is told of, once."""
     other = replace(TWO, meta={"version": "3.9.0", "base_processor_id": "kato"})
     run = Run(Agent(services=listed(ONE) | listed(other), passing={"kato-1", "kato/2"}), (ONE,))
-    run.tending.tended["kato-1"].learned = {"version": "3.10.1", "base_processor_id": "kato"}
+    run.state.instances["kato-1"].info = {"version": "3.10.1", "base_processor_id": "kato"}
     keep(run, most=20)
     told = [what for who, what in run.said if "differs" in what]
     assert told == [
@@ -129,7 +129,7 @@ def test_hours_without_consul() -> None:
     agent = Agent(passing={"kato-1", "kato/2"})
     agent.bad = lambda what: refused() if agent.clock.now < began + hours else None
     run = Run(agent)
-    run.tending.staying = True
+    run.state.stays = True
     flow = run.keep()
     with pytest.raises(TooLong):
         run.player.play(flow, most=2 * round(hours) * 3)

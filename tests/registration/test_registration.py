@@ -136,7 +136,7 @@ def test_interrupted_while_it_registers() -> None:
     does not stay."""
     agent = Late()
     run = Run(agent)
-    flow = run.flows.put_in()
+    flow = run.flows.register_all()
     step = next(flow)
     while not (isinstance(step, Send) and "register" in step.target):
         step = flow.send(agent(step) if isinstance(step, Send) else None)
@@ -150,12 +150,12 @@ def test_taken_out_without_a_word() -> None:
     is seen, and said."""
     agent = Agent(services={})
     run = Run(agent)
-    run.play(run.flows.put_in())
+    run.play(run.flows.register_all())
 
     def silent(what: str) -> Outcome | None:
         if "deregister" in what:
             agent.services.pop(what.rpartition("deregister/")[2], None)
-            return Failure(Cause.TIMEOUT, sent=True, detail="timed out")
+            return Failure(Cause.TIMEOUT, bytes_sent=True, detail="timed out")
         return None
 
     agent.bad = silent
@@ -227,7 +227,7 @@ def test_standing() -> None:
     odd = {"ID": "odd", "Service": "odd", "Address": "http://10.0.0.5:80", "Port": 80}
     nowhere = {"ID": "db", "Service": "db", "Address": "", "Port": 0}
     run = Run(Agent(services=listed(ONE) | {"odd": odd, "db": nowhere}))
-    found = run.player.play(run.flows.standing())
+    found = run.player.play(run.flows.registered())
     assert [(one.id, one.name, one.address, one.port) for one in found] == [
         ("kato-1", "kato", "", 8001),
         ("odd", "odd", "", 80),

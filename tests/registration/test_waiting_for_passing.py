@@ -179,7 +179,7 @@ def test_a_cut_query_does_not_prolong_the_wait() -> None:
         queries = sum(asked.startswith("health/") for asked in agent.asked)
         if what.startswith("health/") and queries == 2:
             agent.clock.advance(50)
-            return Failure(Cause.CUT, sent=True, detail="reset")
+            return Failure(Cause.CUT, bytes_sent=True, detail="reset")
         return None
 
     began = agent.clock.now

@@ -5,15 +5,15 @@ import math
 from kato_consul._balancing.pool import Pool
 from kato_consul._balancing.rendezvous import rank
 from kato_consul._flow import Outcome, Reply
-from kato_consul._observable import Board
-from kato_consul._requests.failover import Answer, Failover, Place, Request
+from kato_consul._observable import SnapshotStore
+from kato_consul._requests.failover import Answer, Failover, Request, RoutingHint
 from kato_consul.models import Instance
 from kato_consul.testing.clock import ManualClock
 from tests.building import instance, reply, script, snapshot
 from tests.flows import Player
 
 KEY = "session-1"
-PLACE = Place(KEY)
+PLACE = RoutingHint(KEY)
 BEGIN = 1_000.0
 
 # As the key ranks them, so that the tests can speak of the first, the second and the third.
@@ -36,11 +36,11 @@ class Calling:
 
     def __init__(self, *outcomes: Outcome, instances: tuple[Instance, ...] | None = ALL) -> None:
         self.clock = ManualClock(BEGIN)
-        self.board = Board("kato")
+        self.store = SnapshotStore("kato")
         if instances is not None:
-            self.board.publish(snapshot(*instances))
+            self.store.publish(snapshot(*instances))
         self.pool = Pool(self.clock, most)
-        self.failover = Failover(self.board, self.pool, self.clock, most)
+        self.failover = Failover(self.store, self.pool, self.clock, most)
         self.player = Player(script(outcomes, self.clock), clock=self.clock)
 
     def call(self, request: Request = WRITE, *, within: float = 30.0) -> Answer:

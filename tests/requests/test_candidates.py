@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from kato_consul._flow import AwaitChange, Outcome
+from kato_consul._flow import Outcome, WaitForChange
 from kato_consul.errors import ConsulUnreachable, NoInstances, RequestNotSent
 from kato_consul.models import Health, Instance
 from tests.building import hung, refused, reply, snapshot
@@ -24,9 +24,9 @@ from tests.requests.calling import (
 def test_waits_for_the_first_snapshot() -> None:
     """A call made before Consul answered waits until it does."""
     calling = Calling(GOOD, instances=None)
-    calling.player.change = lambda step: calling.board.publish(snapshot(FIRST))
+    calling.player.change = lambda step: calling.store.publish(snapshot(FIRST))
     assert calling.call().instance == FIRST
-    assert calling.player.steps[0] == AwaitChange(calling.board, None, 30.0)
+    assert calling.player.steps[0] == WaitForChange(calling.store, None, 30.0)
 
 
 def test_waits_for_an_instance() -> None:
@@ -35,13 +35,13 @@ def test_waits_for_an_instance() -> None:
     calling = Calling(GOOD, instances=(critical,))
     changes = [snapshot(), snapshot(critical, SECOND)]
 
-    def change(step: AwaitChange) -> None:
+    def change(step: WaitForChange) -> None:
         calling.clock.advance(1.0)
-        calling.board.publish(changes.pop(0))
+        calling.store.publish(changes.pop(0))
 
     calling.player.change = change
     assert calling.call().instance == SECOND
-    waits = [step.timeout for step in calling.player.steps if isinstance(step, AwaitChange)]
+    waits = [step.timeout for step in calling.player.steps if isinstance(step, WaitForChange)]
     assert waits == [30.0, 29.0]
 
 
@@ -72,8 +72,8 @@ def test_nobody_to_ask(instances: tuple[Instance, ...] | None, said: str) -> Non
 def test_since_when() -> None:
     """The error says for how long there was nobody, by Consul's word, and what was looked for."""
     calling = Calling(instances=())
-    calling.board.asked = " with tag 'v3'"
-    calling.board.publish(snapshot(), calling.clock() - 7.0)
+    calling.store.query_description = " with tag 'v3'"
+    calling.store.publish(snapshot(), calling.clock() - 7.0)
     with pytest.raises(NoInstances) as caught:
         calling.call(within=5.0)
     assert "no instance of 'kato' with tag 'v3' can be used: none is registered, for 12 s" in str(
@@ -85,7 +85,7 @@ def test_since_when() -> None:
 def test_nobody_to_ask_for_consul_is_away(instances: tuple[Instance, ...] | None) -> None:
     """When there is nobody because Consul cannot be asked, that is the error."""
     calling = Calling(instances=instances)
-    calling.board.report(ConsulUnreachable("http://consul.test:8500", "refused"))
+    calling.store.record_error(ConsulUnreachable("http://consul.test:8500", "refused"))
     with pytest.raises(ConsulUnreachable, match=r"consul\.test:8500"):
         calling.call(within=5.0)
 
@@ -94,7 +94,7 @@ def test_trouble_is_raised_as_a_copy() -> None:
     """Each caller raises an error of its own: the board's one does not gather their traces."""
     trouble = ConsulUnreachable("http://consul.test:8500", "refused")
     calling = Calling(instances=())
-    calling.board.report(trouble)
+    calling.store.record_error(trouble)
     raised = []
     for _ in range(2):
         with pytest.raises(ConsulUnreachable) as caught:
@@ -103,13 +103,13 @@ def test_trouble_is_raised_as_a_copy() -> None:
     assert len({id(error) for error in (trouble, *raised)}) == 3
     assert {str(error) for error in raised} == {str(trouble)}
     assert trouble.__traceback__ is None
-    assert calling.board.trouble is trouble
+    assert calling.store.last_error is trouble
 
 
 def test_consul_away_is_no_trouble() -> None:
     """While Consul is away, calls go on with the instances known last."""
     calling = Calling(refused(), GOOD)
-    calling.board.report(ConsulUnreachable("http://consul.test:8500", "refused"))
+    calling.store.record_error(ConsulUnreachable("http://consul.test:8500", "refused"))
     assert calling.call().instance == SECOND
 
 

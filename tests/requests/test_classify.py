@@ -4,25 +4,25 @@ import pytest
 
 from kato_consul._flow import Cause, Failure, Outcome, Reply
 from kato_consul._requests.classify import (
-    Sign,
-    Verdict,
+    Delivery,
+    InstanceSignal,
+    classify,
+    instance_signal,
     is_concurrency_limit,
-    judge,
     retry_after,
-    sign,
 )
 from tests.building import reply
 
-NOT_SENT, ANSWERED, UNKNOWN = Verdict.NOT_SENT, Verdict.ANSWERED, Verdict.UNKNOWN
+NOT_SENT, ANSWERED, UNKNOWN = Delivery.NOT_SENT, Delivery.ANSWERED, Delivery.UNKNOWN
 
 LIMIT = {"content-type": "text/plain; charset=utf-8", "connection": "close"}
 
 
 @pytest.mark.parametrize("cause", list(Cause))
 @pytest.mark.parametrize(("sent", "verdict"), [(False, NOT_SENT), (True, UNKNOWN)])
-def test_failure(cause: Cause, sent: bool, verdict: Verdict) -> None:
+def test_failure(cause: Cause, sent: bool, verdict: Delivery) -> None:
     """Of a failure only one thing counts: whether a byte may have left."""
-    assert judge(Failure(cause, sent=sent, detail="")) is verdict
+    assert classify(Failure(cause, bytes_sent=sent, detail="")) is verdict
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def test_failure(cause: Cause, sent: bool, verdict: Verdict) -> None:
         (Reply(503, LIMIT, b"Service Unavailable"), NOT_SENT),
     ],
 )
-def test_reply(outcome: Outcome, verdict: Verdict) -> None:
+def test_reply(outcome: Outcome, verdict: Delivery) -> None:
     """An answer is one, but for what may have been applied before the server gave up."""
-    assert judge(outcome) is verdict
+    assert classify(outcome) is verdict
 
 
 @pytest.mark.parametrize(
@@ -77,25 +77,25 @@ def test_concurrency_limit(
 @pytest.mark.parametrize(
     ("outcome", "expected"),
     [
-        *((Failure(cause, sent=False, detail=""), Sign.DOWN) for cause in Cause),
-        (Failure(Cause.TIMEOUT, sent=True, detail=""), Sign.DOWN),
-        (Failure(Cause.CUT, sent=True, detail=""), Sign.AILING),
-        (Failure(Cause.PROTOCOL, sent=True, detail=""), Sign.AILING),
-        (reply(502), Sign.AILING),
-        (reply(503), Sign.AILING),
-        (reply(504), Sign.AILING),
-        (reply(500), Sign.BUSY),
-        (reply(501), Sign.BUSY),
-        (reply(429), Sign.BUSY),
-        (Reply(503, LIMIT, b"Service Unavailable"), Sign.BUSY),
-        (reply(200), Sign.WELL),
-        (reply(404), Sign.WELL),
-        (reply(431), Sign.WELL),
+        *((Failure(cause, bytes_sent=False, detail=""), InstanceSignal.DOWN) for cause in Cause),
+        (Failure(Cause.TIMEOUT, bytes_sent=True, detail=""), InstanceSignal.DOWN),
+        (Failure(Cause.CUT, bytes_sent=True, detail=""), InstanceSignal.DEGRADED),
+        (Failure(Cause.PROTOCOL, bytes_sent=True, detail=""), InstanceSignal.DEGRADED),
+        (reply(502), InstanceSignal.DEGRADED),
+        (reply(503), InstanceSignal.DEGRADED),
+        (reply(504), InstanceSignal.DEGRADED),
+        (reply(500), InstanceSignal.BUSY),
+        (reply(501), InstanceSignal.BUSY),
+        (reply(429), InstanceSignal.BUSY),
+        (Reply(503, LIMIT, b"Service Unavailable"), InstanceSignal.BUSY),
+        (reply(200), InstanceSignal.HEALTHY),
+        (reply(404), InstanceSignal.HEALTHY),
+        (reply(431), InstanceSignal.HEALTHY),
     ],
 )
-def test_sign(outcome: Outcome, expected: Sign) -> None:
+def test_sign(outcome: Outcome, expected: InstanceSignal) -> None:
     """What an outcome says about the instance, as a table."""
-    assert sign(outcome) is expected
+    assert instance_signal(outcome) is expected
 
 
 DATE = "Tue, 24 Nov 2026 10:00:00 GMT"
@@ -113,7 +113,7 @@ DATE = "Tue, 24 Nov 2026 10:00:00 GMT"
         (reply(503, retry_after="-3"), 0.0),
         (reply(503), 0.0),
         (reply(200, retry_after="3"), 0.0),
-        (Failure(Cause.TIMEOUT, sent=True, detail=""), 0.0),
+        (Failure(Cause.TIMEOUT, bytes_sent=True, detail=""), 0.0),
     ],
 )
 def test_retry_after(outcome: Outcome, seconds: float) -> None:

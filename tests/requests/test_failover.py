@@ -8,8 +8,8 @@ from kato_consul._flow import Outcome, Send
 from kato_consul._requests.failover import Answer, Request, describe
 from kato_consul.errors import (
     KatoConsulError,
-    NoAnswer,
     NoInstances,
+    NoResponse,
     OutcomeUnknown,
     RequestNotSent,
 )
@@ -116,7 +116,7 @@ def test_instances_change_meanwhile() -> None:
     outcomes = script([refused(), GOOD])
 
     def answer(send: Send) -> Outcome:
-        calling.board.publish(snapshot(FIRST, new))
+        calling.store.publish(snapshot(FIRST, new))
         return outcomes(send)
 
     calling.player.answer = answer
@@ -158,7 +158,7 @@ def test_twins_are_forgiven() -> None:
     calling = Calling(refused(), refused(), GOOD, instances=TWINS)
     for one in (*TWINS, TWINS[0]):
         calling.player.play(calling.failover.attempt(READ, one.uid, BEGIN + 5.0))
-    out = [calling.pool.ejection.is_out(one.uid, calling.clock()) for one in TWINS]
+    out = [calling.pool.outliers.is_ejected(one.uid, calling.clock()) for one in TWINS]
     assert out == [False, True]
 
 
@@ -177,7 +177,7 @@ def test_twins_one_attempt() -> None:
 def test_attempts_shrink() -> None:
     """An attempt takes its own timeout, or what is left until the deadline."""
     calling = Calling(hung(), hung(), hung())
-    with pytest.raises(NoAnswer) as caught:
+    with pytest.raises(NoResponse) as caught:
         calling.call(READ, within=25.0)
     assert [send.timeout for send in calling.player.sent] == [10.0, 10.0, 5.0]
     assert calling.clock.now == BEGIN + 25.0
@@ -207,7 +207,7 @@ def test_nobody_took_it(request_: Request) -> None:
 def test_nobody_answered() -> None:
     """A read that left once, and was never answered, is another error."""
     calling = Calling(refused(), reply(500), *[refused()] * 100)
-    with pytest.raises(NoAnswer) as caught:
+    with pytest.raises(NoResponse) as caught:
         calling.call(READ, within=5.0)
     assert (caught.value.sent, caught.value.safe_to_resend) == (True, True)
 
@@ -227,14 +227,14 @@ def test_over_before_it_began(request_: Request, within: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "kind", "sent"), [(cut(), NoAnswer, True), (refused(), NoInstances, False)]
+    ("outcome", "kind", "sent"), [(cut(), NoResponse, True), (refused(), NoInstances, False)]
 )
 def test_all_gone_meanwhile(outcome: Outcome, kind: type[KatoConsulError], sent: bool) -> None:
     """When all instances go after one was asked, the error still says whether anything left."""
     calling = Calling()
 
     def answer(send: Send) -> Outcome:
-        calling.board.publish(snapshot())
+        calling.store.publish(snapshot())
         return outcome
 
     calling.player.answer = answer

@@ -64,7 +64,7 @@ def test_server_errors_do_not_forgive(outcome: Outcome) -> None:
     calling = Calling(refused(), GOOD, outcome)
     calling.call(READ)
     calling.player.play(calling.failover.attempt(READ, FIRST.uid, BEGIN + 5.0))
-    assert calling.pool.ejection.is_out(FIRST.uid, calling.clock())
+    assert calling.pool.outliers.is_ejected(FIRST.uid, calling.clock())
 
 
 @pytest.mark.parametrize("status", [200, 404, 422])
@@ -73,7 +73,7 @@ def test_answers_forgive(status: int) -> None:
     calling = Calling(refused(), GOOD, reply(status))
     calling.call(READ)
     calling.player.play(calling.failover.attempt(READ, FIRST.uid, BEGIN + 5.0))
-    assert not calling.pool.ejection.is_out(FIRST.uid, calling.clock())
+    assert not calling.pool.outliers.is_ejected(FIRST.uid, calling.clock())
 
 
 def test_success_forgives() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kato_consul._flow import Outcome
-from kato_consul.errors import NoAnswer, RequestNotSent
+from kato_consul.errors import NoResponse, RequestNotSent
 from tests.building import refused, reply
 from tests.requests.calling import ALL, FIRST, GOOD, READ, SECOND, THIRD, WRITE, Calling, origins
 
@@ -93,6 +93,6 @@ def test_more_time_than_there_is(request_: object) -> None:
 def test_more_time_than_there_is_for_a_503() -> None:
     """A 503 of the application's may have done something: the error says that it left."""
     calling = Calling(*[reply(503, retry_after="40")] * len(ALL))
-    with pytest.raises(NoAnswer) as caught:
+    with pytest.raises(NoResponse) as caught:
         calling.call(READ)
     assert caught.value.retry_after == 40.0

@@ -185,7 +185,7 @@ def test_discovery(fleet: Fleet) -> None:
         assert discovery.current is snapshot
     other = Settings(consul_addr=fleet.agent.http_addr, service="kat")
     with Discovery(other) as discovery, pytest.raises(UnknownService, match="kato"):
-        discovery.known()
+        discovery.registered_snapshot()
 
 
 @pytest.mark.anyio

@@ -120,5 +120,5 @@ async def test_closing_after_an_instance_left(engine: str) -> None:
         await driver.aclose()
         outcome = await asyncio.wait_for(call, 10.0)
         assert isinstance(outcome, Failure)
-        assert (outcome.cause, outcome.sent) == (Cause.CUT, True)
+        assert (outcome.cause, outcome.bytes_sent) == (Cause.CUT, True)
     assert sockets() <= before

@@ -2,23 +2,23 @@
 
 import pytest
 
-from kato_consul._http.http1 import Answers, HttpError
+from kato_consul._http.http1 import HttpError, ResponseParser
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
 
 def test_an_answer_in_pieces() -> None:
     """However it is cut, it is one answer."""
-    answers = Answers()
+    answers = ResponseParser()
     for byte in ANSWER:
-        assert not answers.whole
+        assert not answers.complete
         answers.feed(bytes([byte]))
-    assert answers.whole
+    assert answers.complete
     assert answers.reusable
     assert (answers.reply().status, answers.reply().body) == (200, b"{}")
 
 
-class Interrupted(Answers):
+class Interrupted(ResponseParser):
     """Answers whose reader is interrupted in the middle of one."""
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -37,4 +37,4 @@ def test_ctrl_c_while_reading() -> None:
 def test_not_http() -> None:
     """What is not HTTP is told as that."""
     with pytest.raises(HttpError):
-        Answers().feed(b"220 mail.example ESMTP\r\n")
+        ResponseParser().feed(b"220 mail.example ESMTP\r\n")

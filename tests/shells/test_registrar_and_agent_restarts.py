@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from kato_consul import ProbeDefinition, Registrar, ServiceDefinition, Settings
-from kato_consul._registration.events import Event
+from kato_consul._registration.events import RegistrarEvent
 from kato_consul.testing import StandInKato, find_consul
 from kato_consul.testing.ports import free_ports
 from kato_consul.testing.processes import ChildProcess
@@ -85,10 +85,10 @@ def test_what_befalls_an_agent(agent: AgentOnDisk, tmp_path: Path) -> None:
         )
         heard: list[str] = []
 
-        def say(event: Event, who: str, /, **fields: Any) -> None:
+        def on_event(event: RegistrarEvent, who: str, /, **fields: Any) -> None:
             heard.append(event.value)
 
-        with Registrar([one], Settings(consul_addr=agent.address), wait=30, say=say):
+        with Registrar([one], Settings(consul_addr=agent.address), wait=30, on_event=on_event):
             assert agent.passing()
 
             agent.process.terminate()
@@ -108,7 +108,7 @@ def test_what_befalls_an_agent(agent: AgentOnDisk, tmp_path: Path) -> None:
             heard.clear()
             # Until the guardian has met it: after all of the 10 s that an answer may take.
             try:
-                assert eventually(lambda: "consul.trouble" in heard, within=60.0)
+                assert eventually(lambda: "consul.error" in heard, within=60.0)
             finally:
                 agent.process.thaw()
             assert eventually(agent.passing, within=60.0)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kato_consul._flow import Cause, Drop, Failure, Flow, Outcome, Reply, Send
+from kato_consul._flow import Cause, CloseConnections, Failure, Flow, Outcome, Reply, Send
 from tests.shells import wire_server
 from tests.shells.conftest import KEEPALIVE, Shell
 from tests.shells.wire_server import Act, WireServer
@@ -28,7 +28,7 @@ def one(
 
 def dropping(origin: str) -> Flow[None]:
     """A flow that has the connections to an origin closed."""
-    yield Drop(origin)
+    yield CloseConnections(origin)
 
 
 def test_an_answer(shell: Shell) -> None:
@@ -60,7 +60,7 @@ def test_what_may_have_been_read_counts_as_sent(shell: Shell, act: Act, causes: 
         failure = shell.run(one(server.origin, timeout=0.5))
         assert len(server.requests) == 1
     assert isinstance(failure, Failure)
-    assert failure.sent
+    assert failure.bytes_sent
     assert failure.cause in causes
 
 
@@ -70,7 +70,7 @@ def test_a_refused_connection_sent_nothing(shell: Shell) -> None:
         port = closed.getsockname()[1]
     failure = shell.run(one(f"http://127.0.0.1:{port}"))
     assert isinstance(failure, Failure)
-    assert (failure.cause, failure.sent) == (Cause.CONNECT, False)
+    assert (failure.cause, failure.bytes_sent) == (Cause.CONNECT, False)
 
 
 def test_a_connection_nobody_accepts_sent_nothing(shell: Shell) -> None:
@@ -82,14 +82,14 @@ def test_a_connection_nobody_accepts_sent_nothing(shell: Shell) -> None:
         with socket.create_connection(name):  # fills the queue of one
             failure = shell.run(one(f"http://127.0.0.1:{name[1]}"))
     assert isinstance(failure, Failure)
-    assert (failure.cause, failure.sent) == (Cause.CONNECT, False)
+    assert (failure.cause, failure.bytes_sent) == (Cause.CONNECT, False)
 
 
 def test_an_unknown_host_sent_nothing(shell: Shell) -> None:
     """A name that does not resolve is told as not sent."""
     failure = shell.run(one("http://no-such-host.invalid:80"))
     assert isinstance(failure, Failure)
-    assert (failure.cause, failure.sent) == (Cause.CONNECT, False)
+    assert (failure.cause, failure.bytes_sent) == (Cause.CONNECT, False)
 
 
 def test_tls_that_fails_sent_nothing(shell: Shell) -> None:
@@ -97,7 +97,7 @@ def test_tls_that_fails_sent_nothing(shell: Shell) -> None:
     with WireServer(wire_server.no_http) as server:
         failure = shell.run(one(server.origin.replace("http://", "https://")))
     assert isinstance(failure, Failure)
-    assert not failure.sent
+    assert not failure.bytes_sent
 
 
 def test_connections_are_kept(shell: Shell) -> None:
@@ -141,7 +141,7 @@ def test_a_kept_connection_that_is_cut_is_told(shell: Shell, method: str) -> Non
         assert isinstance(shell.run(one(server.origin)), Reply)
         failure = shell.run(one(server.origin, method=method))
         assert isinstance(failure, Failure)
-        assert (failure.cause, failure.sent) == (Cause.CUT, True)
+        assert (failure.cause, failure.bytes_sent) == (Cause.CUT, True)
         assert len(server.requests) == 2
 
 
@@ -215,7 +215,7 @@ def test_what_is_not_one_request_is_not_sent(shell: Shell, target: str) -> None:
     with WireServer(wire_server.answer) as server:
         failure = shell.run(one(server.origin, target=target))
         assert isinstance(failure, Failure)
-        assert not failure.sent
+        assert not failure.bytes_sent
         assert server.requests == []
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from kato_consul._balancing.policies import POLICIES
 from kato_consul._balancing.pool import Pool
 from kato_consul._flow import Flow
-from kato_consul._observable import Board
+from kato_consul._observable import SnapshotStore
 from kato_consul._requests.failover import Failover, Request
 from kato_consul.models import Health, Snapshot
 from tests.building import instance
@@ -41,12 +41,12 @@ class Scene:
 
     def __init__(self, policy: str = "p2c", *, size: int = 3, seed: int = 7) -> None:
         self.world = World(seed)
-        self.board = Board("kato")
+        self.store = SnapshotStore("kato")
         self.names = [f"kato-{number:02}" for number in range(1, size + 1)]
         self.health: dict[str, Health] = dict.fromkeys(self.names, Health.PASSING)
         chance = self.world.chance.random
         self.pool = Pool(self.world.clock, chance, POLICIES[policy]())
-        self.failover = Failover(self.board, self.pool, self.world.clock, chance)
+        self.failover = Failover(self.store, self.pool, self.world.clock, chance)
         for name in self.names:
             self.server_for(name)
         self.publish()
@@ -67,7 +67,7 @@ class Scene:
             else:
                 self.health[name] = health
         instances = [instance(name, health) for name, health in sorted(self.health.items())]
-        self.board.publish(Snapshot("kato", tuple(instances), 1))
+        self.store.publish(Snapshot("kato", tuple(instances), 1))
 
     def load(
         self, rate: float, begin: float, end: float, request: Request = READ, patience: float = 30.0

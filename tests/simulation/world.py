@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kato_consul._flow import (
-    AwaitChange,
     Cause,
-    Drop,
+    CloseConnections,
     Failure,
     Flow,
     Hedge,
@@ -23,14 +22,15 @@ from kato_consul._flow import (
     Reply,
     Send,
     Sleep,
+    WaitForChange,
 )
 from kato_consul.testing.clock import ManualClock
 
 OK = Reply(200, {}, b"{}")
 FAILED = Reply(503, {}, b"no")
-REFUSED = Failure(Cause.CONNECT, sent=False, detail="refused")
-SILENT = Failure(Cause.TIMEOUT, sent=True, detail="silent")
-CUT = Failure(Cause.CUT, sent=True, detail="killed")
+REFUSED = Failure(Cause.CONNECT, bytes_sent=False, detail="refused")
+SILENT = Failure(Cause.TIMEOUT, bytes_sent=True, detail="silent")
+CUT = Failure(Cause.CUT, bytes_sent=True, detail="killed")
 
 REFUSAL = 0.0005
 """Seconds until a refused connection is known."""
@@ -83,7 +83,7 @@ class World:
         assert not isinstance(step, Hedge)
         if isinstance(step, Send):
             self._send(step, lambda found: self._go_on(flow, found, ended))
-        elif isinstance(step, Drop):
+        elif isinstance(step, CloseConnections):
             self._go_on(flow, None, ended)
         elif isinstance(step, Sleep):
             self.after(step.seconds, lambda: self._go_on(flow, None, ended))
@@ -102,9 +102,9 @@ class World:
         self.servers[step.origin].take(once)
         self.after(step.timeout, lambda: once(SILENT))
 
-    def _await(self, step: AwaitChange, done: Callable[[], None]) -> None:
+    def _await(self, step: WaitForChange, done: Callable[[], None]) -> None:
         told = False
-        listening = step.board.listening(lambda: self.after(0.0, once))
+        listening = step.observable.listening(lambda: self.after(0.0, once))
         listening.__enter__()
 
         def once() -> None:

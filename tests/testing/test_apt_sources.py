@@ -7,7 +7,7 @@ import pytest
 
 from kato_consul.testing.consul.apt_sources import (
     DISTRIBUTIONS,
-    Entry,
+    AptEntry,
     choose_entry,
     parse_deb822,
     parse_one_line,
@@ -23,22 +23,22 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        (f"deb {OWN} bookworm main", [Entry(OWN, ("bookworm",), ("main",))]),
+        (f"deb {OWN} bookworm main", [AptEntry(OWN, ("bookworm",), ("main",))]),
         (
             f"  deb  {OWN}  bookworm  main contrib  # near us",
-            [Entry(OWN, ("bookworm",), ("main", "contrib"))],
+            [AptEntry(OWN, ("bookworm",), ("main", "contrib"))],
         ),
         (
             f"deb [arch=amd64 signed-by=/a.gpg,/b.gpg] {OWN} bookworm main",
-            [Entry(OWN, ("bookworm",), ("main",), signed_by="/a.gpg /b.gpg")],
+            [AptEntry(OWN, ("bookworm",), ("main",), signed_by="/a.gpg /b.gpg")],
         ),
         (
             f"deb [ trusted=yes ] {OWN} bookworm main",
-            [Entry(OWN, ("bookworm",), ("main",), trusted=True)],
+            [AptEntry(OWN, ("bookworm",), ("main",), trusted=True)],
         ),
         (
             f"deb [trusted=no]{OWN} bookworm main",
-            [Entry(OWN, ("bookworm",), ("main",))],
+            [AptEntry(OWN, ("bookworm",), ("main",))],
         ),
         (f"deb {OWN} ./", []),  # a folder of packages, without components
         (f"# deb {OWN} bookworm main", []),
@@ -48,7 +48,7 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
         ("debris", []),
     ],
 )
-def test_one_line(line: str, expected: list[Entry]) -> None:
+def test_one_line(line: str, expected: list[AptEntry]) -> None:
     """A `*.list` line is an entry unless it is a comment, for sources, a disc or no archive."""
     assert parse_one_line(line) == expected
 
@@ -65,7 +65,7 @@ def test_one_line(line: str, expected: list[Entry]) -> None:
             Components: main
             Signed-By: {KEYRING}
             """,
-            [Entry(OWN, ("bookworm", "bookworm-updates"), ("main",), signed_by=KEYRING)],
+            [AptEntry(OWN, ("bookworm", "bookworm-updates"), ("main",), signed_by=KEYRING)],
         ),
         (
             f"""\
@@ -83,9 +83,9 @@ def test_one_line(line: str, expected: list[Entry]) -> None:
             Trusted: yes
             """,
             [
-                Entry(OWN, ("bookworm",), ("main",)),
-                Entry("http://a.example/x", ("bookworm",), ("main",), trusted=True),
-                Entry("http://b.example/x", ("bookworm",), ("main",), trusted=True),
+                AptEntry(OWN, ("bookworm",), ("main",)),
+                AptEntry("http://a.example/x", ("bookworm",), ("main",), trusted=True),
+                AptEntry("http://b.example/x", ("bookworm",), ("main",), trusted=True),
             ],
         ),
         (
@@ -100,7 +100,7 @@ def test_one_line(line: str, expected: list[Entry]) -> None:
              abc=
             """,
             [
-                Entry(
+                AptEntry(
                     OWN,
                     ("bookworm",),
                     ("main",),
@@ -113,7 +113,7 @@ def test_one_line(line: str, expected: list[Entry]) -> None:
         ("", []),
     ],
 )
-def test_deb822(text: str, expected: list[Entry]) -> None:
+def test_deb822(text: str, expected: list[AptEntry]) -> None:
     """A `*.sources` stanza is an entry per address, unless it is disabled or for sources."""
     assert parse_deb822(dedent(text)) == expected
 
@@ -128,9 +128,9 @@ def test_os_release() -> None:
     }
 
 
-def entry(uri: str, suite: str = "bookworm", component: str = "main", key: str = "") -> Entry:
+def entry(uri: str, suite: str = "bookworm", component: str = "main", key: str = "") -> AptEntry:
     """An entry as a table writes it."""
-    return Entry(uri, (suite,), (component,), signed_by=key)
+    return AptEntry(uri, (suite,), (component,), signed_by=key)
 
 
 SECURITY = entry("http://mirror.example/debian-security", "bookworm-security")
@@ -156,7 +156,7 @@ CLOUD = entry("http://tools.example/apt", "cloud-sdk-bookworm")
         ([], None),
     ],
 )
-def test_choice(entries: list[Entry], expected: Entry | None) -> None:
+def test_choice(entries: list[AptEntry], expected: AptEntry | None) -> None:
     """The distribution's main archive is chosen, whoever else calls a suite like its release."""
     assert choose_entry(entries, DEBIAN, "forky") == expected
 
@@ -173,10 +173,10 @@ def test_choice_on_ubuntu() -> None:
         (entry(OWN), None, []),
         (entry(OWN), Path(KEYRING), [f"Signed-By: {KEYRING}"]),
         (entry(OWN, key="/our/own.gpg"), Path(KEYRING), ["Signed-By: /our/own.gpg"]),
-        (Entry(OWN, ("x",), ("main",), trusted=True), None, ["Trusted: yes"]),
+        (AptEntry(OWN, ("x",), ("main",), trusted=True), None, ["Trusted: yes"]),
     ],
 )
-def test_private_source(chosen: Entry, keyring: Path | None, last_lines: list[str]) -> None:
+def test_private_source(chosen: AptEntry, keyring: Path | None, last_lines: list[str]) -> None:
     """Consul's release is asked of the chosen address, with its keys or else the default ones."""
     lines = ["Types: deb", f"URIs: {OWN}", "Suites: bullseye", "Components: main", *last_lines]
     assert private_source(chosen, DEBIAN, keyring).splitlines() == lines
@@ -186,4 +186,4 @@ def test_private_source_is_read_back() -> None:
     """A whole key in an entry survives being written into ours."""
     key = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc="
     (read,) = parse_deb822(private_source(entry(OWN, key=key), DEBIAN, None))
-    assert read == Entry(OWN, ("bullseye",), ("main",), signed_by=key)
+    assert read == AptEntry(OWN, ("bullseye",), ("main",), signed_by=key)

@@ -10,7 +10,7 @@ from kato_consul._async.instances import AsyncKatoInstance, AsyncKatoNode
 from kato_consul._async.session import AsyncSession
 from kato_consul._balancing.pool import InstanceView
 from kato_consul._kato.queries import Everywhere, Query
-from kato_consul._kato.session_factory import Sessions
+from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._kato.session_state import OnConflict
 from kato_consul._kato.types import LearnResult, ObservationResult, Prediction
 from kato_consul.errors import KatoConsulError
@@ -35,8 +35,8 @@ class AsyncKatoClient:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.discovery = AsyncDiscovery(settings)
-        self._sessions = Sessions(self.discovery.finding, self.discovery.run)
-        self._opened: dict[str, AsyncSession] = {}
+        self._factory = SessionFactory(self.discovery._service, self.discovery.run)
+        self._sessions: dict[str, AsyncSession] = {}
 
     def session(
         self,
@@ -55,18 +55,20 @@ class AsyncKatoClient:
         configuration, ``ttl`` in seconds. ``attach`` is KATO's id of a session that is there
         already, to go on with as it is. They count when a key is used for the first time.
         """
-        session = self._opened.get(key)
+        session = self._sessions.get(key)
         if session is None:
-            state = self._sessions.state(key, node_id, config, metadata, ttl, on_conflict, attach)
-            session = AsyncSession(self._sessions, state)
-            self._opened[key] = session
+            state = self._factory.new_state(
+                key, node_id, config, metadata, ttl, on_conflict, attach
+            )
+            session = AsyncSession(self._factory, state)
+            self._sessions[key] = session
         return session
 
     def instance(self, uid: str) -> AsyncKatoInstance:
         """One instance, by its service id (``id@node`` where two agents have the same)."""
 
         async def ask(query: Query[Any]) -> Any:
-            return await self.discovery.run(self._sessions.ask_one(uid, query))
+            return await self.discovery.run(self._factory.query_instance(uid, query))
 
         return AsyncKatoInstance(ask)
 
@@ -74,13 +76,13 @@ class AsyncKatoClient:
         """What a node has learned, whoever taught it."""
 
         async def ask(query: Query[Any]) -> Any:
-            return await self.discovery.run(self._sessions.ask_any(query))
+            return await self.discovery.run(self._factory.query_any(query))
 
         return AsyncKatoNode(node_id, ask)
 
     async def instances(self) -> list[InstanceView]:
         """Each instance: what Consul says of it, and what this client saw of it."""
-        return self._sessions.seen(await self.discovery.snapshot())
+        return self._factory.instance_views(await self.discovery.snapshot())
 
     async def on_all(self, query: Query[R]) -> Everywhere[R]:
         """Ask every instance that Consul lists, healthy or not: ``on_all(queries.health())``.
@@ -92,7 +94,7 @@ class AsyncKatoClient:
 
         async def ask(uid: str) -> R | KatoConsulError:
             try:
-                found: R = await self.discovery.run(self._sessions.ask_one(uid, query))
+                found: R = await self.discovery.run(self._factory.query_instance(uid, query))
             except KatoConsulError as error:
                 return error
             return found

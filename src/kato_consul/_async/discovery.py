@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from kato_consul._async.driver import AsyncDriver
-from kato_consul._discovery.service import Finding
+from kato_consul._discovery.service import DiscoveryService
 from kato_consul._flow import Flow
 from kato_consul.errors import ClientClosed
 from kato_consul.models import Snapshot
@@ -29,7 +29,7 @@ class AsyncDiscovery:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings.from_env()
-        self.finding = Finding(self.settings)
+        self._service = DiscoveryService(self.settings)
         self._driver = AsyncDriver(self.settings)
         self._watching = False
         self._keeper: asyncio.Task[None] | None = None
@@ -37,7 +37,7 @@ class AsyncDiscovery:
     @property
     def current(self) -> Snapshot | None:
         """The newest snapshot, without waiting; None while Consul has not answered yet."""
-        return self.finding.board.current
+        return self._service.store.current
 
     @property
     def age(self) -> float | None:
@@ -45,7 +45,7 @@ class AsyncDiscovery:
 
         While nothing changes Consul says so once a minute or so; while it is away the age grows.
         """
-        return self.finding.age()
+        return self._service.age()
 
     async def snapshot(self, timeout: float | None = None) -> Snapshot:
         """The current snapshot; the first one is waited for, ``timeout`` seconds at most.
@@ -54,22 +54,22 @@ class AsyncDiscovery:
             ConsulError: Consul did not answer in time (``settings.deadline`` unless given).
         """
         within = self.settings.deadline if timeout is None else timeout
-        return await self.run(self.finding.first(within))
+        return await self.run(self._service.first(within))
 
-    async def known(self, timeout: float | None = None) -> Snapshot:
+    async def registered_snapshot(self, timeout: float | None = None) -> Snapshot:
         """Like `snapshot`, but a service that Consul has never heard of is an error.
 
         Raises:
             UnknownService: with the names of the services there are.
         """
         snapshot = await self.snapshot(timeout)
-        return await self.run(self.finding.known(snapshot))
+        return await self.run(self._service.require_registered(snapshot))
 
     async def changes(self) -> AsyncGenerator[Snapshot, None]:
         """The current snapshot, then every one that differs from the one before."""
         seen: Snapshot | None = None
         while True:
-            seen = await self.run(self.finding.after(seen))
+            seen = await self.run(self._service.next_change(seen))
             yield seen
 
     async def run(self, flow: Flow[T]) -> T:
@@ -99,15 +99,15 @@ class AsyncDiscovery:
 
     def _watch(self) -> None:
         if not self._watching:
-            for flow in self.finding.watches():
+            for flow in self._service.watches():
                 self._driver.start(flow, f"kato-consul watch {self.settings.service}")
             self._watching = True
-            if self.finding.keeps_copy:
+            if self._service.saves_snapshots:
                 self._keeper = asyncio.create_task(self._keep_copy())
 
     async def _keep_copy(self) -> None:
         seen: Snapshot | None = None
         with contextlib.suppress(ClientClosed):  # that is how it ends
             while True:
-                seen = await self._driver.run(self.finding.glance(seen))
-                await asyncio.to_thread(self.finding.write_copy)
+                seen = await self._driver.run(self._service.snapshot_after(seen))
+                await asyncio.to_thread(self._service.save_snapshot)

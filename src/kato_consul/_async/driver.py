@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 from kato_consul._async.engine import engine_for
 from kato_consul._flow import (
-    AwaitChange,
     Flow,
     Hedge,
     Hedged,
@@ -18,6 +17,7 @@ from kato_consul._flow import (
     Send,
     Sleep,
     Step,
+    WaitForChange,
 )
 from kato_consul._http import endpoint as wire
 from kato_consul._logging import logger
@@ -106,10 +106,10 @@ class AsyncDriver:
             return await self._hedge(step)
         if isinstance(step, Sleep):
             await asyncio.sleep(step.seconds)
-        elif isinstance(step, AwaitChange):
+        elif isinstance(step, WaitForChange):
             await self._await_change(step)
         else:
-            await self._engine.drop(step.origin)
+            await self._engine.close_origin(step.origin)
             if self._dropped is not None:
                 await self._dropped(step.origin)
         return None
@@ -125,7 +125,7 @@ class AsyncDriver:
         try:
             await asyncio.wait(under_way, timeout=step.after)
             if first.done():
-                return Hedged(first.result(), None, both=False)
+                return Hedged(first.result(), None, both_sent=False)
             second = asyncio.ensure_future(self._send(step.second))
             under_way.add(second)
             answered = False
@@ -135,17 +135,17 @@ class AsyncDriver:
             return Hedged(
                 first.result() if first.done() else None,
                 second.result() if second.done() else None,
-                both=True,
+                both_sent=True,
             )
         finally:  # the slower one, or both when the caller gave up
             for one in under_way:
                 one.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
 
-    async def _await_change(self, step: AwaitChange) -> None:
+    async def _await_change(self, step: WaitForChange) -> None:
         changed = asyncio.Event()
-        with step.board.listening(changed.set), contextlib.suppress(TimeoutError):
-            if step.board.current is step.seen:
+        with step.observable.listening(changed.set), contextlib.suppress(TimeoutError):
+            if step.observable.current is step.seen:
                 async with asyncio.timeout(step.timeout):
                     await changed.wait()
 

@@ -13,7 +13,7 @@ class AsyncEngine(Protocol):
     async def send(self, step: Send) -> Outcome:
         """Carry out one step. Cancelled, it drops the connection."""
 
-    async def drop(self, origin: str) -> None:
+    async def close_origin(self, origin: str) -> None:
         """Keep no connection to ``origin`` any more; those in use end with their answers."""
 
     async def close(self) -> None:

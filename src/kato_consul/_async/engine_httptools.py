@@ -11,8 +11,8 @@ import ssl
 from typing import cast
 
 from kato_consul._flow import Cause, Failure, Outcome, Send
-from kato_consul._http.endpoint import Place, place
-from kato_consul._http.http1 import Answers, HttpError, request_bytes
+from kato_consul._http.endpoint import Endpoint, endpoint_for
+from kato_consul._http.http1 import HttpError, ResponseParser, request_bytes
 from kato_consul.settings import Settings
 
 
@@ -30,12 +30,12 @@ class HttptoolsEngine:
         """Carry out one step. Cancelled, it drops the connection."""
         pool = self._pools.get(step.origin)
         if pool is None:
-            where = place(step.origin, self._settings, self._tls)
+            where = endpoint_for(step.origin, self._settings, self._tls)
             pool = self._pools[step.origin] = _Pool(where, self._settings.keepalive)
         try:
             request = request_bytes(step, pool.where.host)
         except ValueError as error:
-            return Failure(Cause.PROTOCOL, sent=False, detail=str(error), error=error)
+            return Failure(Cause.PROTOCOL, bytes_sent=False, detail=str(error), error=error)
         left = step.timeout
         connection = pool.take()
         if connection is None:
@@ -46,13 +46,13 @@ class HttptoolsEngine:
                     connection = await pool.connect()
             except (OSError, UnicodeError) as error:  # a timeout, TLS's, the resolver's; the name
                 detail = str(error) or type(error).__name__
-                return Failure(Cause.CONNECT, sent=False, detail=detail, error=error)
+                return Failure(Cause.CONNECT, bytes_sent=False, detail=detail, error=error)
             left -= loop.time() - began
             if self._closed:
                 connection.drop()
         return await connection.exchange(request, left)
 
-    async def drop(self, origin: str) -> None:
+    async def close_origin(self, origin: str) -> None:
         """Keep no connection to ``origin`` any more; those in use end with their answers."""
         pool = self._pools.pop(origin, None)
         if pool is not None:
@@ -71,7 +71,7 @@ class HttptoolsEngine:
 class _Pool:
     """The connections to one origin. The one used last is used first: the others grow old."""
 
-    def __init__(self, where: Place, keepalive: float) -> None:
+    def __init__(self, where: Endpoint, keepalive: float) -> None:
         self.where = where
         self._keepalive = keepalive
         self._kept: list[_Connection] = []  # by the time of their last use
@@ -174,7 +174,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, pool: _Pool) -> None:
         self.last_used = 0.0
         self._pool = pool
-        self._answers = Answers()
+        self._answers = ResponseParser()
         self._waiter: asyncio.Future[Outcome] | None = None
         self._timer: asyncio.TimerHandle
         self._transport: asyncio.Transport
@@ -189,14 +189,16 @@ class _Connection(asyncio.Protocol):
         """Send a request and wait for what comes, ``timeout`` seconds at most."""
         transport = self._transport
         if transport.is_closing():
-            return Failure(Cause.CONNECT, sent=False, detail="closed before the request was sent")
+            return Failure(
+                Cause.CONNECT, bytes_sent=False, detail="closed before the request was sent"
+            )
         if timeout <= 0:
             self.drop()
-            return Failure(Cause.TIMEOUT, sent=False, detail="connecting took all the time")
+            return Failure(Cause.TIMEOUT, bytes_sent=False, detail="connecting took all the time")
         loop = asyncio.get_running_loop()
         self._waiter = waiter = loop.create_future()
         self._timer = loop.call_later(timeout, self._expire)
-        self._answers.expect()
+        self._answers.start_response()
         transport.write(request)
         try:
             outcome: Outcome = await waiter
@@ -225,10 +227,10 @@ class _Connection(asyncio.Protocol):
         try:
             answers.feed(data)
         except HttpError as error:
-            self._end(Failure(Cause.PROTOCOL, sent=True, detail=str(error), error=error))
+            self._end(Failure(Cause.PROTOCOL, bytes_sent=True, detail=str(error), error=error))
             self.drop()
             return
-        if answers.whole:
+        if answers.complete:
             if answers.reusable:
                 self._pool.keep(self)
             else:
@@ -237,14 +239,14 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._pool.lost(self)
-        if error is None and self._waiter is not None and self._answers.ended():
+        if error is None and self._waiter is not None and self._answers.end_of_stream():
             self._end(self._answers.reply())
         else:
             detail = str(error) if error else "the server closed the connection"
-            self._end(Failure(Cause.CUT, sent=True, detail=detail, error=error))
+            self._end(Failure(Cause.CUT, bytes_sent=True, detail=detail, error=error))
 
     def _expire(self) -> None:
-        self._end(Failure(Cause.TIMEOUT, sent=True, detail="no answer"))
+        self._end(Failure(Cause.TIMEOUT, bytes_sent=True, detail="no answer"))
         self.drop()
 
     def _end(self, outcome: Outcome) -> None:

@@ -11,7 +11,7 @@ import httpx
 
 from kato_consul._flow import Cause, Failure, Outcome, Send
 from kato_consul._http import httpx_adapter as httpx_wire
-from kato_consul._http.endpoint import CLOSES
+from kato_consul._http.endpoint import STATUSES_THAT_CLOSE
 from kato_consul.settings import Settings
 
 
@@ -37,7 +37,7 @@ class HttpxEngine:
             if pool.retired and not pool.users:
                 await pool.transport.aclose()
 
-    async def drop(self, origin: str) -> None:
+    async def close_origin(self, origin: str) -> None:
         """Keep no connection to ``origin`` any more; those in use end with their answers."""
         pool = self._pools.pop(origin, None)
         if pool is not None:
@@ -66,7 +66,7 @@ class _Pool:
 
 
 async def _exchange(transport: httpx.AsyncHTTPTransport, step: Send, settings: Settings) -> Outcome:
-    seen = httpx_wire.Wire()
+    seen = httpx_wire.SendTrace()
 
     async def trace(event: str, info: Any) -> None:
         seen.seen(event)
@@ -74,7 +74,7 @@ async def _exchange(transport: httpx.AsyncHTTPTransport, step: Send, settings: S
     try:
         request = httpx_wire.http_request(step, settings, trace)
     except (ValueError, httpx.InvalidURL) as error:
-        return Failure(Cause.PROTOCOL, sent=False, detail=str(error), error=error)
+        return Failure(Cause.PROTOCOL, bytes_sent=False, detail=str(error), error=error)
     try:
         async with asyncio.timeout(step.timeout):
             response = await transport.handle_async_request(request)
@@ -82,7 +82,7 @@ async def _exchange(transport: httpx.AsyncHTTPTransport, step: Send, settings: S
             try:
                 # Not aread: at its end the connection is another task's already.
                 body = b"".join([chunk async for chunk in response.stream])
-                if response.status_code in CLOSES:
+                if response.status_code in STATUSES_THAT_CLOSE:
                     await response.extensions["network_stream"].aclose()
             finally:
                 await response.aclose()

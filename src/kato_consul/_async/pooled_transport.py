@@ -9,7 +9,7 @@ import httpx
 from kato_consul._http.httpx_adapter import instance_options
 
 
-class PerInstance(httpx.AsyncBaseTransport):
+class PooledTransport(httpx.AsyncBaseTransport):
     """A pool of connections for each origin. ``keepalive`` are the seconds one may be idle."""
 
     def __init__(self, keepalive: float) -> None:
@@ -28,7 +28,7 @@ class PerInstance(httpx.AsyncBaseTransport):
             pool = self._pools[origin] = _Pool(self._keepalive, self._tls)
         return await pool.send(request)
 
-    async def drop(self, origin: str) -> None:
+    async def close_origin(self, origin: str) -> None:
         """Keep no connection to ``origin`` any more; those in use end with their answers."""
         for scheme in ("http", "https"):
             pool = self._pools.pop(f"{scheme}://{httpx.URL(origin).netloc.decode('ascii')}", None)

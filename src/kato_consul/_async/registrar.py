@@ -8,9 +8,9 @@ from typing import Any, Self
 
 from kato_consul._async.driver import AsyncDriver
 from kato_consul._definitions.schema import ServiceDefinition
-from kato_consul._registration.events import Say
-from kato_consul._registration.registrar import Registration, logged
-from kato_consul._registration.registrar_state import Tended
+from kato_consul._registration.events import EventSink
+from kato_consul._registration.registrar import RegistrarService, log_event
+from kato_consul._registration.registrar_state import ManagedInstance
 from kato_consul.settings import Settings
 
 
@@ -37,15 +37,15 @@ class AsyncRegistrar:
         wait: float = 60.0,
         consul_within: float | None = None,
         owner: str | None = None,
-        say: Say = logged,
+        on_event: EventSink = log_event,
     ) -> None:
         self.settings = settings or Settings.from_env()
         self._wait = wait
         self._driver = AsyncDriver(self.settings)
-        self._made = Registration(
-            self.settings, definitions, owner=owner, consul_within=consul_within, say=say
+        self._service = RegistrarService(
+            self.settings, definitions, owner=owner, consul_within=consul_within, on_event=on_event
         )
-        self._keeping: asyncio.Task[Any] | None = None
+        self._reconciling: asyncio.Task[Any] | None = None
 
     async def register(self) -> None:
         """Register all and wait until Consul calls all of them passing; or leave no trace.
@@ -56,14 +56,14 @@ class AsyncRegistrar:
             ConsulError: the agent could not be reached, or would not have a definition.
             NotPassing: somebody was not passing within ``wait`` seconds.
         """
-        made = self._made
+        made = self._service
         try:
-            await self._driver.run(made.flows.put_in())
+            await self._driver.run(made.registration.register_all())
             if self._wait:
-                await self._driver.run(made.flows.see_passing(self._wait))
-            await self._driver.run(made.flows.introduce())
+                await self._driver.run(made.registration.wait_until_passing(self._wait))
+            await self._driver.run(made.registration.publish_metadata())
         except BaseException:  # Ctrl-C too, which ends the flow where it stands
-            await self._driver.run(made.flows.roll_back())
+            await self._driver.run(made.registration.roll_back())
             raise
 
     async def start(self) -> None:
@@ -71,33 +71,33 @@ class AsyncRegistrar:
 
         Raises as `register`, and leaves no trace then either.
         """
-        made = self._made
-        made.tending.staying = True
+        made = self._service
+        made.state.stays = True
         try:
-            await self._driver.run(made.flows.put_in())
+            await self._driver.run(made.registration.register_all())
             self._begin()
             if self._wait:
-                await self._driver.run(made.flows.see_passing(self._wait))
+                await self._driver.run(made.registration.wait_until_passing(self._wait))
         except BaseException:
-            await self._stop_keeping()
-            await self._driver.run(made.flows.roll_back())
+            await self._stop_reconciling()
+            await self._driver.run(made.registration.roll_back())
             raise
 
-    def tend(self) -> None:
+    def register_when_healthy(self) -> None:
         """Stay, as `start` does, but do not wait for anything: each instance is put in as soon as
         it is ready and Consul answers. What goes wrong is told, not raised."""
-        self._made.tending.staying = True
-        self._made.tending.when_ready = True
+        self._service.state.stays = True
+        self._service.state.when_ready = True
         self._begin()
 
     def replace(self, definitions: Sequence[ServiceDefinition]) -> None:
         """Look after these from now on: what is new is put in, what is missing taken out."""
-        for one in self._made.tending.replace(definitions):
-            self._look_after(one)
+        for one in self._service.state.replace(definitions):
+            self._start_instance_flows(one)
 
-    async def standing(self) -> list[ServiceDefinition]:
+    async def registered(self) -> list[ServiceDefinition]:
         """The instances of any service that the agent has, whoever registered them."""
-        return await self._driver.run(self._made.flows.standing())
+        return await self._driver.run(self._service.registration.registered())
 
     async def drain(self, within: float, reason: str = "draining") -> bool:
         """Send clients elsewhere, and wait until they have gone: have they all, in ``within``
@@ -106,23 +106,23 @@ class AsyncRegistrar:
         Raises:
             ConsulError: an instance could not be put into maintenance mode.
         """
-        for service_id in self._made.tending.tended:
-            await self._driver.run(self._made.enter_maintenance(service_id, reason))
-        return await self._driver.run(self._made.await_quiet(within))
+        for service_id in self._service.state.instances:
+            await self._driver.run(self._service.enter_maintenance(service_id, reason))
+        return await self._driver.run(self._service.wait_until_idle(within))
 
     async def resume(self) -> None:
         """Take all out of maintenance mode."""
-        for service_id in self._made.tending.tended:
-            await self._driver.run(self._made.leave_maintenance(service_id))
+        for service_id in self._service.state.instances:
+            await self._driver.run(self._service.leave_maintenance(service_id))
 
     async def deregister(self) -> None:
         """Take all out of Consul, and end what keeps them there."""
-        await self._stop_keeping()
-        await self._driver.run(self._made.flows.deregister())
+        await self._stop_reconciling()
+        await self._driver.run(self._service.registration.deregister_all())
 
     async def aclose(self) -> None:
         """End what runs in the background and close the connections. What is registered stays."""
-        await self._stop_keeping()
+        await self._stop_reconciling()
         await self._driver.aclose()
 
     async def __aenter__(self) -> Self:
@@ -155,17 +155,17 @@ class AsyncRegistrar:
             yield
 
     def _begin(self) -> None:
-        for one in self._made.tending.tended.values():
-            self._look_after(one)
-        self._keeping = self._driver.start(self._made.keep(), "kato-consul keep")
+        for one in self._service.state.instances.values():
+            self._start_instance_flows(one)
+        self._reconciling = self._driver.start(self._service.reconcile(), "kato-consul keep")
 
-    def _look_after(self, one: Tended) -> None:
-        for flow, name in self._made.looking_after(one):
+    def _start_instance_flows(self, one: ManagedInstance) -> None:
+        for flow, name in self._service.instance_flows(one):
             self._driver.start(flow, name)
 
-    async def _stop_keeping(self) -> None:
+    async def _stop_reconciling(self) -> None:
         # Joined before anything is taken out: it might put that back.
-        self._made.tending.end()
-        if self._keeping is not None:
-            await self._keeping
-            self._keeping = None
+        self._service.state.stop()
+        if self._reconciling is not None:
+            await self._reconciling
+            self._reconciling = None

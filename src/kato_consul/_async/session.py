@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 from kato_consul._flow import Flow
 from kato_consul._kato import reads as reading
 from kato_consul._kato import writes
-from kato_consul._kato.execute import perform, settle
-from kato_consul._kato.kato_api import Asking
+from kato_consul._kato.execute import execute, settle
+from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.sequence_chunks import CHUNK, Progress, observe_chunks
-from kato_consul._kato.session_factory import Sessions, observation, observations
+from kato_consul._kato.session_factory import SessionFactory, observation, observations
 from kato_consul._kato.session_state import SessionFacts, SessionState
 from kato_consul._kato.types import (
     CognitionData,
@@ -36,12 +36,12 @@ class AsyncSession:
     observations of a session that has two writers. Calls on different sessions run side by side.
     """
 
-    __slots__ = ("__weakref__", "_of", "_state", "_turn")
+    __slots__ = ("__weakref__", "_factory", "_state", "_lock")
 
-    def __init__(self, of: Sessions, state: SessionState) -> None:
-        self._of = of
+    def __init__(self, of: SessionFactory, state: SessionState) -> None:
+        self._factory = of
         self._state = state
-        self._turn = asyncio.Lock()  # gives itself in the order it was asked for
+        self._lock = asyncio.Lock()  # gives itself in the order it was asked for
 
     @property
     def key(self) -> str:
@@ -94,7 +94,7 @@ class AsyncSession:
 
         ``clear_stm_between`` forgets before each event; between chunks that sets the counter to 0.
         """
-        return await self._do(
+        return await self._run(
             partial(
                 observe_chunks,
                 observations=observations(events),
@@ -128,35 +128,35 @@ class AsyncSession:
 
         True: it was applied. False: it was not, and will not be. None: nothing was open.
         """
-        return await self._do(settle)
+        return await self._run(settle)
 
     async def predictions(self) -> list[Prediction]:
         """What KATO predicts from the short-term memory, best first."""
-        return await self._do(reading.predictions)
+        return await self._run(reading.predictions)
 
     async def stm(self) -> list[Event]:
         """The events of the short-term memory, oldest first, checked against the journal."""
-        return await self._do(reading.stm)
+        return await self._run(reading.stm)
 
     async def percept_data(self) -> PerceptData:
         """The last observation, as KATO took it."""
-        return await self._do(reading.percept_data)
+        return await self._run(reading.percept_data)
 
     async def cognition_data(self) -> CognitionData:
         """What the session has in mind: predictions, emotives, memory, and the counter."""
-        return await self._do(reading.cognition_data)
+        return await self._run(reading.cognition_data)
 
     async def info(self) -> SessionInfo:
         """What KATO knows of the session: node, times, metadata, configuration."""
-        return await self._do(reading.info)
+        return await self._run(reading.info)
 
     async def exists(self) -> bool:
         """Does KATO have the session? This does not prolong it, nor open one."""
-        return await self._do(reading.exists)
+        return await self._run(reading.exists)
 
     async def config(self) -> dict[str, Any]:
         """The session's configuration, defaults included."""
-        return await self._do(reading.config)
+        return await self._run(reading.config)
 
     async def set_config(self, **values: Any) -> None:
         """Change the session's configuration; it is kept when the session has to be reopened.
@@ -173,17 +173,17 @@ class AsyncSession:
 
     async def finalize_training(self) -> FinalizeResult:
         """Compute the measures of all patterns of the session's node; it may take long."""
-        return await self._do(reading.finalize_training)
+        return await self._run(reading.finalize_training)
 
     async def delete(self) -> None:
         """Delete KATO's session. The next call would open a new one."""
-        await self._do(reading.delete)
+        await self._run(reading.delete)
 
     async def _write(self, write: writes.Write[T]) -> T:
-        return await self._do(partial(perform, write=write))
+        return await self._run(partial(execute, write=write))
 
-    async def _do(self, flow: Callable[[Asking, SessionState, float], Flow[T]]) -> T:
-        async with self._turn:
-            of = self._of
-            made: T = await of.run(flow(of.asking, self._state, of.deadline()))
+    async def _run(self, flow: Callable[[KatoApi, SessionState, float], Flow[T]]) -> T:
+        async with self._lock:
+            of = self._factory
+            made: T = await of.run(flow(of.api, self._state, of.deadline()))
             return made

@@ -5,10 +5,10 @@ from typing import Any
 import httpx
 
 from kato_consul._async.driver import AsyncDriver
-from kato_consul._async.pooled_transport import PerInstance
+from kato_consul._async.pooled_transport import PooledTransport
 from kato_consul._balancing.pool import InstanceView
 from kato_consul._flow import Outcome, Reply, Send
-from kato_consul._http.discovered_service import Exchange, Service, may_be_limit
+from kato_consul._http.discovered_service import DiscoveredService, Exchange, may_be_limit
 from kato_consul.errors import KatoConsulError
 from kato_consul.settings import Settings
 
@@ -34,17 +34,17 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
         self, settings: Settings | None = None, *, inner: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self._settings = settings or Settings.from_env()
-        own = PerInstance(self._settings.keepalive)
-        self._driver = AsyncDriver(self._settings, dropped=own.drop)
+        own = PooledTransport(self._settings.keepalive)
+        self._driver = AsyncDriver(self._settings, dropped=own.close_origin)
         self._inner = inner or own
         self._tells = inner is None or isinstance(inner, httpx.AsyncHTTPTransport)
-        self._services: dict[str, Service] = {}
+        self._services: dict[str, DiscoveredService] = {}
 
     async def instances(self, service: str) -> list[InstanceView]:
         """Each instance of a service: what Consul says of it, and what was seen of it here."""
         known = self._service(service)
-        snapshot = await self._driver.run(known.finding.first(self._settings.deadline))
-        return known.failover.pool.seen(snapshot)
+        snapshot = await self._driver.run(known.discovery.first(self._settings.deadline))
+        return known.failover.pool.views(snapshot)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """One request, on as many instances as it takes."""
@@ -85,11 +85,11 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
         await self._driver.aclose()
         await self._inner.aclose()
 
-    def _service(self, name: str) -> Service:
+    def _service(self, name: str) -> DiscoveredService:
         service = self._services.get(name)
         if service is None:
-            service = Service.of(name, self._settings)
-            for flow in service.finding.watches():
+            service = DiscoveredService.of(name, self._settings)
+            for flow in service.discovery.watches():
                 self._driver.start(flow, f"kato-consul watch {name}")
             self._services[name] = service
         return service

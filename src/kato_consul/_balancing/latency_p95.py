@@ -10,7 +10,7 @@ EVERY = 16
 """Answers after which it is worked out anew."""
 
 
-class Recent:
+class LatencyP95:
     """The 95th percentile of the last answers' times, in seconds. Threads may share it: an answer
     that two of them lose between each other does not matter."""
 

@@ -30,7 +30,7 @@ class _Load:
     under_way: set[object] = field(default_factory=set)
 
 
-class Loads:
+class LoadTracker:
     """Costs by uid. Threads may share it: a set takes each change at once, a count would not."""
 
     __slots__ = ("_loads",)
@@ -38,7 +38,7 @@ class Loads:
     def __init__(self) -> None:
         self._loads: dict[str, _Load] = {}
 
-    def began(self, uid: str) -> object:
+    def started(self, uid: str) -> object:
         """A request goes to the instance; the token of it is for `ended`."""
         load = self._loads.get(uid)
         if load is None:
@@ -47,13 +47,13 @@ class Loads:
         load.under_way.add(token)
         return token
 
-    def dropped(self, uid: str, token: object) -> None:
+    def abandoned(self, uid: str, token: object) -> None:
         """The request ended, and tells nothing: whoever made it gave up."""
         load = self._loads.get(uid)
         if load is not None:
             load.under_way.discard(token)
 
-    def ended(self, uid: str, token: object, now: float, took: float, *, good: bool) -> None:
+    def finished(self, uid: str, token: object, now: float, took: float, *, good: bool) -> None:
         """The request ended after ``took`` seconds."""
         load = self._loads.get(uid)
         if load is None:
@@ -72,7 +72,7 @@ class Loads:
         load = self._loads.get(uid)
         return 0 if load is None else len(load.under_way)
 
-    def average(self, uid: str, now: float) -> float:
+    def mean_latency(self, uid: str, now: float) -> float:
         """Seconds that an answer takes, sinking while there is none; 0 before the first."""
         load = self._loads.get(uid)
         if load is None or load.measured == -math.inf:
@@ -84,7 +84,7 @@ class Loads:
         load = self._loads.get(uid)
         if load is None or load.measured == -math.inf:
             return UNMEASURED * self.outstanding(uid)
-        return self.average(uid, now) * (len(load.under_way) + 1)
+        return self.mean_latency(uid, now) * (len(load.under_way) + 1)
 
     def forget(self, uids: Iterable[str]) -> None:
         """These left the pool."""

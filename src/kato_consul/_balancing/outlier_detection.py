@@ -37,7 +37,7 @@ DOUBLINGS = 5
 AT_MOST = 0.5
 """The share of a pool that may be out: Envoy's ``healthy_panic_threshold`` of 50 %."""
 
-NOBODY: frozenset[str] = frozenset()
+NO_INSTANCES: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class _Record:
     tried_until: float = 0.0
 
 
-class Ejection:
+class OutlierDetector:
     """Who is out, by uid. Times are those of the caller's clock."""
 
     __slots__ = ("_records",)
@@ -56,13 +56,13 @@ class Ejection:
     def __init__(self) -> None:
         self._records: dict[str, _Record] = {}
 
-    def trying(self, uid: str, now: float, within: float) -> None:
+    def attempt_started(self, uid: str, now: float, within: float) -> None:
         """A request goes to the instance. If it is half-open, nobody else's does meanwhile."""
         record = self._records.get(uid)
         if record is not None and record.ejections:
             record.tried_until = now + within
 
-    def failed(self, uid: str, now: float, took: float, *, at_once: bool) -> None:
+    def record_failure(self, uid: str, now: float, took: float, *, at_once: bool) -> None:
         """An attempt failed after ``took`` seconds. While out, further failures count as the same:
         they are the requests that were under way together."""
         record = self._records.setdefault(uid, _Record())
@@ -75,7 +75,7 @@ class Ejection:
             record.out_until = now + min(LONGEST, max(SHORTEST, took) * 2**doublings)
             record.tried_until = 0.0
 
-    def succeeded(self, uid: str) -> None:
+    def record_success(self, uid: str) -> None:
         """An attempt was answered: the slate is clean."""
         if self._records:
             self._records.pop(uid, None)
@@ -85,19 +85,19 @@ class Ejection:
         for uid in uids:
             self._records.pop(uid, None)
 
-    def is_out(self, uid: str, now: float) -> bool:
+    def is_ejected(self, uid: str, now: float) -> bool:
         """Is the instance let alone for now, panic aside?"""
         record = self._records.get(uid)
         return record is not None and (now < record.out_until or now < record.tried_until)
 
-    def out_for(self, uid: str, now: float) -> float:
+    def ejected_for(self, uid: str, now: float) -> float:
         """Seconds until it is tried again; 0 when it is not out."""
         record = self._records.get(uid)
         return 0.0 if record is None else max(0.0, record.out_until - now)
 
-    def out_of(self, pool: Collection[Instance], now: float) -> frozenset[str]:
+    def ejected(self, pool: Collection[Instance], now: float) -> frozenset[str]:
         """The uids of those of a pool that are out; nobody when it is more than `AT_MOST`."""
         if not self._records:
-            return NOBODY
-        out = frozenset(one.uid for one in pool if self.is_out(one.uid, now))
-        return out if len(out) <= AT_MOST * len(pool) else NOBODY
+            return NO_INSTANCES
+        out = frozenset(one.uid for one in pool if self.is_ejected(one.uid, now))
+        return out if len(out) <= AT_MOST * len(pool) else NO_INSTANCES

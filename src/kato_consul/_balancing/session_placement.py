@@ -25,7 +25,7 @@ BOUND = 1.25
 """How much more than its share an instance may have: Vimeo's and HAProxy's default."""
 
 
-class Homes:
+class SessionPlacement:
     """How many sessions live where, by uid. Threads may share it."""
 
     __slots__ = ("_counts", "_lock")
@@ -54,7 +54,7 @@ class Homes:
             self._counts[chosen.uid] += 1
         return chosen
 
-    def leave(self, uid: str) -> None:
+    def release(self, uid: str) -> None:
         """A session that lived there is no more."""
         with self._lock:
             self._leave(uid)

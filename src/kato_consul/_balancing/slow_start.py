@@ -15,7 +15,7 @@ FIRST = 0.1
 """Share of its weight that a newcomer has at first."""
 
 
-class Newcomers:
+class SlowStart:
     """When each usable instance came, by uid."""
 
     __slots__ = ("_came", "_known")
@@ -24,7 +24,7 @@ class Newcomers:
         self._came: dict[str, float] = {}
         self._known: frozenset[str] | None = None
 
-    def see(self, snapshot: Snapshot, now: float) -> None:
+    def update(self, snapshot: Snapshot, now: float) -> None:
         """Take note of who came, and who came back: from being critical, or drained."""
         usable = frozenset(one.uid for one in snapshot.usable)
         if self._known:  # a client that had nobody to ask has no old hands to spare newcomers for

@@ -14,7 +14,7 @@ from kato_consul.models import Instance, Snapshot
 OVERPROVISION = 1.4
 
 
-def near(
+def prefer_zone(
     among: Sequence[Instance], zone: str, snapshot: Snapshot, random: Random
 ) -> Sequence[Instance]:
     """Those in ``zone``, or those elsewhere when it is their turn; all when there is no choice."""

@@ -2,28 +2,28 @@
 
 from collections.abc import Sequence
 
-from kato_consul._consul.api import ConsulCalls
+from kato_consul._consul.api import ConsulApi
 from kato_consul.errors import ConsulError, ConsulUnavailable, ConsulUnreachable
 
 
 class Agents:
     """The agents, and which of them is asked. Those who watch share it."""
 
-    def __init__(self, calls: Sequence[ConsulCalls]) -> None:
-        self._calls = tuple(calls)
+    def __init__(self, api: Sequence[ConsulApi]) -> None:
+        self._calls = tuple(api)
         self._asked = 0
 
     def __len__(self) -> int:
         return len(self._calls)
 
     @property
-    def current(self) -> ConsulCalls:
+    def current(self) -> ConsulApi:
         """The calls to the agent to ask."""
         return self._calls[self._asked]
 
-    def failed(self, calls: ConsulCalls) -> None:
+    def record_failure(self, api: ConsulApi) -> None:
         """This one did: ask the next, unless somebody else found that out already."""
-        if calls is self.current:
+        if api is self.current:
             self._asked = (self._asked + 1) % len(self._calls)
 
 

@@ -15,10 +15,10 @@ import consul.base
 import msgspec
 from consul.exceptions import ConsulException
 
-from kato_consul._consul.health_query import Look, Sight, see
-from kato_consul._consul.registration_payload import Entry
-from kato_consul._consul.request_builder import Builder, Request
-from kato_consul._consul.snapshot_decoder import read_executed, read_snapshot
+from kato_consul._consul.health_query import HealthQuery, HealthResponse, read_response
+from kato_consul._consul.registration_payload import RegistrationPayload
+from kato_consul._consul.request_builder import ConsulRequest, RequestBuilder
+from kato_consul._consul.snapshot_decoder import read_prepared_query, read_snapshot
 from kato_consul._flow import Failure, Flow, Outcome, Reply, Send
 from kato_consul._secret import Secret
 from kato_consul.errors import (
@@ -38,7 +38,7 @@ ANSWER_WITHIN = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[T]):
+class ConsulCall(Generic[T]):
     """One request to Consul: ``what`` it does, in words for errors; how to send and to read it.
 
     ``may_miss``: a 404 says that the thing is not there, rather than the endpoint.
@@ -47,13 +47,13 @@ class Call(Generic[T]):
     what: str
     send: Send
     parse: Callable[[Reply], T]
-    may_miss: bool = False
+    not_found_ok: bool = False
 
-    def within(self, seconds: float) -> "Call[T]":
+    def within(self, seconds: float) -> "ConsulCall[T]":
         """The same call with another timeout."""
         return replace(self, send=replace(self.send, timeout=seconds))
 
-    def with_parameter(self, name: str, value: str = "") -> "Call[T]":
+    def with_parameter(self, name: str, value: str = "") -> "ConsulCall[T]":
         """The same call with one more query parameter."""
         joint = "&" if "?" in self.send.target else "?"
         target = f"{self.send.target}{joint}{urlencode([(name, value)])}"
@@ -70,7 +70,7 @@ _UNREADABLE = (
 """What reading an answer raises that is not what the API promises."""
 
 
-def ask(call: Call[T]) -> Flow[T]:
+def execute(call: ConsulCall[T]) -> Flow[T]:
     """Flow: make one call; its result, or the error of ours that fits.
 
     Raises:
@@ -82,9 +82,9 @@ def ask(call: Call[T]) -> Flow[T]:
     address = call.send.origin
     outcome: Outcome = yield call.send
     if isinstance(outcome, Failure):
-        raise ConsulUnreachable(address, str(outcome), sent=outcome.sent) from outcome.error
+        raise ConsulUnreachable(address, str(outcome), sent=outcome.bytes_sent) from outcome.error
     body = outcome.body.decode("utf-8", "replace")
-    if call.may_miss and any(words in body for words in _MISSING):
+    if call.not_found_ok and any(words in body for words in _MISSING):
         outcome = replace(outcome, status=404)
     if outcome.status == 429 or outcome.status >= 500:
         # A token the servers do not know is reported as a 500 by agents before 1.11.
@@ -95,9 +95,9 @@ def ask(call: Call[T]) -> Flow[T]:
         raise ConsulUnavailable(address, outcome.status, body, _retry_after(outcome))
     if outcome.status in (401, 403):
         raise ConsulDenied(address, call.what, body)
-    if outcome.status == 404 and not call.may_miss and "Query not found" not in body:
+    if outcome.status == 404 and not call.not_found_ok and "Query not found" not in body:
         body = f"{excerpt(body, 200)} (is this a Consul agent?)"
-    if outcome.status >= 300 and not (outcome.status == 404 and call.may_miss):
+    if outcome.status >= 300 and not (outcome.status == 404 and call.not_found_ok):
         body = outcome.headers.get("location", body)
         raise ConsulRejected(address, call.what, outcome.status, body)
     try:
@@ -106,7 +106,7 @@ def ask(call: Call[T]) -> Flow[T]:
         raise ConsulRejected(address, call.what, outcome.status, f"unreadable: {error}") from error
 
 
-class ConsulCalls:
+class ConsulApi:
     """The calls this package makes, for one agent, one token and one datacenter."""
 
     def __init__(
@@ -120,44 +120,46 @@ class ConsulCalls:
     ) -> None:
         """``auth`` is ``user:password``; ``everywhere`` are query parameters of every call."""
         self.address = origin
-        self._consul = Builder(origin, token or Secret(""), datacenter)
+        self._consul = RequestBuilder(origin, token or Secret(""), datacenter)
         self._headers = {}
         if auth:
             self._headers["Authorization"] = f"Basic {b64encode(auth.reveal().encode()).decode()}"
         self._everywhere = dict(everywhere or {})
 
-    def leader(self) -> Call[str]:
+    def leader(self) -> ConsulCall[str]:
         """The address of the leader, or "" when there is none."""
         return self._call("reading the leader", self._consul.status.leader())
 
-    def service_names(self) -> Call[list[str]]:
+    def service_names(self) -> ConsulCall[list[str]]:
         """The names of all services in the catalog."""
         request = self._consul.catalog.services(consistency="default")
         return self._call("listing services", request, lambda answer: sorted(answer[1]))
 
-    def health(self, service: str, *, index: int = 0, wait: float | None = None) -> Call[Snapshot]:
+    def health(
+        self, service: str, *, index: int = 0, wait: float | None = None
+    ) -> ConsulCall[Snapshot]:
         """Every instance of a service, whatever its health; blocks when given an index."""
-        call = self.look(Look(service), index=index, wait=wait)
-        return Call(call.what, call.send, lambda reply: call.parse(reply).snapshot)
+        call = self.query_health(HealthQuery(service), index=index, wait=wait)
+        return ConsulCall(call.what, call.send, lambda reply: call.parse(reply).snapshot)
 
-    def look(
+    def query_health(
         self,
-        look: Look,
+        query: HealthQuery,
         *,
         index: int = 0,
         wait: float | None = None,
-        last: Sight | None = None,
-    ) -> Call[Sight]:
+        last: HealthResponse | None = None,
+    ) -> ConsulCall[HealthResponse]:
         """The instances that ``look`` asks for; blocks when given an index.
 
         What says the same as ``last`` is not read again.
         """
-        service, headers = look.service, {}
-        if look.query:
-            request = self._consul.query.execute(quote(look.query, safe=""), dc=look.datacenter)
-            if look.cached:
+        service, headers = query.service, {}
+        if query.query:
+            request = self._consul.query.execute(quote(query.query, safe=""), dc=query.datacenter)
+            if query.cached:
                 # A prepared query's answer stays in the agent's cache for 3 days unless told so.
-                headers["Cache-Control"] = f"max-age={look.max_age}"
+                headers["Cache-Control"] = f"max-age={query.max_age}"
         else:
             # Not below a millisecond: 0s is 5 minutes to Consul.
             seconds = None if wait is None else f"{max(wait, 0.001):.3f}s"
@@ -165,18 +167,22 @@ class ConsulCalls:
                 quote(service, safe=""),
                 index=index,
                 wait=seconds,
-                tag=list(look.tags) or None,
-                dc=look.datacenter,
-                filter_expr=look.filter or None,
+                tag=list(query.tags) or None,
+                dc=query.datacenter,
+                filter_expr=query.filter or None,
             )
-        read = read_executed if look.query else read_snapshot
-        call: Call[Any] = self._call(f"reading the health of {service!r}", request)
-        for name in look.modes:
+        read = read_prepared_query if query.query else read_snapshot
+        call: ConsulCall[Any] = self._call(f"reading the health of {service!r}", request)
+        for name in query.modes:
             call = call.with_parameter(name)
         send = replace(call.send, headers={**call.send.headers, **headers})
-        return Call(call.what, send, lambda reply: see(reply, partial(read, service), index, last))
+        return ConsulCall(
+            call.what, send, lambda reply: read_response(reply, partial(read, service), index, last)
+        )
 
-    def register(self, entry: Entry, *, replace_checks: bool = True) -> Call[bool]:
+    def register(
+        self, entry: RegistrationPayload, *, replace_checks: bool = True
+    ) -> ConsulCall[bool]:
         """Put an entry into the agent, replacing what it had under that id.
 
         With ``replace_checks`` the checks that the entry does not have are taken out, maintenance
@@ -190,12 +196,12 @@ class ConsulCalls:
         )
         return self._call(f"registering {entry.id!r}", request)
 
-    def deregister(self, service_id: str) -> Call[bool]:
+    def deregister(self, service_id: str) -> ConsulCall[bool]:
         """Take a service out of the agent; False when it was not there."""
         request = self._consul.agent.service.deregister(quote(service_id, safe=""))
-        return replace(self._call(f"deregistering {service_id!r}", request), may_miss=True)
+        return replace(self._call(f"deregistering {service_id!r}", request), not_found_ok=True)
 
-    def tell(self, check_id: str, status: Health, note: str) -> Call[bool]:
+    def update_ttl(self, check_id: str, status: Health, note: str) -> ConsulCall[bool]:
         """Say what a TTL check is to show; False when the agent has no such check."""
         check = self._consul.agent.check
         by_status = {
@@ -204,10 +210,10 @@ class ConsulCalls:
             Health.CRITICAL: check.ttl_fail,
         }
         request = by_status[status](quote(check_id, safe=""), notes=note)
-        call: Call[bool] = self._call(f"reporting {check_id!r}", request)
-        return replace(call, may_miss=True)
+        call: ConsulCall[bool] = self._call(f"reporting {check_id!r}", request)
+        return replace(call, not_found_ok=True)
 
-    def maintenance(self, service_id: str, reason: str | None) -> Call[bool]:
+    def maintenance(self, service_id: str, reason: str | None) -> ConsulCall[bool]:
         """Put an instance into maintenance mode, or take it out (``reason`` None).
 
         False when the agent has no such instance.
@@ -216,20 +222,20 @@ class ConsulCalls:
             quote(service_id, safe=""), "false" if reason is None else "true", reason
         )
         way = "out of" if reason is None else "into"
-        call: Call[bool] = self._call(f"putting {service_id!r} {way} maintenance", request)
-        return replace(call, may_miss=True)
+        call: ConsulCall[bool] = self._call(f"putting {service_id!r} {way} maintenance", request)
+        return replace(call, not_found_ok=True)
 
-    def agent_services(self) -> Call[dict[str, dict[str, Any]]]:
+    def agent_services(self) -> ConsulCall[dict[str, dict[str, Any]]]:
         """The services the agent itself has, by id."""
         return self._call("reading the agent's services", self._consul.agent.services(), _tables)
 
-    def agent_checks(self) -> Call[dict[str, dict[str, Any]]]:
+    def agent_checks(self) -> ConsulCall[dict[str, dict[str, Any]]]:
         """The checks the agent itself has, by id, with what they said last."""
         return self._call("reading the agent's checks", self._consul.agent.checks(), _tables)
 
     def _call(
-        self, what: str, request: "Request", shape: Callable[[Any], T] = lambda answer: answer
-    ) -> Call[T]:
+        self, what: str, request: "ConsulRequest", shape: Callable[[Any], T] = lambda answer: answer
+    ) -> ConsulCall[T]:
         def parse(reply: Reply) -> T:
             headers = {"X-Consul-Index": reply.headers.get("x-consul-index", "0")}
             text = reply.body.decode()
@@ -243,7 +249,7 @@ class ConsulCalls:
             headers={**request.headers, **self._headers},
             body=request.body,
         )
-        call = Call(what, send, parse)
+        call = ConsulCall(what, send, parse)
         for name, value in self._everywhere.items():
             call = call.with_parameter(name, value)
         return call

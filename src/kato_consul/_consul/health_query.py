@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from kato_consul._consul.snapshot_decoder import Memory
+from kato_consul._consul.snapshot_decoder import DecodedRecords
 from kato_consul._flow import Reply
 from kato_consul.errors import ConfigurationError
 from kato_consul.models import Snapshot
@@ -12,7 +12,7 @@ from kato_consul.settings import Consistency, Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class HealthQuery:
     """One question: which instances, of which datacenter, and how sure the answer has to be.
 
     ``tags`` have all to be there; ``filter`` is an expression of Consul's. ``query`` is a prepared
@@ -35,12 +35,12 @@ class Look:
         chosen = [] if self.consistency == "default" else [self.consistency]
         return [*chosen, *(["cached"] if self.cached else [])]
 
-    def surely(self) -> Self:
+    def consistent(self) -> Self:
         """The same question to the leader itself, past every cache."""
         return replace(self, consistency="consistent", cached=False)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """What it asks for beyond the service's name: `` with tag 'v3' in dc1``; maybe empty."""
         parts = [f"with tag {tag!r}" for tag in self.tags]
         parts += [f"where {self.filter}"] if self.filter else []
@@ -49,10 +49,10 @@ class Look:
         return "".join(f" {part}" for part in parts)
 
 
-def looks(settings: Settings) -> tuple[Look, ...]:
+def health_queries(settings: Settings) -> tuple[HealthQuery, ...]:
     """The questions that settings ask: one for each datacenter, in their order."""
     return tuple(
-        Look(
+        HealthQuery(
             settings.service,
             tags=settings.tags,
             filter=_filter(settings.meta, settings.filter),
@@ -82,7 +82,7 @@ def quoted(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class HealthResponse:
     """What is seen of one answer.
 
     ``behind`` are the seconds that its content may be old: since the server that answered heard
@@ -92,15 +92,18 @@ class Sight:
 
     snapshot: Snapshot
     index: int
-    behind: float = 0.0
+    staleness: float = 0.0
     leaderless: bool = False
     body: bytes = field(default=b"", repr=False)
-    memory: Memory = field(default_factory=dict, repr=False, compare=False)
+    memory: DecodedRecords = field(default_factory=dict, repr=False, compare=False)
 
 
-def see(
-    reply: Reply, read: Callable[[int, bytes, Memory], Snapshot], asked: int, last: Sight | None
-) -> Sight:
+def read_response(
+    reply: Reply,
+    read: Callable[[int, bytes, DecodedRecords], Snapshot],
+    asked: int,
+    last: HealthResponse | None,
+) -> HealthResponse:
     """Look at an answer to a question with the index ``asked`` (0: none).
 
     A wake-up without a change, by far the most there are, is told by its index, or by the very same
@@ -108,12 +111,12 @@ def see(
     """
     headers = reply.headers
     index = int(headers.get("x-consul-index", "0"))
-    memory: Memory = last.memory if last is not None else {}
+    memory: DecodedRecords = last.memory if last is not None else {}
     if last is not None and (asked == index > 0 or last.body == reply.body):
         snapshot, body = last.snapshot, last.body
     else:
         snapshot, body = read(index, reply.body, memory), reply.body
-    return Sight(snapshot, index, _behind(headers), _leaderless(headers), body, memory)
+    return HealthResponse(snapshot, index, _behind(headers), _leaderless(headers), body, memory)
 
 
 def _behind(headers: Mapping[str, str]) -> float:

@@ -19,12 +19,12 @@ from kato_consul.models import Health
 
 PROBE_NAME = "KATO and its store"
 
-ASKS_THE_STORE = "/sessions/kato-consul-probe/exists"
+STORE_PROBE_PATH = "/sessions/kato-consul-probe/exists"
 
 TTL_INTERVALS = 3
 """A report may be late or lost twice before the agent gives up on us."""
 
-REAP_PROBED = "30m"
+DEFAULT_REAP_AFTER = "30m"
 """When nobody says otherwise: after that long critical the agent takes a probed instance out, so
 that a crash of the whole machine leaves no ghost for good. Whoever stays puts a live one back."""
 
@@ -35,7 +35,7 @@ def probe_check_id(service_id: str) -> str:
 
 
 @dataclass(frozen=True)
-class Entry:
+class RegistrationPayload:
     """One definition, as it is to stand in the agent.
 
     ``staying``: somebody feeds the probe's check, and ``status`` is what it is to show at first.
@@ -43,7 +43,7 @@ class Entry:
     """
 
     definition: ServiceDefinition
-    staying: bool = False
+    ttl: bool = False
     meta: Mapping[str, str] = field(default_factory=dict)
     status: Health | None = None
 
@@ -70,7 +70,7 @@ class Entry:
             "extra_checks": others,
         }
 
-    def stands(
+    def matches(
         self,
         there: Mapping[str, Any] | None,
         checks: Collection[str],
@@ -116,12 +116,12 @@ class Entry:
         return made
 
     def _probe_check(self, probe: ProbeDefinition) -> dict[str, Any]:
-        if self.staying:
+        if self.ttl:
             return _ttl_payload(self.id, probe, self.status or Health.CRITICAL)
         check = CheckDefinition(
             id=probe_check_id(self.id),
             name=PROBE_NAME,
-            http=f"{self.definition.origin}{ASKS_THE_STORE}",
+            http=f"{self.definition.origin}{STORE_PROBE_PATH}",
             interval=probe.interval,
             timeout=probe.timeout,
             deregister_critical_service_after=probe.deregister_critical_service_after,
@@ -162,7 +162,9 @@ def _ttl_payload(service_id: str, probe: ProbeDefinition, status: Health) -> dic
     made["CheckID"] = probe_check_id(service_id)
     made["name"] = PROBE_NAME
     made["status"] = status.value
-    made["DeregisterCriticalServiceAfter"] = probe.deregister_critical_service_after or REAP_PROBED
+    made["DeregisterCriticalServiceAfter"] = (
+        probe.deregister_critical_service_after or DEFAULT_REAP_AFTER
+    )
     return made
 
 

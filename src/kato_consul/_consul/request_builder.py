@@ -16,7 +16,7 @@ from kato_consul._secret import Secret
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ConsulRequest:
     """A request that py-consul would have sent; ``callback`` reads the answer."""
 
     method: str
@@ -35,22 +35,22 @@ class _Recorder(consul.base.HTTPClient):  # type: ignore[misc]  # py-consul is u
 
     def get(
         self, callback: Any, path: str, params: Any = None, headers: Any = None, raw: bool = False
-    ) -> Request:
+    ) -> ConsulRequest:
         return self._request("GET", callback, path, params, headers)
 
     def put(
         self, callback: Any, path: str, params: Any = None, data: Any = "", headers: Any = None
-    ) -> Request:
+    ) -> ConsulRequest:
         return self._request("PUT", callback, path, params, headers, data)
 
     def post(
         self, callback: Any, path: str, params: Any = None, data: Any = "", headers: Any = None
-    ) -> Request:
+    ) -> ConsulRequest:
         return self._request("POST", callback, path, params, headers, data)
 
     def delete(
         self, callback: Any, path: str, params: Any = None, data: Any = "", headers: Any = None
-    ) -> Request:
+    ) -> ConsulRequest:
         return self._request("DELETE", callback, path, params, headers, data)
 
     def close(self) -> None:
@@ -59,13 +59,13 @@ class _Recorder(consul.base.HTTPClient):  # type: ignore[misc]  # py-consul is u
     @staticmethod
     def _request(
         method: str, callback: Any, path: str, params: Any, headers: Any, data: str | bytes = b""
-    ) -> Request:
+    ) -> ConsulRequest:
         target = f"{path}?{urlencode(params)}" if params else path
         body = data.encode() if isinstance(data, str) else data
-        return Request(method, target, dict(headers or {}), body, callback)
+        return ConsulRequest(method, target, dict(headers or {}), body, callback)
 
 
-class Builder(consul.base.Consul):  # type: ignore[misc]  # py-consul is untyped
+class RequestBuilder(consul.base.Consul):  # type: ignore[misc]  # py-consul is untyped
     """py-consul's client with nothing read from the environment: `Settings` is its only reader."""
 
     def __init__(self, origin: str, token: Secret, datacenter: str | None) -> None:

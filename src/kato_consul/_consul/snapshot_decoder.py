@@ -19,7 +19,7 @@ SERVICE_MAINTENANCE = "_service_maintenance"
 _WORST_FIRST = (Health.CRITICAL, Health.WARNING)
 
 
-class Node(msgspec.Struct, rename="pascal", gc=False):
+class NodeRecord(msgspec.Struct, rename="pascal", gc=False):
     """Whose agent it is."""
 
     address: str
@@ -27,14 +27,14 @@ class Node(msgspec.Struct, rename="pascal", gc=False):
     datacenter: str = ""
 
 
-class Weights(msgspec.Struct, rename="pascal", gc=False):
+class WeightsRecord(msgspec.Struct, rename="pascal", gc=False):
     """The weight by health."""
 
     passing: int = 1
     warning: int = 1
 
 
-class Service(msgspec.Struct, rename="pascal", gc=False):
+class ServiceRecord(msgspec.Struct, rename="pascal", gc=False):
     """The registration. Consul says null for what is empty."""
 
     id: str = msgspec.field(name="ID")
@@ -43,10 +43,10 @@ class Service(msgspec.Struct, rename="pascal", gc=False):
     address: str | None = None
     tags: tuple[str, ...] | None = None
     meta: dict[str, str] | None = None
-    weights: Weights | None = None
+    weights: WeightsRecord | None = None
 
 
-class Check(msgspec.Struct, rename="pascal", gc=False):
+class CheckRecord(msgspec.Struct, rename="pascal", gc=False):
     """One check, of the node or of the service."""
 
     status: str
@@ -56,30 +56,32 @@ class Check(msgspec.Struct, rename="pascal", gc=False):
     notes: str = ""
 
 
-class Entry(msgspec.Struct, rename="pascal", gc=False):
+class HealthRecord(msgspec.Struct, rename="pascal", gc=False):
     """One instance, as ``/v1/health/service/<name>`` lists it."""
 
-    node: Node
-    service: Service
-    checks: tuple[Check, ...] | None = None
+    node: NodeRecord
+    service: ServiceRecord
+    checks: tuple[CheckRecord, ...] | None = None
 
 
-class _Executed(msgspec.Struct, rename="pascal", gc=False):
+class _PreparedQueryRecord(msgspec.Struct, rename="pascal", gc=False):
     """The answer of ``/v1/query/<name>/execute``."""
 
     nodes: list[msgspec.Raw] | None = None
 
 
-_entry = msgspec.json.Decoder(Entry)
+_entry = msgspec.json.Decoder(HealthRecord)
 _entries = msgspec.json.Decoder(list[msgspec.Raw])
-_executed = msgspec.json.Decoder(_Executed)
+_executed = msgspec.json.Decoder(_PreparedQueryRecord)
 
-Memory = dict[bytes, Instance]
+DecodedRecords = dict[bytes, Instance]
 """The entries of the last answer, and what they were read as. Most are the same in the next one: of
 a thousand instances that change one by one, one is read."""
 
 
-def read_snapshot(service: str, index: int, body: bytes, memory: Memory | None = None) -> Snapshot:
+def read_snapshot(
+    service: str, index: int, body: bytes, memory: DecodedRecords | None = None
+) -> Snapshot:
     """The answer of ``/v1/health/service/<name>``, as a snapshot sorted by service id.
 
     ``memory`` is used, and brought up to date.
@@ -90,16 +92,18 @@ def read_snapshot(service: str, index: int, body: bytes, memory: Memory | None =
     return _snapshot(service, index, _entries.decode(body), memory)
 
 
-def read_executed(service: str, index: int, body: bytes, memory: Memory | None = None) -> Snapshot:
+def read_prepared_query(
+    service: str, index: int, body: bytes, memory: DecodedRecords | None = None
+) -> Snapshot:
     """The same for the answer of a prepared query."""
     return _snapshot(service, index, _executed.decode(body).nodes or [], memory)
 
 
-def read_instance(entry: Entry) -> Instance:
+def read_instance(entry: HealthRecord) -> Instance:
     """One entry."""
     node, service = entry.node, entry.service
     health, output = read_health(entry.checks or ())
-    weights = service.weights or Weights()
+    weights = service.weights or WeightsRecord()
     return Instance(
         id=service.id,
         service=service.service,
@@ -117,9 +121,9 @@ def read_instance(entry: Entry) -> Instance:
     )
 
 
-def read_health(checks: Iterable[Check]) -> tuple[Health, str]:
+def read_health(checks: Iterable[CheckRecord]) -> tuple[Health, str]:
     """The worst of the checks, as Consul itself aggregates them, and what that check said."""
-    worst: dict[str, Check] = {}
+    worst: dict[str, CheckRecord] = {}
     for check in checks:
         if check.check_id == NODE_MAINTENANCE or check.check_id.startswith(SERVICE_MAINTENANCE):
             return Health.MAINTENANCE, check.notes or "maintenance mode"
@@ -133,10 +137,10 @@ def read_health(checks: Iterable[Check]) -> tuple[Health, str]:
 
 
 def _snapshot(
-    service: str, index: int, entries: Iterable[msgspec.Raw], memory: Memory | None
+    service: str, index: int, entries: Iterable[msgspec.Raw], memory: DecodedRecords | None
 ) -> Snapshot:
     before = {} if memory is None else memory
-    read: Memory = {}
+    read: DecodedRecords = {}
     for raw in entries:
         entry = bytes(raw)
         read[entry] = before.get(entry) or read_instance(_entry.decode(entry))

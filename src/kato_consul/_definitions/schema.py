@@ -1,7 +1,7 @@
 """Services and checks, as people want them to stand in Consul.
 
 A definition that was made is a good one: each field has its rule, all mistakes are told at once.
-How people write definitions in files is in `kato_consul._definitions.loader`, how Consul takes them in
+Definition files are read by `kato_consul._definitions.loader`; what the agent is sent is built by
 `kato_consul._consul.registration_payload`.
 """
 
@@ -170,7 +170,7 @@ class CheckDefinition:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeDefinition:
-    """How we find out about a KATO instance's health ourselves; see `kato_consul._registration.health_probe`.
+    """How the registrar probes a KATO instance: `kato_consul._registration.health_probe`.
 
     ``interval`` from probe to probe, ``timeout`` for an answer, ``slow``: an answer that takes
     longer is a warning. A status changes when ``agree`` of the last ``of`` probes say so. Times are

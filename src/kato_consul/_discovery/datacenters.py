@@ -10,13 +10,13 @@ snapshot stays, as with one datacenter alone.
 
 from collections.abc import Callable, Iterator, Sequence
 
-from kato_consul._consul.health_query import Look
-from kato_consul._flow import AwaitChange, Flow
-from kato_consul._observable import Board, Cell
+from kato_consul._consul.health_query import HealthQuery
+from kato_consul._flow import Flow, WaitForChange
+from kato_consul._observable import Observable, SnapshotStore
 from kato_consul.errors import KatoConsulError
 from kato_consul.models import Snapshot
 
-Watch = Callable[[Look, Board, Callable[[], bool]], Flow[None]]
+Watch = Callable[[HealthQuery, SnapshotStore, Callable[[], bool]], Flow[None]]
 """Makes the flow that watches by a look, onto a board, while the function says so."""
 
 LONG = 3600.0
@@ -26,12 +26,12 @@ LONG = 3600.0
 class Datacenters:
     """What is seen of each datacenter, and the flows that keep ``board`` by it."""
 
-    def __init__(self, board: Board, looks: Sequence[Look], watch: Watch) -> None:
-        self._board = board
-        self._looks = tuple(looks)
+    def __init__(self, store: SnapshotStore, queries: Sequence[HealthQuery], watch: Watch) -> None:
+        self._board = store
+        self._queries = tuple(queries)
         self._watch = watch
-        self._news: Cell[object] = Cell(object())
-        self._parts = tuple(_Part(board.service, self._news) for _ in looks)
+        self._news: Observable[object] = Observable(object())
+        self._parts = tuple(_DatacenterStore(store.service, self._news) for _ in queries)
 
     def flows(self) -> Iterator[Flow[None]]:
         """The flows: one that writes the board, and one for each datacenter."""
@@ -43,28 +43,30 @@ class Datacenters:
         while True:
             seen = self._news.current
             self._settle()
-            yield AwaitChange(self._news, seen, LONG)
+            yield WaitForChange(self._news, seen, LONG)
 
     def _settle(self) -> None:
         for part in self._parts:
             if part.current is not None and part.current.usable:
                 self._show(part)
                 return
-        if any(part.current is None and part.trouble is None for part in self._parts):
+        if any(part.current is None and part.last_error is None for part in self._parts):
             return  # one has not answered yet
         seen = [part for part in self._parts if part.current is not None]
         peopled = [part for part in seen if part.current is not None and part.current.instances]
         if seen:
             self._show((peopled or seen)[0])
-        trouble = next((part.trouble for part in self._parts if part.trouble is not None), None)
+        trouble = next(
+            (part.last_error for part in self._parts if part.last_error is not None), None
+        )
         if trouble is not None:
-            self._board.report(trouble)
+            self._board.record_error(trouble)
 
-    def _show(self, part: "_Part") -> None:
+    def _show(self, part: "_DatacenterStore") -> None:
         assert part.current is not None
         self._board.publish(part.current, part.confirmed_at)
-        if part.trouble is not None:
-            self._board.report(part.trouble)
+        if part.last_error is not None:
+            self._board.record_error(part.last_error)
 
     def _watch_in_turn(self, place: int) -> Flow[None]:
         part = self._parts[place]
@@ -75,16 +77,16 @@ class Datacenters:
         while True:
             seen = self._news.current
             if wanted():
-                yield from self._watch(self._looks[place], part, wanted)
+                yield from self._watch(self._queries[place], part, wanted)
                 part.forget()
             else:
-                yield AwaitChange(self._news, seen, LONG)
+                yield WaitForChange(self._news, seen, LONG)
 
 
-class _Part(Board):
+class _DatacenterStore(SnapshotStore):
     """The board of one datacenter; whatever is written there is news."""
 
-    def __init__(self, service: str, news: Cell[object]) -> None:
+    def __init__(self, service: str, news: Observable[object]) -> None:
         super().__init__(service)
         self._news = news
 
@@ -92,17 +94,17 @@ class _Part(Board):
     def has_nobody(self) -> bool:
         """Is it known to have nobody to use, or not to be had from the start?"""
         if self.current is None:
-            return self.trouble is not None
+            return self.last_error is not None
         return not self.current.usable
 
     def publish(self, snapshot: Snapshot, confirmed_at: float | None = None) -> None:
         super().publish(snapshot, confirmed_at)
-        self._news.show(object())
+        self._news.set(object())
 
-    def report(self, trouble: KatoConsulError) -> None:
-        super().report(trouble)
-        self._news.show(object())
+    def record_error(self, error: KatoConsulError) -> None:
+        super().record_error(error)
+        self._news.set(object())
 
     def forget(self) -> None:
         """What was seen gets old: the next watch begins anew."""
-        self.current = self.trouble = self.confirmed_at = None
+        self.current = self.last_error = self.confirmed_at = None

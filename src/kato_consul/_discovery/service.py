@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from kato_consul._consul.agents import Agents
-from kato_consul._consul.api import ANSWER_WITHIN, ConsulCalls, ask
-from kato_consul._consul.health_query import Look, looks
-from kato_consul._discovery.connection_cleanup import dropping_who_left
+from kato_consul._consul.api import ANSWER_WITHIN, ConsulApi, execute
+from kato_consul._consul.health_query import HealthQuery, health_queries
+from kato_consul._discovery.connection_cleanup import closing_removed
 from kato_consul._discovery.datacenters import Datacenters
-from kato_consul._discovery.snapshot_codec import given
-from kato_consul._discovery.snapshot_file import Copies
-from kato_consul._discovery.watch import PATIENCE, watch
-from kato_consul._flow import AwaitChange, Flow
-from kato_consul._observable import Board
-from kato_consul._runtime_defaults import chance, clock
+from kato_consul._discovery.snapshot_codec import static_snapshot
+from kato_consul._discovery.snapshot_file import SnapshotFile
+from kato_consul._discovery.watch import FIRST_ANSWER_WITHIN, watch
+from kato_consul._flow import Flow, WaitForChange
+from kato_consul._observable import SnapshotStore
+from kato_consul._runtime_defaults import clock, uniform
 from kato_consul.errors import ConsulUnreachable, UnknownService
 from kato_consul.models import Snapshot, Source
 from kato_consul.settings import Settings
@@ -25,15 +25,15 @@ REFRESH = 300.0
 Consul last confirmed it."""
 
 
-def calls_for(settings: Settings) -> ConsulCalls:
+def consul_api(settings: Settings) -> ConsulApi:
     """The calls to the agent that the settings name; to the first, where they name several."""
     return _calls(settings, settings.consul_origin)
 
 
-def _calls(settings: Settings, origin: str) -> ConsulCalls:
+def _calls(settings: Settings, origin: str) -> ConsulApi:
     # As Consul's own client sends them (api.QueryOptions).
     everywhere = {"ns": settings.namespace, "partition": settings.partition}
-    return ConsulCalls(
+    return ConsulApi(
         origin,
         token=settings.token,
         datacenter=settings.datacenters[0],
@@ -42,19 +42,21 @@ def _calls(settings: Settings, origin: str) -> ConsulCalls:
     )
 
 
-class Finding:
+class DiscoveryService:
     """Discovery of one service: its board, and the flows around it."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.agents = Agents([_calls(settings, one) for one in settings.consul_origins])
-        self._looks = looks(settings)
-        self._copies = Copies(settings)
-        places = " or ".join(one.datacenter for one in self._looks if one.datacenter)
-        asked = replace(self._looks[0], datacenter=places or None).words
+        self._queries = health_queries(settings)
+        self._copies = SnapshotFile(settings)
+        places = " or ".join(one.datacenter for one in self._queries if one.datacenter)
+        asked = replace(self._queries[0], datacenter=places or None).description
         remembered = self._copies.read()
-        listed = given(settings.service, settings.kato_urls) if settings.kato_urls else None
-        self.board = Board(
+        listed = (
+            static_snapshot(settings.service, settings.kato_urls) if settings.kato_urls else None
+        )
+        self.store = SnapshotStore(
             settings.service,
             fallback=remembered.snapshot if remembered else listed,
             fallback_confirmed_at=clock() - max(0.0, time.time() - remembered.confirmed)
@@ -63,47 +65,49 @@ class Finding:
             asked=asked,
         )
         self._has_fallback = bool(remembered or listed)
-        if listed is not None and not settings.asks_consul:
-            self.board.publish(listed)
+        if listed is not None and not settings.uses_consul:
+            self.store.publish(listed)
 
     def watches(self) -> Iterator[Flow[None]]:
         """The flows without end that keep the board."""
-        if not self.settings.asks_consul:
+        if not self.settings.uses_consul:
             return
-        if len(self._looks) == 1:
-            flows = iter([self._watch(self._looks[0], self.board)])
+        if len(self._queries) == 1:
+            flows = iter([self._watch(self._queries[0], self.store)])
         else:
-            flows = Datacenters(self.board, self._looks, self._watch).flows()
+            flows = Datacenters(self.store, self._queries, self._watch).flows()
         for flow in flows:
-            yield dropping_who_left(flow, self.board)
+            yield closing_removed(flow, self.store)
 
     def _watch(
-        self, look: Look, board: Board, go_on: Callable[[], bool] = lambda: True
+        self, query: HealthQuery, store: SnapshotStore, go_on: Callable[[], bool] = lambda: True
     ) -> Flow[None]:
         return watch(
             self.agents,
-            look,
-            board,
+            query,
+            store,
             clock=clock,
-            random=chance,
+            random=uniform,
             every=self.settings.query_interval,
-            first_within=PATIENCE if self._has_fallback else ANSWER_WITHIN,
+            first_within=FIRST_ANSWER_WITHIN if self._has_fallback else ANSWER_WITHIN,
             go_on=go_on,
         )
 
     @property
-    def keeps_copy(self) -> bool:
+    def saves_snapshots(self) -> bool:
         """Is a copy of the last good snapshot to be kept on disk?"""
         return self._copies.path is not None
 
-    def glance(self, seen: Snapshot | None, within: float = REFRESH) -> Flow[Snapshot | None]:
+    def snapshot_after(
+        self, seen: Snapshot | None, within: float = REFRESH
+    ) -> Flow[Snapshot | None]:
         """Flow: what there is after a change since ``seen``, or after ``within`` seconds."""
-        yield AwaitChange(self.board, seen, within)
-        return self.board.current
+        yield WaitForChange(self.store, seen, within)
+        return self.store.current
 
-    def write_copy(self) -> None:
+    def save_snapshot(self) -> None:
         """Write the copy, if Consul's last word is a good one. This blocks."""
-        snapshot, age = self.board.current, self.age()
+        snapshot, age = self.store.current, self.age()
         if snapshot is not None and snapshot.source is Source.CONSUL and snapshot.usable:
             self._copies.write(snapshot, time.time() - (age or 0.0))
 
@@ -114,35 +118,35 @@ class Finding:
             ConsulError: it did not answer within ``timeout`` seconds.
         """
         until = clock() + timeout
-        while self.board.current is None:
+        while self.store.current is None:
             left = until - clock()
             if left <= 0:
-                trouble = self.board.trouble or ConsulUnreachable(
+                trouble = self.store.last_error or ConsulUnreachable(
                     self.agents.current.address, f"no answer yet after {timeout:g} s", sent=True
                 )
                 raise copy.copy(trouble)  # many callers may raise it
-            yield AwaitChange(self.board, None, left)
-        return self.board.current
+            yield WaitForChange(self.store, None, left)
+        return self.store.current
 
-    def after(self, seen: Snapshot | None) -> Flow[Snapshot]:
+    def next_change(self, seen: Snapshot | None) -> Flow[Snapshot]:
         """Flow: the next snapshot that differs from ``seen``."""
-        while self.board.current is None or self.board.current is seen:
-            yield AwaitChange(self.board, seen, 3600.0)
-        return self.board.current
+        while self.store.current is None or self.store.current is seen:
+            yield WaitForChange(self.store, seen, 3600.0)
+        return self.store.current
 
-    def known(self, snapshot: Snapshot) -> Flow[Snapshot]:
+    def require_registered(self, snapshot: Snapshot) -> Flow[Snapshot]:
         """Flow: the snapshot again, if its service is one that Consul knows.
 
         Raises:
             UnknownService: it is not; with the names of those that are.
         """
         if not snapshot.instances:
-            names = yield from ask(self.agents.current.service_names())
+            names = yield from execute(self.agents.current.service_names())
             if snapshot.service not in names:
                 raise UnknownService(snapshot.service, names)
         return snapshot
 
     def age(self) -> float | None:
         """Seconds since Consul last confirmed the snapshot; None when it never did."""
-        confirmed = self.board.confirmed_at
+        confirmed = self.store.confirmed_at
         return None if confirmed is None else max(0.0, clock() - confirmed)

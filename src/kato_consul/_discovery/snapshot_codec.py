@@ -18,7 +18,7 @@ from kato_consul.settings import Settings
 VERSION = 1
 
 
-class Unusable(ValueError):
+class UnusableSnapshot(ValueError):
     """A copy that is not gone by; the message says why."""
 
 
@@ -35,14 +35,14 @@ class _Version(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class SavedSnapshot:
     """A snapshot, and when Consul last said that it is so (seconds since 1970)."""
 
     snapshot: Snapshot
     confirmed: float
 
 
-def question(settings: Settings) -> str:
+def query_fingerprint(settings: Settings) -> str:
     """What is looked for: clients that look for something else have another copy."""
     asked = {
         "service": settings.service,
@@ -64,14 +64,14 @@ def file_name(service: str, question: str) -> str:
     return f"{readable}-{_digest(question.encode())[:16]}.json"
 
 
-def packed(snapshot: Snapshot, question: str, confirmed: float) -> bytes:
+def encode(snapshot: Snapshot, question: str, confirmed: float) -> bytes:
     """The copy of a snapshot."""
     instances = msgspec.json.encode([_plain(one) for one in snapshot.instances])
     copy = _Copy(VERSION, question, confirmed, _digest(instances), msgspec.Raw(instances))
     return msgspec.json.encode(copy)
 
 
-def unpacked(content: bytes, service: str, question: str) -> Remembered:
+def decode(content: bytes, service: str, question: str) -> SavedSnapshot:
     """The snapshot of which ``content`` is the copy.
 
     Raises:
@@ -80,19 +80,19 @@ def unpacked(content: bytes, service: str, question: str) -> Remembered:
     try:
         version = msgspec.json.decode(content, type=_Version).version
         if version != VERSION:
-            raise Unusable(f"it is of version {version}, and this is version {VERSION}")
+            raise UnusableSnapshot(f"it is of version {version}, and this is version {VERSION}")
         copy = msgspec.json.decode(content, type=_Copy)
         if copy.question != question:
-            raise Unusable(f"it answers another question: {copy.question}")
+            raise UnusableSnapshot(f"it answers another question: {copy.question}")
         if copy.digest != _digest(bytes(copy.instances)):
-            raise Unusable("its digest is another: it was cut short or changed")
+            raise UnusableSnapshot("its digest is another: it was cut short or changed")
         instances = msgspec.json.decode(copy.instances, type=tuple[Instance, ...])
     except msgspec.MsgspecError as error:
-        raise Unusable(f"it cannot be read: {error}") from error
-    return Remembered(Snapshot(service, instances, source=Source.DISK), copy.confirmed)
+        raise UnusableSnapshot(f"it cannot be read: {error}") from error
+    return SavedSnapshot(Snapshot(service, instances, source=Source.DISK), copy.confirmed)
 
 
-def given(service: str, urls: Iterable[str]) -> Snapshot:
+def static_snapshot(service: str, urls: Iterable[str]) -> Snapshot:
     """The snapshot that a list of addresses makes. Their ids are their hosts and ports, since
     nobody says others."""
     instances = []

@@ -20,12 +20,12 @@ from collections.abc import Callable, Iterator
 
 from kato_consul._backoff import CONSUL_WAIT, MISTAKE_WAIT, full_jitter
 from kato_consul._consul.agents import Agents, another_may_serve
-from kato_consul._consul.api import ANSWER_WITHIN, ConsulCalls, ask
+from kato_consul._consul.api import ANSWER_WITHIN, ConsulApi, execute
 from kato_consul._consul.blocking_query import TokenBucket
-from kato_consul._consul.health_query import Look, Sight
+from kato_consul._consul.health_query import HealthQuery, HealthResponse
 from kato_consul._flow import Clock, Flow, Random, Sleep
 from kato_consul._logging import logger
-from kato_consul._observable import Board
+from kato_consul._observable import SnapshotStore
 from kato_consul.errors import ConsulDenied, ConsulError, ConsulRejected, ConsulUnavailable
 
 log = logger("watch")
@@ -44,14 +44,14 @@ HOLD = 1.0
 """Seconds between an empty answer and the read that confirms it. An agent that restarted has its
 services back from disk, or from its registrar, well within this."""
 
-PATIENCE = 1.0
+FIRST_ANSWER_WITHIN = 1.0
 """Seconds the first answer may take where there is something else to go by until it comes."""
 
 
 def watch(
     agents: Agents,
-    look: Look,
-    board: Board,
+    query: HealthQuery,
+    store: SnapshotStore,
     *,
     clock: Clock,
     random: Random,
@@ -70,32 +70,32 @@ def watch(
     index, last = 0, None
     failures = 0
     while go_on():
-        calls = agents.current
+        api = agents.current
         try:
-            call = calls.look(look, index=index, wait=wait if index else None, last=last)
+            call = api.query_health(query, index=index, wait=wait if index else None, last=last)
             if index:
                 call = call.within(wait + wait / 16 + SLACK)
             elif last is None and not failures:
                 call = call.within(first_within)
-            sight = yield from ask(call)
-            if not sight.snapshot.instances and _had_some(board):
+            response = yield from execute(call)
+            if not response.snapshot.instances and _had_some(store):
                 yield Sleep(HOLD)
-                sight = yield from ask(calls.look(look.surely()))
-            _check_leader(calls, sight, board)
+                response = yield from execute(api.query_health(query.consistent()))
+            _check_leader(api, response, store)
         except ConsulError as error:
-            _report(board, error)
-            agents.failed(calls)
+            _report(store, error)
+            agents.record_failure(api)
             index = 0
             failures += 1
             if not (another_may_serve(error) and failures % len(agents)):
                 yield Sleep(pauses(error) + (error.retry_after or 0.0))
             continue
-        if board.trouble is not None:
-            log.info("consul.back", service=board.service)
-        board.publish(sight.snapshot, clock() - sight.behind)
-        index, last, failures = next_index(index, sight.index), sight, 0
+        if store.last_error is not None:
+            log.info("consul.recovered", service=store.service)
+        store.publish(response.snapshot, clock() - response.staleness)
+        index, last, failures = next_index(index, response.index), response, 0
         pauses = _pauses(random)
-        if look.query:
+        if query.query:
             index = 0
             yield Sleep(every * (0.75 + 0.5 * random()))
         elif pause := bucket.take(clock()):
@@ -107,27 +107,27 @@ def next_index(last: int, answered: int) -> int:
     return 0 if answered < last else max(1, answered)
 
 
-def _report(board: Board, error: ConsulError) -> None:
+def _report(store: SnapshotStore, error: ConsulError) -> None:
     """Show the trouble; once in a row also in the log, with what is gone by meanwhile."""
-    first = board.trouble is None
-    board.report(error)
+    first = store.last_error is None
+    store.record_error(error)
     if first:
-        by = board.current.source.value if board.current is not None else None
-        log.warning("consul.trouble", service=board.service, why=str(error), going_by=by)
+        by = store.current.source.value if store.current is not None else None
+        log.warning("consul.error", service=store.service, why=str(error), going_by=by)
 
 
-def _had_some(board: Board) -> bool:
-    return board.current is None or bool(board.current.instances)
+def _had_some(store: SnapshotStore) -> bool:
+    return store.current is None or bool(store.current.instances)
 
 
-def _check_leader(calls: ConsulCalls, sight: Sight, board: Board) -> None:
+def _check_leader(api: ConsulApi, response: HealthResponse, store: SnapshotStore) -> None:
     """Raises ConsulUnavailable when who answered knows no leader."""
-    if not sight.leaderless:
+    if not response.leaderless:
         return
-    if board.current is None and sight.snapshot.instances:
-        board.publish(sight.snapshot)
+    if store.current is None and response.snapshot.instances:
+        store.publish(response.snapshot)
     raise ConsulUnavailable(
-        calls.address, 200, "who answered knows no leader, and may be behind", None
+        api.address, 200, "who answered knows no leader, and may be behind", None
     )
 
 

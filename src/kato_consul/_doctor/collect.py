@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from kato_consul._consul.api import Call, ConsulCalls, T, ask
+from kato_consul._consul.api import ConsulApi, ConsulCall, T, execute
 from kato_consul._doctor.facts import Facts, InstanceFacts
 from kato_consul._flow import Failure, Flow, Outcome, Reply, Send
 from kato_consul._registration.health_probe import NODE
 from kato_consul._registration.instance_info import field_of
-from kato_consul._registration.worker_count import THOROUGH, workers
+from kato_consul._registration.worker_count import THOROUGH, count_workers
 from kato_consul.errors import ConsulDenied, ConsulError, ConsulUnreachable
 from kato_consul.models import Instance
 
@@ -34,30 +34,30 @@ Wall = Callable[[], float]
 
 
 @dataclass
-class Examining:
+class FactCollector:
     """The means of an examination."""
 
-    calls: ConsulCalls
+    api: ConsulApi
     service: str
     keepalive: float
     wall: Wall
 
     def consul(self) -> Flow[Facts]:
         """Flow: what Consul says, the instances among it."""
-        trouble = _Trouble()
+        trouble = _FirstError()
         try:
             return (yield from self._consul(trouble))
         except ConsulUnreachable as error:
             return Facts(self.service, self.keepalive, unreachable=str(error))
 
-    def _consul(self, trouble: "_Trouble") -> Flow[Facts]:
-        call = self.calls.leader()
+    def _consul(self, trouble: "_FirstError") -> Flow[Facts]:
+        call = self.api.leader()
         answer: Outcome = yield call.send
         skew = self._skew(answer) if isinstance(answer, Reply) else None
         leader = yield from trouble.unless(call)
-        snapshot = yield from trouble.unless(self.calls.health(self.service))
+        snapshot = yield from trouble.unless(self.api.health(self.service))
         nowhere = yield from trouble.unless(self._without_address())
-        yield from trouble.unless(self.calls.agent_services())
+        yield from trouble.unless(self.api.agent_services())
         if any(NO_LEADER in words for words in trouble.failing.values()):
             leader = ""  # the question for it fails like all others, after a while
         return Facts(
@@ -85,7 +85,7 @@ class Examining:
         skew = self._skew(health)
         store = yield from _store(one.instance)
         status = yield from _asked(one.instance, "/status")
-        processes = yield from workers(one.instance.origin, ANSWER_WITHIN, most=THOROUGH)
+        processes = yield from count_workers(one.instance.origin, ANSWER_WITHIN, most=THOROUGH)
         return replace(
             one,
             health=said if isinstance(said, str) else None,
@@ -105,7 +105,7 @@ class Examining:
         asked = [("service", "write", self.service), ("service", "read", self.service)]
         asked.append(("node", "read", ""))  # of any node
         send = replace(
-            self.calls.agent_services().send,  # it has the token; one for the leader has none
+            self.api.agent_services().send,  # it has the token; one for the leader has none
             method="POST",
             target="/v1/internal/acl/authorize",
             body=json.dumps(
@@ -124,7 +124,7 @@ class Examining:
         except (ValueError, TypeError, LookupError):
             return {}
 
-    def _without_address(self) -> Call[set[tuple[str, str]]]:
+    def _without_address(self) -> ConsulCall[set[tuple[str, str]]]:
         """A call for the node and id of those that have no address of their own in the catalog."""
 
         def parse(reply: Reply) -> set[tuple[str, str]]:
@@ -134,8 +134,8 @@ class Examining:
                 if not one["Service"]["Address"]
             }
 
-        call = self.calls.health(self.service)
-        return Call(call.what, call.send, parse)
+        call = self.api.health(self.service)
+        return ConsulCall(call.what, call.send, parse)
 
     def _skew(self, reply: Reply) -> float | None:
         """By how many seconds the clock behind a ``Date`` header is ahead of ours."""
@@ -145,21 +145,21 @@ class Examining:
             return None
 
 
-class _Trouble:
+class _FirstError:
     """What Consul would not or could not answer: nobody's reason to stop looking."""
 
     def __init__(self) -> None:
         self.denied: dict[str, str] = {}
         self.failing: dict[str, str] = {}
 
-    def unless(self, call: Call[T]) -> Flow[T | None]:
+    def unless(self, call: ConsulCall[T]) -> Flow[T | None]:
         """Flow: the answer, or None and a note.
 
         Raises:
             ConsulUnreachable: there is nobody to ask.
         """
         try:
-            return (yield from ask(call))
+            return (yield from execute(call))
         except ConsulUnreachable:
             raise
         except ConsulDenied as error:

@@ -9,7 +9,7 @@
 | token.denied          | error    | the token may not read what clients and the registrar read    |
 | token.cannot-read     | error    | the same, where Consul hides instead of refusing              |
 | token.cannot-register | warning  | the token may not write the service                           |
-| token.untold          | note     | this Consul does not tell what the token may write            |
+| token.unknown          | note     | this Consul does not tell what the token may write            |
 | pool.empty            | error    | no instance is registered                                     |
 | pool.none-usable      | error    | no instance is passing or in warning                          |
 | pool.single           | note     | one usable instance alone: nobody takes over                  |
@@ -39,7 +39,7 @@ from kato_consul._doctor.instance_rules import of_instance
 from kato_consul.models import Health
 
 
-def judge(facts: Facts) -> list[Finding]:
+def diagnose(facts: Facts) -> list[Finding]:
     """What is wrong, worst first."""
     if facts.unreachable:
         return [
@@ -109,7 +109,7 @@ def _of_consul(facts: Facts) -> Iterator[Finding]:
             )
     if not facts.allowed:
         yield Finding(
-            "token.untold",
+            "token.unknown",
             Severity.NOTE,
             "consul",
             "this Consul does not tell what the token may write",

@@ -9,13 +9,13 @@ from typing import Any
 
 import httpx
 
-from kato_consul._discovery.service import Finding
+from kato_consul._discovery.service import DiscoveryService
 from kato_consul._flow import Outcome, Reply, Send
-from kato_consul._http.httpx_adapter import Wire, failure
+from kato_consul._http.httpx_adapter import SendTrace, failure
 from kato_consul._kato.session_factory import pool_for
 from kato_consul._requests.classify import LIMIT_BODY
 from kato_consul._requests.failover import Failover, Request
-from kato_consul._runtime_defaults import chance, clock
+from kato_consul._runtime_defaults import clock, uniform
 from kato_consul.errors import DiscoveryError, KatoConsulError, RequestNotSent
 from kato_consul.settings import Settings
 
@@ -24,17 +24,17 @@ REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 
 @dataclass
-class Service:
+class DiscoveredService:
     """One service: where its instances are seen, and the means of a call to it."""
 
-    finding: Finding
+    discovery: DiscoveryService
     failover: Failover
 
     @classmethod
-    def of(cls, name: str, settings: Settings) -> "Service":
+    def of(cls, name: str, settings: Settings) -> "DiscoveredService":
         """The service of a name, with the client's settings otherwise."""
-        finding = Finding(replace(settings, service=name))
-        failover = Failover(finding.board, pool_for(settings), clock, chance)
+        finding = DiscoveryService(replace(settings, service=name))
+        failover = Failover(finding.store, pool_for(settings), clock, uniform)
         return cls(finding, failover)
 
 
@@ -49,10 +49,10 @@ class Exchange:
 
     request: httpx.Request
     settings: Settings
-    tells: bool
+    reports_first_byte: bool
     response: httpx.Response | None = None
     error: Exception | None = None
-    wire: Wire = field(default_factory=Wire)
+    wire: SendTrace = field(default_factory=SendTrace)
 
     def call(self) -> Request:
         """The call that it is."""
@@ -74,7 +74,7 @@ class Exchange:
     def attempt(self, step: Send, trace: Any) -> httpx.Request:
         """The request, for one instance. The Host header stays; so does the name that a
         certificate has to bear."""
-        self.wire = Wire()
+        self.wire = SendTrace()
         url = self.request.url
         at = httpx.URL(step.origin)
         extensions = {**self.request.extensions, "trace": trace}
@@ -96,7 +96,7 @@ class Exchange:
     def failed(self, error: Exception) -> Outcome:
         """What an exception of the transport proves."""
         self.error = error
-        told = self.tells or self.wire.told
+        told = self.reports_first_byte or self.wire.told
         return failure(error, sent=self.wire.sent or not told)
 
     def answered(self, response: httpx.Response) -> Outcome:

@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 from kato_consul._flow import Send
 from kato_consul.settings import Settings
 
-CLOSES = frozenset({500, 502, 503, 504})
+STATUSES_THAT_CLOSE = frozenset({500, 502, 503, 504})
 """After these the server may close the connection without having said so (uvicorn does, 2 ms after
 the 500 of an unhandled exception): it is dropped, or the next request would meet the close."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Endpoint:
     """Where an origin is. ``host`` is what the Host header says; ``path`` is a unix socket's.
 
     ``server_name`` is the name in the certificate; ``tls`` is None where there is none.
@@ -32,18 +32,18 @@ class Place:
     server_name: str | None
 
 
-def place(origin: str, settings: Settings, consul_tls: ssl.SSLContext | None) -> Place:
+def endpoint_for(origin: str, settings: Settings, consul_tls: ssl.SSLContext | None) -> Endpoint:
     """Where ``origin`` is, and how to get there. ``consul_tls`` is for Consul's own origin."""
     if origin.startswith("unix://"):
-        return Place("", 0, "consul", origin.removeprefix("unix://"), None, None)
+        return Endpoint("", 0, "consul", origin.removeprefix("unix://"), None, None)
     parts = urlsplit(origin)
     address = parts.hostname or ""
     if parts.scheme != "https":
-        return Place(address, parts.port or 80, parts.netloc, "", None, None)
+        return Endpoint(address, parts.port or 80, parts.netloc, "", None, None)
     context, name = consul_tls, settings.consul_tls_server_name
     if origin not in settings.consul_origins or context is None:
         context, name = ssl.create_default_context(), None
-    return Place(address, parts.port or 443, parts.netloc, "", context, name or address)
+    return Endpoint(address, parts.port or 443, parts.netloc, "", context, name or address)
 
 
 def check(step: Send) -> None:

@@ -95,7 +95,7 @@ def failure(error: Exception, *, sent: bool) -> Failure:
 
 
 @dataclass(slots=True)
-class Wire:
+class SendTrace:
     """What was seen of one request on the wire; ``told``: that anything was."""
 
     sent: bool = False

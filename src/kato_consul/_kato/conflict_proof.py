@@ -17,20 +17,20 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kato_consul._kato.journal import Journal, event_of, is_event
-from kato_consul._kato.session_state import Ghost
+from kato_consul._kato.session_state import InFlightWrite
 from kato_consul._kato.types import Event, Observation
 from kato_consul._kato.writes import Write
 
 
 def explains(
     journal: Journal,
-    ghosts: Sequence[Ghost],
+    ghosts: Sequence[InFlightWrite],
     pending: Write[Any] | None,
     time: int,
     stm: Sequence[Event],
 ) -> bool:
     """Is a counter of ``time`` with these events a state that our own writes lead to?"""
-    if any(ghost.write.twice_is_harmful for ghost in ghosts):
+    if any(ghost.write.not_repeatable for ghost in ghosts):
         return False
     writes = [ghost.write for ghost in ghosts] + ([pending] if pending is not None else [])
     added = [one for write in writes for one in write.observations]
@@ -46,7 +46,7 @@ def explains(
 
 
 def _own_states(
-    journal: Journal, ghosts: Sequence[Ghost], added: list[Observation]
+    journal: Journal, ghosts: Sequence[InFlightWrite], added: list[Observation]
 ) -> Iterator[tuple[Journal, list[Observation]]]:
     """States that were ours once, each with the observations that may have come on top of it."""
     yield journal, added

@@ -4,18 +4,18 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from kato_consul._flow import Flow, Sleep
-from kato_consul._kato.kato_api import Asking
+from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.opening import open_session
 from kato_consul._kato.reconcile import barrier, reconcile
-from kato_consul._kato.session_state import Ghost, SessionState
+from kato_consul._kato.session_state import InFlightWrite, SessionState
 from kato_consul._kato.writes import Write
 from kato_consul._logging import logger
-from kato_consul._requests.classify import Verdict, judge
+from kato_consul._requests.classify import Delivery, classify
 from kato_consul.errors import (
     BadRequest,
     KatoAnswerError,
     KatoConsulError,
-    NoAnswer,
+    NoResponse,
     OutcomeUnknown,
     SessionConflict,
     SessionGone,
@@ -26,38 +26,38 @@ R = TypeVar("R")
 log = logger("session")
 
 
-def make_ready(asking: Asking, state: SessionState, deadline: float) -> Flow[bool | None]:
+def prepare(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | None]:
     """Flow: open the session if it is not; settle what an earlier caller left behind.
 
     Was what was left behind applied? None when nothing was.
     """
     if state.id is None:
-        yield from open_session(asking, state, deadline)
-    elif state.pending is not None or state.restoring or state.is_haunted(asking.now()):
+        yield from open_session(api, state, deadline)
+    elif state.pending is not None or state.restoring or state.may_have_late_writes(api.now()):
         # Whoever made the pending write was told, or gave up: it is settled, and not sent again.
         # While a write may well still land the session is looked at each time: one that overwrites
         # exactly one later write leaves counter and length as they must be.
         pending = state.pending
-        ghost = state.haunt(pending, asking.now()) if pending is not None else None
-        applied = yield from reconcile(asking, state, deadline, pending)
+        ghost = state.track(pending, api.now()) if pending is not None else None
+        applied = yield from reconcile(api, state, deadline, pending)
         if pending is not None and ghost is not None:
             if applied:
-                state.banish(ghost)
-            _tell_settled(state, pending, applied=applied)
+                state.resolve(ghost)
+            _log_settled(state, pending, applied=applied)
             state.pending = None
             return applied
     return None
 
 
-def settle(asking: Asking, state: SessionState, deadline: float) -> Flow[bool | None]:
+def settle(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | None]:
     """Flow: was the write applied that ended without an outcome? None when there is none."""
     if state.pending is None:
         return None
-    asking.begin(state)
-    return (yield from make_ready(asking, state, deadline))
+    api.place_session(state)
+    return (yield from prepare(api, state, deadline))
 
 
-def perform(asking: Asking, state: SessionState, deadline: float, write: Write[R]) -> Flow[R]:
+def execute(api: KatoApi, state: SessionState, deadline: float, write: Write[R]) -> Flow[R]:
     """Flow: apply ``write`` to the session exactly once.
 
     Raises:
@@ -65,38 +65,38 @@ def perform(asking: Asking, state: SessionState, deadline: float, write: Write[R
         SessionConflict: somebody else writes to the session.
         KatoConsulError: it was not applied, for the reason the error gives.
     """
-    asking.begin(state)
+    api.place_session(state)
     if write.resets:  # then it does not matter what became of an earlier write, unless it is late
         if state.pending is not None:
-            state.haunt(state.pending, asking.now())
+            state.track(state.pending, api.now())
         state.pending, state.restoring = None, False
         if state.id is None:
-            yield from open_session(asking, state, deadline)
+            yield from open_session(api, state, deadline)
     else:
-        yield from make_ready(asking, state, deadline)
+        yield from prepare(api, state, deadline)
     if write.commits:
-        yield from reconcile(asking, state, deadline)
+        yield from reconcile(api, state, deadline)
         if not state.journal.events and not write.observations:
             # As KATO says it. Asked all the same, a late write could give it something to learn.
             raise BadRequest(write.what, str(state.instance), 400, "Cannot learn from empty STM")
     # It was just read from one that works, so the first time it is sent again without a pause.
-    pauses = chain([0.0], asking.pauses())
+    pauses = chain([0.0], api.pauses())
     state.pending = write
     open_end: OutcomeUnknown | None = None
     again = False
     while True:
         assert state.id is not None
         try:
-            request = write.request(state.id, asking.attempt_timeout, follow_up=again)
+            request = write.request(state.id, api.attempt_timeout, follow_up=again)
             again = True
-            found = yield from asking.ask_session(request, state, deadline)
+            found = yield from api.call_session(request, state, deadline)
         except OutcomeUnknown as unknown:
-            if (yield from _settle(asking, state, write, unknown, deadline)):
-                return _read_back(state, write)
+            if (yield from _settle(api, state, write, unknown, deadline)):
+                return _answer_from_journal(state, write)
             open_end = unknown
-            yield Sleep(max(0.0, min(next(pauses), deadline - asking.now())))
+            yield Sleep(max(0.0, min(next(pauses), deadline - api.now())))
         except SessionGone:
-            yield from reconcile(asking, state, deadline)
+            yield from reconcile(api, state, deadline)
         except KatoConsulError as error:
             if open_end is not None and not isinstance(error, KatoAnswerError):
                 # An earlier attempt left, and was not there when it was looked for: it may come.
@@ -111,48 +111,50 @@ def perform(asking: Asking, state: SessionState, deadline: float, write: Write[R
                 return answer
             # Acknowledged, but the counter is off: KATO lost something, or somebody else writes.
             try:
-                applied = yield from reconcile(asking, state, deadline, write, acknowledged=True)
+                applied = yield from reconcile(api, state, deadline, write, acknowledged=True)
             except SessionConflict:
                 raise
             except KatoConsulError as error:
                 off = OutcomeUnknown(write.what, state.instance or "", "its answer is off")
                 raise off.because(error) from error
             if applied:
-                return _read_back(state, write)
-            yield Sleep(max(0.0, min(next(pauses), deadline - asking.now())))
+                return _answer_from_journal(state, write)
+            yield Sleep(max(0.0, min(next(pauses), deadline - api.now())))
 
 
 def _settle(
-    asking: Asking,
+    api: KatoApi,
     state: SessionState,
     write: Write[Any],
     unknown: OutcomeUnknown,
     deadline: float,
 ) -> Flow[bool]:
     """Was the write with the unknown outcome applied?"""
-    ghost: Ghost | None = None
+    ghost: InFlightWrite | None = None
     try:
-        if write.twice_is_harmful:
-            yield from _wait_for(asking, state, unknown.instance, deadline)
+        if write.not_repeatable:
+            yield from _wait_for_instance(api, state, unknown.instance, deadline)
         else:
-            ghost = state.haunt(write, asking.now())
-        applied = yield from reconcile(asking, state, deadline, write)
+            ghost = state.track(write, api.now())
+        applied = yield from reconcile(api, state, deadline, write)
     except SessionConflict:
         raise
     except KatoConsulError as error:
         raise unknown.because(error) from error
     if applied and ghost is not None:
-        state.banish(ghost)
-    _tell_settled(state, write, applied=applied)
+        state.resolve(ghost)
+    _log_settled(state, write, applied=applied)
     return applied
 
 
-def _tell_settled(state: SessionState, write: Write[Any], *, applied: bool) -> None:
+def _log_settled(state: SessionState, write: Write[Any], *, applied: bool) -> None:
     state.settlements += 1
     log.info("session.settled", key=state.key, what=write.what, applied=applied)
 
 
-def _wait_for(asking: Asking, state: SessionState, instance_id: str, deadline: float) -> Flow[None]:
+def _wait_for_instance(
+    api: KatoApi, state: SessionState, instance_id: str, deadline: float
+) -> Flow[None]:
     """Wait until the instance has nothing of ours in hand any more: it answers, or it is dead.
 
     What must not be applied twice is not sent to another while a hung instance may come to it.
@@ -160,17 +162,17 @@ def _wait_for(asking: Asking, state: SessionState, instance_id: str, deadline: f
     Raises:
         NoAnswer: it was still silent at the deadline.
     """
-    pauses = asking.pauses()
-    while (left := deadline - asking.now()) > 0:
-        request = barrier(state, asking.attempt_timeout)
-        outcome = yield from asking.failover.attempt(request, instance_id, deadline, listed=False)
-        if outcome is not None and judge(outcome) is not Verdict.UNKNOWN:
+    pauses = api.pauses()
+    while (left := deadline - api.now()) > 0:
+        request = barrier(state, api.attempt_timeout)
+        outcome = yield from api.failover.attempt(request, instance_id, deadline, listed=False)
+        if outcome is not None and classify(outcome) is not Delivery.UNKNOWN:
             return
         yield Sleep(min(next(pauses), left))
-    raise NoAnswer(f"{instance_id} was silent until the deadline")
+    raise NoResponse(f"{instance_id} was silent until the deadline")
 
 
-def _read_back(state: SessionState, write: Write[R]) -> R:
+def _answer_from_journal(state: SessionState, write: Write[R]) -> R:
     assert state.id is not None
     state.pending = None
-    return write.if_read_back(state.id, state.journal)
+    return write.answer_from_journal(state.id, state.journal)

@@ -15,18 +15,18 @@ import msgspec
 from kato_consul._backoff import INSTANCE_WAIT, full_jitter
 from kato_consul._flow import Flow, Reply, Sleep
 from kato_consul._kato.session_state import SessionState
-from kato_consul._requests.classify import Verdict, judge
-from kato_consul._requests.failover import Answer, Failover, Place, Request, describe
+from kato_consul._requests.classify import Delivery, classify
+from kato_consul._requests.failover import Answer, Failover, Request, RoutingHint, describe
 from kato_consul.errors import (
     BadRequest,
     KatoAnswerError,
-    NoAnswer,
     NoInstances,
+    NoResponse,
     NotFound,
     OutcomeUnknown,
     ServerFailed,
     SessionGone,
-    StoreAway,
+    StoreUnavailable,
     ValidationFailed,
     excerpt,
 )
@@ -39,7 +39,7 @@ _BY_STATUS: dict[int, type[KatoAnswerError]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class KatoApi:
     """The means of asking KATO: failover, and the seconds that one attempt may take."""
 
     failover: Failover
@@ -53,23 +53,25 @@ class Asking:
         """Growing, jittered pauses between attempts."""
         return full_jitter(INSTANCE_WAIT, self.failover.random)
 
-    def begin(self, state: SessionState) -> None:
+    def place_session(self, state: SessionState) -> None:
         """An operation of the session begins: this is when it may move, or come home."""
-        snapshot = self.failover.board.current
+        snapshot = self.failover.store.current
         if snapshot is None or state.id is None:
             return
         pool = self.failover.pool
-        state.home, state.at = pool.home(state.id, state.home, state.at, snapshot)
-        state.shunned = ""
+        state.primary, state.current = pool.place_session(
+            state.id, state.primary, state.current, snapshot
+        )
+        state.avoid = ""
 
-    def leave(self, state: SessionState) -> None:
+    def release_placement(self, state: SessionState) -> None:
         """The session is no more: its place is free."""
-        if state.home:
-            self.failover.pool.homes.leave(state.home)
-        state.home = state.at = ""
+        if state.primary:
+            self.failover.pool.placement.release(state.primary)
+        state.primary = state.current = ""
 
-    def ask(
-        self, request: Request, deadline: float, place: Place | None = None
+    def call(
+        self, request: Request, deadline: float, place: RoutingHint | None = None
     ) -> Flow[tuple[Any, Answer]]:
         """Flow: one call; KATO's JSON and whose it was.
 
@@ -78,9 +80,9 @@ class Asking:
             OutcomeUnknown, RequestNotSent, NoAnswer, NoInstances: see `Failover.call`.
         """
         answer = yield from self.failover.call(request, deadline, place)
-        return decoded(request, answer.instance.uid, answer.reply), answer
+        return decode_reply(request, answer.instance.uid, answer.reply), answer
 
-    def ask_instance(self, request: Request, uid: str, deadline: float) -> Flow[Any]:
+    def call_instance(self, request: Request, uid: str, deadline: float) -> Flow[Any]:
         """Flow: one call on one instance and no other; repeated until the deadline.
 
         Raises:
@@ -91,16 +93,16 @@ class Asking:
         while True:
             outcome = yield from self.failover.attempt(request, uid, deadline)
             if outcome is None:
-                raise NoInstances(self.failover.board.service, f"Consul does not list {uid!r}")
-            if judge(outcome) is Verdict.ANSWERED:
+                raise NoInstances(self.failover.store.service, f"Consul does not list {uid!r}")
+            if classify(outcome) is Delivery.ANSWERED:
                 assert isinstance(outcome, Reply)
-                return decoded(request, uid, outcome)
+                return decode_reply(request, uid, outcome)
             left = deadline - self.now()
             if left <= 0:
-                raise NoAnswer(f"{request.what}: {uid} did not answer: {describe(outcome)}")
+                raise NoResponse(f"{request.what}: {uid} did not answer: {describe(outcome)}")
             yield Sleep(min(next(pauses), left))
 
-    def ask_session(
+    def call_session(
         self,
         request: Request,
         state: SessionState,
@@ -115,13 +117,13 @@ class Asking:
         assert state.id is not None
         pauses = self.pauses()
         while True:
-            place = Place(state.id, state.at, state.shunned)
+            place = RoutingHint(state.id, state.current, state.avoid)
             try:
-                found, answer = yield from self.ask(request, deadline, place)
+                found, answer = yield from self.call(request, deadline, place)
             except OutcomeUnknown as error:
                 # What is asked now goes elsewhere; but one that was cut off may be at it still, and
                 # is asked itself, since that waits for KATO's lock.
-                state.shunned = error.instance if error.hung else ""
+                state.avoid = error.instance if error.hung else ""
                 raise
             except NotFound as error:
                 if not is_session_missing(error.detail):
@@ -130,10 +132,10 @@ class Asking:
                     raise SessionGone(state.key, state.id) from None
                 left = deadline - self.now()
                 if left <= 0:
-                    raise StoreAway(request.what, str(error.detail)) from None
+                    raise StoreUnavailable(request.what, str(error.detail)) from None
                 yield Sleep(min(next(pauses), left))
             else:
-                state.instance = state.at = answer.instance.uid
+                state.instance = state.current = answer.instance.uid
                 state.failovers += answer.failovers
                 return found
 
@@ -152,14 +154,14 @@ class Asking:
             needs=("exists",),
         )
         try:
-            place = Place(str(state.id), state.at, state.shunned)
-            found, _ = yield from self.ask(request, deadline, place)
-        except NoAnswer as error:
-            raise StoreAway(what, str(error)) from None
+            place = RoutingHint(str(state.id), state.current, state.avoid)
+            found, _ = yield from self.call(request, deadline, place)
+        except NoResponse as error:
+            raise StoreUnavailable(what, str(error)) from None
         return bool(found["exists"])
 
 
-def decoded(request: Request, uid: str, reply: Reply) -> Any:
+def decode_reply(request: Request, uid: str, reply: Reply) -> Any:
     """KATO's JSON, or its error."""
     what = request.what
     good = 200 <= reply.status < 300

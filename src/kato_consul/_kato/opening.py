@@ -6,7 +6,7 @@ import msgspec
 
 from kato_consul._flow import Flow
 from kato_consul._kato.journal import Journal
-from kato_consul._kato.kato_api import Asking
+from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import SessionState
 from kato_consul._logging import logger
 from kato_consul._requests.failover import Request
@@ -14,12 +14,12 @@ from kato_consul.errors import ConfigurationError
 
 log = logger("session")
 
-MARK = "kato_consul_key"
+KEY_METADATA = "kato_consul_key"
 """Metadata key under which a session carries the caller's key. A create whose answer was lost
 leaves a session that nobody uses; the mark tells whose it was, and its TTL ends it."""
 
 
-def open_session(asking: Asking, state: SessionState, deadline: float) -> Flow[None]:
+def open_session(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     """Flow: make KATO's session for ``state``, whose journal starts empty; or go on with the one
     that it is to be attached to.
 
@@ -29,11 +29,11 @@ def open_session(asking: Asking, state: SessionState, deadline: float) -> Flow[N
             ignores invalid ones here without a word, so they are compared.
     """
     if state.attach:
-        yield from _attach(asking, state, deadline)
+        yield from _attach(api, state, deadline)
         return
     body: dict[str, object] = {
         "node_id": state.node_id,
-        "metadata": {**state.metadata, MARK: state.key},
+        "metadata": {**state.metadata, KEY_METADATA: state.key},
     }
     if state.config:
         body["config"] = dict(state.config)
@@ -46,10 +46,10 @@ def open_session(asking: Asking, state: SessionState, deadline: float) -> Flow[N
         "/sessions",
         msgspec.json.encode(body),
         repeatable=True,
-        timeout=asking.attempt_timeout,
+        timeout=api.attempt_timeout,
         needs=("session_id",),
     )
-    found, answer = yield from asking.ask(request, deadline)
+    found, answer = yield from api.call(request, deadline)
     taken = found.get("session_config") or {}
     ignored = {
         name: value
@@ -66,17 +66,17 @@ def open_session(asking: Asking, state: SessionState, deadline: float) -> Flow[N
     state.instance = answer.instance.uid
     state.journal = Journal()
     state.journal.configure(taken)
-    state.ghosts = []
-    asking.begin(state)
+    state.in_flight = []
+    api.place_session(state)
 
 
-def _attach(asking: Asking, state: SessionState, deadline: float) -> Flow[None]:
+def _attach(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     """Take over a session as it is: node, configuration, counter and memory."""
     state.id = state.attach
     try:
-        info = yield from _read(asking, state, "", "node_id", deadline)
-        found = yield from _read(asking, state, "/config", "config", deadline)
-        mind = yield from _read(asking, state, "/cognition-data", "cognition_data", deadline)
+        info = yield from _read(api, state, "", "node_id", deadline)
+        found = yield from _read(api, state, "/config", "config", deadline)
+        mind = yield from _read(api, state, "/cognition-data", "cognition_data", deadline)
     except BaseException:
         state.id = None
         raise
@@ -85,29 +85,29 @@ def _attach(asking: Asking, state: SessionState, deadline: float) -> Flow[None]:
     state.journal = Journal()
     state.journal.configure(found["config"])
     state.adopt(int(mind["cognition_data"]["time"]), mind["cognition_data"]["short_term_memory"])
-    asking.begin(state)
+    api.place_session(state)
 
 
-def _read(asking: Asking, state: SessionState, path: str, needs: str, deadline: float) -> Flow[Any]:
+def _read(api: KatoApi, state: SessionState, path: str, needs: str, deadline: float) -> Flow[Any]:
     target = f"/sessions/{state.id}{path}"
     request = Request(
         "attach to session",
         "GET",
         target,
         repeatable=True,
-        timeout=asking.attempt_timeout,
+        timeout=api.attempt_timeout,
         needs=(needs,),
     )
-    return (yield from asking.ask_session(request, state, deadline))
+    return (yield from api.call_session(request, state, deadline))
 
 
-def reopen_session(asking: Asking, state: SessionState, deadline: float) -> Flow[None]:
+def reopen_session(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     """Flow: a session in place of one that is gone; its journal is to be replayed by the caller.
 
     The journal is kept, with the counter that it would have after a replay.
     """
     gone, journal = state.id, state.journal
-    yield from open_session(asking, state, deadline)
+    yield from open_session(api, state, deadline)
     state.journal = journal
     state.reopened += 1
     log.warning(

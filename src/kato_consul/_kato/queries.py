@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 from kato_consul._flow import Flow
 from kato_consul._kato import instance_types as answers
-from kato_consul._kato.kato_api import Asking
+from kato_consul._kato.kato_api import KatoApi
 from kato_consul._requests.failover import Request
 from kato_consul.errors import KatoConsulError, NotFound
 
@@ -39,21 +39,21 @@ class Query(Generic[R]):
         )
 
 
-def ask_any(asking: Asking, query: Query[R], deadline: float) -> Flow[R]:
+def query_any(api: KatoApi, query: Query[R], deadline: float) -> Flow[R]:
     """Flow: ask whoever the pool's policy says, and others until one answers."""
-    found, answer = yield from asking.ask(query.request(asking.attempt_timeout), deadline)
+    found, answer = yield from api.call(query.request(api.attempt_timeout), deadline)
     return _read(query, found, answer.instance.uid)
 
 
-def ask_one(asking: Asking, query: Query[R], uid: str, deadline: float) -> Flow[R]:
+def query_instance(api: KatoApi, query: Query[R], uid: str, deadline: float) -> Flow[R]:
     """Flow: ask one instance and no other, until it answers or the deadline is over.
 
     Raises:
         NoInstances: Consul does not list it.
         NoAnswer: it did not answer in time.
     """
-    request = query.request(asking.attempt_timeout)
-    found = yield from asking.ask_instance(request, uid, deadline)
+    request = query.request(api.attempt_timeout)
+    found = yield from api.call_instance(request, uid, deadline)
     return _read(query, found, uid)
 
 

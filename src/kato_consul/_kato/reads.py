@@ -4,9 +4,9 @@ import contextlib
 from typing import Any
 
 from kato_consul._flow import Flow
-from kato_consul._kato.execute import make_ready
+from kato_consul._kato.execute import prepare
 from kato_consul._kato.journal import Journal
-from kato_consul._kato.kato_api import Asking
+from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.reconcile import reconcile
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import (
@@ -21,13 +21,13 @@ from kato_consul._requests.failover import Request
 from kato_consul.errors import SessionGone
 
 
-def predictions(asking: Asking, state: SessionState, deadline: float) -> Flow[list[Prediction]]:
+def predictions(api: KatoApi, state: SessionState, deadline: float) -> Flow[list[Prediction]]:
     """Flow: what KATO predicts from the short-term memory, best first.
 
     Where the memory holds a single symbol, KATO gives ``past``, ``present`` and ``future`` as plain
     lists of symbols; they become lists of events here, as they are otherwise.
     """
-    found = yield from _read(asking, state, "predictions", deadline)
+    found = yield from _read(api, state, "predictions", deadline)
     for prediction in found["predictions"]:
         for part in ("past", "present", "future"):
             events = prediction[part]
@@ -36,83 +36,83 @@ def predictions(asking: Asking, state: SessionState, deadline: float) -> Flow[li
     return answer
 
 
-def stm(asking: Asking, state: SessionState, deadline: float) -> Flow[list[Event]]:
+def stm(api: KatoApi, state: SessionState, deadline: float) -> Flow[list[Event]]:
     """Flow: the events of the short-term memory, oldest first.
 
     They are compared with what KATO acknowledged, since they are at hand: what it lost is put back.
     """
-    found = yield from _read(asking, state, "stm", deadline)
+    found = yield from _read(api, state, "stm", deadline)
     events: list[Event] = found["stm"]
     if not state.journal.matches(state.journal.time, events):
-        yield from reconcile(asking, state, deadline)
-        found = yield from _read(asking, state, "stm", deadline)
+        yield from reconcile(api, state, deadline)
+        found = yield from _read(api, state, "stm", deadline)
         events = found["stm"]
     return events
 
 
-def percept_data(asking: Asking, state: SessionState, deadline: float) -> Flow[PerceptData]:
+def percept_data(api: KatoApi, state: SessionState, deadline: float) -> Flow[PerceptData]:
     """Flow: the last observation, as KATO took it."""
-    found = yield from _read(asking, state, "percept-data", deadline, needs="percept_data")
+    found = yield from _read(api, state, "percept-data", deadline, needs="percept_data")
     answer: PerceptData = found["percept_data"]
     return answer
 
 
-def cognition_data(asking: Asking, state: SessionState, deadline: float) -> Flow[CognitionData]:
+def cognition_data(api: KatoApi, state: SessionState, deadline: float) -> Flow[CognitionData]:
     """Flow: what the session has in mind, its counter included."""
-    found = yield from _read(asking, state, "cognition-data", deadline, needs="cognition_data")
+    found = yield from _read(api, state, "cognition-data", deadline, needs="cognition_data")
     answer: CognitionData = found["cognition_data"]
     return answer
 
 
-def info(asking: Asking, state: SessionState, deadline: float) -> Flow[SessionInfo]:
+def info(api: KatoApi, state: SessionState, deadline: float) -> Flow[SessionInfo]:
     """Flow: what KATO knows of the session."""
-    answer: SessionInfo = yield from _read(asking, state, "", deadline, needs="session_id")
+    answer: SessionInfo = yield from _read(api, state, "", deadline, needs="session_id")
     return answer
 
 
-def config(asking: Asking, state: SessionState, deadline: float) -> Flow[dict[str, Any]]:
+def config(api: KatoApi, state: SessionState, deadline: float) -> Flow[dict[str, Any]]:
     """Flow: the session's configuration, defaults included."""
-    found = yield from _read(asking, state, "config", deadline)
+    found = yield from _read(api, state, "config", deadline)
     answer: dict[str, Any] = found["config"]
     return answer
 
 
-def finalize_training(asking: Asking, state: SessionState, deadline: float) -> Flow[FinalizeResult]:
+def finalize_training(api: KatoApi, state: SessionState, deadline: float) -> Flow[FinalizeResult]:
     """Flow: compute the measures of all patterns of the session's node.
 
     It may take as long as the whole call, and doing it again does no harm.
     """
-    patience = deadline - asking.now()
+    patience = deadline - api.now()
     answer: FinalizeResult = yield from _read(
-        asking, state, "finalize-training", deadline, "POST", needs="status", timeout=patience
+        api, state, "finalize-training", deadline, "POST", needs="status", timeout=patience
     )
     return answer
 
 
-def exists(asking: Asking, state: SessionState, deadline: float) -> Flow[bool]:
+def exists(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool]:
     """Flow: does KATO have the session? One that was never opened is not opened for this."""
     if state.id is None:
         return False
-    return (yield from asking.session_exists("exists", state, deadline))
+    return (yield from api.session_exists("exists", state, deadline))
 
 
-def delete(asking: Asking, state: SessionState, deadline: float) -> Flow[None]:
+def delete(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     """Flow: delete KATO's session. One that is gone already is as good as deleted."""
     if state.id is None:
         return
     target = f"/sessions/{state.id}"
-    request = Request("delete", "DELETE", target, repeatable=True, timeout=asking.attempt_timeout)
+    request = Request("delete", "DELETE", target, repeatable=True, timeout=api.attempt_timeout)
     # Gone already: somebody was faster, or our own first attempt was.
     with contextlib.suppress(SessionGone):
-        yield from asking.ask_session(request, state, deadline)
+        yield from api.call_session(request, state, deadline)
     state.id = None
-    asking.leave(state)
+    api.release_placement(state)
     state.journal = Journal()
-    state.pending, state.restoring, state.ghosts = None, False, []
+    state.pending, state.restoring, state.in_flight = None, False, []
 
 
 def _read(
-    asking: Asking,
+    api: KatoApi,
     state: SessionState,
     path: str,
     deadline: float,
@@ -121,18 +121,18 @@ def _read(
     needs: str = "",
     timeout: float | None = None,
 ) -> Flow[Any]:
-    asking.begin(state)
-    yield from make_ready(asking, state, deadline)
+    api.place_session(state)
+    yield from prepare(api, state, deadline)
     while True:
         request = Request(
             path or "info",
             method,
             f"/sessions/{state.id}/{path}".rstrip("/"),
             repeatable=True,
-            timeout=asking.attempt_timeout if timeout is None else timeout,
+            timeout=api.attempt_timeout if timeout is None else timeout,
             needs=(needs or path,),
         )
         try:
-            return (yield from asking.ask_session(request, state, deadline))
+            return (yield from api.call_session(request, state, deadline))
         except SessionGone:
-            yield from reconcile(asking, state, deadline)
+            yield from reconcile(api, state, deadline)

@@ -9,7 +9,7 @@ from typing import Any
 
 from kato_consul._flow import Flow, Sleep
 from kato_consul._kato.conflict_proof import explains
-from kato_consul._kato.kato_api import Asking
+from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.opening import reopen_session
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import Event
@@ -20,13 +20,13 @@ from kato_consul.errors import OutcomeUnknown, SessionConflict, SessionGone
 
 log = logger("session")
 
-REPLAY = 0.05
+REPLAY_EACH = 0.05
 """Seconds that replaying one observation may take, beside the timeout of an attempt. A real KATO
 takes 10 to 15 ms on two busy cores."""
 
 
 def reconcile(
-    asking: Asking,
+    api: KatoApi,
     state: SessionState,
     deadline: float,
     pending: Write[Any] | None = None,
@@ -43,17 +43,17 @@ def reconcile(
             there is taken over, so that the next call goes on from it.
         KatoConsulError: it could not be read or put back before the deadline.
     """
-    pauses = asking.pauses()
+    pauses = api.pauses()
     while True:
         try:
             if pending is not None:
                 # The instance may still be working on it: over by the time this is answered.
-                still = barrier(state, asking.attempt_timeout)
-                yield from asking.ask_session(still, state, deadline)
+                still = barrier(state, api.attempt_timeout)
+                yield from api.call_session(still, state, deadline)
             mends = pending is not None or state.restoring
-            time, stm = yield from read_back(asking, state, deadline, follow_up=mends)
+            time, stm = yield from read_session(api, state, deadline, follow_up=mends)
         except SessionGone:
-            yield from reopen_session(asking, state, deadline)
+            yield from reopen_session(api, state, deadline)
             state.restoring = True
             time, stm = 0, []
         if not state.restoring:
@@ -70,7 +70,7 @@ def reconcile(
             if state.on_conflict == "adopt" and (pending is None or acknowledged):
                 state.adopt(time, stm)
                 return pending is not None
-            _prove(state, pending, time, stm)
+            _require_proof(state, pending, time, stm)
             state.repairs += 1
             state.restoring = True
             log.warning(
@@ -87,12 +87,12 @@ def reconcile(
             state.journal = restored
             state.restoring = False
             return False
-        if not (yield from _put_back(asking, state, deadline)):
-            yield Sleep(max(0.0, min(next(pauses), deadline - asking.now())))
+        if not (yield from _repair(api, state, deadline)):
+            yield Sleep(max(0.0, min(next(pauses), deadline - api.now())))
 
 
-def read_back(
-    asking: Asking, state: SessionState, deadline: float, *, follow_up: bool
+def read_session(
+    api: KatoApi, state: SessionState, deadline: float, *, follow_up: bool
 ) -> Flow[tuple[int, list[Event]]]:
     """Flow: the session's counter and STM, in one answer."""
     target = f"/sessions/{state.id}/cognition-data"
@@ -101,11 +101,11 @@ def read_back(
         "GET",
         target,
         repeatable=True,
-        timeout=asking.attempt_timeout,
+        timeout=api.attempt_timeout,
         needs=("cognition_data",),
         follow_up=follow_up,
     )
-    found = yield from asking.ask_session(request, state, deadline)
+    found = yield from api.call_session(request, state, deadline)
     data = found["cognition_data"]
     return int(data["time"]), data["short_term_memory"]
 
@@ -128,10 +128,12 @@ def barrier(state: SessionState, timeout: float) -> Request:
     )
 
 
-def _prove(state: SessionState, pending: Write[Any] | None, time: int, stm: list[Event]) -> None:
+def _require_proof(
+    state: SessionState, pending: Write[Any] | None, time: int, stm: list[Event]
+) -> None:
     """Return if the session may be put back: the journal holds it all and explains the finding."""
     may_repair = state.on_conflict == "repair" and state.journal.whole
-    if may_repair and explains(state.journal, state.ghosts, pending, time, stm):
+    if may_repair and explains(state.journal, state.in_flight, pending, time, stm):
         return
     assert state.id is not None
     conflict = SessionConflict(
@@ -147,19 +149,19 @@ def _prove(state: SessionState, pending: Write[Any] | None, time: int, stm: list
     raise conflict
 
 
-def _put_back(asking: Asking, state: SessionState, deadline: float) -> Flow[bool]:
+def _repair(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool]:
     """One attempt to empty the session and replay the journal. The reading after it judges."""
     assert state.id is not None
     writes: list[Write[Any]] = [clear_stm()]
     if state.journal.entries:
         writes.append(observe_sequence(state.journal.entries))
     for write in writes:
-        patience = asking.attempt_timeout + REPLAY * len(write.observations)
+        patience = api.attempt_timeout + REPLAY_EACH * len(write.observations)
         request = write.request(state.id, patience, follow_up=True)
         try:
-            yield from asking.ask_session(request, state, deadline)
+            yield from api.call_session(request, state, deadline)
         except OutcomeUnknown:
-            state.haunt(write, asking.now())
+            state.track(write, api.now())
             return False
         except SessionGone:
             return False

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from kato_consul._flow import Flow
-from kato_consul._kato.execute import perform
-from kato_consul._kato.kato_api import Asking
+from kato_consul._kato.execute import execute
+from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import Observation, SequenceResult
 from kato_consul._kato.writes import clear_stm, observe_sequence
@@ -19,7 +19,7 @@ Progress = Callable[[int, int], None]
 
 
 def observe_chunks(
-    asking: Asking,
+    api: KatoApi,
     state: SessionState,
     deadline: float,
     *,
@@ -35,7 +35,7 @@ def observe_chunks(
     Each chunk is given as long as the whole call would be. An error tells in ``applied`` how many
     observations are in for certain: go on with the others.
     """
-    patience = deadline - asking.now()
+    patience = deadline - api.now()
     merged: SequenceResult | None = None
     starts = range(0, max(len(observations), 1), chunk)
     for start in starts:
@@ -43,14 +43,14 @@ def observe_chunks(
         last = start == starts[-1]
         try:
             if clear_stm_between and start:
-                yield from perform(asking, state, asking.now() + patience, clear_stm())
+                yield from execute(api, state, api.now() + patience, clear_stm())
             write = observe_sequence(
                 part,
                 learn_after_each=learn_after_each,
                 learn_at_end=learn_at_end and last,
                 clear_stm_between=clear_stm_between,
             )
-            result = yield from perform(asking, state, asking.now() + patience, write)
+            result = yield from execute(api, state, api.now() + patience, write)
         except KatoConsulError as error:
             error.applied = start
             raise

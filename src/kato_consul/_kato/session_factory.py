@@ -6,14 +6,14 @@ from typing import Any
 
 from kato_consul._balancing.policies import policy_for
 from kato_consul._balancing.pool import InstanceView, Pool
-from kato_consul._discovery.service import Finding
+from kato_consul._discovery.service import DiscoveryService
 from kato_consul._flow import Flow
-from kato_consul._kato.kato_api import Asking
-from kato_consul._kato.queries import Query, ask_any, ask_one
+from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.queries import Query, query_any, query_instance
 from kato_consul._kato.session_state import OnConflict, SessionState
 from kato_consul._kato.types import Observation
 from kato_consul._requests.failover import Failover
-from kato_consul._runtime_defaults import chance, clock
+from kato_consul._runtime_defaults import clock, uniform
 from kato_consul.errors import ClientClosed, ConfigurationError
 from kato_consul.models import Snapshot
 from kato_consul.settings import Settings
@@ -25,26 +25,26 @@ def pool_for(settings: Settings) -> Pool:
     Raises:
         ConfigurationError: there is no such policy.
     """
-    return Pool(clock, chance, policy_for(settings.balancing), settings.zone)
+    return Pool(clock, uniform, policy_for(settings.balancing), settings.zone)
 
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 """One for all: an empty dict for each of 100,000 sessions is 6 MB."""
 
 
-class Sessions:
+class SessionFactory:
     """What the sessions of one client share. ``run`` is the shell's way to run a flow."""
 
-    def __init__(self, finding: Finding, run: Callable[[Flow[Any]], Any]) -> None:
+    def __init__(self, finding: DiscoveryService, run: Callable[[Flow[Any]], Any]) -> None:
         settings = finding.settings
         self.run = run
-        self.of_parent = False
+        self.made_before_fork = False
         self._settings = settings
         self.pool = pool_for(settings)
-        failover = Failover(finding.board, self.pool, clock, chance, hedge=settings.hedge)
-        self.asking = Asking(failover, settings.attempt_timeout)
+        failover = Failover(finding.store, self.pool, clock, uniform, hedge=settings.hedge)
+        self.api = KatoApi(failover, settings.attempt_timeout)
 
-    def state(
+    def new_state(
         self,
         key: str,
         node_id: str | None,
@@ -67,25 +67,25 @@ class Sessions:
             attach=attach or "",
         )
 
-    def ask_any(self, query: Query[Any]) -> Flow[Any]:
+    def query_any(self, query: Query[Any]) -> Flow[Any]:
         """Flow: ask whoever answers."""
-        return ask_any(self.asking, query, self.deadline())
+        return query_any(self.api, query, self.deadline())
 
-    def ask_one(self, uid: str, query: Query[Any]) -> Flow[Any]:
+    def query_instance(self, uid: str, query: Query[Any]) -> Flow[Any]:
         """Flow: ask one instance and no other."""
-        return ask_one(self.asking, query, uid, self.deadline())
+        return query_instance(self.api, query, uid, self.deadline())
 
-    def seen(self, snapshot: Snapshot) -> list[InstanceView]:
+    def instance_views(self, snapshot: Snapshot) -> list[InstanceView]:
         """Each instance: what Consul says of it, and what this client saw of it."""
-        return self.pool.seen(snapshot)
+        return self.pool.views(snapshot)
 
-    def check_own(self) -> None:
+    def require_own_process(self) -> None:
         """Are these sessions this process's?
 
         Raises:
             ClientClosed: they were made before a fork, and are the parent's.
         """
-        if self.of_parent:
+        if self.made_before_fork:
             raise ClientClosed(
                 "this session was made before the process forked, and is its parent's: two "
                 "writers would lose observations. Ask the client for the session again"

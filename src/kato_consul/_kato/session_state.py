@@ -15,18 +15,18 @@ OnConflict = Literal["repair", "adopt", "raise"]
 raise. ``adopt``: take over what is there. ``raise``: raise `SessionConflict`.
 """
 
-WATCHFUL = 60.0
+CHECK_BEFORE_CALLS_FOR = 60.0
 """Seconds after a write was given up on during which the session is looked at before each call. An
 instance that hangs for longer is out of Consul, and usually restarted, by then. Its write is still
 remembered for proofs, and found by counter and length, by `stm` and by a learn."""
 
-GHOSTS = 16
+MOST_IN_FLIGHT = 16
 """Writes remembered as able to land late. One hung instance makes one; more than a few at once
 means a fault that no bookkeeping mends."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ghost:
+class InFlightWrite:
     """A write that was given up on with its outcome unknown: it may still land.
 
     If the instance first reads the session when it wakes, ``write`` is applied on top of whatever
@@ -35,7 +35,7 @@ class Ghost:
 
     write: Write[Any]
     before: Journal
-    born: float
+    given_up_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +81,11 @@ class SessionState:
     journal: Journal = field(default_factory=Journal)
     pending: Write[Any] | None = None
     restoring: bool = False
-    ghosts: list[Ghost] = field(default_factory=list)
+    in_flight: list[InFlightWrite] = field(default_factory=list)
     attach: str = ""
-    home: str = ""
-    at: str = ""
-    shunned: str = ""
+    primary: str = ""
+    current: str = ""
+    avoid: str = ""
     instance: str | None = None
     failovers: int = 0
     settlements: int = 0
@@ -113,19 +113,19 @@ class SessionState:
         self.journal.entries = [{"strings": list(event)} for event in stm]
         self.restoring = False
 
-    def is_haunted(self, now: float) -> bool:
+    def may_have_late_writes(self, now: float) -> bool:
         """May a write well land still, so that the session is looked at before each call?"""
-        return any(now - ghost.born < WATCHFUL for ghost in self.ghosts)
+        return any(now - ghost.given_up_at < CHECK_BEFORE_CALLS_FOR for ghost in self.in_flight)
 
-    def haunt(self, write: Write[Any], now: float) -> Ghost:
+    def track(self, write: Write[Any], now: float) -> InFlightWrite:
         """Remember that ``write`` may still land."""
         if write.resets:  # one late clear is like another
-            self.ghosts = [ghost for ghost in self.ghosts if not ghost.write.resets]
-        ghost = Ghost(write, self.journal.copy(), now)
-        self.ghosts = [*self.ghosts[1 - GHOSTS :], ghost]
+            self.in_flight = [ghost for ghost in self.in_flight if not ghost.write.resets]
+        ghost = InFlightWrite(write, self.journal.copy(), now)
+        self.in_flight = [*self.in_flight[1 - MOST_IN_FLIGHT :], ghost]
         return ghost
 
-    def banish(self, ghost: Ghost) -> None:
+    def resolve(self, ghost: InFlightWrite) -> None:
         """It has landed, and cannot land again. One clear stands for several: it stays."""
         if not ghost.write.resets:
-            self.ghosts.remove(ghost)
+            self.in_flight.remove(ghost)

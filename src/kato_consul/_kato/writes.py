@@ -44,10 +44,10 @@ class Write(Generic[R]):
     path: str
     body: bytes
     apply: Callable[[Journal], None]
-    if_read_back: Callable[[str, Journal], R]
+    answer_from_journal: Callable[[str, Journal], R]
     observations: Sequence[Observation] = ()
-    told: Callable[[Any], tuple[int, int] | None] = _nothing_told
-    twice_is_harmful: bool = False
+    reported: Callable[[Any], tuple[int, int] | None] = _nothing_told
+    not_repeatable: bool = False
     resets: bool = False
     commits: bool = False
 
@@ -59,7 +59,7 @@ class Write(Generic[R]):
     def is_expected(self, before: Journal, found: Any) -> bool:
         """Does KATO's answer tell what it must, coming from ``before``?"""
         try:
-            told = self.told(found)
+            told = self.reported(found)
         except (KeyError, TypeError, IndexError):
             return False  # not KATO's words: the session is looked at
         if told is None:
@@ -92,9 +92,9 @@ def observe(observation: Observation) -> Write[ObservationResult]:
         path="observe",
         body=encode(observation),
         apply=lambda journal: journal.observed(observation),
-        if_read_back=answer,
+        answer_from_journal=answer,
         observations=[observation],
-        told=lambda found: (found["time"], found["stm_length"]),
+        reported=lambda found: (found["time"], found["stm_length"]),
     )
 
 
@@ -152,9 +152,9 @@ def observe_sequence(
         path="observe-sequence",
         body=body,
         apply=apply,
-        if_read_back=answer,
+        answer_from_journal=answer,
         observations=observations,
-        told=_told_of_sequence,
+        reported=_told_of_sequence,
         commits=learn_after_each or learn_at_end,
     )
 
@@ -176,8 +176,8 @@ def learn() -> Write[LearnResult]:
         path="learn",
         body=b"",
         apply=Journal.learned,
-        if_read_back=answer,
-        twice_is_harmful=True,
+        answer_from_journal=answer,
+        not_repeatable=True,
         commits=True,
     )
 
@@ -189,7 +189,7 @@ def set_config(values: Mapping[str, Any]) -> Write[None]:
         path="config",
         body=encode({"config": dict(values)}),
         apply=lambda journal: journal.configure(values),
-        if_read_back=lambda session_id, after: None,
+        answer_from_journal=lambda session_id, after: None,
     )
 
 
@@ -200,7 +200,7 @@ def extend(ttl_seconds: int) -> Write[None]:
         path=f"extend?ttl_seconds={ttl_seconds:d}",
         body=b"",
         apply=lambda journal: None,
-        if_read_back=lambda session_id, after: None,
+        answer_from_journal=lambda session_id, after: None,
     )
 
 
@@ -211,7 +211,7 @@ def clear_all() -> Write[None]:
         path="clear-all",
         body=b"",
         apply=Journal.cleared,
-        if_read_back=lambda session_id, after: None,
+        answer_from_journal=lambda session_id, after: None,
         resets=True,
     )
 
@@ -223,6 +223,6 @@ def clear_stm() -> Write[None]:
         path="clear-stm",
         body=b"",
         apply=Journal.cleared,
-        if_read_back=lambda session_id, after: None,
+        answer_from_journal=lambda session_id, after: None,
         resets=True,
     )

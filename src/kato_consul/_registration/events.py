@@ -8,83 +8,83 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 
-class Event(StrEnum):
+class RegistrarEvent(StrEnum):
     """The event's name. `WORDS` says it to people, with the event's fields filled in."""
 
     REGISTERED = "instance.registered"
-    REGISTERED_AGAIN = "instance.registered_again"
-    PUT_BACK = "instance.put_back"
+    UPDATED = "instance.updated"
+    RE_REGISTERED = "instance.re_registered"
     PASSING = "instance.passing"
     HEALTH = "instance.health"
-    LEARNED = "instance.learned"
+    INFO = "instance.info"
     UNKNOWN_VERSION = "instance.unknown_version"
-    TAKEN_OUT_AGAIN = "instance.taken_out_again"
-    NOT_TAKEN_OUT = "instance.not_taken_out"
+    ROLLED_BACK = "instance.rolled_back"
+    ROLLBACK_FAILED = "instance.rollback_failed"
     DEREGISTERED = "instance.deregistered"
-    WAS_NOT_REGISTERED = "instance.was_not_registered"
+    NOT_REGISTERED = "instance.not_registered"
     PRUNED = "instance.pruned"
     DRAINING = "instance.draining"
     DRAINED = "instance.drained"
     STILL_BUSY = "instance.still_busy"
     RESUMED = "instance.resumed"
     POOL_DIFFERS = "pool.differs"
-    CONSUL_TROUBLE = "consul.trouble"
-    CONSUL_BACK = "consul.back"
-    FILE_READ = "file.read_again"
+    CONSUL_ERROR = "consul.error"
+    CONSUL_RECOVERED = "consul.recovered"
+    FILE_RELOADED = "file.reloaded"
     FILE_REJECTED = "file.rejected"
-    FILE_GONE = "file.gone"
+    FILE_MISSING = "file.missing"
     CHILD_STARTED = "child.started"
     CHILD_ENDED = "child.ended"
 
 
-WORDS = {
-    Event.REGISTERED: "registered",
-    Event.REGISTERED_AGAIN: "registered again",
-    Event.PUT_BACK: "{lost} the agent, registered again",
-    Event.PASSING: "{status}",
-    Event.HEALTH: "{status}: {note}",
-    Event.LEARNED: "is KATO {version}, SERVICE_NAME {base_processor_id}",
-    Event.UNKNOWN_VERSION: "did not tell its version ({why}); registered without",
-    Event.TAKEN_OUT_AGAIN: "taken out again",
-    Event.NOT_TAKEN_OUT: "could not be taken out again: {why}",
-    Event.DEREGISTERED: "deregistered",
-    Event.WAS_NOT_REGISTERED: "was not registered",
-    Event.PRUNED: "left behind by an earlier run, taken out",
-    Event.DRAINING: "in maintenance mode: {reason}",
-    Event.DRAINED: "drained: {why}",
-    Event.STILL_BUSY: "still busy when the drain time was over ({why})",
-    Event.RESUMED: "out of maintenance mode",
-    Event.POOL_DIFFERS: "differs from {other} in {what}: {mine} here, {theirs} there. They do not "
-    "work as one pool",
-    Event.CONSUL_TROUBLE: "{why}",
-    Event.CONSUL_BACK: "answers again",
-    Event.FILE_READ: "{file} was read again; instances in it: {count}",
-    Event.FILE_REJECTED: "{why}\n  what was defined before stays",
-    Event.FILE_GONE: "{file} is gone; what it defined before stays",
-    Event.CHILD_STARTED: "started {command} as process {pid}",
-    Event.CHILD_ENDED: "{command} ended by itself with {code}",
+DESCRIPTIONS = {
+    RegistrarEvent.REGISTERED: "registered",
+    RegistrarEvent.UPDATED: "registered again",
+    RegistrarEvent.RE_REGISTERED: "{lost} the agent, registered again",
+    RegistrarEvent.PASSING: "{status}",
+    RegistrarEvent.HEALTH: "{status}: {note}",
+    RegistrarEvent.INFO: "is KATO {version}, SERVICE_NAME {base_processor_id}",
+    RegistrarEvent.UNKNOWN_VERSION: "did not tell its version ({why}); registered without",
+    RegistrarEvent.ROLLED_BACK: "taken out again",
+    RegistrarEvent.ROLLBACK_FAILED: "could not be taken out again: {why}",
+    RegistrarEvent.DEREGISTERED: "deregistered",
+    RegistrarEvent.NOT_REGISTERED: "was not registered",
+    RegistrarEvent.PRUNED: "left behind by an earlier run, taken out",
+    RegistrarEvent.DRAINING: "in maintenance mode: {reason}",
+    RegistrarEvent.DRAINED: "drained: {why}",
+    RegistrarEvent.STILL_BUSY: "still busy when the drain time was over ({why})",
+    RegistrarEvent.RESUMED: "out of maintenance mode",
+    RegistrarEvent.POOL_DIFFERS: "differs from {other} in {what}: {mine} here, {theirs} there. "
+    "They do not work as one pool",
+    RegistrarEvent.CONSUL_ERROR: "{why}",
+    RegistrarEvent.CONSUL_RECOVERED: "answers again",
+    RegistrarEvent.FILE_RELOADED: "{file} was read again; instances in it: {count}",
+    RegistrarEvent.FILE_REJECTED: "{why}\n  what was defined before stays",
+    RegistrarEvent.FILE_MISSING: "{file} is gone; what it defined before stays",
+    RegistrarEvent.CHILD_STARTED: "started {command} as process {pid}",
+    RegistrarEvent.CHILD_ENDED: "{command} ended by itself with {code}",
 }
 
 WARNINGS = frozenset(
     {
-        Event.NOT_TAKEN_OUT,
-        Event.UNKNOWN_VERSION,
-        Event.STILL_BUSY,
-        Event.POOL_DIFFERS,
-        Event.CONSUL_TROUBLE,
-        Event.FILE_REJECTED,
-        Event.FILE_GONE,
+        RegistrarEvent.ROLLBACK_FAILED,
+        RegistrarEvent.UNKNOWN_VERSION,
+        RegistrarEvent.STILL_BUSY,
+        RegistrarEvent.POOL_DIFFERS,
+        RegistrarEvent.CONSUL_ERROR,
+        RegistrarEvent.FILE_REJECTED,
+        RegistrarEvent.FILE_MISSING,
     }
 )
 """Events that somebody may have to act on."""
 
 
-class Say(Protocol):
+class EventSink(Protocol):
     """Told of an event: ``who`` is an instance's id, ``consul``, or ``kato-consul`` itself."""
 
-    def __call__(self, event: Event, who: str, /, **fields: Any) -> None: ...
+    def __call__(self, event: RegistrarEvent, who: str, /, **fields: Any) -> None: ...
 
 
-def words(event: Event, fields: dict[str, Any]) -> str:
+def describe_event(event: RegistrarEvent, fields: dict[str, Any]) -> str:
     """The event, said to people."""
-    return WORDS[event].format(**fields)
+    return DESCRIPTIONS[event].format(**fields)

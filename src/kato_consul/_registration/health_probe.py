@@ -29,22 +29,32 @@ import msgspec
 
 from kato_consul import _durations as durations
 from kato_consul._definitions.schema import ProbeDefinition
-from kato_consul._flow import AwaitChange, Cause, Clock, Failure, Flow, Outcome, Random, Reply, Send
-from kato_consul._registration.events import Event, Say
-from kato_consul._registration.instance_info import field_of, learn
-from kato_consul._registration.registrar_state import Tended, Tending, Verdict
+from kato_consul._flow import (
+    Cause,
+    Clock,
+    Failure,
+    Flow,
+    Outcome,
+    Random,
+    Reply,
+    Send,
+    WaitForChange,
+)
+from kato_consul._registration.events import EventSink, RegistrarEvent
+from kato_consul._registration.instance_info import field_of, read_info
+from kato_consul._registration.registrar_state import HealthStatus, ManagedInstance, RegistrarState
 from kato_consul.models import Health
 
 NODE = "kato-consul-probe"
 """The node of our sessions: it never learns anything."""
 
-SOON = 5
+RETRY_DIVISOR = 5
 """A doubtful look is repeated after a fifth of the interval."""
 
 JITTER = 0.1
 """Share of the interval by which looks are spread, so that probers do not march in step."""
 
-LONGEST_LOOK = 30.0
+LONGEST_PROBE = 30.0
 """Seconds a look waits for a hung instance at most: a connection whose other end is gone without a
 word must not be waited for much longer."""
 
@@ -54,7 +64,7 @@ WORST_LAST = (Health.PASSING, Health.WARNING, Health.CRITICAL)
 
 
 @dataclass(frozen=True)
-class Look:
+class ProbeResult:
     """What one look saw. ``hung``: the instance took the request and was silent."""
 
     status: Health
@@ -67,19 +77,19 @@ class Hysteresis:
 
     def __init__(self, agree: int, of: int) -> None:
         self._agree = agree
-        self._last: deque[Look] = deque(maxlen=of)
+        self._last: deque[ProbeResult] = deque(maxlen=of)
 
-    def after(self, look: Look, verdict: Verdict | None) -> Verdict:
+    def after(self, look: ProbeResult, verdict: HealthStatus | None) -> HealthStatus:
         """The verdict now: the same object as before while the status does not change."""
         self._last.append(look)
         if verdict is None:
-            return Verdict(look.status, look.note)
+            return HealthStatus(look.status, look.note)
         if look.status is verdict.status:
             return verdict
         worse = WORST_LAST.index(look.status) > WORST_LAST.index(verdict.status)
         counted = list(self._last) if worse else list(self._last)[-self._agree :]
         same = [one for one in counted if one.status is look.status]
-        return Verdict(look.status, same[0].note) if len(same) >= self._agree else verdict
+        return HealthStatus(look.status, same[0].note) if len(same) >= self._agree else verdict
 
 
 class Prober:
@@ -91,7 +101,7 @@ class Prober:
         self._session = ""
         self._slow = durations.seconds(probe.slow)
 
-    def look(self, within: float) -> Flow[Look]:
+    def probe(self, within: float) -> Flow[ProbeResult]:
         """Flow: one look; each question may take ``within`` seconds."""
         began = self._clock()
         health: Outcome = yield self._send("GET", "/health", within)
@@ -106,10 +116,10 @@ class Prober:
         if bad is not None:
             return bad
         if took > self._slow:
-            return Look(Health.WARNING, f"slow: an answer took longer than {self._slow:g} s")
-        return Look(Health.PASSING, GOOD)
+            return ProbeResult(Health.WARNING, f"slow: an answer took longer than {self._slow:g} s")
+        return ProbeResult(Health.PASSING, GOOD)
 
-    def _ask_store(self, within: float) -> Flow[Look | None]:
+    def _ask_store(self, within: float) -> Flow[ProbeResult | None]:
         """What is wrong with the store, if anything."""
         if self._session:
             outcome: Outcome = yield self._send("POST", f"{self._path}/clear-stm", within)
@@ -121,7 +131,7 @@ class Prober:
                 return bad
             assert isinstance(outcome, Reply)
             if field_of(outcome, "exists") is not False:
-                return Look(Health.CRITICAL, "its store takes no writes")
+                return ProbeResult(Health.CRITICAL, "its store takes no writes")
             self._session = ""  # it expired, or the store was emptied
         body = msgspec.json.encode({"node_id": NODE})
         outcome = yield self._send("POST", "/sessions", within, body)
@@ -129,7 +139,11 @@ class Prober:
             return bad
         assert isinstance(outcome, Reply)
         self._session = str(field_of(outcome, "session_id") or "")
-        return None if self._session else Look(Health.CRITICAL, "it makes sessions without an id")
+        return (
+            None
+            if self._session
+            else ProbeResult(Health.CRITICAL, "it makes sessions without an id")
+        )
 
     @property
     def _path(self) -> str:
@@ -140,7 +154,14 @@ class Prober:
         return Send(self._origin, method, target, within, headers, body)
 
 
-def probe(tending: Tending, one: Tended, *, clock: Clock, random: Random, say: Say) -> Flow[None]:
+def probe(
+    state: RegistrarState,
+    one: ManagedInstance,
+    *,
+    clock: Clock,
+    random: Random,
+    on_event: EventSink,
+) -> Flow[None]:
     """Flow: look at an instance again and again, until nobody looks after it any more."""
     asked = one.definition.probe
     assert asked is not None
@@ -149,56 +170,67 @@ def probe(tending: Tending, one: Tended, *, clock: Clock, random: Random, say: S
     interval, timeout = durations.seconds(asked.interval), durations.seconds(asked.timeout)
     within = timeout
     came_up = True
-    while not one.gone:
-        if one.resting:
-            yield AwaitChange(one.verdict, one.verdict.current, interval / SOON)
+    while not one.removed:
+        if one.in_maintenance:
+            yield WaitForChange(one.health, one.health.current, interval / RETRY_DIVISOR)
             continue
-        look = yield from prober.look(within)
-        before = one.verdict.current
+        look = yield from prober.probe(within)
+        before = one.health.current
         verdict = hysteresis.after(look, before)
-        if verdict is not before and not one.gone:
-            one.verdict.show(verdict)
-            say(Event.HEALTH, one.definition.id, status=verdict.status.value, note=verdict.note)
+        if verdict is not before and not one.removed:
+            one.health.set(verdict)
+            on_event(
+                RegistrarEvent.HEALTH,
+                one.definition.id,
+                status=verdict.status.value,
+                note=verdict.note,
+            )
         if before is not None and verdict is not before and before.status is Health.CRITICAL:
             came_up = True  # for all we know it came up as another version
         if came_up and look.status is not Health.CRITICAL:
             came_up = False
-            yield from learn(one, say)
-            tending.look_now()  # what was learned is to stand in Consul
+            yield from read_info(one, on_event)
+            state.request_reconcile()  # what was learned is to stand in Consul
         down = look.hung and verdict.status is Health.CRITICAL
-        within = min(max(timeout, LONGEST_LOOK), within * 2) if down else timeout
-        pause = interval if look.status is verdict.status else interval / SOON
+        within = min(max(timeout, LONGEST_PROBE), within * 2) if down else timeout
+        pause = interval if look.status is verdict.status else interval / RETRY_DIVISOR
         spread = 1 + JITTER * (2 * random() - 1)
-        yield AwaitChange(one.verdict, one.verdict.current, pause * spread)
+        yield WaitForChange(one.health, one.health.current, pause * spread)
 
 
-def _of_health(outcome: Outcome) -> Look | None:
+def _of_health(outcome: Outcome) -> ProbeResult | None:
     if (bad := _of_transport(outcome)) is not None:
         return bad
     assert isinstance(outcome, Reply)
     status = field_of(outcome, "status")
     if outcome.status != 200 or not isinstance(status, str):
-        return Look(Health.CRITICAL, f"no KATO: /health says {outcome.status}")
+        return ProbeResult(Health.CRITICAL, f"no KATO: /health says {outcome.status}")
     if status == "unhealthy":
-        return Look(Health.CRITICAL, "it calls itself unhealthy")
-    return None if status == "healthy" else Look(Health.WARNING, f"it calls itself {status[:40]}")
+        return ProbeResult(Health.CRITICAL, "it calls itself unhealthy")
+    return (
+        None
+        if status == "healthy"
+        else ProbeResult(Health.WARNING, f"it calls itself {status[:40]}")
+    )
 
 
-def _of_store(outcome: Outcome) -> Look | None:
+def _of_store(outcome: Outcome) -> ProbeResult | None:
     if (bad := _of_transport(outcome)) is not None:
         return bad
     assert isinstance(outcome, Reply)
     if outcome.status == 200:
         return None
-    return Look(Health.CRITICAL, f"its store does not answer: a session call says {outcome.status}")
+    return ProbeResult(
+        Health.CRITICAL, f"its store does not answer: a session call says {outcome.status}"
+    )
 
 
-def _of_transport(outcome: Outcome) -> Look | None:
+def _of_transport(outcome: Outcome) -> ProbeResult | None:
     if isinstance(outcome, Failure):
-        hung = outcome.sent and outcome.cause is Cause.TIMEOUT
+        hung = outcome.bytes_sent and outcome.cause is Cause.TIMEOUT
         note = "no answer in time" if hung else f"{outcome.cause}"
-        return Look(Health.CRITICAL, note, hung=hung)
+        return ProbeResult(Health.CRITICAL, note, hung=hung)
     # The server's own limit: it has more to do than it takes, which is not broken.
     if outcome.status == 503:
-        return Look(Health.WARNING, "at its limit of concurrent requests")
+        return ProbeResult(Health.WARNING, "at its limit of concurrent requests")
     return None

@@ -11,38 +11,38 @@ from typing import Any
 import msgspec
 
 from kato_consul._flow import Failure, Flow, Outcome, Reply, Send
-from kato_consul._registration.events import Event, Say
-from kato_consul._registration.registrar_state import Tended
+from kato_consul._registration.events import EventSink, RegistrarEvent
+from kato_consul._registration.registrar_state import ManagedInstance
 from kato_consul.models import Instance
 
-LEARNED = ("version", "base_processor_id")
+INFO_FIELDS = ("version", "base_processor_id")
 """Fields of KATO's ``/status``, and keys of the metadata."""
 
 ANSWER_WITHIN = 5.0
 """Seconds. It is asked of instances that just answered."""
 
 
-def learn(one: Tended, say: Say) -> Flow[None]:
+def read_info(one: ManagedInstance, on_event: EventSink) -> Flow[None]:
     """Flow: ask the instance, and keep what it said; what it does not say is told, not raised."""
     outcome: Outcome = yield Send(one.definition.origin, "GET", "/status", ANSWER_WITHIN)
     found = {
         name: value
-        for name in LEARNED
+        for name in INFO_FIELDS
         if isinstance(outcome, Reply)
         and isinstance(value := field_of(outcome, name), str)
         and value
     }
-    if len(found) < len(LEARNED):
+    if len(found) < len(INFO_FIELDS):
         why = str(outcome) if isinstance(outcome, Failure) else f"/status says {outcome.status}"
-        say(Event.UNKNOWN_VERSION, one.definition.id, why=why)
-    elif found != one.learned:
-        say(Event.LEARNED, one.definition.id, **found)
-    one.learned = {**one.learned, **found}
+        on_event(RegistrarEvent.UNKNOWN_VERSION, one.definition.id, why=why)
+    elif found != one.info:
+        on_event(RegistrarEvent.INFO, one.definition.id, **found)
+    one.info = {**one.info, **found}
 
 
 def differences(mine: Instance, pool: Sequence[Instance]) -> Iterator[tuple[str, Instance]]:
     """Which of `LEARNED` differs, and in whom: the first one for each."""
-    for name in LEARNED:
+    for name in INFO_FIELDS:
         for other in pool:
             if name in other.meta and name in mine.meta and other.meta[name] != mine.meta[name]:
                 yield name, other

@@ -13,87 +13,94 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kato_consul._backoff import CONSUL_WAIT, full_jitter
-from kato_consul._consul.api import ConsulCalls, ask
+from kato_consul._consul.api import ConsulApi, execute
 from kato_consul._consul.snapshot_decoder import NODE_MAINTENANCE, SERVICE_MAINTENANCE
-from kato_consul._flow import AwaitChange, Flow, Random
-from kato_consul._registration.events import Event, Say
+from kato_consul._flow import Flow, Random, WaitForChange
+from kato_consul._registration.events import EventSink, RegistrarEvent
 from kato_consul._registration.instance_info import differences
-from kato_consul._registration.registrar_state import OWNER, Tending
+from kato_consul._registration.registrar_state import OWNER, RegistrarState
 from kato_consul.errors import ConsulError, ConsulUnavailable, ConsulUnreachable
 from kato_consul.models import Health, Instance
 
-LOOK_AGAIN = 1.0
+INTERVAL = 1.0
 """Seconds between looks at the agent."""
 
 Checks = Mapping[str, Mapping[str, Any]]
 
 
-def keep(tending: Tending, calls: ConsulCalls, *, random: Random, say: Say) -> Flow[None]:
+def reconcile_registrations(
+    state: RegistrarState, api: ConsulApi, *, random: Random, on_event: EventSink
+) -> Flow[None]:
     """Flow: keep all that are tended in the agent, until the registrar ends."""
     trouble = ""
     compared: dict[str, object] = {}
     pauses = full_jitter(CONSUL_WAIT, random)
-    while not tending.over:
-        seen = tending.wake.current
+    while not state.stopped:
+        seen = state.reconcile_requests.current
         try:
-            if (yield from _look(tending, calls, say)):
-                yield from compare(tending, calls, compared, say)
+            if (yield from _reconcile_once(state, api, on_event)):
+                yield from compare_with_pool(state, api, compared, on_event)
         except ConsulError as error:
             # Whatever it is, it may pass: a token that is not there yet, a restart. Said once.
             if str(error) != trouble:
-                say(Event.CONSUL_TROUBLE, "consul", why=str(error))
+                on_event(RegistrarEvent.CONSUL_ERROR, "consul", why=str(error))
             trouble = str(error)
             away = isinstance(error, ConsulUnreachable | ConsulUnavailable)
-            pause = next(pauses) + (error.retry_after or 0.0) if away else LOOK_AGAIN
+            pause = next(pauses) + (error.retry_after or 0.0) if away else INTERVAL
         else:
             if trouble:
-                say(Event.CONSUL_BACK, "consul")
+                on_event(RegistrarEvent.CONSUL_RECOVERED, "consul")
             trouble = ""
             pauses = full_jitter(CONSUL_WAIT, random)
-            pause = LOOK_AGAIN
-        yield AwaitChange(tending.wake, seen, pause)
+            pause = INTERVAL
+        yield WaitForChange(state.reconcile_requests, seen, pause)
 
 
-def _look(tending: Tending, calls: ConsulCalls, say: Say) -> Flow[bool]:
+def _reconcile_once(state: RegistrarState, api: ConsulApi, on_event: EventSink) -> Flow[bool]:
     """One look, and all that it shows to be done; the first error is raised after the rest.
 
     True when nothing had to be done, and the catalog had the time to hear of what was done before.
     """
-    there = yield from ask(calls.agent_services())
-    checks = yield from ask(calls.agent_checks())
+    there = yield from execute(api.agent_services())
+    checks = yield from execute(api.agent_checks())
     first: ConsulError | None = None
     good = True
-    for one in list(tending.tended.values()):
-        entry = tending.entry(one)
-        one.resting = in_maintenance(checks, entry.id)
-        if tending.awaited(one) or one.gone:
+    for one in list(state.instances.values()):
+        entry = state.payload(one)
+        one.in_maintenance = in_maintenance(checks, entry.id)
+        if state.waits_for_health(one) or one.removed:
             continue
-        if entry.stands(there.get(entry.id), ids_of(checks, entry.id)):
+        if entry.matches(there.get(entry.id), check_ids(checks, entry.id)):
             one.registered = True
             continue
         good = False
         try:
             # One that is in maintenance mode stays there.
-            yield from ask(calls.register(entry, replace_checks=not one.resting))
+            yield from execute(api.register(entry, replace_checks=not one.in_maintenance))
         except ConsulError as error:
             first = first or error
         else:
             if not one.registered:
-                say(Event.REGISTERED, entry.id)
+                on_event(RegistrarEvent.REGISTERED, entry.id)
             elif not there.get(entry.id):
-                say(Event.PUT_BACK, entry.id, lost="is gone from")
-            elif not entry.stands(there[entry.id], ids_of(checks, entry.id), but_for=one.learned):
-                say(Event.PUT_BACK, entry.id, lost="was changed in")
+                on_event(RegistrarEvent.RE_REGISTERED, entry.id, lost="is gone from")
+            elif not entry.matches(there[entry.id], check_ids(checks, entry.id), but_for=one.info):
+                on_event(RegistrarEvent.RE_REGISTERED, entry.id, lost="was changed in")
             one.registered = True
-            one.verdict.wake()  # reported at once
-    tending.leaving = [one for one in tending.leaving if one in there]
-    for service_id in _to_take_out(tending, there, checks):
+            one.health.notify()  # reported at once
+    state.to_deregister = [one for one in state.to_deregister if one in there]
+    for service_id in _to_deregister(state, there, checks):
         try:
-            yield from ask(calls.deregister(service_id))
+            yield from execute(api.deregister(service_id))
         except ConsulError as error:
             first = first or error
         else:
-            say(Event.DEREGISTERED if service_id in tending.leaving else Event.PRUNED, service_id)
+            on_event(
+                RegistrarEvent.DEREGISTERED
+                if service_id in state.to_deregister
+                else RegistrarEvent.PRUNED,
+                service_id,
+            )
     if first is not None:
         raise first
     return good
@@ -104,19 +111,19 @@ def in_maintenance(checks: Checks, service_id: str) -> bool:
     return f"{SERVICE_MAINTENANCE}:{service_id}" in checks
 
 
-def ids_of(checks: Checks, service_id: str) -> set[str]:
+def check_ids(checks: Checks, service_id: str) -> set[str]:
     """The ids of the checks of an instance."""
     return {name for name, check in checks.items() if check.get("ServiceID") == service_id}
 
 
-def _to_take_out(
-    tending: Tending, there: Mapping[str, Mapping[str, Any]], checks: Checks
+def _to_deregister(
+    state: RegistrarState, there: Mapping[str, Mapping[str, Any]], checks: Checks
 ) -> Iterator[str]:
     for service_id, service in there.items():
-        ours = bool(tending.owner) and (service.get("Meta") or {}).get(OWNER) == tending.owner
-        if service_id in tending.tended:
+        ours = bool(state.owner) and (service.get("Meta") or {}).get(OWNER) == state.owner
+        if service_id in state.instances:
             continue
-        if service_id in tending.leaving or (ours and _is_critical(checks, service_id)):
+        if service_id in state.to_deregister or (ours and _is_critical(checks, service_id)):
             yield service_id
 
 
@@ -131,24 +138,24 @@ def _is_critical(checks: Checks, service_id: str) -> bool:
 _MAINTENANCE = (NODE_MAINTENANCE, SERVICE_MAINTENANCE)
 
 
-def compare(
-    tending: Tending, calls: ConsulCalls, compared: dict[str, object], say: Say
+def compare_with_pool(
+    state: RegistrarState, api: ConsulApi, compared: dict[str, object], on_event: EventSink
 ) -> Flow[None]:
     """Flow: tell, once each time that something new was learned, who in the pool differs.
 
     ``compared`` keeps what was told of already.
     """
-    for one in list(tending.tended.values()):
+    for one in list(state.instances.values()):
         mine = one.definition
-        if not one.learned or compared.get(mine.id) == one.learned:
+        if not one.info or compared.get(mine.id) == one.info:
             continue
-        pool = yield from ask(calls.health(mine.name))
-        compared[mine.id] = one.learned
-        me = Instance(mine.id, mine.name, mine.address, mine.port, meta=one.learned)
+        pool = yield from execute(api.health(mine.name))
+        compared[mine.id] = one.info
+        me = Instance(mine.id, mine.name, mine.address, mine.port, meta=one.info)
         others = [one for one in pool.instances if one.id != mine.id]
         for name, other in differences(me, others):
-            say(
-                Event.POOL_DIFFERS,
+            on_event(
+                RegistrarEvent.POOL_DIFFERS,
                 mine.id,
                 what=name,
                 mine=me.meta[name],

@@ -9,16 +9,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kato_consul._backoff import CONSUL_WAIT, full_jitter
-from kato_consul._consul.api import Call, ConsulCalls, T, ask
+from kato_consul._consul.api import ConsulApi, ConsulCall, T, execute
 from kato_consul._consul.blocking_query import TokenBucket
-from kato_consul._consul.retrying_call import patiently
+from kato_consul._consul.retrying_call import execute_with_retry
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._discovery.watch import BURST, RATE, SLACK, next_index
 from kato_consul._flow import Clock, Flow, Random, Sleep
-from kato_consul._registration.events import Event, Say
-from kato_consul._registration.instance_info import LEARNED, learn
-from kato_consul._registration.reconciler import Checks, compare, in_maintenance
-from kato_consul._registration.registrar_state import Tended, Tending
+from kato_consul._registration.events import EventSink, RegistrarEvent
+from kato_consul._registration.instance_info import INFO_FIELDS, read_info
+from kato_consul._registration.reconciler import Checks, compare_with_pool, in_maintenance
+from kato_consul._registration.registrar_state import ManagedInstance, RegistrarState
 from kato_consul.errors import (
     ConsulDenied,
     ConsulError,
@@ -33,7 +33,7 @@ from kato_consul.models import Health, Instance, Snapshot
 ROLL_BACK_WITHIN = 3.0
 """Seconds for taking one instance out again: the job is failing already, and somebody waits."""
 
-SETTLES = 0.5
+LATE_REGISTRATION_WITHIN = 0.5
 """Seconds after which a registration that was cut off has landed, if the agent lives: it is local,
 and takes it milliseconds."""
 
@@ -45,44 +45,44 @@ CONSUL_WITHIN = 10.0
 is between two leaders (an election takes a few seconds)."""
 
 
-class Registering:
+class Registration:
     """Flows for a set of instances, on one agent."""
 
     def __init__(
         self,
-        calls: ConsulCalls,
-        tending: Tending,
+        api: ConsulApi,
+        state: RegistrarState,
         *,
         clock: Clock,
         random: Random,
-        say: Say,
+        on_event: EventSink,
         consul_within: float = CONSUL_WITHIN,
     ) -> None:
-        self._calls = calls
-        self._tending = tending
+        self._calls = api
+        self._tending = state
         self._clock = clock
         self._random = random
-        self._say = say
+        self._say = on_event
         self._consul_within = consul_within
         self.added: list[str] = []
         """Ids that were not in the agent before: what has to be taken out when the run fails."""
-        self._cut_off: set[str] = set()
+        self._unconfirmed: set[str] = set()
         """Those among them whose registration was sent, and has no answer yet."""
 
-    def put_in(self) -> Flow[None]:
+    def register_all(self) -> Flow[None]:
         """Flow: register all. Whoever runs it runs `roll_back` when it fails or is interrupted.
 
         Raises:
             ConsulError: the agent did not answer in time, or would not have a definition.
         """
-        before = yield from self._patiently(self._calls.agent_services())
+        before = yield from self._execute(self._calls.agent_services())
         checks: Checks = {}
-        if before.keys() & self._tending.tended.keys():  # one of them may be in maintenance mode
-            checks = yield from self._patiently(self._calls.agent_checks())
-        for one in self._tending.tended.values():
-            yield from self._put_in_one(one, before.get(one.definition.id), checks)
+        if before.keys() & self._tending.instances.keys():  # one of them may be in maintenance mode
+            checks = yield from self._execute(self._calls.agent_checks())
+        for one in self._tending.instances.values():
+            yield from self._register_one(one, before.get(one.definition.id), checks)
 
-    def see_passing(self, wait: float) -> Flow[None]:
+    def wait_until_passing(self, wait: float) -> Flow[None]:
         """Flow: wait until all are passing for clients, or in warning, in which clients use them:
         a KATO on a machine whose processor is busy calls itself degraded (3.10.1: above 80 %).
 
@@ -90,51 +90,51 @@ class Registering:
             NotPassing: somebody was not within ``wait`` seconds.
         """
         until = self._clock() + wait
-        definitions = [one.definition for one in self._tending.tended.values()]
+        definitions = [one.definition for one in self._tending.instances.values()]
         for service in sorted({one.name for one in definitions}):
             waiting = {one.id: one for one in definitions if one.name == service}
             yield from self._wait_for_service(service, waiting, until, wait)
 
-    def introduce(self) -> Flow[None]:
+    def publish_metadata(self) -> Flow[None]:
         """Flow: ask each instance what it is, and add that to what Consul has of it.
 
         For a startup job; where somebody stays, the prober does it. That it cannot be found out is
         told, not raised: where the job runs the instances may be out of reach.
         """
-        checks = yield from self._patiently(self._calls.agent_checks())
-        for one in self._tending.tended.values():
+        checks = yield from self._execute(self._calls.agent_checks())
+        for one in self._tending.instances.values():
             if one.definition.probe is None:
                 continue
-            before = one.learned
-            yield from learn(one, self._say)
-            if one.learned != before:
+            before = one.info
+            yield from read_info(one, self._say)
+            if one.info != before:
                 yield from self._register(one, checks)
-        yield from compare(self._tending, self._calls, {}, self._say)
+        yield from compare_with_pool(self._tending, self._calls, {}, self._say)
 
-    def deregister(self) -> Flow[None]:
+    def deregister_all(self) -> Flow[None]:
         """Flow: take all out. One that is not there is as good as taken out.
 
         Raises:
             ConsulError: the first one that came; the others were taken out all the same.
         """
         # Asked first: agents before 1.9 answer 200 for an id that they never heard of.
-        there = yield from self._patiently(self._calls.agent_services())
+        there = yield from self._execute(self._calls.agent_services())
         first: ConsulError | None = None
-        for service_id in [*self._tending.tended, *self._tending.leaving]:
+        for service_id in [*self._tending.instances, *self._tending.to_deregister]:
             try:
                 if service_id in there:
-                    yield from self._patiently(self._calls.deregister(service_id))
-                    self._say(Event.DEREGISTERED, service_id)
-                elif service_id in self._tending.tended:
-                    self._say(Event.WAS_NOT_REGISTERED, service_id)
+                    yield from self._execute(self._calls.deregister(service_id))
+                    self._say(RegistrarEvent.DEREGISTERED, service_id)
+                elif service_id in self._tending.instances:
+                    self._say(RegistrarEvent.NOT_REGISTERED, service_id)
             except ConsulError as error:
                 first = first or error
         if first is not None:
             raise first
 
-    def standing(self) -> Flow[list[ServiceDefinition]]:
+    def registered(self) -> Flow[list[ServiceDefinition]]:
         """Flow: the instances of any service that the agent has, whoever registered them."""
-        there = yield from self._patiently(self._calls.agent_services())
+        there = yield from self._execute(self._calls.agent_services())
         return [
             _as_defined(service_id, one)
             for service_id, one in there.items()
@@ -144,64 +144,67 @@ class Registering:
     def roll_back(self) -> Flow[None]:
         """Flow: take out what `put_in` added; what cannot be taken out is told, not raised."""
         while self.added:
-            yield from self._take_out_again(self.added.pop())
-        if self._cut_off:
+            yield from self._roll_back_one(self.added.pop())
+        if self._unconfirmed:
             # One that was under way when the run ended may land behind its own deregistration.
-            yield Sleep(SETTLES)
-            for service_id in sorted(self._cut_off & (yield from self._still_there())):
-                yield from self._take_out_again(service_id)
-            self._cut_off.clear()
+            yield Sleep(LATE_REGISTRATION_WITHIN)
+            for service_id in sorted(self._unconfirmed & (yield from self._still_registered())):
+                yield from self._roll_back_one(service_id)
+            self._unconfirmed.clear()
 
-    def _take_out_again(self, service_id: str) -> Flow[None]:
+    def _roll_back_one(self, service_id: str) -> Flow[None]:
         try:
             call = self._calls.deregister(service_id).within(ROLL_BACK_WITHIN)
-            if (yield from ask(call)):
-                self._say(Event.TAKEN_OUT_AGAIN, service_id)
+            if (yield from execute(call)):
+                self._say(RegistrarEvent.ROLLED_BACK, service_id)
         except ConsulError as error:
             # An agent without a leader takes it out, and answers only when it gave up on servers.
-            if service_id in (yield from self._still_there(unless=service_id)):
-                self._say(Event.NOT_TAKEN_OUT, service_id, why=str(error))
+            if service_id in (yield from self._still_registered(unless=service_id)):
+                self._say(RegistrarEvent.ROLLBACK_FAILED, service_id, why=str(error))
             else:
-                self._say(Event.TAKEN_OUT_AGAIN, service_id)
+                self._say(RegistrarEvent.ROLLED_BACK, service_id)
 
-    def _still_there(self, unless: str = "") -> Flow[set[str]]:
+    def _still_registered(self, unless: str = "") -> Flow[set[str]]:
         """The ids that the agent has; ``unless`` it does not tell: then that one."""
         try:
-            there = yield from ask(self._calls.agent_services().within(ROLL_BACK_WITHIN))
+            there = yield from execute(self._calls.agent_services().within(ROLL_BACK_WITHIN))
         except ConsulError:
             return {unless}
         return set(there)
 
-    def _put_in_one(
-        self, one: Tended, there: Mapping[str, Any] | None, checks: Checks
+    def _register_one(
+        self, one: ManagedInstance, there: Mapping[str, Any] | None, checks: Checks
     ) -> Flow[None]:
         service_id = one.definition.id
         if there is None:
             self.added.append(service_id)
-            self._cut_off.add(service_id)
+            self._unconfirmed.add(service_id)
         else:  # what was learned before stays until it is learned anew
             meta = there.get("Meta") or {}
-            one.learned = {name: meta[name] for name in LEARNED if name in meta}
+            one.info = {name: meta[name] for name in INFO_FIELDS if name in meta}
         try:
             yield from self._register(one, checks)
         except ConsulError as error:
             if there is None and isinstance(error, ConsulDenied | ConsulRejected):
                 self.added.remove(service_id)  # never in: there is nothing to take out
             if not isinstance(error, ConsulUnreachable):  # answered, whatever the answer
-                self._cut_off.discard(service_id)
+                self._unconfirmed.discard(service_id)
             raise
-        self._cut_off.discard(service_id)
+        self._unconfirmed.discard(service_id)
         one.registered = True
-        self._say(Event.REGISTERED if there is None else Event.REGISTERED_AGAIN, service_id)
+        self._say(
+            RegistrarEvent.REGISTERED if there is None else RegistrarEvent.UPDATED,
+            service_id,
+        )
 
-    def _register(self, one: Tended, checks: Checks) -> Flow[None]:
-        entry = self._tending.entry(one)
+    def _register(self, one: ManagedInstance, checks: Checks) -> Flow[None]:
+        entry = self._tending.payload(one)
         # One that is in maintenance mode stays there.
         replaced = not in_maintenance(checks, entry.id)
-        yield from self._patiently(self._calls.register(entry, replace_checks=replaced))
+        yield from self._execute(self._calls.register(entry, replace_checks=replaced))
 
-    def _patiently(self, call: Call[T]) -> Flow[T]:
-        return patiently(call, self._consul_within, clock=self._clock, random=self._random)
+    def _execute(self, call: ConsulCall[T]) -> Flow[T]:
+        return execute_with_retry(call, self._consul_within, clock=self._clock, random=self._random)
 
     def _wait_for_service(
         self, service: str, waiting: dict[str, ServiceDefinition], until: float, wait: float
@@ -216,14 +219,14 @@ class Registering:
             if left <= 0:
                 instances = snapshot.instances if snapshot else ()
                 raise NotPassing(
-                    wait, _reasons(waiting, instances, (yield from self._agents_words()))
+                    wait, _reasons(waiting, instances, (yield from self._check_outputs()))
                 )
             if pause := bucket.take(self._clock()):
                 yield Sleep(min(pause, left))
                 left = max(0.0, until - self._clock())
             call = self._calls.health(service, index=index, wait=left if index else None)
             try:
-                snapshot = yield from ask(call.within(left + left / 16 + SLACK))
+                snapshot = yield from execute(call.within(left + left / 16 + SLACK))
             except (ConsulUnreachable, ConsulUnavailable) as error:
                 left = until - self._clock()
                 if left <= 0:
@@ -236,12 +239,12 @@ class Registering:
             for one in snapshot.instances:
                 if one.health in USABLE and _is_ours(one, waiting.get(one.id)):
                     del waiting[one.id]
-                    self._say(Event.PASSING, one.id, status=one.health.value)
+                    self._say(RegistrarEvent.PASSING, one.id, status=one.health.value)
 
-    def _agents_words(self) -> Flow[Mapping[str, Mapping[str, Any]]]:
+    def _check_outputs(self) -> Flow[Mapping[str, Mapping[str, Any]]]:
         """What the agent's checks say, if it tells."""
         try:
-            return (yield from ask(self._calls.agent_checks()))
+            return (yield from execute(self._calls.agent_checks()))
         except ConsulError:
             return {}
 

@@ -4,10 +4,10 @@ each interval, so that the check goes critical by itself when nobody is left to 
 
 from kato_consul import _durations as durations
 from kato_consul._backoff import CONSUL_WAIT, full_jitter
-from kato_consul._consul.api import ConsulCalls, ask
+from kato_consul._consul.api import ConsulApi, execute
 from kato_consul._consul.registration_payload import probe_check_id
-from kato_consul._flow import AwaitChange, Flow, Random
-from kato_consul._registration.registrar_state import Tended, Tending
+from kato_consul._flow import Flow, Random, WaitForChange
+from kato_consul._registration.registrar_state import ManagedInstance, RegistrarState
 from kato_consul.errors import ConsulError
 
 JITTER = 0.2
@@ -17,7 +17,9 @@ UNTIL_KNOWN = 3600.0
 """Seconds between looks at whether there is a verdict; a change wakes at once."""
 
 
-def report(tending: Tending, one: Tended, calls: ConsulCalls, *, random: Random) -> Flow[None]:
+def send_heartbeats(
+    state: RegistrarState, one: ManagedInstance, api: ConsulApi, *, random: Random
+) -> Flow[None]:
     """Flow: keep the instance's check fed, until nobody looks after it any more.
 
     What goes wrong with Consul is the guardian's to tell, who meets it too; here it is tried again.
@@ -27,18 +29,18 @@ def report(tending: Tending, one: Tended, calls: ConsulCalls, *, random: Random)
     interval = durations.seconds(probe.interval)
     check_id = probe_check_id(one.definition.id)
     pauses = full_jitter(CONSUL_WAIT, random)
-    while not one.gone:
-        verdict = one.verdict.current
+    while not one.removed:
+        verdict = one.health.current
         if verdict is None:
-            yield AwaitChange(one.verdict, None, UNTIL_KNOWN)
+            yield WaitForChange(one.health, None, UNTIL_KNOWN)
             continue
         try:
-            known = yield from ask(calls.tell(check_id, verdict.status, verdict.note))
+            known = yield from execute(api.update_ttl(check_id, verdict.status, verdict.note))
         except ConsulError as error:
             pause = next(pauses) + (error.retry_after or 0.0)
         else:
             if not known:
-                tending.look_now()  # the agent forgot the instance, or somebody took the check out
+                state.request_reconcile()  # the agent lost the instance, or its check was removed
             pauses = full_jitter(CONSUL_WAIT, random)
             pause = interval * (1 - JITTER * random())
-        yield AwaitChange(one.verdict, verdict, pause)
+        yield WaitForChange(one.health, verdict, pause)

@@ -22,7 +22,7 @@ ANEW = {"connection": "close"}
 """Of a request that is the last on its connection, so that the next one is made anew."""
 
 
-def workers(origin: str, answer_within: float, *, most: int = USUAL) -> Flow[int | None]:
+def count_workers(origin: str, answer_within: float, *, most: int = USUAL) -> Flow[int | None]:
     """Flow: how many were seen, which is how many there are at least; None when it does not tell.
 
     ``answer_within`` are the seconds that each answer may take; ``most`` the connections.

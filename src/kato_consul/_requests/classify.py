@@ -33,7 +33,7 @@ LIMIT_BODY = b"Service Unavailable"
 """What uvicorn says when it is asked too much at once."""
 
 
-class Verdict(Enum):
+class Delivery(Enum):
     """What an outcome proves about the request."""
 
     NOT_SENT = auto()
@@ -41,36 +41,40 @@ class Verdict(Enum):
     UNKNOWN = auto()
 
 
-class Sign(Enum):
+class InstanceSignal(Enum):
     """What an outcome says about the instance. `BUSY` says nothing for it, and nothing against."""
 
-    WELL = auto()
+    HEALTHY = auto()
     BUSY = auto()
-    AILING = auto()
+    DEGRADED = auto()
     DOWN = auto()
 
 
-def judge(outcome: Outcome) -> Verdict:
+def classify(outcome: Outcome) -> Delivery:
     """The verdict on one outcome: the first table above."""
     if isinstance(outcome, Failure):
-        return Verdict.UNKNOWN if outcome.sent else Verdict.NOT_SENT
+        return Delivery.UNKNOWN if outcome.bytes_sent else Delivery.NOT_SENT
     if outcome.status < 429:  # nearly all of them
-        return Verdict.ANSWERED
+        return Delivery.ANSWERED
     if outcome.status == 429 or is_concurrency_limit(outcome):
-        return Verdict.NOT_SENT
-    return Verdict.UNKNOWN if outcome.status >= 500 else Verdict.ANSWERED
+        return Delivery.NOT_SENT
+    return Delivery.UNKNOWN if outcome.status >= 500 else Delivery.ANSWERED
 
 
-def sign(outcome: Outcome) -> Sign:
+def instance_signal(outcome: Outcome) -> InstanceSignal:
     """What the outcome says about the instance: the second table."""
     if isinstance(outcome, Failure):
-        silent = not outcome.sent or outcome.cause is Cause.TIMEOUT
-        return Sign.DOWN if silent else Sign.AILING
+        silent = not outcome.bytes_sent or outcome.cause is Cause.TIMEOUT
+        return InstanceSignal.DOWN if silent else InstanceSignal.DEGRADED
     if outcome.status < 429:
-        return Sign.WELL
+        return InstanceSignal.HEALTHY
     if outcome.status in (502, 503, 504) and not is_concurrency_limit(outcome):
-        return Sign.AILING
-    return Sign.BUSY if outcome.status == 429 or outcome.status >= 500 else Sign.WELL
+        return InstanceSignal.DEGRADED
+    return (
+        InstanceSignal.BUSY
+        if outcome.status == 429 or outcome.status >= 500
+        else InstanceSignal.HEALTHY
+    )
 
 
 def is_concurrency_limit(reply: Reply) -> bool:

@@ -7,11 +7,11 @@ from typing import Any, Self, TypeVar
 
 from kato_consul._balancing.pool import InstanceView
 from kato_consul._kato.queries import Everywhere, Query
-from kato_consul._kato.session_factory import Sessions
+from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._kato.session_state import OnConflict
 from kato_consul._kato.types import LearnResult, ObservationResult, Prediction
 from kato_consul._sync.discovery import Discovery
-from kato_consul._sync.fork_hooks import in_child
+from kato_consul._sync.fork_hooks import reset_in_child
 from kato_consul._sync.instances import KatoInstance, KatoNode
 from kato_consul._sync.session import Session
 from kato_consul.errors import KatoConsulError
@@ -37,9 +37,9 @@ class KatoClient:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.discovery = Discovery(settings)
-        self._sessions = Sessions(self.discovery.finding, self.discovery.run)
-        self._opened: dict[str, Session] = {}
-        in_child(self, KatoClient._begin_anew)
+        self._factory = SessionFactory(self.discovery._service, self.discovery.run)
+        self._sessions: dict[str, Session] = {}
+        reset_in_child(self, KatoClient._reset_in_child)
 
     def session(
         self,
@@ -58,18 +58,20 @@ class KatoClient:
         configuration, ``ttl`` in seconds. ``attach`` is KATO's id of a session that is there
         already, to go on with as it is. They count when a key is used for the first time.
         """
-        session = self._opened.get(key)
+        session = self._sessions.get(key)
         if session is None:
-            state = self._sessions.state(key, node_id, config, metadata, ttl, on_conflict, attach)
-            session = Session(self._sessions, state)
-            self._opened[key] = session
+            state = self._factory.new_state(
+                key, node_id, config, metadata, ttl, on_conflict, attach
+            )
+            session = Session(self._factory, state)
+            self._sessions[key] = session
         return session
 
     def instance(self, uid: str) -> KatoInstance:
         """One instance, by its service id (``id@node`` where two agents have the same)."""
 
         def ask(query: Query[Any]) -> Any:
-            return self.discovery.run(self._sessions.ask_one(uid, query))
+            return self.discovery.run(self._factory.query_instance(uid, query))
 
         return KatoInstance(ask)
 
@@ -77,13 +79,13 @@ class KatoClient:
         """What a node has learned, whoever taught it."""
 
         def ask(query: Query[Any]) -> Any:
-            return self.discovery.run(self._sessions.ask_any(query))
+            return self.discovery.run(self._factory.query_any(query))
 
         return KatoNode(node_id, ask)
 
     def instances(self) -> list[InstanceView]:
         """Each instance: what Consul says of it, and what this client saw of it."""
-        return self._sessions.seen(self.discovery.snapshot())
+        return self._factory.instance_views(self.discovery.snapshot())
 
     def on_all(self, query: Query[R]) -> Everywhere[R]:
         """Ask every instance that Consul lists, healthy or not: ``on_all(queries.health())``.
@@ -95,7 +97,7 @@ class KatoClient:
 
         def ask(uid: str) -> R | KatoConsulError:
             try:
-                found: R = self.discovery.run(self._sessions.ask_one(uid, query))
+                found: R = self.discovery.run(self._factory.query_instance(uid, query))
             except KatoConsulError as error:
                 return error
             return found
@@ -126,11 +128,11 @@ class KatoClient:
         """Close connections and end the watch. KATO's sessions stay, until their TTL ends them."""
         self.discovery.close()
 
-    def _begin_anew(self) -> None:
+    def _reset_in_child(self) -> None:
         """In a forked child: KATO's sessions stay the parent's, since each has one writer."""
-        self._sessions.of_parent = True
-        self._sessions = Sessions(self.discovery.finding, self.discovery.run)
-        self._opened = {}
+        self._factory.made_before_fork = True
+        self._factory = SessionFactory(self.discovery._service, self.discovery.run)
+        self._sessions = {}
 
     def __enter__(self) -> Self:
         self.discovery.__enter__()

@@ -6,10 +6,10 @@ from collections.abc import Generator
 from types import TracebackType
 from typing import Self, TypeVar
 
-from kato_consul._discovery.service import Finding
+from kato_consul._discovery.service import DiscoveryService
 from kato_consul._flow import Flow
 from kato_consul._sync.driver import Driver
-from kato_consul._sync.fork_hooks import in_child
+from kato_consul._sync.fork_hooks import reset_in_child
 from kato_consul.errors import ClientClosed
 from kato_consul.models import Snapshot
 from kato_consul.settings import Settings
@@ -30,17 +30,17 @@ class Discovery:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings.from_env()
-        self.finding = Finding(self.settings)
+        self._service = DiscoveryService(self.settings)
         self._driver = Driver(self.settings)
         self._watching = False
         self._beginning = threading.Lock()
         self._keeper: threading.Thread | None = None
-        in_child(self, Discovery._begin_anew)
+        reset_in_child(self, Discovery._reset_in_child)
 
     @property
     def current(self) -> Snapshot | None:
         """The newest snapshot, without waiting; None while Consul has not answered yet."""
-        return self.finding.board.current
+        return self._service.store.current
 
     @property
     def age(self) -> float | None:
@@ -48,7 +48,7 @@ class Discovery:
 
         While nothing changes Consul says so once a minute or so; while it is away the age grows.
         """
-        return self.finding.age()
+        return self._service.age()
 
     def snapshot(self, timeout: float | None = None) -> Snapshot:
         """The current snapshot; the first one is waited for, ``timeout`` seconds at most.
@@ -57,22 +57,22 @@ class Discovery:
             ConsulError: Consul did not answer in time (``settings.deadline`` unless given).
         """
         within = self.settings.deadline if timeout is None else timeout
-        return self.run(self.finding.first(within))
+        return self.run(self._service.first(within))
 
-    def known(self, timeout: float | None = None) -> Snapshot:
+    def registered_snapshot(self, timeout: float | None = None) -> Snapshot:
         """Like `snapshot`, but a service that Consul has never heard of is an error.
 
         Raises:
             UnknownService: with the names of the services there are.
         """
         snapshot = self.snapshot(timeout)
-        return self.run(self.finding.known(snapshot))
+        return self.run(self._service.require_registered(snapshot))
 
     def changes(self) -> Generator[Snapshot, None, None]:
         """The current snapshot, then every one that differs from the one before."""
         seen: Snapshot | None = None
         while True:
-            seen = self.run(self.finding.after(seen))
+            seen = self.run(self._service.next_change(seen))
             yield seen
 
     def run(self, flow: Flow[T]) -> T:
@@ -98,9 +98,9 @@ class Discovery:
     ) -> None:
         self.close()
 
-    def _begin_anew(self) -> None:
+    def _reset_in_child(self) -> None:
         """In a forked child: the parent's watch is not here, nor who waits for its board."""
-        self.finding = Finding(self.settings)
+        self._service = DiscoveryService(self.settings)
         self._watching = False
         self._keeper = None
 
@@ -110,10 +110,10 @@ class Discovery:
         with self._beginning:
             if self._watching:
                 return
-            for flow in self.finding.watches():
+            for flow in self._service.watches():
                 self._driver.start(flow, f"kato-consul watch {self.settings.service}")
             self._watching = True
-            if self.finding.keeps_copy:
+            if self._service.saves_snapshots:
                 self._keeper = threading.Thread(
                     target=self._keep_copy,
                     name=f"kato-consul copy {self.settings.service}",
@@ -125,5 +125,5 @@ class Discovery:
         seen: Snapshot | None = None
         with contextlib.suppress(ClientClosed):  # that is how it ends
             while True:
-                seen = self._driver.run(self.finding.glance(seen))
-                self.finding.write_copy()
+                seen = self._driver.run(self._service.snapshot_after(seen))
+                self._service.save_snapshot()

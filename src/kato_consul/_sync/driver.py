@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from kato_consul._flow import (
-    AwaitChange,
     Failure,
     Flow,
     Hedge,
@@ -16,11 +15,12 @@ from kato_consul._flow import (
     Send,
     Sleep,
     Step,
+    WaitForChange,
 )
 from kato_consul._http import endpoint as wire
 from kato_consul._logging import logger
 from kato_consul._sync.engine import engine_for
-from kato_consul._sync.fork_hooks import in_child
+from kato_consul._sync.fork_hooks import reset_in_child
 from kato_consul.errors import ClientClosed, ConfigurationError
 from kato_consul.settings import Settings
 
@@ -45,7 +45,7 @@ class Driver:
             self._engine = engine_for(settings, wire.tls_context(settings))
         except OSError as error:
             raise ConfigurationError(f"the TLS files for Consul cannot be used: {error}") from error
-        in_child(self, Driver._begin_anew)
+        reset_in_child(self, Driver._reset_in_child)
 
     def run(self, flow: Flow[T], send: Callable[[Send], Outcome] | None = None) -> T:
         """Run a flow to its end. Interrupted in between, it is closed and sends nothing more.
@@ -104,10 +104,10 @@ class Driver:
             return self._hedge(step)
         if isinstance(step, Sleep):
             self._closing.wait(step.seconds)
-        elif isinstance(step, AwaitChange):
+        elif isinstance(step, WaitForChange):
             self._await_change(step)
         else:
-            self._engine.drop(step.origin)
+            self._engine.close_origin(step.origin)
             if self._dropped is not None:
                 self._dropped(step.origin)
         self._check_usable()
@@ -146,21 +146,21 @@ class Driver:
             waiting -= 1
             if isinstance(outcome, Reply) or not both:
                 break
-        return Hedged(found[0], found[1], both=both)
+        return Hedged(found[0], found[1], both_sent=both)
 
-    def _await_change(self, step: AwaitChange) -> None:
+    def _await_change(self, step: WaitForChange) -> None:
         changed = threading.Event()
         self._wakers.add(changed)
         try:
-            with step.board.listening(changed.set):
-                if step.board.current is step.seen and not self._closing.is_set():
+            with step.observable.listening(changed.set):
+                if step.observable.current is step.seen and not self._closing.is_set():
                     changed.wait(step.timeout)
         finally:
             self._wakers.discard(changed)
 
-    def _begin_anew(self) -> None:
+    def _reset_in_child(self) -> None:
         """In a forked child: the parent's connections and threads are the parent's."""
-        self._engine.forget()
+        self._engine.reset_after_fork()
         self._threads = []
         self._wakers = set()
         if self._closing.is_set():

@@ -16,7 +16,7 @@ class Engine(Protocol):
     def send(self, step: Send) -> Outcome:
         """Carry out one step. Interrupted, it drops the connection."""
 
-    def drop(self, origin: str) -> None:
+    def close_origin(self, origin: str) -> None:
         """Keep no connection to ``origin`` any more; those in use end with their answers."""
 
     def interrupt(self) -> None:
@@ -25,7 +25,7 @@ class Engine(Protocol):
     def close(self) -> None:
         """Close every connection that is kept."""
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: let go of the parent's connections without a word to the server."""
 
 

@@ -12,8 +12,8 @@ import ssl
 import time
 
 from kato_consul._flow import Cause, Failure, Outcome, Send
-from kato_consul._http.endpoint import Place, place
-from kato_consul._http.http1 import Answers, HttpError, request_bytes
+from kato_consul._http.endpoint import Endpoint, endpoint_for
+from kato_consul._http.http1 import HttpError, ResponseParser, request_bytes
 from kato_consul.settings import Settings
 
 PIECE = 65_536
@@ -36,12 +36,12 @@ class HttptoolsEngine:
         began = time.monotonic()
         pool = self._pools.get(step.origin)
         if pool is None:
-            made = _Pool(place(step.origin, self._settings, self._tls))
+            made = _Pool(endpoint_for(step.origin, self._settings, self._tls))
             pool = self._pools.setdefault(step.origin, made)
         try:
             request = request_bytes(step, pool.where.host)
         except ValueError as error:
-            return Failure(Cause.PROTOCOL, sent=False, detail=str(error), error=error)
+            return Failure(Cause.PROTOCOL, bytes_sent=False, detail=str(error), error=error)
         if began - self._swept > self._settings.keepalive:
             self._sweep(began)
         connection = self._kept(pool, began)
@@ -51,12 +51,12 @@ class HttptoolsEngine:
                 connection = _Connection(_connected(pool.where, within))
             except (OSError, UnicodeError) as error:  # a timeout, TLS's, the resolver's; the name
                 detail = str(error) or type(error).__name__
-                return Failure(Cause.CONNECT, sent=False, detail=detail, error=error)
+                return Failure(Cause.CONNECT, bytes_sent=False, detail=detail, error=error)
             self._open.add(connection)
         stays = False
         try:
             if self._closed:
-                return Failure(Cause.CONNECT, sent=False, detail="this client is closed")
+                return Failure(Cause.CONNECT, bytes_sent=False, detail="this client is closed")
             outcome = connection.exchange(request, began + step.timeout)
             stays = connection.reusable and not pool.retired
         finally:
@@ -69,7 +69,7 @@ class HttptoolsEngine:
             self._empty(pool)
         return outcome
 
-    def drop(self, origin: str) -> None:
+    def close_origin(self, origin: str) -> None:
         """Keep no connection to ``origin`` any more; those in use end with their answers."""
         pool = self._pools.pop(origin, None)
         if pool is not None:
@@ -90,7 +90,7 @@ class HttptoolsEngine:
             pool.retired = True
             self._empty(pool)
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: let go of the parent's connections without a word to the server."""
         for connection in tuple(self._open):
             connection.close()
@@ -134,7 +134,7 @@ class _Pool:
 
     __slots__ = ("kept", "retired", "where")
 
-    def __init__(self, where: Place) -> None:
+    def __init__(self, where: Endpoint) -> None:
         self.where = where
         self.kept: list[_Connection] = []
         self.retired = False
@@ -148,14 +148,14 @@ class _Connection:
     def __init__(self, connected: socket.socket) -> None:
         self.last_used = 0.0
         self._socket = connected
-        self._answers = Answers()
+        self._answers = ResponseParser()
         self._arrived = select.poll()
         self._arrived.register(connected, select.POLLIN)
 
     @property
     def reusable(self) -> bool:
         """May it take another request?"""
-        return self._answers.whole and self._answers.reusable
+        return self._answers.complete and self._answers.reusable
 
     def is_quiet(self) -> bool:
         """Has the other side neither closed it nor said anything?"""
@@ -164,31 +164,35 @@ class _Connection:
     def exchange(self, request: bytes, until: float) -> Outcome:
         """Send a request and wait for what comes until then, by the monotonic clock."""
         answers, connected = self._answers, self._socket
-        answers.expect()
+        answers.start_response()
         try:
             left = until - time.monotonic()
             if left <= 0:
-                return Failure(Cause.TIMEOUT, sent=False, detail="connecting took all the time")
+                return Failure(
+                    Cause.TIMEOUT, bytes_sent=False, detail="connecting took all the time"
+                )
             connected.settimeout(left)
             connected.sendall(request)
-            while not answers.whole:
+            while not answers.complete:
                 # Each read is bounded by what is left of the whole: an answer that trickles too.
                 left = until - time.monotonic()
                 if left <= 0:
-                    return Failure(Cause.TIMEOUT, sent=True, detail="no whole answer")
+                    return Failure(Cause.TIMEOUT, bytes_sent=True, detail="no whole answer")
                 connected.settimeout(left)
                 piece = connected.recv(PIECE)
                 if piece:
                     answers.feed(piece)
-                elif not answers.ended():
-                    return Failure(Cause.CUT, sent=True, detail="the server closed the connection")
+                elif not answers.end_of_stream():
+                    return Failure(
+                        Cause.CUT, bytes_sent=True, detail="the server closed the connection"
+                    )
         except TimeoutError as error:
-            return Failure(Cause.TIMEOUT, sent=True, detail="no answer", error=error)
+            return Failure(Cause.TIMEOUT, bytes_sent=True, detail="no answer", error=error)
         except OSError as error:
             detail = str(error) or type(error).__name__
-            return Failure(Cause.CUT, sent=True, detail=detail, error=error)
+            return Failure(Cause.CUT, bytes_sent=True, detail=detail, error=error)
         except HttpError as error:
-            return Failure(Cause.PROTOCOL, sent=True, detail=str(error), error=error)
+            return Failure(Cause.PROTOCOL, bytes_sent=True, detail=str(error), error=error)
         return answers.reply()
 
     def shut(self) -> None:
@@ -202,7 +206,7 @@ class _Connection:
         self._socket.close()
 
 
-def _connected(where: Place, within: float) -> socket.socket:
+def _connected(where: Endpoint, within: float) -> socket.socket:
     """A socket that stands.
 
     Raises:

@@ -16,7 +16,7 @@ import httpx
 
 from kato_consul._flow import Cause, Failure, Outcome, Send
 from kato_consul._http import httpx_adapter as httpx_wire
-from kato_consul._http.endpoint import CLOSES
+from kato_consul._http.endpoint import STATUSES_THAT_CLOSE
 from kato_consul.settings import Settings
 
 CONNECTED = (
@@ -53,7 +53,7 @@ class HttpxEngine:
             if last:
                 pool.transport.close()
 
-    def drop(self, origin: str) -> None:
+    def close_origin(self, origin: str) -> None:
         """Keep no connection to ``origin`` any more; those in use end with their answers."""
         with self._lock:
             pool = self._pools.pop(origin, None)
@@ -81,7 +81,7 @@ class HttpxEngine:
         for pool in pools.values():
             pool.transport.close()
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: let go of the parent's connections without a word to the server."""
         for one in tuple(self._sockets):
             one.close()
@@ -90,7 +90,7 @@ class HttpxEngine:
         self._pools = {}
 
     def _exchange(self, transport: httpx.HTTPTransport, step: Send) -> Outcome:
-        seen = httpx_wire.Wire()
+        seen = httpx_wire.SendTrace()
 
         def trace(event: str, info: Any) -> None:
             seen.seen(event)
@@ -103,7 +103,7 @@ class HttpxEngine:
         try:
             request = httpx_wire.http_request(step, self._settings, trace)
         except (ValueError, httpx.InvalidURL) as error:
-            return Failure(Cause.PROTOCOL, sent=False, detail=str(error), error=error)
+            return Failure(Cause.PROTOCOL, bytes_sent=False, detail=str(error), error=error)
         until = time.monotonic() + step.timeout
         try:
             response = transport.handle_request(request)
@@ -115,8 +115,8 @@ class HttpxEngine:
                     chunks.append(chunk)
                     # httpx bounds each read; an answer that trickles must not outlast the step.
                     if time.monotonic() > until:
-                        return Failure(Cause.TIMEOUT, sent=True, detail="the answer trickled")
-                if response.status_code in CLOSES:
+                        return Failure(Cause.TIMEOUT, bytes_sent=True, detail="the answer trickled")
+                if response.status_code in STATUSES_THAT_CLOSE:
                     response.extensions["network_stream"].close()
             finally:
                 response.close()

@@ -5,7 +5,7 @@ from collections import deque
 from types import TracebackType
 
 
-class Turn:
+class FifoLock:
     """First in, first out: whoever waits longest is next. Use as a context manager."""
 
     __slots__ = ("_mutex", "_taken", "_waiting")

@@ -16,7 +16,7 @@ T = TypeVar("T")
 _called: list[tuple[weakref.ref[Any], Callable[[Any], None]]] = []
 
 
-def in_child(owner: T, begin_anew: Callable[[T], None]) -> None:
+def reset_in_child(owner: T, begin_anew: Callable[[T], None]) -> None:
     """Call ``begin_anew(owner)`` in each forked child, while the owner lives."""
     _called[:] = [entry for entry in _called if entry[0]() is not None]
     _called.append((weakref.ref(owner), begin_anew))

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 import httpx
 
 from kato_consul._http.httpx_adapter import instance_options
-from kato_consul._sync.fork_hooks import in_child
+from kato_consul._sync.fork_hooks import reset_in_child
 
 
-class PerInstance(httpx.BaseTransport):
+class PooledTransport(httpx.BaseTransport):
     """A pool of connections for each origin. ``keepalive`` are the seconds one may be idle.
 
     Threads may share it. In a forked child it is as new.
@@ -21,7 +21,7 @@ class PerInstance(httpx.BaseTransport):
         self._pools: dict[str, _Pool] = {}
         self._tls: ssl.SSLContext | None = None
         self._making = threading.Lock()
-        in_child(self, PerInstance._begin_anew)
+        reset_in_child(self, PooledTransport._reset_in_child)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send it over the pool of its origin."""
@@ -36,7 +36,7 @@ class PerInstance(httpx.BaseTransport):
             pool.take()
         return pool.send(request)
 
-    def drop(self, origin: str) -> None:
+    def close_origin(self, origin: str) -> None:
         """Keep no connection to ``origin`` any more; those in use end with their answers."""
         for scheme in ("http", "https"):
             with self._making:
@@ -52,7 +52,7 @@ class PerInstance(httpx.BaseTransport):
         for pool in pools.values():
             pool.transport.close()
 
-    def _begin_anew(self) -> None:
+    def _reset_in_child(self) -> None:
         """In a forked child: the connections are the parent's."""
         self._pools = {}
         self._making = threading.Lock()

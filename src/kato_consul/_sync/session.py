@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 from kato_consul._flow import Flow
 from kato_consul._kato import reads as reading
 from kato_consul._kato import writes
-from kato_consul._kato.execute import perform, settle
-from kato_consul._kato.kato_api import Asking
+from kato_consul._kato.execute import execute, settle
+from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.sequence_chunks import CHUNK, Progress, observe_chunks
-from kato_consul._kato.session_factory import Sessions, observation, observations
+from kato_consul._kato.session_factory import SessionFactory, observation, observations
 from kato_consul._kato.session_state import SessionFacts, SessionState
 from kato_consul._kato.types import (
     CognitionData,
@@ -24,7 +24,7 @@ from kato_consul._kato.types import (
     SequenceResult,
     SessionInfo,
 )
-from kato_consul._sync.fifo_lock import Turn
+from kato_consul._sync.fifo_lock import FifoLock
 
 T = TypeVar("T")
 
@@ -36,12 +36,12 @@ class Session:
     observations of a session that has two writers. Calls on different sessions run side by side.
     """
 
-    __slots__ = ("__weakref__", "_of", "_state", "_turn")
+    __slots__ = ("__weakref__", "_factory", "_state", "_lock")
 
-    def __init__(self, of: Sessions, state: SessionState) -> None:
-        self._of = of
+    def __init__(self, of: SessionFactory, state: SessionState) -> None:
+        self._factory = of
         self._state = state
-        self._turn = Turn()
+        self._lock = FifoLock()
 
     @property
     def key(self) -> str:
@@ -94,7 +94,7 @@ class Session:
 
         ``clear_stm_between`` forgets before each event; between chunks that sets the counter to 0.
         """
-        return self._do(
+        return self._run(
             partial(
                 observe_chunks,
                 observations=observations(events),
@@ -128,35 +128,35 @@ class Session:
 
         True: it was applied. False: it was not, and will not be. None: nothing was open.
         """
-        return self._do(settle)
+        return self._run(settle)
 
     def predictions(self) -> list[Prediction]:
         """What KATO predicts from the short-term memory, best first."""
-        return self._do(reading.predictions)
+        return self._run(reading.predictions)
 
     def stm(self) -> list[Event]:
         """The events of the short-term memory, oldest first, checked against the journal."""
-        return self._do(reading.stm)
+        return self._run(reading.stm)
 
     def percept_data(self) -> PerceptData:
         """The last observation, as KATO took it."""
-        return self._do(reading.percept_data)
+        return self._run(reading.percept_data)
 
     def cognition_data(self) -> CognitionData:
         """What the session has in mind: predictions, emotives, memory, and the counter."""
-        return self._do(reading.cognition_data)
+        return self._run(reading.cognition_data)
 
     def info(self) -> SessionInfo:
         """What KATO knows of the session: node, times, metadata, configuration."""
-        return self._do(reading.info)
+        return self._run(reading.info)
 
     def exists(self) -> bool:
         """Does KATO have the session? This does not prolong it, nor open one."""
-        return self._do(reading.exists)
+        return self._run(reading.exists)
 
     def config(self) -> dict[str, Any]:
         """The session's configuration, defaults included."""
-        return self._do(reading.config)
+        return self._run(reading.config)
 
     def set_config(self, **values: Any) -> None:
         """Change the session's configuration; it is kept when the session has to be reopened.
@@ -173,18 +173,18 @@ class Session:
 
     def finalize_training(self) -> FinalizeResult:
         """Compute the measures of all patterns of the session's node; it may take long."""
-        return self._do(reading.finalize_training)
+        return self._run(reading.finalize_training)
 
     def delete(self) -> None:
         """Delete KATO's session. The next call would open a new one."""
-        self._do(reading.delete)
+        self._run(reading.delete)
 
     def _write(self, write: writes.Write[T]) -> T:
-        return self._do(partial(perform, write=write))
+        return self._run(partial(execute, write=write))
 
-    def _do(self, flow: Callable[[Asking, SessionState, float], Flow[T]]) -> T:
-        of = self._of
-        of.check_own()  # before the turn, which a thread of the parent's may hold forever
-        with self._turn:
-            made: T = of.run(flow(of.asking, self._state, of.deadline()))
+    def _run(self, flow: Callable[[KatoApi, SessionState, float], Flow[T]]) -> T:
+        of = self._factory
+        of.require_own_process()  # before the turn, which a thread of the parent's may hold forever
+        with self._lock:
+            made: T = of.run(flow(of.api, self._state, of.deadline()))
             return made

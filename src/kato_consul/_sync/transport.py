@@ -7,10 +7,10 @@ import httpx
 
 from kato_consul._balancing.pool import InstanceView
 from kato_consul._flow import Outcome, Reply, Send
-from kato_consul._http.discovered_service import Exchange, Service, may_be_limit
+from kato_consul._http.discovered_service import DiscoveredService, Exchange, may_be_limit
 from kato_consul._sync.driver import Driver
-from kato_consul._sync.fork_hooks import in_child
-from kato_consul._sync.pooled_transport import PerInstance
+from kato_consul._sync.fork_hooks import reset_in_child
+from kato_consul._sync.pooled_transport import PooledTransport
 from kato_consul.errors import KatoConsulError
 from kato_consul.settings import Settings
 
@@ -35,19 +35,19 @@ class DiscoveryTransport(httpx.BaseTransport):
         self, settings: Settings | None = None, *, inner: httpx.BaseTransport | None = None
     ) -> None:
         self._settings = settings or Settings.from_env()
-        own = PerInstance(self._settings.keepalive)
-        self._driver = Driver(self._settings, dropped=own.drop)
+        own = PooledTransport(self._settings.keepalive)
+        self._driver = Driver(self._settings, dropped=own.close_origin)
         self._inner = inner or own
         self._tells = inner is None or isinstance(inner, httpx.HTTPTransport)
-        self._services: dict[str, Service] = {}
+        self._services: dict[str, DiscoveredService] = {}
         self._meeting = threading.Lock()
-        in_child(self, DiscoveryTransport._begin_anew)
+        reset_in_child(self, DiscoveryTransport._reset_in_child)
 
     def instances(self, service: str) -> list[InstanceView]:
         """Each instance of a service: what Consul says of it, and what was seen of it here."""
         known = self._service(service)
-        snapshot = self._driver.run(known.finding.first(self._settings.deadline))
-        return known.failover.pool.seen(snapshot)
+        snapshot = self._driver.run(known.discovery.first(self._settings.deadline))
+        return known.failover.pool.views(snapshot)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """One request, on as many instances as it takes."""
@@ -88,17 +88,17 @@ class DiscoveryTransport(httpx.BaseTransport):
         self._driver.close()
         self._inner.close()
 
-    def _service(self, name: str) -> Service:
+    def _service(self, name: str) -> DiscoveredService:
         with self._meeting:
             service = self._services.get(name)
             if service is None:
-                service = Service.of(name, self._settings)
-                for flow in service.finding.watches():
+                service = DiscoveredService.of(name, self._settings)
+                for flow in service.discovery.watches():
                     self._driver.start(flow, f"kato-consul watch {name}")
                 self._services[name] = service
             return service
 
-    def _begin_anew(self) -> None:
+    def _reset_in_child(self) -> None:
         """In a forked child: the watches are the parent's."""
         self._services = {}
         self._meeting = threading.Lock()

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kato_consul.cli.output import nobody_reads, say
+from kato_consul.cli.output import nobody_reads, print_status
 from kato_consul.errors import (
     ConfigurationError,
     ConsulDenied,
@@ -54,19 +54,19 @@ def code_for(error: KatoConsulError) -> int:
 
 
 @contextmanager
-def exiting() -> Iterator[None]:
+def exit_on_error() -> Iterator[None]:
     """Turn errors of ours into words on stderr and an exit code; Ctrl-C into 130."""
     try:
         yield
         sys.stdout.flush()  # here, where a broken pipe can still be met
     except KatoConsulError as error:
-        say(f"error: {error}")
+        print_status(f"error: {error}")
         raise SystemExit(code_for(error)) from None
     except CommandFailed as error:
-        say(f"error: {error}")
+        print_status(f"error: {error}")
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        say("interrupted")
+        print_status("interrupted")
         raise SystemExit(130) from None
     except BrokenPipeError:
         nobody_reads(sys.stdout)

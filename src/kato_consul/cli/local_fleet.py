@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from kato_consul.cli.exit_codes import CommandFailed
-from kato_consul.cli.output import say
+from kato_consul.cli.output import print_status
 from kato_consul.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def local_fleet(count: int) -> Iterator["Fleet"]:
 
     with ExitStack() as running:
         try:
-            fleet = running.enter_context(Fleet(count, say=say))
+            fleet = running.enter_context(Fleet(count, say=print_status))
         except RuntimeError as error:  # ConsulNotFound and ConsulFailed are such, too
             raise CommandFailed(str(error)) from error
         yield fleet

@@ -21,12 +21,12 @@ _READER_GONE = (errno.EPIPE, errno.EIO)
 """Of a pipe, and of a terminal that was closed."""
 
 
-def tell(line: str) -> None:
+def print_result(line: str) -> None:
     """A line of the result, on standard output."""
     _write(sys.stdout, line)
 
 
-def say(line: str) -> None:
+def print_status(line: str) -> None:
     """A line of progress, on standard error."""
     _write(sys.stderr, line)
 
@@ -37,9 +37,9 @@ def timed(who: str, what: str) -> str:
 
 
 @contextlib.contextmanager
-def said_when_slow(line: str, after: float = PATIENCE) -> Iterator[Callable[[], None]]:
+def status_if_slow(line: str, after: float = PATIENCE) -> Iterator[Callable[[], None]]:
     """Say ``line`` if the block takes longer than ``after`` seconds; call what it gives to not."""
-    timer = threading.Timer(after, say, [line])
+    timer = threading.Timer(after, print_status, [line])
     timer.daemon = True
     timer.start()
     try:

@@ -7,7 +7,7 @@ is answered with words, a third one ends the process as it is.
 import signal
 from types import FrameType
 
-from kato_consul.cli.output import say
+from kato_consul.cli.output import print_status
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -30,7 +30,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     if len(_caught) == 1:
         raise KeyboardInterrupt
     if len(_caught) == 2:
-        say("cleaning up already; once more breaks it off, and may leave something behind")
+        print_status("cleaning up already; once more breaks it off, and may leave something behind")
         return
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)

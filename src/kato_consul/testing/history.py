@@ -123,7 +123,7 @@ class Final:
 
 
 @dataclass(slots=True)
-class Verdict:
+class HistoryReport:
     """Counts of observations, but for ``miscounted``: sessions whose counter is not that of their
     events. ``untrue``: the error said that nothing happened, and something had. ``foreign``: events
     that nobody made. ``findings`` says more about the first of them.
@@ -194,9 +194,9 @@ def read_session(url: str, session_id: str | None) -> Final | None:
     return Final(data["time"], [tuple(event) for event in data["short_term_memory"]])
 
 
-def check(history: History, finals: Mapping[str, Final | None]) -> Verdict:
+def check(history: History, finals: Mapping[str, Final | None]) -> HistoryReport:
     """The verdict on a history, by what KATO has of each of its sessions in the end."""
-    verdict = Verdict()
+    verdict = HistoryReport()
     calls: dict[str, list[Call]] = {}
     for call in history.calls:
         calls.setdefault(call.key, []).append(call)
@@ -205,7 +205,7 @@ def check(history: History, finals: Mapping[str, Final | None]) -> Verdict:
     return verdict
 
 
-def _check_session(verdict: Verdict, key: str, calls: Sequence[Call], final: Final) -> None:
+def _check_session(verdict: HistoryReport, key: str, calls: Sequence[Call], final: Final) -> None:
     there = Counter(final.stm)
     made: dict[Event, Call] = {}
     for call in calls:
@@ -241,7 +241,7 @@ def _check_session(verdict: Verdict, key: str, calls: Sequence[Call], final: Fin
     _check_order(verdict, [made[event] for event in final.stm if event in made])
 
 
-def _check_order(verdict: Verdict, calls: Sequence[Call]) -> None:
+def _check_order(verdict: HistoryReport, calls: Sequence[Call]) -> None:
     """None that stands behind another may have ended before that one was made."""
     earliest_end = inf
     for call in reversed(calls):

@@ -1,12 +1,12 @@
 """``deregister``: take instances out."""
 
 from kato_consul._sync.registrar import Registrar
-from kato_consul.cli.event_output import teller
-from kato_consul.cli.exit_codes import exiting
+from kato_consul.cli.event_output import event_sink
+from kato_consul.cli.exit_codes import exit_on_error
 from kato_consul.cli.options.common import Consul, Service, no_answer_yet, settings
 from kato_consul.cli.options.instance_options import JsonLines
-from kato_consul.cli.options.instance_selection import All, File, IdOption, Ids, chosen
-from kato_consul.cli.output import said_when_slow
+from kato_consul.cli.options.instance_selection import All, File, IdOption, Ids, select_instances
+from kato_consul.cli.output import status_if_slow
 
 
 def deregister(
@@ -29,12 +29,14 @@ def deregister(
 
       kato-consul deregister --all
     """
-    with exiting():
+    with exit_on_error():
         asked = settings(consul, service)
-        say = teller(as_json=json_)
-        with said_when_slow(no_answer_yet(asked)):
-            definitions = chosen(asked, [*(ids or ()), *(id or ())], file, all_=all_, say=say)
-            registrar = Registrar(definitions, asked, say=say)
+        on_event = event_sink(as_json=json_)
+        with status_if_slow(no_answer_yet(asked)):
+            definitions = select_instances(
+                asked, [*(ids or ()), *(id or ())], file, all_=all_, on_event=on_event
+            )
+            registrar = Registrar(definitions, asked, on_event=on_event)
             try:
                 registrar.deregister()
             finally:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kato_consul._registration.events import Event, words
+from kato_consul._registration.events import RegistrarEvent, describe_event
 from kato_consul._sync.registrar import Registrar
-from kato_consul.cli.exit_codes import exiting
+from kato_consul.cli.exit_codes import exit_on_error
 from kato_consul.cli.local_fleet import local_fleet
 from kato_consul.cli.options.common import Json
-from kato_consul.cli.output import say, tell, timed
+from kato_consul.cli.output import print_result, print_status, timed
 from kato_consul.cli.signals import interrupt_on_signals
 
 if TYPE_CHECKING:
@@ -39,22 +39,22 @@ def dev(
       {"consul": "127.0.0.1:PORT",
        "instances": \\[{"id", "address", "port", "pid"}, ...]}
     """
-    with exiting():
+    with exit_on_error():
         interrupt_on_signals()
         ready = False
         try:
             with (
                 local_fleet(count) as fleet,
-                Registrar(fleet.definitions, fleet.settings, say=_say),
+                Registrar(fleet.definitions, fleet.settings, on_event=_say),
             ):
                 ready = True
-                tell(json.dumps(addresses(fleet)) if json_ else _explanation(fleet))
+                print_result(json.dumps(addresses(fleet)) if json_ else _explanation(fleet))
                 with _looking_after(fleet):
                     threading.Event().wait()
         except KeyboardInterrupt:
             if not ready:
                 raise
-            say("all ended")
+            print_status("all ended")
 
 
 def addresses(fleet: "Fleet") -> dict[str, object]:
@@ -68,8 +68,8 @@ def addresses(fleet: "Fleet") -> dict[str, object]:
     }
 
 
-def _say(event: Event, who: str, /, **fields: Any) -> None:
-    say(timed(who, words(event, fields)))
+def _say(event: RegistrarEvent, who: str, /, **fields: Any) -> None:
+    print_status(timed(who, describe_event(event, fields)))
 
 
 @contextmanager
@@ -81,7 +81,9 @@ def _looking_after(fleet: "Fleet") -> Iterator[None]:
         running = dict(fleet.instances)
         while not over.wait(GLANCE):
             for service_id in [name for name, one in running.items() if not one.running]:
-                say(timed(service_id, f"its process {running.pop(service_id).pid} has ended"))
+                print_status(
+                    timed(service_id, f"its process {running.pop(service_id).pid} has ended")
+                )
 
     looking = threading.Thread(target=look, name="kato-consul dev", daemon=True)
     looking.start()

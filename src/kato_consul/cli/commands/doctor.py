@@ -8,16 +8,16 @@ from dataclasses import asdict, replace
 from rich.console import Console
 from rich.text import Text
 
-from kato_consul._discovery.service import calls_for
-from kato_consul._doctor.collect import Examining
+from kato_consul._discovery.service import consul_api
+from kato_consul._doctor.collect import FactCollector
 from kato_consul._doctor.facts import Facts
 from kato_consul._doctor.findings import Finding, Severity
-from kato_consul._doctor.rules import judge
+from kato_consul._doctor.rules import diagnose
 from kato_consul._sync.driver import Driver
 from kato_consul._sync.keepalive_probe import closed_while_idle
-from kato_consul.cli.exit_codes import exiting
+from kato_consul.cli.exit_codes import exit_on_error
 from kato_consul.cli.options.common import Consul, Json, Service, no_answer_yet, settings
-from kato_consul.cli.output import said_when_slow, say
+from kato_consul.cli.output import print_status, status_if_slow
 from kato_consul.settings import Settings
 
 NO_CONSUL = 3
@@ -41,10 +41,10 @@ def doctor(service: Service = None, consul: Consul = None, json_: Json = False) 
 
       kato-consul doctor --json | jq -r '.findings\\[].name'
     """
-    with exiting():
+    with exit_on_error():
         asked = settings(consul, service)
         facts = _facts(asked)
-        findings = judge(facts)
+        findings = diagnose(facts)
         worst = max((one.severity for one in findings), default=None)
         code = NO_CONSUL if facts.unreachable else CODES[worst]
         if json_:
@@ -57,12 +57,12 @@ def doctor(service: Service = None, consul: Consul = None, json_: Json = False) 
 def _facts(asked: Settings) -> Facts:
     driver = Driver(asked)
     try:
-        examining = Examining(calls_for(asked), asked.service, asked.keepalive, time.time)
-        with said_when_slow(no_answer_yet(asked)):
+        examining = FactCollector(consul_api(asked), asked.service, asked.keepalive, time.time)
+        with status_if_slow(no_answer_yet(asked)):
             facts = driver.run(examining.consul())
         if facts.instances:
             count = len(facts.instances)
-            say(
+            print_status(
                 f"asking {count} instance{'s'[: count - 1]}, and leaving connections idle for "
                 f"{asked.keepalive:g} s"
             )

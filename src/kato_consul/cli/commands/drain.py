@@ -5,12 +5,12 @@ from typing import Annotated
 import typer
 
 from kato_consul._sync.registrar import Registrar
-from kato_consul.cli.event_output import teller
-from kato_consul.cli.exit_codes import STILL_BUSY, exiting
+from kato_consul.cli.event_output import event_sink
+from kato_consul.cli.exit_codes import STILL_BUSY, exit_on_error
 from kato_consul.cli.help_format import flag
 from kato_consul.cli.options.common import Consul, Service, seconds, settings
 from kato_consul.cli.options.instance_options import JsonLines
-from kato_consul.cli.options.instance_selection import All, File, IdOption, Ids, chosen
+from kato_consul.cli.options.instance_selection import All, File, IdOption, Ids, select_instances
 from kato_consul.cli.signals import interrupt_on_signals
 
 
@@ -42,13 +42,15 @@ def drain(
 
       kato-consul drain --off kato-1
     """
-    with exiting():
+    with exit_on_error():
         interrupt_on_signals()
         asked = settings(consul, service)
         time = seconds("--wait", within)
-        say = teller(as_json=json_)
-        definitions = chosen(asked, [*(ids or ()), *(id or ())], file, all_=all_, say=say)
-        registrar = Registrar(definitions, asked, say=say)
+        on_event = event_sink(as_json=json_)
+        definitions = select_instances(
+            asked, [*(ids or ()), *(id or ())], file, all_=all_, on_event=on_event
+        )
+        registrar = Registrar(definitions, asked, on_event=on_event)
         try:
             if off:
                 registrar.resume()

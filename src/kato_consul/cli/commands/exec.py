@@ -8,15 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from kato_consul._registration.events import Event, Say
+from kato_consul._registration.events import EventSink, RegistrarEvent
 from kato_consul._sync.registrar import Registrar
 from kato_consul.cli.commands.child_process import Child
 from kato_consul.cli.commands.run import owner_of
-from kato_consul.cli.event_output import US, teller
+from kato_consul.cli.event_output import US, event_sink
 from kato_consul.cli.options.common import seconds
-from kato_consul.cli.options.instance_options import about_instances
-from kato_consul.cli.options.job_options import Asked
-from kato_consul.cli.output import say as say_error
+from kato_consul.cli.options.instance_options import instance_options
+from kato_consul.cli.options.job_options import JobOptions
+from kato_consul.cli.output import print_status as say_error
 from kato_consul.errors import ClientClosed, ConfigurationError, KatoConsulError
 
 GLANCE = 0.1
@@ -30,9 +30,9 @@ NO_PROGRAM, NOT_EXECUTABLE = 127, 126
 """As a shell has it."""
 
 
-@partial(about_instances, waits=False)
+@partial(instance_options, waits=False)
 def exec_(
-    asked: Asked,
+    asked: JobOptions,
     argv: Annotated[list[str], typer.Argument(metavar="-- CMD", hidden=True, show_default=False)],
     drain: Annotated[
         str, typer.Option(metavar="TIME", help="How long clients may take to go, on SIGTERM.")
@@ -58,26 +58,26 @@ def exec_(
     drain_within, stop_within = seconds("--drain", drain), seconds("--stop", stop)
     if len(asked.definitions) != 1:
         raise ConfigurationError("exec is the parent of one instance: its file must define one")
-    telling = Telling(teller(as_json=asked.json))
+    telling = Telling(event_sink(as_json=asked.json))
     # Before the child: what is wrong with it must not leave one running.
     registrar = Registrar(
         asked.definitions,
         asked.settings,
         consul_within=LAST_WORDS,
         owner=owner_of(asked),
-        say=telling,
+        on_event=telling,
     )
     try:
         child = _started(argv)
         try:
-            registrar.tend()
-            telling(Event.CHILD_STARTED, US, command=argv[0], pid=child.pid)
+            registrar.register_when_healthy()
+            telling(RegistrarEvent.CHILD_STARTED, US, command=argv[0], pid=child.pid)
             if _until_told_to_end(child):
                 if telling.registered:  # or nobody has to be sent elsewhere
                     _drain(child, registrar, drain_within)
                 _stop(child, stop_within)
             else:
-                telling(Event.CHILD_ENDED, US, command=argv[0], code=child.returncode)
+                telling(RegistrarEvent.CHILD_ENDED, US, command=argv[0], code=child.returncode)
             _told(registrar.deregister)()
         finally:
             child.kill()
@@ -89,12 +89,15 @@ def exec_(
 class Telling:
     """Tells of events, and knows from them whether the instance was registered."""
 
-    def __init__(self, say: Say) -> None:
-        self._say = say
+    def __init__(self, on_event: EventSink) -> None:
+        self._say = on_event
         self.registered = False
 
-    def __call__(self, event: Event, who: str, /, **fields: Any) -> None:
-        self.registered = self.registered or event in (Event.REGISTERED, Event.PUT_BACK)
+    def __call__(self, event: RegistrarEvent, who: str, /, **fields: Any) -> None:
+        self.registered = self.registered or event in (
+            RegistrarEvent.REGISTERED,
+            RegistrarEvent.RE_REGISTERED,
+        )
         self._say(event, who, **fields)
 
 

@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from kato_consul._sync.discovery import Discovery
-from kato_consul.cli.exit_codes import exiting
+from kato_consul.cli.exit_codes import exit_on_error
 from kato_consul.cli.options.common import Consul, Json, Service, no_answer_yet, settings, told_here
-from kato_consul.cli.output import said_when_slow, say
+from kato_consul.cli.output import print_status, status_if_slow
 from kato_consul.models import Health, Instance, Snapshot, Source
 
 WITHIN = 5.0
@@ -45,12 +45,12 @@ def instances(service: Service = None, json_: Json = False, consul: Consul = Non
 
       kato-consul instances --json | jq -r '.instances\\[] | select(.used).id'
     """
-    with exiting():
+    with exit_on_error():
         told_here()
         asked = settings(consul, service)
-        with Discovery(asked) as discovery, said_when_slow(no_answer_yet(asked)):
-            snapshot = discovery.known(WITHIN)
-            age, trouble = discovery.age, discovery.finding.board.trouble
+        with Discovery(asked) as discovery, status_if_slow(no_answer_yet(asked)):
+            snapshot = discovery.registered_snapshot(WITHIN)
+            age, trouble = discovery.age, discovery._service.store.last_error
         if json_:
             sys.stdout.write(json.dumps(as_json(snapshot, age)) + "\n")
         else:
@@ -60,7 +60,7 @@ def instances(service: Service = None, json_: Json = False, consul: Consul = Non
             console.print(as_table(snapshot))
             console.print(f"{snapshot.service}: {snapshot.summary()}, {by_whom(snapshot, age)}")
         if trouble is not None:
-            say(f"warning: {trouble}")
+            print_status(f"warning: {trouble}")
 
 
 def by_whom(snapshot: Snapshot, age: float | None) -> str:

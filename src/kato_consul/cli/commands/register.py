@@ -1,13 +1,13 @@
 """``register``: the startup job."""
 
 from kato_consul.cli.commands.registrar import registrar_for
-from kato_consul.cli.options.instance_options import about_instances
-from kato_consul.cli.options.job_options import Asked
+from kato_consul.cli.options.instance_options import instance_options
+from kato_consul.cli.options.job_options import JobOptions
 from kato_consul.cli.signals import interrupt_on_signals
 
 
-@about_instances
-def register(asked: Asked) -> None:
+@instance_options
+def register(asked: JobOptions) -> None:
     """Register instances, wait until Consul says passing, and exit.
 
     For startup jobs. All are registered or none: when one is refused, or is

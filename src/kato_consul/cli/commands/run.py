@@ -8,12 +8,12 @@ from pathlib import Path
 from types import FrameType
 
 from kato_consul._definitions.loader import read_definitions
-from kato_consul._registration.events import Event, Say
+from kato_consul._registration.events import EventSink, RegistrarEvent
 from kato_consul._sync.registrar import Registrar
 from kato_consul.cli.commands.registrar import progress, registrar_for
-from kato_consul.cli.event_output import US, teller
-from kato_consul.cli.options.instance_options import about_instances
-from kato_consul.cli.options.job_options import Asked, stamp_of
+from kato_consul.cli.event_output import US, event_sink
+from kato_consul.cli.options.instance_options import instance_options
+from kato_consul.cli.options.job_options import JobOptions, stamp_of
 from kato_consul.cli.signals import interrupt_on_signals
 from kato_consul.errors import DefinitionError
 
@@ -21,8 +21,8 @@ GLANCE = 1.0
 """Seconds between looks at whether the definition file changed."""
 
 
-@about_instances
-def run(asked: Asked) -> None:
+@instance_options
+def run(asked: JobOptions) -> None:
     """Register instances and stay: probe them, and keep Consul right.
 
     Asks each KATO instance how it is, its store included, and tells Consul;
@@ -54,15 +54,15 @@ def run(asked: Asked) -> None:
             raise
 
 
-def owner_of(asked: Asked) -> str:
+def owner_of(asked: JobOptions) -> str:
     """The name under which a later run knows what this one left behind."""
     what = str(asked.file.resolve()) if asked.file else asked.definitions[0].id
     return f"{socket.gethostname()}:{what}"[:512]  # the longest that Consul takes as metadata
 
 
-def _stay(registrar: Registrar, asked: Asked, asked_to_read: threading.Event) -> None:
+def _stay(registrar: Registrar, asked: JobOptions, asked_to_read: threading.Event) -> None:
     file = asked.file
-    say = teller(as_json=asked.json)
+    on_event = event_sink(as_json=asked.json)
     seen = asked.stamp
     while True:
         asked_to_read.wait(GLANCE)
@@ -72,9 +72,9 @@ def _stay(registrar: Registrar, asked: Asked, asked_to_read: threading.Event) ->
         asked_to_read.clear()
         if stamp is None:
             if seen is not None:
-                say(Event.FILE_GONE, US, file=str(file))
+                on_event(RegistrarEvent.FILE_MISSING, US, file=str(file))
         else:
-            _read_again(registrar, file, say)
+            _read_again(registrar, file, on_event)
         seen = stamp
 
 
@@ -93,11 +93,11 @@ def _listen_to_hup(asked_to_read: threading.Event) -> None:
     signal.signal(signal.SIGHUP, on_hup)
 
 
-def _read_again(registrar: Registrar, file: Path, say: Say) -> None:
+def _read_again(registrar: Registrar, file: Path, on_event: EventSink) -> None:
     try:
         definitions = read_definitions(file)
     except DefinitionError as error:
-        say(Event.FILE_REJECTED, US, file=str(file), why=str(error))
+        on_event(RegistrarEvent.FILE_REJECTED, US, file=str(file), why=str(error))
         return
-    say(Event.FILE_READ, US, file=str(file), count=len(definitions))
+    on_event(RegistrarEvent.FILE_RELOADED, US, file=str(file), count=len(definitions))
     registrar.replace(definitions)

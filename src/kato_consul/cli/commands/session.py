@@ -9,10 +9,10 @@ import typer
 
 from kato_consul._sync.client import KatoClient
 from kato_consul._sync.session import Session
-from kato_consul.cli.exit_codes import exiting
+from kato_consul.cli.exit_codes import exit_on_error
 from kato_consul.cli.help_format import flag
 from kato_consul.cli.options.common import Consul, Json, Service, settings, told_here
-from kato_consul.cli.output import tell
+from kato_consul.cli.output import print_result
 from kato_consul.cli.signals import interrupt_on_signals
 from kato_consul.settings import Settings
 
@@ -55,7 +55,7 @@ def observe(
     Exactly once, as any client of ours; but nobody remembers between two
     commands what was told before, so do not run two at once on one session.
     """
-    with exiting():
+    with exit_on_error():
         interrupt_on_signals()
         with _session(settings(consul, service), session, node) as used:
             answer = dict(used.observe(strings))
@@ -64,11 +64,11 @@ def observe(
             # KATO's own id, which a session that had to be settled has all the same.
             answer["session_id"] = used.id
         if json_:
-            tell(json.dumps(answer))
+            print_result(json.dumps(answer))
         else:
-            tell(f"session {used.id}: time {answer['time']}, {answer['stm_length']} events")
+            print_result(f"session {used.id}: time {answer['time']}, {answer['stm_length']} events")
             if learn:
-                tell(f"learned {answer['learned']}")
+                print_result(f"learned {answer['learned']}")
 
 
 def predictions(
@@ -84,18 +84,18 @@ def predictions(
 
       kato-consul predictions --session ID
     """
-    with exiting():
+    with exit_on_error():
         interrupt_on_signals()
         with _session(settings(consul, service), session, "") as used:
             found = used.predictions()
         if json_:
-            tell(json.dumps(found))
+            print_result(json.dumps(found))
             return
         for one in found:
             future = "  ".join(" ".join(event) for event in one["future"]) or "nothing more"
-            tell(f"{one['potential']:.3f}  {future}")
+            print_result(f"{one['potential']:.3f}  {future}")
         if not found:
-            tell("no predictions: nothing was learned that begins so")
+            print_result("no predictions: nothing was learned that begins so")
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 from kato_consul._sync.discovery import Discovery
 from kato_consul.cli.commands.instances import WITHIN, as_json, by_whom
-from kato_consul.cli.exit_codes import exiting
+from kato_consul.cli.exit_codes import exit_on_error
 from kato_consul.cli.help_format import flag
 from kato_consul.cli.options.common import Consul, Service, no_answer_yet, settings, told_here
-from kato_consul.cli.output import said_when_slow, timed
+from kato_consul.cli.output import status_if_slow, timed
 from kato_consul.cli.signals import interrupt_on_signals
 from kato_consul.errors import KatoConsulError
 from kato_consul.models import Instance, Snapshot
@@ -32,12 +32,12 @@ def watch(service: Service = None, json_: JsonLines = False, consul: Consul = No
 
       kato-consul watch --json | jq -c '\\[.source, .instances\\[].id]'
     """
-    with exiting():
+    with exit_on_error():
         interrupt_on_signals()
         told_here()
         asked = settings(consul, service)
         with Discovery(asked) as discovery:
-            with said_when_slow(no_answer_yet(asked)):
+            with status_if_slow(no_answer_yet(asked)):
                 discovery.snapshot(WITHIN)
             if json_:
                 for snapshot in discovery.changes():
@@ -84,7 +84,7 @@ def _watch(discovery: Discovery) -> None:
     seen: Snapshot | None = None
     trouble: KatoConsulError | None = None
     while True:
-        snapshot = discovery.run(discovery.finding.glance(seen, GLANCE))
+        snapshot = discovery.run(discovery._service.snapshot_after(seen, GLANCE))
         assert snapshot is not None
         if snapshot is not seen:
             for who, what in differences(seen, snapshot):
@@ -92,7 +92,7 @@ def _watch(discovery: Discovery) -> None:
             summary = f"{snapshot.summary()}, {by_whom(snapshot, discovery.age)}"
             _tell(timed(snapshot.service, summary))
             seen = snapshot
-        before, trouble = trouble, discovery.finding.board.trouble
+        before, trouble = trouble, discovery._service.store.last_error
         if trouble is None and before is not None:
             _tell(timed("consul", "answers again"))
         if trouble is not None and before is None:

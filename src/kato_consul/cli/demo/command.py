@@ -12,13 +12,13 @@ import httpx
 from rich.console import Console
 
 from kato_consul._async.client import AsyncKatoClient
-from kato_consul.cli.demo.report import Verdict, verify
+from kato_consul.cli.demo.report import DemoReport, verify
 from kato_consul.cli.demo.view import in_words, show_progress, tell_progress
 from kato_consul.cli.demo.workload import Work
-from kato_consul.cli.exit_codes import CommandFailed, exiting
+from kato_consul.cli.exit_codes import CommandFailed, exit_on_error
 from kato_consul.cli.local_fleet import local_fleet
 from kato_consul.cli.options.common import Json
-from kato_consul.cli.output import say, tell
+from kato_consul.cli.output import print_result, print_status
 from kato_consul.cli.signals import interrupt_on_signals
 
 if TYPE_CHECKING:
@@ -48,13 +48,13 @@ def demo(json_: Json = False) -> None:
 
       kato-consul demo --json 2> /dev/null
     """
-    with exiting():
+    with exit_on_error():
         interrupt_on_signals()
         with local_fleet(INSTANCES) as fleet:
             _register(fleet)
             work, verdict, victim = asyncio.run(_work(fleet, quiet=json_))
         if json_:
-            tell(json.dumps(_as_json(work, verdict, victim)))
+            print_result(json.dumps(_as_json(work, verdict, victim)))
         else:
             Console(highlight=False).print(in_words(work, verdict, victim), end="", soft_wrap=True)
         if not verdict.good:
@@ -64,7 +64,7 @@ def demo(json_: Json = False) -> None:
 def _register(fleet: "Fleet") -> None:
     """The registrar as people run it: a startup job."""
     path = fleet.definition_file()
-    say(f"$ kato-consul register -f {path.name}")
+    print_status(f"$ kato-consul register -f {path.name}")
     command = [sys.executable, "-m", "kato_consul", "register", "-f", str(path)]
     command += ["--consul", fleet.agent.http_addr]
     # What the environment says is about another agent than this one.
@@ -74,7 +74,7 @@ def _register(fleet: "Fleet") -> None:
         raise CommandFailed("the instances could not be registered")
 
 
-async def _work(fleet: "Fleet", *, quiet: bool) -> tuple[Work, Verdict, str]:
+async def _work(fleet: "Fleet", *, quiet: bool) -> tuple[Work, DemoReport, str]:
     console = Console(stderr=True, highlight=False)
     async with AsyncKatoClient(fleet.settings) as client:
         work = Work(client, SESSIONS)
@@ -93,7 +93,7 @@ async def _work(fleet: "Fleet", *, quiet: bool) -> tuple[Work, Verdict, str]:
             for task in (busy, crash):
                 task.cancel()
             await asyncio.gather(busy, crash, return_exceptions=True)
-        say("reading everything back")
+        print_status("reading everything back")
         witness = next(one for one in fleet.instances.values() if one.running)
         try:
             return work, await verify(work.told, work.failed, witness.url), victim
@@ -119,7 +119,7 @@ async def _crash_and_return(fleet: "Fleet", work: Work) -> str:
     return name
 
 
-def _as_json(work: Work, verdict: Verdict, victim: str) -> dict[str, object]:
+def _as_json(work: Work, verdict: DemoReport, victim: str) -> dict[str, object]:
     return {
         "good": verdict.good,
         **asdict(verdict),

@@ -9,7 +9,7 @@ Story = tuple[str, ...]
 
 
 @dataclass
-class Told:
+class Ledger:
     """What one session was acknowledged: stories learned, how often, and the events still open.
 
     ``names`` are KATO's for the stories; one is missing when no answer ever carried it.

@@ -11,11 +11,11 @@ from typing import Any
 
 import httpx
 
-from kato_consul.cli.demo.ledger import Told
+from kato_consul.cli.demo.ledger import Ledger
 
 
 @dataclass(frozen=True)
-class Verdict:
+class DemoReport:
     """Counts of observations: acknowledged, failed, missing afterwards, and there too often."""
 
     observations: int
@@ -29,7 +29,7 @@ class Verdict:
         return not (self.failed or self.lost or self.applied_twice) and self.observations > 0
 
 
-async def verify(told: Iterable[Told], failed: int, url: str) -> Verdict:
+async def verify(told: Iterable[Ledger], failed: int, url: str) -> DemoReport:
     """Read everything back from the instance at ``url``.
 
     Raises:
@@ -42,7 +42,7 @@ async def verify(told: Iterable[Told], failed: int, url: str) -> Verdict:
             for missing, extra in await _compare(http, one):
                 lost += missing
                 twice += extra
-    return Verdict(acknowledged, failed, lost, twice)
+    return DemoReport(acknowledged, failed, lost, twice)
 
 
 def differences(expected: Sequence[str], found: Sequence[str]) -> tuple[int, int]:
@@ -57,7 +57,7 @@ def differences(expected: Sequence[str], found: Sequence[str]) -> tuple[int, int
     return missing, extra
 
 
-async def _compare(http: httpx.AsyncClient, told: Told) -> list[tuple[int, int]]:
+async def _compare(http: httpx.AsyncClient, told: Ledger) -> list[tuple[int, int]]:
     memory = (await _get(http, f"/sessions/{told.session.id}/stm"))["stm"]
     found = [differences(told.open, _flat(memory))]
     node = told.session.key
@@ -74,7 +74,7 @@ async def _compare(http: httpx.AsyncClient, told: Told) -> list[tuple[int, int]]
 
 
 async def _read_pattern(
-    http: httpx.AsyncClient, told: Told, story: Sequence[str]
+    http: httpx.AsyncClient, told: Ledger, story: Sequence[str]
 ) -> tuple[int, int]:
     """The counts are right: are the events in their pattern, in their order, as often as told?"""
     answer = await _get(http, f"/pattern/{told.names[tuple(story)]}", node_id=told.session.key)

@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from kato_consul.cli.commands.instances import COLOURS
-from kato_consul.cli.demo.report import Verdict
+from kato_consul.cli.demo.report import DemoReport
 from kato_consul.cli.demo.workload import Work
-from kato_consul.cli.output import say
+from kato_consul.cli.output import print_status
 
 FRAME, LINE = 0.15, 1.0
 """Seconds between looks: of an eye at a table, and of a log that is read later."""
@@ -25,9 +25,9 @@ async def tell_progress(work: Work, busy: "asyncio.Task[None]") -> None:
     while not busy.done():
         await asyncio.wait({busy}, timeout=LINE)
         for note in work.notes[told:]:
-            say(note)
+            print_status(note)
         told = len(work.notes)
-        say(f"{time.monotonic() - began:4.0f} s  {work.line()}")
+        print_status(f"{time.monotonic() - began:4.0f} s  {work.line()}")
 
 
 async def show_progress(
@@ -76,7 +76,7 @@ def _rows(work: Work) -> Iterator[tuple[RenderableType, ...]]:
         yield (one.id, health, *(Text(count, "" if lately else "dim") for count in counts))
 
 
-def in_words(work: Work, verdict: Verdict, victim: str) -> Text:
+def in_words(work: Work, verdict: DemoReport, victim: str) -> Text:
     """The verdict for people."""
     tally = work.tally()
     told = [
@@ -98,5 +98,5 @@ def in_words(work: Work, verdict: Verdict, victim: str) -> Text:
     )
 
 
-def _zeros(verdict: Verdict) -> str:
+def _zeros(verdict: DemoReport) -> str:
     return f"{verdict.failed} failed, {verdict.lost} lost, {verdict.applied_twice} applied twice"

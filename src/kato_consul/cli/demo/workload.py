@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from kato_consul._async.client import AsyncKatoClient
 from kato_consul._async.session import AsyncSession
-from kato_consul.cli.demo.ledger import Told
+from kato_consul.cli.demo.ledger import Ledger
 from kato_consul.errors import KatoConsulError
 
 EVENTS = 6
@@ -42,7 +42,9 @@ class Work:
 
     def __init__(self, client: AsyncKatoClient, sessions: int) -> None:
         self.client = client
-        self.told = [Told(client.session(f"shopper-{number}")) for number in range(1, sessions + 1)]
+        self.told = [
+            Ledger(client.session(f"shopper-{number}")) for number in range(1, sessions + 1)
+        ]
         self.observations = 0
         self.failed = 0
         self.asked = 0
@@ -89,7 +91,7 @@ class Work:
             f"elsewhere, {tally.settlements} settled"
         )
 
-    async def _tell_stories(self, told: Told, until: float) -> None:
+    async def _tell_stories(self, told: Ledger, until: float) -> None:
         number = 0
         while time.monotonic() < until:
             number += 1
@@ -105,7 +107,7 @@ class Work:
         except KatoConsulError as error:
             self._fail(told, error)
 
-    async def _tell_twice(self, told: Told, story: list[str]) -> None:
+    async def _tell_twice(self, told: Ledger, story: list[str]) -> None:
         for event in story:
             await self._observe(told, event)
         await self._learn(told)
@@ -120,14 +122,14 @@ class Work:
             await self._observe(told, event)
         await self._learn(told)
 
-    async def _observe(self, told: Told, event: str) -> None:
+    async def _observe(self, told: Ledger, event: str) -> None:
         await asyncio.sleep(PAUSE)
         await told.session.observe([event])
         told.open.append(event)
         self.observations += 1
         self._saw(told.session)
 
-    async def _learn(self, told: Told) -> None:
+    async def _learn(self, told: Ledger) -> None:
         name = (await told.session.learn())["pattern_name"]
         story, told.open = tuple(told.open), []
         told.learned[story] += 1
@@ -135,7 +137,7 @@ class Work:
             told.names[story] = name
         self._saw(told.session)
 
-    def _fail(self, told: Told, error: KatoConsulError) -> None:
+    def _fail(self, told: Ledger, error: KatoConsulError) -> None:
         self.failed += 1
         self.note(f"{told.session.key}: {error}")
 

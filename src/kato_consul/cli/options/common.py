@@ -44,7 +44,7 @@ def told_here() -> None:
 
 def no_answer_yet(asked: Settings) -> str:
     """What is said to somebody who waits for Consul."""
-    return f"no answer from Consul at {asked.consul_at} yet; trying on"
+    return f"no answer from Consul at {asked.consul_address} yet; trying on"
 
 
 def seconds(option: str, text: str) -> float:

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from kato_consul.cli.exit_codes import exiting
+from kato_consul.cli.exit_codes import exit_on_error
 from kato_consul.cli.help_format import flag
 from kato_consul.cli.options.common import Consul
-from kato_consul.cli.options.job_options import Flags, what_was_asked
+from kato_consul.cli.options.job_options import Flags, job_options
 
 _ONE, _CHECK = "One instance, instead of a file", "Its health check"
 
@@ -91,7 +91,7 @@ WaitConsul = Annotated[
 JsonLines = Annotated[bool, flag("--json", help="One JSON object for each event, a line each.")]
 
 
-def about_instances(job: Callable[..., None], *, waits: bool = True) -> Callable[..., None]:
+def instance_options(job: Callable[..., None], *, waits: bool = True) -> Callable[..., None]:
     """The command that does ``job``, with the options that say for which instances.
 
     ``waits``: and with those that say how long to wait. What ``job`` takes beside its `Asked` are
@@ -116,9 +116,9 @@ def about_instances(job: Callable[..., None], *, waits: bool = True) -> Callable
         interval: Interval = None,
         **own: Any,
     ) -> None:
-        with exiting():
+        with exit_on_error():
             flags = Flags(name, id, address, port, tag, meta, zone, check_http, check_tcp, interval)
-            asked = what_was_asked(
+            asked = job_options(
                 file, flags, wait=wait, wait_consul=wait_consul, consul=consul, json=json_
             )
             job(asked, **own)

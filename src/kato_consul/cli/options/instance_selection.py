@@ -7,7 +7,7 @@ import typer
 
 from kato_consul._definitions.loader import read_definitions
 from kato_consul._definitions.schema import ServiceDefinition
-from kato_consul._registration.events import Say
+from kato_consul._registration.events import EventSink
 from kato_consul._sync.registrar import Registrar
 from kato_consul.cli.help_format import flag
 from kato_consul.errors import ConfigurationError
@@ -32,8 +32,8 @@ File = Annotated[
 All = Annotated[bool, flag("--all", help="All of the service that this agent has.")]
 
 
-def chosen(
-    asked: Settings, ids: list[str], file: Path | None, *, all_: bool, say: Say
+def select_instances(
+    asked: Settings, ids: list[str], file: Path | None, *, all_: bool, on_event: EventSink
 ) -> list[ServiceDefinition]:
     """The instances, each once. An id that the agent does not have is among them all the same.
 
@@ -47,9 +47,9 @@ def chosen(
         raise ConfigurationError("an id is empty")
     if file is not None:
         return read_definitions(file)
-    registrar = Registrar([], asked, say=say)
+    registrar = Registrar([], asked, on_event=on_event)
     try:
-        standing = {one.id: one for one in registrar.standing()}
+        standing = {one.id: one for one in registrar.registered()}
     finally:
         registrar.close()
     if all_:

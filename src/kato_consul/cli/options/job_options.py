@@ -35,7 +35,7 @@ def stamp_of(file: Path | None) -> Stamp | None:
 
 
 @dataclass(frozen=True)
-class Asked:
+class JobOptions:
     """What to register, where, and how many seconds to wait for passing and for Consul.
 
     ``stamp`` is the file's from before it was read, to know it when it changes.
@@ -96,7 +96,7 @@ class Mistakes:
             raise ConfigurationError("\n  ".join([f"{count} mistakes:", *self.found]))
 
 
-def what_was_asked(
+def job_options(
     file: Path | None,
     flags: Flags,
     *,
@@ -104,7 +104,7 @@ def what_was_asked(
     wait_consul: str | None,
     consul: str | None,
     json: bool,
-) -> Asked:
+) -> JobOptions:
     """The instances and settings that options ask for.
 
     Raises:
@@ -135,7 +135,7 @@ def what_was_asked(
         where = settings(consul)
     mistakes.tell()
     assert where is not None
-    return Asked(definitions, where, patience, consul_within, json, file, stamp)
+    return JobOptions(definitions, where, patience, consul_within, json, file, stamp)
 
 
 def _from_flags(flags: Flags, mistakes: Mistakes) -> list[ServiceDefinition]:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from kato_consul.testing.consul.apt_sources import (
     DISTRIBUTIONS,
+    AptEntry,
     Distribution,
-    Entry,
     choose_entry,
     parse_deb822,
     parse_one_line,
@@ -54,7 +54,7 @@ class ArchiveFailed(RuntimeError):
     """The distribution's archive did not give us Consul; the message says at which step."""
 
 
-def find_source(etc: Path) -> tuple[Distribution, Entry]:
+def find_source(etc: Path) -> tuple[Distribution, AptEntry]:
     """Return the machine's distribution and the apt entry of its archive, as found below `etc`.
 
     Raises ArchiveFailed on another system, and when no entry looks like the archive.
@@ -68,7 +68,7 @@ def find_source(etc: Path) -> tuple[Distribution, Entry]:
     if distribution is None:
         known = " or ".join(d.id for d in DISTRIBUTIONS)
         raise ArchiveFailed(f"this system is {name!r}, not {known}")
-    entries: list[Entry] = []
+    entries: list[AptEntry] = []
     for path in [etc / "apt/sources.list", *sorted((etc / "apt/sources.list.d").glob("*"))]:
         if path.is_file() and path.suffix in {".list", ".sources"}:
             parse = parse_deb822 if path.suffix == ".sources" else parse_one_line
@@ -104,7 +104,7 @@ def fetch_consul(
     return target
 
 
-def _fetch(target: Path, distribution: Distribution, entry: Entry) -> None:
+def _fetch(target: Path, distribution: Distribution, entry: AptEntry) -> None:
     # Beside the target, so that moving it there is one atomic rename.
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="fetching-") as name:
         folder = Path(name)

@@ -16,7 +16,7 @@ YES = frozenset({"yes", "true", "with", "on", "enable", "1"})
 
 
 @dataclass(frozen=True)
-class Entry:
+class AptEntry:
     """One archive address with its suites, components and keys, as the machine has it."""
 
     uri: str
@@ -57,9 +57,9 @@ DISTRIBUTIONS = (
 )
 
 
-def parse_one_line(text: str) -> list[Entry]:
+def parse_one_line(text: str) -> list[AptEntry]:
     """Parse a `*.list` file: `deb [option=value …] uri suite component …`."""
-    entries: list[Entry] = []
+    entries: list[AptEntry] = []
     for line in text.splitlines():
         found = re.match(r"\s*deb\s+(?:\[(?P<options>[^]]*)\]\s*)?(?P<rest>[^#]*)", line)
         words = found["rest"].split() if found else []
@@ -70,7 +70,7 @@ def parse_one_line(text: str) -> list[Entry]:
             option.split("=", 1) for option in (found["options"] or "").split() if "=" in option
         )
         entries.append(
-            Entry(
+            AptEntry(
                 uri,
                 (suite,),
                 tuple(components),
@@ -81,9 +81,9 @@ def parse_one_line(text: str) -> list[Entry]:
     return entries
 
 
-def parse_deb822(text: str) -> list[Entry]:
+def parse_deb822(text: str) -> list[AptEntry]:
     """Parse a `*.sources` file: stanzas of `Field: value`, parted by empty lines."""
-    entries: list[Entry] = []
+    entries: list[AptEntry] = []
     lines = (line for line in text.splitlines() if not line.startswith("#"))
     for stanza in re.split(r"\n\s*\n", "\n".join(lines)):
         fields = {
@@ -95,7 +95,7 @@ def parse_deb822(text: str) -> list[Entry]:
         if fields.get("enabled", "yes").lower() in NO:
             continue
         entries.extend(
-            Entry(
+            AptEntry(
                 uri,
                 tuple(fields.get("suites", "").split()),
                 tuple(fields.get("components", "").split()),
@@ -114,8 +114,8 @@ def parse_os_release(text: str) -> dict[str, str]:
 
 
 def choose_entry(
-    entries: Iterable[Entry], distribution: Distribution, codename: str
-) -> Entry | None:
+    entries: Iterable[AptEntry], distribution: Distribution, codename: str
+) -> AptEntry | None:
     """Return the entry of the distribution's own main archive, or None.
 
     A third party may use the release's name and `main` as well, so the likeliest is taken: its
@@ -123,7 +123,7 @@ def choose_entry(
     """
     releases = distribution.releases | {codename}
 
-    def likeness(entry: Entry) -> int:
+    def likeness(entry: AptEntry) -> int:
         folder = urlsplit(entry.uri).path.rstrip("/").rpartition("/")[2]
         own_key = not entry.signed_by or f"{distribution.id}-archive" in entry.signed_by
         return 2 * folder.startswith(distribution.id) + own_key
@@ -133,7 +133,9 @@ def choose_entry(
     return max(fit, key=likeness, default=None)
 
 
-def private_source(entry: Entry, distribution: Distribution, default_keyring: Path | None) -> str:
+def private_source(
+    entry: AptEntry, distribution: Distribution, default_keyring: Path | None
+) -> str:
     """Return a deb822 stanza for Consul's release at the address of `entry`, with its keys."""
     signed_by = entry.signed_by or str(default_keyring or "")
     return "\n".join(

@@ -19,7 +19,7 @@ class StoreError(Exception):
     """The store does not do what it is asked. Unhandled, it is a 500 in text/plain."""
 
 
-class SeenStore:
+class FaultyStore:
     """The shared store through the switches of one instance."""
 
     def __init__(self, store: Store, switches: SwitchFile) -> None:

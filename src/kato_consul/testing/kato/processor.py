@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kato_consul.testing.kato import config, memory, predicting
-from kato_consul.testing.kato.faulty_store import SeenStore
+from kato_consul.testing.kato.faulty_store import FaultyStore
 from kato_consul.testing.kato.knowledge import kb_name
 from kato_consul.testing.kato.memory import Event, Observation, Session
 
@@ -19,10 +19,10 @@ MOST_PROCESSORS = 100
 EVICTION = 3600  # seconds
 
 
-class Mind:
+class Processor:
     """The knowledge bases of the nodes that this process worked for ("processors")."""
 
-    def __init__(self, store: SeenStore, service_name: str) -> None:
+    def __init__(self, store: FaultyStore, service_name: str) -> None:
         self._store = store
         self._service_name = service_name
         self._futures: dict[str, list[dict[str, Any]]] = {}  # of the last prediction, per node

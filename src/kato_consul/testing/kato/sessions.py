@@ -11,7 +11,7 @@ import uuid
 from typing import Any, Literal
 
 from kato_consul.testing.kato import config, memory
-from kato_consul.testing.kato.faulty_store import SeenStore, StoreError
+from kato_consul.testing.kato.faulty_store import FaultyStore, StoreError
 from kato_consul.testing.kato.memory import Session
 
 DEFAULT_TTL = 3600  # seconds
@@ -20,7 +20,7 @@ DEFAULT_TTL = 3600  # seconds
 class Sessions:
     """Creates, finds and saves sessions."""
 
-    def __init__(self, store: SeenStore) -> None:
+    def __init__(self, store: FaultyStore) -> None:
         self._store = store
         self._locks: dict[str, asyncio.Lock] = {}
 

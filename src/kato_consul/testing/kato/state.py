@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from kato_consul.testing.kato.faulty_store import SeenStore
-from kato_consul.testing.kato.processor import Mind
+from kato_consul.testing.kato.faulty_store import FaultyStore
+from kato_consul.testing.kato.processor import Processor
 from kato_consul.testing.kato.sessions import Sessions
 from kato_consul.testing.kato.store import Store
 from kato_consul.testing.kato.switches import SwitchFile
@@ -80,9 +80,9 @@ class State:
 
     options: Options
     switches: SwitchFile
-    store: SeenStore
+    store: FaultyStore
     sessions: Sessions
-    mind: Mind
+    processor: Processor
     load: Load = field(default_factory=Load)
     repeated: Repeated = field(default_factory=Repeated)
     started: float = field(default_factory=time.time)
@@ -91,8 +91,8 @@ class State:
     def opened(cls, options: Options) -> "State":
         """Open the store. Call it in the process that will use it."""
         switches = SwitchFile(options.switches)
-        store = SeenStore(Store(options.store), switches)
-        return cls(options, switches, store, Sessions(store), Mind(store, options.name))
+        store = FaultyStore(Store(options.store), switches)
+        return cls(options, switches, store, Sessions(store), Processor(store, options.name))
 
     @property
     def uptime(self) -> float:

@@ -59,7 +59,7 @@ async def status(kato: Worker) -> Answer:
             "backend": "redis",
             "redis_url": f"sqlite://{kato.options.store}",
         },
-        "processors": kato.mind.processors(),
+        "processors": kato.processor.processors(),
         "version": VERSION,
     }
 

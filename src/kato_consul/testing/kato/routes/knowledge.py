@@ -30,7 +30,7 @@ Node = Annotated[str, Depends(node_of)]
 @router.get("/pattern/{pattern_id}")
 async def get_pattern(kato: Worker, pattern_id: str, node: Node) -> Answer:
     """Show a pattern. 200 when there is none, too."""
-    kb = kato.mind.kb(node)
+    kb = kato.processor.kb(node)
     pattern = (await kato.store.patterns()).get(kb, pattern_id.removeprefix(PREFIX))
     if pattern is None:
         missing = {"status": "error", "message": f"Pattern {pattern_id} not found"}
@@ -49,14 +49,14 @@ async def get_pattern(kato: Worker, pattern_id: str, node: Node) -> Answer:
 @router.get("/symbols/affinity")
 async def symbol_affinities(kato: Worker, node: Node) -> Answer:
     """Show for each symbol the sum of the emotives it was learned with."""
-    kb = kato.mind.kb(node)
+    kb = kato.processor.kb(node)
     return {"affinities": await affinities(kato, kb), "node_id": kb}
 
 
 @router.get("/symbols/stats")
 async def symbol_stats(kato: Worker, node: Node) -> Answer:
     """Show how often each symbol was learned."""
-    kb = kato.mind.kb(node)
+    kb = kato.processor.kb(node)
     try:
         symbols = (await kato.store.knowledge()).symbols(kb)
     except StoreError as error:
@@ -71,7 +71,7 @@ async def symbol_stats(kato: Worker, node: Node) -> Answer:
 @router.get("/symbols/{symbol}/affinity")
 async def symbol_affinity(kato: Worker, symbol: str, node: Node) -> Answer:
     """Show the sum of the emotives that one symbol was learned with."""
-    kb = kato.mind.kb(node)
+    kb = kato.processor.kb(node)
     of_all = await affinities(kato, kb)
     return {"symbol": symbol, "affinity": of_all.get(symbol, {}), "node_id": kb}
 
@@ -88,7 +88,7 @@ async def affinities(kato: State, kb: str) -> dict[str, dict[str, float]]:
 async def percept_data(kato: Worker, node: Node) -> Answer:
     """Show nothing; sessions have their own."""
     warning = DEPRECATED.format("percept-data")
-    return {"percept_data": {}, "node_id": kato.mind.kb(node), "warning": warning}
+    return {"percept_data": {}, "node_id": kato.processor.kb(node), "warning": warning}
 
 
 @router.get("/cognition-data", deprecated=True)
@@ -106,4 +106,4 @@ async def cognition_data(kato: Worker, node: Node) -> Answer:
         "short_term_memory": [],
     }
     warning = DEPRECATED.format("cognition-data")
-    return {"cognition_data": nothing, "node_id": kato.mind.kb(node), "warning": warning}
+    return {"cognition_data": nothing, "node_id": kato.processor.kb(node), "warning": warning}

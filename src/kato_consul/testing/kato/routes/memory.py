@@ -53,7 +53,7 @@ async def observe(kato: Worker, session_id: str, body: ObservationData) -> Answe
     async with kato.sessions.lock(session_id):
         session = await found(kato, session_id)
         await work(kato)
-        learned = await kato.mind.observe(session, body.seen())
+        learned = await kato.processor.observe(session, body.seen())
         await kato.sessions.save(session)
     return {
         "status": "okay",
@@ -82,9 +82,9 @@ async def observe_sequence(
         for position, item in enumerate(body.observations):
             if body.clear_stm_between and position > 0:
                 session.stm = []
-            by_itself = await kato.mind.observe(session, item.seen())
+            by_itself = await kato.processor.observe(session, item.seen())
             if body.learn_after_each and session.stm:
-                learned.append(await kato.mind.learn(session))
+                learned.append(await kato.processor.learn(session))
             if by_itself:
                 learned.append(by_itself)
             results.append(
@@ -99,7 +99,7 @@ async def observe_sequence(
             )
         if body.observations:
             if body.learn_at_end and session.stm:
-                at_end = await kato.mind.learn(session)
+                at_end = await kato.processor.learn(session)
                 learned.append(at_end)
             await kato.sessions.save(session)
     return {
@@ -123,7 +123,7 @@ async def learn(kato: Worker, session_id: str) -> Answer:
         raise HTTPException(400, "Cannot learn from empty STM")
     async with kato.sessions.lock(session_id):
         await work(kato)
-        name = await kato.mind.learn(session)
+        name = await kato.processor.learn(session)
         await kato.sessions.save(session)
     return {
         "status": "learned",
@@ -141,7 +141,7 @@ async def finalize_training(kato: Worker, session_id: str) -> Answer:
     started = time.perf_counter()
     session = await found(kato, session_id)
     knowledge = await kato.store.knowledge()
-    count = len(knowledge.patterns(kato.mind.kb(session.node_id)))
+    count = len(knowledge.patterns(kato.processor.kb(session.node_id)))
     took = round((time.perf_counter() - started) * 1000, 2)
     return {
         "status": "completed",
@@ -159,8 +159,8 @@ async def predictions(kato: Worker, session_id: str) -> Answer:
     session = await found(kato, session_id)
     async with kato.sessions.lock(session_id):
         await dawdle(kato)
-        predicted = await kato.mind.predict(session)
-        futures = kato.mind.futures(session)
+        predicted = await kato.processor.predict(session)
+        futures = kato.processor.futures(session)
     return {
         "predictions": predicted,
         "future_potentials": futures,

@@ -78,7 +78,7 @@ async def figures(kato: State) -> Answer:
             "requests_per_minute": per_second * 60,
             "errors_per_minute": 0,
         },
-        "processor_manager": kato.mind.processors(),
+        "processor_manager": kato.processor.processors(),
         "uptime_seconds": None,
         "active_sessions": None,
         "error": None,
@@ -91,7 +91,7 @@ async def stats(kato: Worker, minutes: int = 10) -> Answer:
     return {
         "time_range_minutes": minutes,
         "timestamp": time.time(),
-        "processor_manager": kato.mind.processors(),
+        "processor_manager": kato.processor.processors(),
         "current_status": {
             "status": "healthy",
             "issues": [],
@@ -192,7 +192,7 @@ async def invalidate_cache(session_id: str | None = None) -> Answer:
 @router.get("/distributed-stm/stats")
 async def distributed_stm(kato: Worker) -> Answer:
     """Show the figures of a stream that is not there."""
-    processors = kato.mind.processors()
+    processors = kato.processor.processors()
     sample = {}
     if processors["processors"]:
         sample["sample_processor_id"] = processors["processors"][0]["processor_id"]

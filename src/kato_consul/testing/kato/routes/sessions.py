@@ -137,7 +137,7 @@ async def clear_all(kato: Worker, session_id: str) -> Answer:
     """Forget the memory, and all that the node ever learned. No lock."""
     session = await found(kato, session_id, "not found")
     knowledge = await kato.store.knowledge()  # a full store lets go of things
-    knowledge.forget(kato.mind.kb(session.node_id))
+    knowledge.forget(kato.processor.kb(session.node_id))
     await _cleared(kato, session_id)
     return {"status": "cleared", "session_id": session_id, "scope": "all"}
 
