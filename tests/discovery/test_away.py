@@ -26,7 +26,7 @@ def test_away_and_back() -> None:
         with Discovery(at(agent)) as discovery:
             assert sees(discovery, "kato-1")
             agent.kill()
-            assert eventually(lambda: discovery._service.store.last_error is not None)
+            assert eventually(lambda: discovery.last_error is not None)
             assert sees(discovery, "kato-1")
             old = discovery.age
             assert old is not None
@@ -34,7 +34,7 @@ def test_away_and_back() -> None:
             agent.start()
             put(agent, "kato", 2)
             assert sees(discovery, "kato-2")
-            assert discovery._service.store.last_error is None
+            assert discovery.last_error is None
 
 
 def test_nobody_is_told_since_when(agent: ConsulAgent) -> None:
@@ -42,10 +42,10 @@ def test_nobody_is_told_since_when(agent: ConsulAgent) -> None:
     put(agent, "lonely", 1)
     with Discovery(at(agent, service="lonely")) as discovery:
         assert sees(discovery, "lonely-1")
-        assert discovery._service.store.empty_since is None
+        assert discovery.empty_since is None
         take_out(agent, "lonely", 1)
         assert sees(discovery)
-        assert discovery._service.store.empty_since is not None
+        assert discovery.empty_since is not None
 
 
 @pytest.mark.anyio
@@ -61,7 +61,7 @@ async def test_copy_is_kept(agent: ConsulAgent, tmp_path: Path) -> None:
         assert (found, found.source) == (seen, Source.DISK)
         assert found.instances[0].zone == "eu-1"
         assert offline.age is not None
-        assert isinstance(offline._service.store.last_error, ConsulUnreachable)
+        assert isinstance(offline.last_error, ConsulUnreachable)
 
 
 @pytest.mark.anyio
@@ -124,7 +124,7 @@ def test_list_until_consul_answers() -> None:
             assert discovery.snapshot().source is Source.STATIC
             assert discovery.age is None
             agent.start()
-            assert eventually(lambda: discovery._service.store.last_error is None)
+            assert eventually(lambda: discovery.last_error is None)
             assert sees(discovery, "127.0.0.1:8000")
             put(agent, "kato", 1)
             assert sees(discovery, "kato-1")

@@ -67,7 +67,7 @@ def test_all_servers_gone(site: Site) -> None:
     the last good snapshot, whose age shows; then Consul's word counts again."""
     for server in site.cluster.servers:
         server.kill()
-    assert eventually(lambda: site.watcher._service.store.last_error is not None, within=60.0)
+    assert eventually(lambda: site.watcher.last_error is not None, within=60.0)
     assert eventually(lambda: (site.watcher.age or 0.0) > 10.0, within=60.0)
     site.sees(*ALL)
     site.carries_on()

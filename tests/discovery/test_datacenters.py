@@ -31,7 +31,7 @@ def test_failing_over() -> None:
             take_out(east, "kato", 1)
             assert sees(discovery, "kato-2")
             west.kill()  # and with it its datacenter: its last good snapshot stays
-            assert eventually(lambda: discovery._service.store.last_error is not None)
+            assert eventually(lambda: discovery.last_error is not None)
             assert sees(discovery, "kato-2")
         with (
             Discovery(at(east, datacenter="nowhere")) as discovery,

@@ -10,9 +10,10 @@ import pytest
 from kato_consul._consul import api as api
 from kato_consul._consul.agents import Agents
 from kato_consul._consul.api import ANSWER_WITHIN, ConsulApi
+from kato_consul._consul.blocking_query import SLACK, next_index
 from kato_consul._consul.health_query import HealthQuery
 from kato_consul._consul.snapshot_decoder import DecodedRecords, read_snapshot
-from kato_consul._discovery.watch import FIRST_ANSWER_WITHIN, HOLD, SLACK, WAIT, next_index, watch
+from kato_consul._discovery.watch import FIRST_ANSWER_WITHIN, HOLD, WAIT, watch
 from kato_consul._flow import Outcome, Send
 from kato_consul._observable import SnapshotStore
 from kato_consul.errors import (

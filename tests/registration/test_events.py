@@ -2,7 +2,7 @@
 
 import pytest
 
-from kato_consul._registration.events import WARNINGS, DESCRIPTIONS, RegistrarEvent, describe_event
+from kato_consul._registration.events import DESCRIPTIONS, WARNINGS, RegistrarEvent, describe_event
 
 FIELDS = {
     "lost": "is gone from",

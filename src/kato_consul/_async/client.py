@@ -35,7 +35,9 @@ class AsyncKatoClient:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.discovery = AsyncDiscovery(settings)
-        self._factory = SessionFactory(self.discovery._service, self.discovery.run)
+        self._factory = SessionFactory(
+            self.discovery.settings, self.discovery._service.store, self.discovery.run
+        )
         self._sessions: dict[str, AsyncSession] = {}
 
     def session(

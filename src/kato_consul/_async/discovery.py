@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 from kato_consul._async.driver import AsyncDriver
 from kato_consul._discovery.service import DiscoveryService
 from kato_consul._flow import Flow
-from kato_consul.errors import ClientClosed
+from kato_consul.errors import ClientClosed, KatoConsulError
 from kato_consul.models import Snapshot
 from kato_consul.settings import Settings
 
@@ -47,6 +47,19 @@ class AsyncDiscovery:
         """
         return self._service.age()
 
+    @property
+    def last_error(self) -> KatoConsulError | None:
+        """Why Consul could not be read the last time; None while it answers."""
+        return self._service.store.last_error
+
+    @property
+    def empty_since(self) -> float | None:
+        """When Consul first reported no usable instance, on the clock of `time.monotonic`.
+
+        None while an instance is usable, and until Consul has answered.
+        """
+        return self._service.store.empty_since
+
     async def snapshot(self, timeout: float | None = None) -> Snapshot:
         """The current snapshot; the first one is waited for, ``timeout`` seconds at most.
 
@@ -64,6 +77,12 @@ class AsyncDiscovery:
         """
         snapshot = await self.snapshot(timeout)
         return await self.run(self._service.require_registered(snapshot))
+
+    async def wait_for_change(self, seen: Snapshot | None, timeout: float) -> Snapshot | None:
+        """The current snapshot, as soon as it differs from ``seen``, after at most ``timeout``
+        seconds."""
+        self._watch()
+        return await self.run(self._service.snapshot_after(seen, timeout))
 
     async def changes(self) -> AsyncGenerator[Snapshot, None]:
         """The current snapshot, then every one that differs from the one before."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from kato_consul._consul.api import ConsulApi
 from kato_consul.errors import ConsulError, ConsulUnavailable, ConsulUnreachable
+from kato_consul.settings import Settings
 
 
 class Agents:
@@ -33,3 +34,24 @@ def another_may_serve(error: ConsulError) -> bool:
     return isinstance(error, ConsulUnreachable) or (
         isinstance(error, ConsulUnavailable) and error.status == 429
     )
+
+
+def consul_api(settings: Settings) -> ConsulApi:
+    """The API of the agent that ``settings`` names; of the first one if they name several."""
+    return consul_apis(settings)[0]
+
+
+def consul_apis(settings: Settings) -> list[ConsulApi]:
+    """The API of each agent that ``settings`` names."""
+    # The query parameters that Consul's own client adds to every call (api.QueryOptions).
+    common = {"ns": settings.namespace, "partition": settings.partition}
+    return [
+        ConsulApi(
+            origin,
+            token=settings.token,
+            datacenter=settings.datacenters[0],
+            auth=settings.auth,
+            everywhere={name: value for name, value in common.items() if value},
+        )
+        for origin in settings.consul_origins
+    ]

@@ -8,6 +8,12 @@ is used up.
 
 from dataclasses import dataclass
 
+SLACK = 5.0
+"""Seconds allowed for the way to the server and back, beyond wait + wait/16."""
+
+RATE, BURST = 2.0, 10.0
+"""Rounds a second, and how many may come at once. A rolling restart of a small fleet is a burst."""
+
 
 @dataclass(slots=True)
 class TokenBucket:
@@ -26,3 +32,8 @@ class TokenBucket:
         self._then = now
         self._tokens = kept - 1
         return max(0.0, -self._tokens / self.rate)
+
+
+def next_index(last: int, answered: int) -> int:
+    """The index to ask with next. Backwards means a restarted server: start over."""
+    return 0 if answered < last else max(1, answered)

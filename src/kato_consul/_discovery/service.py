@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from kato_consul._consul.agents import Agents
-from kato_consul._consul.api import ANSWER_WITHIN, ConsulApi, execute
+from kato_consul._consul.agents import Agents, consul_apis
+from kato_consul._consul.api import ANSWER_WITHIN, execute
 from kato_consul._consul.health_query import HealthQuery, health_queries
 from kato_consul._discovery.connection_cleanup import closing_removed
 from kato_consul._discovery.datacenters import Datacenters
@@ -25,29 +25,12 @@ REFRESH = 300.0
 Consul last confirmed it."""
 
 
-def consul_api(settings: Settings) -> ConsulApi:
-    """The calls to the agent that the settings name; to the first, where they name several."""
-    return _calls(settings, settings.consul_origin)
-
-
-def _calls(settings: Settings, origin: str) -> ConsulApi:
-    # As Consul's own client sends them (api.QueryOptions).
-    everywhere = {"ns": settings.namespace, "partition": settings.partition}
-    return ConsulApi(
-        origin,
-        token=settings.token,
-        datacenter=settings.datacenters[0],
-        auth=settings.auth,
-        everywhere={name: value for name, value in everywhere.items() if value},
-    )
-
-
 class DiscoveryService:
     """Discovery of one service: its board, and the flows around it."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.agents = Agents([_calls(settings, one) for one in settings.consul_origins])
+        self.agents = Agents(consul_apis(settings))
         self._queries = health_queries(settings)
         self._copies = SnapshotFile(settings)
         places = " or ".join(one.datacenter for one in self._queries if one.datacenter)

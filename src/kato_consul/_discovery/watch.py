@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from kato_consul._backoff import CONSUL_WAIT, MISTAKE_WAIT, full_jitter
 from kato_consul._consul.agents import Agents, another_may_serve
 from kato_consul._consul.api import ANSWER_WITHIN, ConsulApi, execute
-from kato_consul._consul.blocking_query import TokenBucket
+from kato_consul._consul.blocking_query import BURST, RATE, SLACK, TokenBucket, next_index
 from kato_consul._consul.health_query import HealthQuery, HealthResponse
 from kato_consul._flow import Clock, Flow, Random, Sleep
 from kato_consul._logging import logger
@@ -33,12 +33,6 @@ log = logger("watch")
 WAIT = 60.0
 """Seconds a blocking query may block: as consul-template has it. Consul's own default of 300 asks
 less often, but a connection that was cut without a word is found out only after that long."""
-
-SLACK = 5.0
-"""Seconds allowed for the way to the server and back, beyond wait + wait/16."""
-
-RATE, BURST = 2.0, 10.0
-"""Rounds a second, and how many may come at once. A rolling restart of a small fleet is a burst."""
 
 HOLD = 1.0
 """Seconds between an empty answer and the read that confirms it. An agent that restarted has its
@@ -100,11 +94,6 @@ def watch(
             yield Sleep(every * (0.75 + 0.5 * random()))
         elif pause := bucket.take(clock()):
             yield Sleep(pause)
-
-
-def next_index(last: int, answered: int) -> int:
-    """The index to ask with next. Backwards means a restarted server: start over."""
-    return 0 if answered < last else max(1, answered)
 
 
 def _report(store: SnapshotStore, error: ConsulError) -> None:

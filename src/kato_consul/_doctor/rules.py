@@ -7,9 +7,9 @@
 | consul.no-leader      | error    | the agent knows no leader                                     |
 | consul.clock          | warning  | its clock is more than `SKEW` away from ours                  |
 | token.denied          | error    | the token may not read what clients and the registrar read    |
-| token.cannot-read     | error    | the same, where Consul hides instead of refusing              |
+| token.cannot-read     | error    | the same, where Consul hides what it would refuse             |
 | token.cannot-register | warning  | the token may not write the service                           |
-| token.unknown          | note     | this Consul does not tell what the token may write            |
+| token.unknown         | note     | this Consul does not report what the token may write          |
 | pool.empty            | error    | no instance is registered                                     |
 | pool.none-usable      | error    | no instance is passing or in warning                          |
 | pool.single           | note     | one usable instance alone: nobody takes over                  |

@@ -1,17 +1,16 @@
 """How a client's sessions are put together, for both shells: settings in, flows out."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from kato_consul._balancing.policies import policy_for
 from kato_consul._balancing.pool import InstanceView, Pool
-from kato_consul._discovery.service import DiscoveryService
 from kato_consul._flow import Flow
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.queries import Query, query_any, query_instance
 from kato_consul._kato.session_state import OnConflict, SessionState
-from kato_consul._kato.types import Observation
+from kato_consul._observable import SnapshotStore
 from kato_consul._requests.failover import Failover
 from kato_consul._runtime_defaults import clock, uniform
 from kato_consul.errors import ClientClosed, ConfigurationError
@@ -35,13 +34,14 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 class SessionFactory:
     """What the sessions of one client share. ``run`` is the shell's way to run a flow."""
 
-    def __init__(self, finding: DiscoveryService, run: Callable[[Flow[Any]], Any]) -> None:
-        settings = finding.settings
+    def __init__(
+        self, settings: Settings, store: SnapshotStore, run: Callable[[Flow[Any]], Any]
+    ) -> None:
         self.run = run
         self.made_before_fork = False
         self._settings = settings
         self.pool = pool_for(settings)
-        failover = Failover(finding.store, self.pool, clock, uniform, hedge=settings.hedge)
+        failover = Failover(store, self.pool, clock, uniform, hedge=settings.hedge)
         self.api = KatoApi(failover, settings.attempt_timeout)
 
     def new_state(
@@ -94,28 +94,3 @@ class SessionFactory:
     def deadline(self) -> float:
         """When a call that begins now has to be over."""
         return clock() + self._settings.deadline
-
-
-def observation(
-    strings: Iterable[str] | None,
-    vectors: Iterable[Iterable[float]] | None,
-    emotives: dict[str, float] | None,
-    metadata: dict[str, Any] | None,
-) -> Observation:
-    """One observation, as KATO takes it."""
-    made: Observation = {}
-    if strings is not None:
-        # A lone string is a mistake that would become an observation of its letters.
-        made["strings"] = strings if isinstance(strings, str) else list(strings)  # type: ignore[typeddict-item]
-    if vectors is not None:
-        made["vectors"] = [list(vector) for vector in vectors]
-    if emotives is not None:
-        made["emotives"] = dict(emotives)
-    if metadata is not None:
-        made["metadata"] = dict(metadata)
-    return made
-
-
-def observations(given: Iterable[Observation | Sequence[str]]) -> list[Observation]:
-    """Several observations; a plain list of strings is one of strings alone."""
-    return [one if isinstance(one, dict) else observation(one, None, None, None) for one in given]

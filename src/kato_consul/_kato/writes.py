@@ -4,7 +4,7 @@ A `Write` knows how to ask for it, what it does to the journal once applied, wha
 then, and what to answer when KATO's own answer was lost and the effect was read back instead.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -71,6 +71,31 @@ class Write(Generic[R]):
         after = before.copy()
         self.apply(after)
         return told == (after.time, min(after.events, STM_BOUND))
+
+
+def observation(
+    strings: Iterable[str] | None,
+    vectors: Iterable[Iterable[float]] | None,
+    emotives: dict[str, float] | None,
+    metadata: dict[str, Any] | None,
+) -> Observation:
+    """One observation, as KATO takes it."""
+    made: Observation = {}
+    if strings is not None:
+        # A lone string is a mistake that would become an observation of its letters.
+        made["strings"] = strings if isinstance(strings, str) else list(strings)  # type: ignore[typeddict-item]
+    if vectors is not None:
+        made["vectors"] = [list(vector) for vector in vectors]
+    if emotives is not None:
+        made["emotives"] = dict(emotives)
+    if metadata is not None:
+        made["metadata"] = dict(metadata)
+    return made
+
+
+def observations(given: Iterable[Observation | Sequence[str]]) -> list[Observation]:
+    """Several observations; a plain list of strings is one of strings alone."""
+    return [one if isinstance(one, dict) else observation(one, None, None, None) for one in given]
 
 
 def observe(observation: Observation) -> Write[ObservationResult]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from kato_consul._consul.agents import consul_api
 from kato_consul._definitions.schema import ServiceDefinition
-from kato_consul._discovery.service import consul_api
 from kato_consul._flow import Flow
 from kato_consul._logging import logger
 from kato_consul._registration import maintenance as draining

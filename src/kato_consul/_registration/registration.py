@@ -10,10 +10,9 @@ from typing import Any
 
 from kato_consul._backoff import CONSUL_WAIT, full_jitter
 from kato_consul._consul.api import ConsulApi, ConsulCall, T, execute
-from kato_consul._consul.blocking_query import TokenBucket
+from kato_consul._consul.blocking_query import BURST, RATE, SLACK, TokenBucket, next_index
 from kato_consul._consul.retrying_call import execute_with_retry
 from kato_consul._definitions.schema import ServiceDefinition
-from kato_consul._discovery.watch import BURST, RATE, SLACK, next_index
 from kato_consul._flow import Clock, Flow, Random, Sleep
 from kato_consul._registration.events import EventSink, RegistrarEvent
 from kato_consul._registration.instance_info import INFO_FIELDS, read_info

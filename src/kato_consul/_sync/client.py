@@ -37,7 +37,9 @@ class KatoClient:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.discovery = Discovery(settings)
-        self._factory = SessionFactory(self.discovery._service, self.discovery.run)
+        self._factory = SessionFactory(
+            self.discovery.settings, self.discovery._service.store, self.discovery.run
+        )
         self._sessions: dict[str, Session] = {}
         reset_in_child(self, KatoClient._reset_in_child)
 
@@ -131,7 +133,9 @@ class KatoClient:
     def _reset_in_child(self) -> None:
         """In a forked child: KATO's sessions stay the parent's, since each has one writer."""
         self._factory.made_before_fork = True
-        self._factory = SessionFactory(self.discovery._service, self.discovery.run)
+        self._factory = SessionFactory(
+            self.discovery.settings, self.discovery._service.store, self.discovery.run
+        )
         self._sessions = {}
 
     def __enter__(self) -> Self:

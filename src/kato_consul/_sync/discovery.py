@@ -10,7 +10,7 @@ from kato_consul._discovery.service import DiscoveryService
 from kato_consul._flow import Flow
 from kato_consul._sync.driver import Driver
 from kato_consul._sync.fork_hooks import reset_in_child
-from kato_consul.errors import ClientClosed
+from kato_consul.errors import ClientClosed, KatoConsulError
 from kato_consul.models import Snapshot
 from kato_consul.settings import Settings
 
@@ -50,6 +50,19 @@ class Discovery:
         """
         return self._service.age()
 
+    @property
+    def last_error(self) -> KatoConsulError | None:
+        """Why Consul could not be read the last time; None while it answers."""
+        return self._service.store.last_error
+
+    @property
+    def empty_since(self) -> float | None:
+        """When Consul first reported no usable instance, on the clock of `time.monotonic`.
+
+        None while an instance is usable, and until Consul has answered.
+        """
+        return self._service.store.empty_since
+
     def snapshot(self, timeout: float | None = None) -> Snapshot:
         """The current snapshot; the first one is waited for, ``timeout`` seconds at most.
 
@@ -67,6 +80,12 @@ class Discovery:
         """
         snapshot = self.snapshot(timeout)
         return self.run(self._service.require_registered(snapshot))
+
+    def wait_for_change(self, seen: Snapshot | None, timeout: float) -> Snapshot | None:
+        """The current snapshot, as soon as it differs from ``seen``, after at most ``timeout``
+        seconds."""
+        self._watch()
+        return self.run(self._service.snapshot_after(seen, timeout))
 
     def changes(self) -> Generator[Snapshot, None, None]:
         """The current snapshot, then every one that differs from the one before."""

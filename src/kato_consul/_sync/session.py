@@ -10,7 +10,7 @@ from kato_consul._kato import writes
 from kato_consul._kato.execute import execute, settle
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.sequence_chunks import CHUNK, Progress, observe_chunks
-from kato_consul._kato.session_factory import SessionFactory, observation, observations
+from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._kato.session_state import SessionFacts, SessionState
 from kato_consul._kato.types import (
     CognitionData,
@@ -36,7 +36,7 @@ class Session:
     observations of a session that has two writers. Calls on different sessions run side by side.
     """
 
-    __slots__ = ("__weakref__", "_factory", "_state", "_lock")
+    __slots__ = ("__weakref__", "_factory", "_lock", "_state")
 
     def __init__(self, of: SessionFactory, state: SessionState) -> None:
         self._factory = of
@@ -73,7 +73,7 @@ class Session:
             SessionConflict: somebody else writes to this session.
             KatoConsulError: it was not applied, for the reason that the error gives.
         """
-        return self._write(writes.observe(observation(strings, vectors, emotives, metadata)))
+        return self._write(writes.observe(writes.observation(strings, vectors, emotives, metadata)))
 
     def observe_sequence(
         self,
@@ -97,7 +97,7 @@ class Session:
         return self._run(
             partial(
                 observe_chunks,
-                observations=observations(events),
+                observations=writes.observations(events),
                 chunk=chunk,
                 learn_after_each=learn_after_each,
                 learn_at_end=learn_at_end,

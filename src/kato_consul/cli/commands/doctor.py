@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from rich.console import Console
 from rich.text import Text
 
-from kato_consul._discovery.service import consul_api
+from kato_consul._consul.agents import consul_api
 from kato_consul._doctor.collect import FactCollector
 from kato_consul._doctor.facts import Facts
 from kato_consul._doctor.findings import Finding, Severity

@@ -50,7 +50,7 @@ def instances(service: Service = None, json_: Json = False, consul: Consul = Non
         asked = settings(consul, service)
         with Discovery(asked) as discovery, status_if_slow(no_answer_yet(asked)):
             snapshot = discovery.registered_snapshot(WITHIN)
-            age, trouble = discovery.age, discovery._service.store.last_error
+            age, trouble = discovery.age, discovery.last_error
         if json_:
             sys.stdout.write(json.dumps(as_json(snapshot, age)) + "\n")
         else:

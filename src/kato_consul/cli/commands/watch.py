@@ -84,7 +84,7 @@ def _watch(discovery: Discovery) -> None:
     seen: Snapshot | None = None
     trouble: KatoConsulError | None = None
     while True:
-        snapshot = discovery.run(discovery._service.snapshot_after(seen, GLANCE))
+        snapshot = discovery.wait_for_change(seen, GLANCE)
         assert snapshot is not None
         if snapshot is not seen:
             for who, what in differences(seen, snapshot):
@@ -92,7 +92,7 @@ def _watch(discovery: Discovery) -> None:
             summary = f"{snapshot.summary()}, {by_whom(snapshot, discovery.age)}"
             _tell(timed(snapshot.service, summary))
             seen = snapshot
-        before, trouble = trouble, discovery._service.store.last_error
+        before, trouble = trouble, discovery.last_error
         if trouble is None and before is not None:
             _tell(timed("consul", "answers again"))
         if trouble is not None and before is None:
