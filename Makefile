@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := $(VENV)/.peers
 
-.PHONY: help demo test check format image soak bench clean
+.PHONY: help demo test generate check format image soak bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -29,7 +29,11 @@ demo: $(READY) ## the main job, end to end: an agent, three instances, a crash, 
 test: $(READY) ## all tests, on a real Consul agent and real processes
 	@$(BIN)/python -m pytest
 
-check: $(READY) ## ruff, mypy --strict, import-linter
+generate: $(READY) ## write the sync facades anew from the async ones
+	@$(BIN)/python scripts/generate_sync.py
+
+check: $(READY) ## ruff, mypy --strict, import-linter, and that the generated code is current
+	@$(BIN)/python scripts/generate_sync.py --check
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy

@@ -25,7 +25,7 @@ def test_quick_enough(shell: Shell) -> None:
     with WireServer(wire_server.answer) as first, WireServer(wire_server.answer) as second:
         found = shell.run(hedged(first.origin, second.origin, after=5.0))
         assert isinstance(found.first, Reply)
-        assert (found.second, found.both) == (None, False)
+        assert (found.second, found.both_sent) == (None, False)
         assert second.connections == 0
 
 
@@ -36,7 +36,7 @@ def test_second_is_quicker(shell: Shell, act: Act) -> None:
         found = shell.run(hedged(first.origin, second.origin))
         assert found.first is None
         assert isinstance(found.second, Reply)
-        assert found.both
+        assert found.both_sent
         assert len(first.requests) == 1
 
 

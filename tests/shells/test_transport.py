@@ -301,8 +301,8 @@ def test_both_signals(http: Make, agent: ConsulAgent) -> None:
             client.request("GET", "http://seen/")
         well, dead = client.instances("seen")
     assert (well.instance.health, dead.instance.health) == (Health.PASSING, Health.PASSING)
-    assert well.out_for == 0.0
-    assert dead.out_for > 0.0
+    assert well.ejected_for == 0.0
+    assert dead.ejected_for > 0.0
 
 
 class Lying(httpx.BaseTransport, httpx.AsyncBaseTransport):

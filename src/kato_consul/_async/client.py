@@ -1,10 +1,10 @@
-"""The KATO client on asyncio."""
+"""The KATO client, on asyncio."""
 
-import asyncio
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from kato_consul._async import runtime
 from kato_consul._async.discovery import AsyncDiscovery
 from kato_consul._async.instances import AsyncKatoInstance, AsyncKatoNode
 from kato_consul._async.session import AsyncSession
@@ -28,15 +28,23 @@ class AsyncKatoClient:
             for prediction in await session.predictions():
                 print(prediction["future"], prediction["potential"])
 
-    Settings come from the environment unless given (see `Settings`). Tasks may share a client; it
-    belongs to the event loop it is first used on, and so to one process. A call that does not come
-    to a good end within ``settings.deadline`` seconds raises a `KatoConsulError`.
+    A call that does not succeed within ``settings.deadline`` seconds raises a `KatoConsulError`.
+
+    An async client may be shared by the tasks of one event loop, and belongs to that loop and its
+    process. A sync client may be shared by threads, and by forked children, which get sessions of
+    their own.
+
+    Parameters:
+        settings: how to reach Consul and KATO; from the environment unless given.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.discovery = AsyncDiscovery(settings)
+        runtime.in_each_process(self, AsyncKatoClient._set_up)
+
+    def _set_up(self) -> None:
         self._factory = SessionFactory(
-            self.discovery.settings, self.discovery._service.store, self.discovery.run
+            self.discovery.settings, self.discovery._service.store, self.discovery._run
         )
         self._sessions: dict[str, AsyncSession] = {}
 
@@ -51,11 +59,27 @@ class AsyncKatoClient:
         on_conflict: OnConflict = "repair",
         attach: str | None = None,
     ) -> AsyncSession:
-        """The session under a key of yours, the same object each time; KATO's is opened at need.
+        """Return the session of a key of your own, such as a user's id; the same object each time.
 
-        ``node_id`` names the knowledge base and defaults to the key. ``config`` is KATO's session
-        configuration, ``ttl`` in seconds. ``attach`` is KATO's id of a session that is there
-        already, to go on with as it is. They count when a key is used for the first time.
+        KATO's session is opened by the first call that needs it. The parameters count when a key
+        is used for the first time.
+
+        Parameters:
+            key: not empty; unique within this client.
+            node_id: KATO's knowledge base, which sessions with the same ``node_id`` share; the key
+                unless given.
+            config: KATO's session configuration, such as ``{"max_pattern_length": 5}``.
+            metadata: stored with KATO's session; any JSON object.
+            ttl: seconds that KATO keeps the session after its last write;
+                ``settings.session_ttl``, else KATO's default of 3600, unless given.
+            on_conflict: what to do if the session is not as this client left it. ``"repair"``
+                restores it if only writes of this client can explain the difference, and otherwise
+                raises `SessionConflict`; ``"adopt"`` goes on from what KATO has; ``"raise"`` raises
+                `SessionConflict`.
+            attach: KATO's id of an existing session, to go on with instead of opening one.
+
+        Raises:
+            ConfigurationError: ``key`` is empty.
         """
         session = self._sessions.get(key)
         if session is None:
@@ -67,41 +91,53 @@ class AsyncKatoClient:
         return session
 
     def instance(self, uid: str) -> AsyncKatoInstance:
-        """One instance, by its service id (``id@node`` where two agents have the same)."""
+        """Return the API of one instance.
 
-        async def ask(query: Query[Any]) -> Any:
-            return await self.discovery.run(self._factory.query_instance(uid, query))
+        Parameters:
+            uid: its service id in Consul; ``id@node`` if two agents have the same id.
+        """
 
-        return AsyncKatoInstance(ask)
+        async def run(query: Query[Any]) -> Any:
+            return await self.discovery._run(self._factory.query_instance(uid, query))
+
+        return AsyncKatoInstance(run)
 
     def node(self, node_id: str) -> AsyncKatoNode:
-        """What a node has learned, whoever taught it."""
+        """Return the API of a node: what all sessions with this ``node_id`` have learned."""
 
-        async def ask(query: Query[Any]) -> Any:
-            return await self.discovery.run(self._factory.query_any(query))
+        async def run(query: Query[Any]) -> Any:
+            return await self.discovery._run(self._factory.query_any(query))
 
-        return AsyncKatoNode(node_id, ask)
+        return AsyncKatoNode(node_id, run)
 
     async def instances(self) -> list[InstanceView]:
-        """Each instance: what Consul says of it, and what this client saw of it."""
+        """Return each instance: what Consul reports, and what this client has measured.
+
+        Raises:
+            ConsulError: Consul did not answer before the deadline.
+        """
         return self._factory.instance_views(await self.discovery.snapshot())
 
     async def on_all(self, query: Query[R]) -> Everywhere[R]:
-        """Ask every instance that Consul lists, healthy or not: ``on_all(queries.health())``.
+        """Run a query on every instance that Consul lists, healthy or not.
 
-        What each answered, or the error it gave, by its uid.
+        Parameters:
+            query: one of `kato_consul.queries`, as in ``on_all(queries.health())``.
+
+        Returns:
+            The result of each instance, or the error it ended with, by the instance's uid.
         """
         snapshot = await self.discovery.snapshot()
-        uids = [one.uid for one in snapshot.instances]
+        uids = [instance.uid for instance in snapshot.instances]
 
-        async def ask(uid: str) -> R | KatoConsulError:
+        async def run(uid: str) -> R | KatoConsulError:
             try:
-                found: R = await self.discovery.run(self._factory.query_instance(uid, query))
+                result: R = await self.discovery._run(self._factory.query_instance(uid, query))
             except KatoConsulError as error:
                 return error
-            return found
+            return result
 
-        return dict(zip(uids, await asyncio.gather(*map(ask, uids)), strict=True))
+        return dict(zip(uids, await runtime.map_concurrently(run, uids), strict=True))
 
     async def observe(
         self,
@@ -111,19 +147,19 @@ class AsyncKatoClient:
         emotives: dict[str, float] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> ObservationResult:
-        """Observe in the session under your key ``session_id``. See `AsyncSession.observe`."""
+        """Observe in the session of your key ``session_id``. See `AsyncSession.observe`."""
         return await self.session(session_id).observe(strings, vectors, emotives, metadata)
 
     async def learn(self, session_id: str) -> LearnResult:
-        """Learn in the session under your key ``session_id``. See `AsyncSession.learn`."""
+        """Learn in the session of your key ``session_id``. See `AsyncSession.learn`."""
         return await self.session(session_id).learn()
 
     async def get_predictions(self, session_id: str) -> list[Prediction]:
-        """Predictions of the session under your key ``session_id``."""
+        """Return the predictions of the session of your key ``session_id``."""
         return await self.session(session_id).predictions()
 
     async def aclose(self) -> None:
-        """Close connections and end the watch. KATO's sessions stay, until their TTL ends them."""
+        """Stop the watch and close the connections. KATO keeps its sessions until their TTL."""
         await self.discovery.aclose()
 
     async def __aenter__(self) -> Self:

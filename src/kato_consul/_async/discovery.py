@@ -1,11 +1,11 @@
-"""Watching a service on asyncio."""
+"""Discovery: watches the instances of one service in Consul, on asyncio."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Self, TypeVar
 
+from kato_consul._async import runtime
 from kato_consul._async.driver import AsyncDriver
 from kato_consul._discovery.service import DiscoveryService
 from kato_consul._flow import Flow
@@ -24,32 +24,40 @@ class AsyncDiscovery:
             async for snapshot in kato.changes():
                 print(snapshot.summary())
 
-    Settings come from the environment unless given. The watch begins with the first call.
+    The watch starts with the first call.
+
+    Parameters:
+        settings: how to reach Consul, and which service; from the environment unless given.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings.from_env()
-        self._service = DiscoveryService(self.settings)
         self._driver = AsyncDriver(self.settings)
+        runtime.in_each_process(self, AsyncDiscovery._set_up)
+
+    def _set_up(self) -> None:
+        self._service = DiscoveryService(self.settings)
+        self._start_lock = runtime.ThreadLock()
         self._watching = False
-        self._keeper: asyncio.Task[None] | None = None
+        self._saving: runtime.Background | None = None
 
     @property
     def current(self) -> Snapshot | None:
-        """The newest snapshot, without waiting; None while Consul has not answered yet."""
+        """The newest snapshot, without waiting; None until Consul has answered."""
         return self._service.store.current
 
     @property
     def age(self) -> float | None:
-        """Seconds since Consul last said that the current snapshot is so; None: it never did.
+        """Seconds since Consul last confirmed the current snapshot; None if it never did.
 
-        While nothing changes Consul says so once a minute or so; while it is away the age grows.
+        While nothing changes, Consul confirms it about once a minute. While Consul cannot be
+        reached, the age grows.
         """
         return self._service.age()
 
     @property
     def last_error(self) -> KatoConsulError | None:
-        """Why Consul could not be read the last time; None while it answers."""
+        """Why the last request to Consul failed; None while Consul answers."""
         return self._service.store.last_error
 
     @property
@@ -61,48 +69,51 @@ class AsyncDiscovery:
         return self._service.store.empty_since
 
     async def snapshot(self, timeout: float | None = None) -> Snapshot:
-        """The current snapshot; the first one is waited for, ``timeout`` seconds at most.
+        """Return the current snapshot; wait for the first one.
+
+        Parameters:
+            timeout: the longest wait in seconds; ``settings.deadline`` unless given.
 
         Raises:
-            ConsulError: Consul did not answer in time (``settings.deadline`` unless given).
+            ConsulError: Consul did not answer in time.
         """
         within = self.settings.deadline if timeout is None else timeout
-        return await self.run(self._service.first(within))
+        return await self._run(self._service.first(within))
 
     async def registered_snapshot(self, timeout: float | None = None) -> Snapshot:
-        """Like `snapshot`, but a service that Consul has never heard of is an error.
+        """Return the current snapshot of a service that must be in Consul's catalog.
+
+        Parameters:
+            timeout: the longest wait in seconds; ``settings.deadline`` unless given.
 
         Raises:
-            UnknownService: with the names of the services there are.
+            UnknownService: the catalog has no such service; the error lists those it has.
+            ConsulError: Consul did not answer in time.
         """
         snapshot = await self.snapshot(timeout)
-        return await self.run(self._service.require_registered(snapshot))
+        return await self._run(self._service.require_registered(snapshot))
 
     async def wait_for_change(self, seen: Snapshot | None, timeout: float) -> Snapshot | None:
-        """The current snapshot, as soon as it differs from ``seen``, after at most ``timeout``
-        seconds."""
-        self._watch()
-        return await self.run(self._service.snapshot_after(seen, timeout))
+        """Return the current snapshot as soon as it differs from ``seen``.
+
+        Parameters:
+            seen: the snapshot that the caller has; None to wait for the first one.
+            timeout: the longest wait in seconds; after it the current snapshot is returned.
+        """
+        return await self._run(self._service.snapshot_after(seen, timeout))
 
     async def changes(self) -> AsyncGenerator[Snapshot, None]:
-        """The current snapshot, then every one that differs from the one before."""
+        """Yield the current snapshot, then each one that differs from the one before."""
         seen: Snapshot | None = None
         while True:
-            seen = await self.run(self._service.next_change(seen))
+            seen = await self._run(self._service.next_change(seen))
             yield seen
 
-    async def run(self, flow: Flow[T]) -> T:
-        """Run a flow beside the watch, on the same connections."""
-        self._watch()
-        return await self._driver.run(flow)
-
     async def aclose(self) -> None:
-        """End the watch and close the connections."""
+        """Stop the watch and close the connections."""
         await self._driver.aclose()
-        if self._keeper is not None:
-            self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+        if self._saving is not None:
+            await runtime.end(self._saving)
 
     async def __aenter__(self) -> Self:
         self._watch()
@@ -116,17 +127,27 @@ class AsyncDiscovery:
     ) -> None:
         await self.aclose()
 
+    async def _run(self, flow: Flow[T]) -> T:
+        """Run a flow beside the watch, on the same connections."""
+        self._watch()
+        return await self._driver.run(flow)
+
     def _watch(self) -> None:
-        if not self._watching:
+        if self._watching:
+            return
+        with self._start_lock:
+            if self._watching:
+                return
+            name = self.settings.service
             for flow in self._service.watches():
-                self._driver.start(flow, f"kato-consul watch {self.settings.service}")
+                self._driver.start(flow, f"kato-consul watch {name}")
             self._watching = True
             if self._service.saves_snapshots:
-                self._keeper = asyncio.create_task(self._keep_copy())
+                self._saving = runtime.start(self._save_snapshots, f"kato-consul snapshot {name}")
 
-    async def _keep_copy(self) -> None:
+    async def _save_snapshots(self) -> None:
         seen: Snapshot | None = None
-        with contextlib.suppress(ClientClosed):  # that is how it ends
+        with contextlib.suppress(ClientClosed):  # raised when the driver is closed
             while True:
                 seen = await self._driver.run(self._service.snapshot_after(seen))
-                await asyncio.to_thread(self._service.save_snapshot)
+                await runtime.call_blocking(self._service.save_snapshot)

@@ -1,117 +1,98 @@
-"""Asking an instance, or about a node, on asyncio."""
+"""Queries of one instance, and of what a node has learned, on asyncio.
 
+Each query of KATO's API stands once, in `kato_consul.queries`; here it becomes a method.
+"""
+
+import functools
+import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, get_args
 
-from kato_consul._kato import instance_types as answers
 from kato_consul._kato import queries
 from kato_consul._kato.queries import Query
 
+P = ParamSpec("P")
 R = TypeVar("R")
 
-Ask = Callable[[Query[Any]], Awaitable[Any]]
+RunQuery = Callable[[Query[Any]], Awaitable[Any]]
 
 
-class AsyncKatoInstance:
-    """What belongs to one instance. Made by `AsyncKatoClient.instance`."""
+class _Queries:
+    """An object whose methods are queries; ``bound`` are the first arguments of each query."""
 
-    def __init__(self, ask: Ask) -> None:
-        self._asker = ask
-
-    async def root(self) -> answers.RootResult:
-        """Who it is."""
-        return await self._ask(queries.root())
-
-    async def health(self) -> answers.HealthResult:
-        """What it says of its health. It says ``healthy`` while its store is away."""
-        return await self._ask(queries.health())
-
-    async def status(self) -> answers.StatusResult:
-        """Its version, SERVICE_NAME, sessions and processors."""
-        return await self._ask(queries.status())
-
-    async def metrics(self) -> answers.MetricsResult:
-        """Its metrics now."""
-        return await self._ask(queries.metrics())
-
-    async def metric(self, name: str, minutes: int = 10) -> answers.MetricHistoryResult:
-        """One metric over the last minutes."""
-        return await self._ask(queries.metric(name, minutes))
-
-    async def stats(self, minutes: int = 10) -> answers.StatsResult:
-        """Its statistics over the last minutes."""
-        return await self._ask(queries.stats(minutes))
-
-    async def concurrency(self) -> answers.ConcurrencyResult:
-        """How near it is to its limit of requests at once."""
-        return await self._ask(queries.concurrency())
-
-    async def connection_pools(self) -> answers.ConnectionPoolsResult:
-        """Its connections to Redis, ClickHouse and Qdrant."""
-        return await self._ask(queries.connection_pools())
-
-    async def cache_stats(self) -> answers.CacheStatsResult:
-        """Its metrics cache."""
-        return await self._ask(queries.cache_stats())
-
-    async def cache_invalidate(
-        self, session_id: str | None = None
-    ) -> answers.CacheInvalidateResult:
-        """Empty its cache, for one of KATO's session ids or for all."""
-        return await self._ask(queries.cache_invalidate(session_id))
-
-    async def distributed_stm(self) -> answers.DistributedStmResult:
-        """Its streams of short-term memory."""
-        return await self._ask(queries.distributed_stm())
-
-    async def session_count(self) -> answers.SessionCountResult:
-        """How many sessions its store has."""
-        return await self._ask(queries.session_count())
-
-    async def echo(self, test_id: str) -> answers.EchoResult:
-        """KATO's own test of its routes. 3.10.1 takes ``test`` for a session id and answers 404."""
-        return await self._ask(queries.echo(test_id))
-
-    async def _ask(self, query: Query[R]) -> R:
-        found: R = await self._asker(query)
-        return found
+    def __init__(self, run: RunQuery, *bound: str) -> None:
+        self._run = run
+        self._bound = bound
 
 
-class AsyncKatoNode:
-    """What a node has learned: any instance can tell. Made by `AsyncKatoClient.node`."""
+def _of_instance(
+    query: Callable[P, Query[R]],
+) -> Callable[Concatenate[_Queries, P], Awaitable[R]]:
+    return _method(query, bound=0)
 
-    def __init__(self, node_id: str, ask: Ask) -> None:
+
+def _of_node(
+    query: Callable[Concatenate[str, P], Query[R]],
+) -> Callable[Concatenate[_Queries, P], Awaitable[R]]:
+    return _method(query, bound=1)
+
+
+def _method(query: Callable[..., Query[R]], *, bound: int) -> Callable[..., Awaitable[R]]:
+    """A method that runs ``query``, whose first ``bound`` arguments its object has."""
+
+    @functools.wraps(query)
+    async def method(self: _Queries, *args: object, **kwargs: object) -> R:
+        result: R = await self._run(query(*self._bound, *args, **kwargs))
+        return result
+
+    signature = inspect.signature(query)
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    method.__signature__ = signature.replace(  # type: ignore[attr-defined]  # shown by help()
+        parameters=[own, *list(signature.parameters.values())[bound:]],
+        return_annotation=get_args(signature.return_annotation)[0],
+    )
+    return method
+
+
+class AsyncKatoInstance(_Queries):
+    """The API of one instance. Returned by `AsyncKatoClient.instance`.
+
+    Its methods have the parameters and results of the queries of the same name in
+    `kato_consul.queries`. Each raises `NoInstances` if Consul does not list the instance,
+    `NoResponse` if it does not answer before the deadline, and `KatoAnswerError` if it answers with
+    an error.
+    """
+
+    root = _of_instance(queries.root)
+    health = _of_instance(queries.health)
+    status = _of_instance(queries.status)
+    metrics = _of_instance(queries.metrics)
+    metric = _of_instance(queries.metric)
+    stats = _of_instance(queries.stats)
+    concurrency = _of_instance(queries.concurrency)
+    connection_pools = _of_instance(queries.connection_pools)
+    cache_stats = _of_instance(queries.cache_stats)
+    cache_invalidate = _of_instance(queries.cache_invalidate)
+    distributed_stm = _of_instance(queries.distributed_stm)
+    session_count = _of_instance(queries.session_count)
+    echo = _of_instance(queries.echo)
+
+
+class AsyncKatoNode(_Queries):
+    """What a node has learned; any instance can answer. Returned by `AsyncKatoClient.node`.
+
+    Its methods have the parameters and results of the queries of the same name in
+    `kato_consul.queries`, without the node. Each raises `NoResponse` if no instance answers before
+    the deadline, and `KatoAnswerError` if one answers with an error.
+    """
+
+    def __init__(self, node_id: str, run: RunQuery) -> None:
+        super().__init__(run, node_id)
         self.node_id = node_id
-        self._asker = ask
 
-    async def pattern(self, name: str) -> answers.PatternResult:
-        """A learned pattern by its name, ``PTRN|…``.
-
-        Raises:
-            NotFound: there is none.
-        """
-        return await self._ask(queries.pattern(self.node_id, name))
-
-    async def symbols(self) -> answers.SymbolsResult:
-        """The symbols it has learned, with their frequencies."""
-        return await self._ask(queries.symbols(self.node_id))
-
-    async def affinities(self) -> answers.AffinitiesResult:
-        """The mean emotives of all its symbols."""
-        return await self._ask(queries.affinities(self.node_id))
-
-    async def affinity(self, symbol: str) -> answers.AffinityResult:
-        """The mean emotives of one symbol."""
-        return await self._ask(queries.affinity(self.node_id, symbol))
-
-    async def percept_data(self) -> answers.NodePerceptResult:
-        """Deprecated by KATO: see `AsyncSession.percept_data`."""
-        return await self._ask(queries.node_percept(self.node_id))
-
-    async def cognition_data(self) -> answers.NodeCognitionResult:
-        """Deprecated by KATO: see `AsyncSession.cognition_data`."""
-        return await self._ask(queries.node_cognition(self.node_id))
-
-    async def _ask(self, query: Query[R]) -> R:
-        found: R = await self._asker(query)
-        return found
+    pattern = _of_node(queries.pattern)
+    symbols = _of_node(queries.symbols)
+    affinities = _of_node(queries.affinities)
+    affinity = _of_node(queries.affinity)
+    percept_data = _of_node(queries.node_percept)
+    cognition_data = _of_node(queries.node_cognition)

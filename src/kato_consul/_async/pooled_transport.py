@@ -1,57 +1,74 @@
-"""httpx's own transport, one for each instance, closed when the instance leaves."""
+"""Pooled transport: one httpx transport for each instance, closed when the instance leaves."""
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
 
+from kato_consul._async import runtime
 from kato_consul._http.httpx_adapter import instance_options
 
 
-class PooledTransport(httpx.AsyncBaseTransport):
-    """A pool of connections for each origin. ``keepalive`` are the seconds one may be idle."""
+class AsyncPooledTransport(httpx.AsyncBaseTransport):
+    """A connection pool for each origin.
+
+    Parameters:
+        keepalive: seconds that a connection may be idle.
+    """
 
     def __init__(self, keepalive: float) -> None:
         self._keepalive = keepalive
-        self._pools: dict[str, _Pool] = {}
         self._tls: ssl.SSLContext | None = None
+        runtime.in_each_process(self, AsyncPooledTransport._set_up)
+
+    def _set_up(self) -> None:
+        self._pools: dict[str, _Pool] = {}
+        self._pools_lock = runtime.ThreadLock()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send it over the pool of its origin."""
+        """Send a request over the pool of its origin."""
         url = request.url
         origin = f"{url.scheme}://{url.netloc.decode('ascii')}"
-        pool = self._pools.get(origin)
-        if pool is None:
-            if url.scheme == "https" and self._tls is None:
-                self._tls = ssl.create_default_context()
-            pool = self._pools[origin] = _Pool(self._keepalive, self._tls)
+        with self._pools_lock:
+            pool = self._pools.get(origin)
+            if pool is None:
+                if url.scheme == "https" and self._tls is None:
+                    self._tls = ssl.create_default_context()
+                pool = self._pools[origin] = _Pool(self._keepalive, self._tls)
+            pool.acquire()
         return await pool.send(request)
 
     async def close_origin(self, origin: str) -> None:
-        """Keep no connection to ``origin`` any more; those in use end with their answers."""
+        """Close the idle connections to ``origin`` now, and those in use after their responses."""
         for scheme in ("http", "https"):
-            pool = self._pools.pop(f"{scheme}://{httpx.URL(origin).netloc.decode('ascii')}", None)
+            with self._pools_lock:
+                netloc = httpx.URL(origin).netloc.decode("ascii")
+                pool = self._pools.pop(f"{scheme}://{netloc}", None)
             if pool is not None:
                 await pool.retire()
 
     async def aclose(self) -> None:
         """Close every connection."""
-        pools, self._pools = self._pools, {}
+        with self._pools_lock:
+            pools, self._pools = self._pools, {}
         for pool in pools.values():
             await pool.transport.aclose()
 
 
 class _Pool:
-    """The transport of one origin; ``users`` are the requests and responses it has in hand."""
+    """The transport of one origin, and the number of requests and responses that use it."""
 
     def __init__(self, keepalive: float, tls: ssl.SSLContext | None) -> None:
         self.transport = httpx.AsyncHTTPTransport(**instance_options(keepalive, tls))
-        self.users = 0
-        self.retired = False
+        self._users = 0
+        self._retired = False
+        self._users_lock = runtime.ThreadLock()
+
+    def acquire(self) -> None:
+        with self._users_lock:
+            self._users += 1
 
     async def send(self, request: httpx.Request) -> httpx.Response:
-        self.users += 1
         try:
             response = await self.transport.handle_async_request(request)
         except BaseException:
@@ -61,29 +78,33 @@ class _Pool:
         return httpx.Response(
             response.status_code,
             headers=response.headers,
-            stream=_Counted(response.stream, self.release),
+            stream=_ReleasingStream(response.stream, self.release),
             extensions=response.extensions,
         )
 
     async def release(self) -> None:
-        self.users -= 1
-        if self.retired and not self.users:
+        with self._users_lock:
+            self._users -= 1
+            unused = self._retired and not self._users
+        if unused:
             await self.transport.aclose()
 
     async def retire(self) -> None:
-        self.retired = True
-        if not self.users:
+        with self._users_lock:
+            self._retired = True
+            unused = not self._users
+        if unused:
             await self.transport.aclose()
 
 
-class _Counted(httpx.AsyncByteStream):
-    """A response's body, after whose end its pool is let go."""
+class _ReleasingStream(httpx.AsyncByteStream):
+    """A response body that releases its pool when it is closed."""
 
     def __init__(
-        self, stream: httpx.AsyncByteStream, ended: Callable[[], Coroutine[Any, Any, None]]
+        self, stream: httpx.AsyncByteStream, release: Callable[[], Awaitable[None]]
     ) -> None:
         self._stream = stream
-        self._ended: Callable[[], Coroutine[Any, Any, None]] | None = ended
+        self._release: Callable[[], Awaitable[None]] | None = release
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in self._stream:
@@ -91,6 +112,6 @@ class _Counted(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
-        ended, self._ended = self._ended, None
-        if ended is not None:
-            await ended()
+        release, self._release = self._release, None
+        if release is not None:
+            await release()

@@ -1,11 +1,11 @@
-"""The registrar on asyncio."""
+"""The registrar: registers instances in Consul and keeps them registered, on asyncio."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
+from kato_consul._async import runtime
 from kato_consul._async.driver import AsyncDriver
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._registration.events import EventSink
@@ -15,18 +15,23 @@ from kato_consul.settings import Settings
 
 
 class AsyncRegistrar:
-    """Puts instances into Consul, keeps them there, tells how they are, takes them out.
+    """Registers instances in Consul, keeps them registered and healthy there, and deregisters them.
 
         async with AsyncRegistrar([ServiceDefinition(name="kato", port=8000)]):
             await serve()
 
-    As a context manager it stays: it registers on the way in, keeps that true in the background,
-    and deregisters on the way out. `register` alone is a startup job, after which nobody stays.
+    As a context manager it stays: it registers on entry, probes the instances and keeps their
+    registrations correct in the background, and deregisters on exit. `register` alone is a startup
+    job, which leaves nothing running.
 
-    ``wait`` are the seconds that instances may take until Consul calls them passing; 0 does not
-    wait. ``consul_within`` are those for an agent that does not answer yet. ``owner`` marks the
-    instances as those of a registrar of that name, which takes out what an earlier one of that name
-    left behind when it crashed. ``say`` is told of events; unless given they go to the log.
+    Parameters:
+        definitions: the instances.
+        settings: how to reach Consul; from the environment unless given.
+        wait: seconds until Consul must report the instances as passing; 0 does not wait.
+        consul_within: seconds that an agent which does not answer yet is retried; 10 unless given.
+        owner: marks the instances as this registrar's. Instances with the same mark that an earlier
+            registrar left behind, and that are critical, are deregistered.
+        on_event: called with each event; events are logged unless given.
     """
 
     def __init__(
@@ -45,63 +50,76 @@ class AsyncRegistrar:
         self._service = RegistrarService(
             self.settings, definitions, owner=owner, consul_within=consul_within, on_event=on_event
         )
-        self._reconciling: asyncio.Task[Any] | None = None
+        self._reconciling: runtime.Background | None = None
 
     async def register(self) -> None:
-        """Register all and wait until Consul calls all of them passing; or leave no trace.
+        """Register all instances and wait until Consul reports each as passing, or register none.
 
-        The checks are the agent's own, since nobody stays to feed one.
+        The checks are run by the agent, since no registrar stays to report health.
 
         Raises:
-            ConsulError: the agent could not be reached, or would not have a definition.
-            NotPassing: somebody was not passing within ``wait`` seconds.
+            ConsulError: the agent could not be reached, or refused a definition.
+            NotPassing: an instance was not passing within ``wait`` seconds.
         """
-        made = self._service
+        registration = self._service.registration
         try:
-            await self._driver.run(made.registration.register_all())
+            await self._driver.run(registration.register_all())
             if self._wait:
-                await self._driver.run(made.registration.wait_until_passing(self._wait))
-            await self._driver.run(made.registration.publish_metadata())
-        except BaseException:  # Ctrl-C too, which ends the flow where it stands
-            await self._driver.run(made.registration.roll_back())
+                await self._driver.run(registration.wait_until_passing(self._wait))
+            await self._driver.run(registration.publish_metadata())
+        except BaseException:  # also KeyboardInterrupt, which ends the flow where it stands
+            await self._driver.run(registration.roll_back())
             raise
 
     async def start(self) -> None:
-        """Register all, and stay: probe, report and keep in the background until `deregister`.
+        """Register all instances, then probe, report and reconcile in the background until
+        `deregister`.
 
-        Raises as `register`, and leaves no trace then either.
+        Raises:
+            The errors of `register`, after which nothing is registered either.
         """
-        made = self._service
-        made.state.stays = True
+        service = self._service
+        service.state.stays = True
         try:
-            await self._driver.run(made.registration.register_all())
-            self._begin()
+            await self._driver.run(service.registration.register_all())
+            self._start_background()
             if self._wait:
-                await self._driver.run(made.registration.wait_until_passing(self._wait))
+                await self._driver.run(service.registration.wait_until_passing(self._wait))
         except BaseException:
             await self._stop_reconciling()
-            await self._driver.run(made.registration.roll_back())
+            await self._driver.run(service.registration.roll_back())
             raise
 
     def register_when_healthy(self) -> None:
-        """Stay, as `start` does, but do not wait for anything: each instance is put in as soon as
-        it is ready and Consul answers. What goes wrong is told, not raised."""
+        """Start as `start` does, but return at once: each instance is registered as soon as it is
+        healthy and Consul answers. Errors are reported as events."""
         self._service.state.stays = True
         self._service.state.when_ready = True
-        self._begin()
+        self._start_background()
 
     def replace(self, definitions: Sequence[ServiceDefinition]) -> None:
-        """Look after these from now on: what is new is put in, what is missing taken out."""
-        for one in self._service.state.replace(definitions):
-            self._start_instance_flows(one)
+        """Replace the instances: new ones are registered, missing ones deregistered."""
+        for instance in self._service.state.replace(definitions):
+            self._start_instance_flows(instance)
 
     async def registered(self) -> list[ServiceDefinition]:
-        """The instances of any service that the agent has, whoever registered them."""
+        """Return the instances of any service that the agent has, with or without this
+        registrar.
+
+        Raises:
+            ConsulError: the agent did not answer.
+        """
         return await self._driver.run(self._service.registration.registered())
 
     async def drain(self, within: float, reason: str = "draining") -> bool:
-        """Send clients elsewhere, and wait until they have gone: have they all, in ``within``
-        seconds?
+        """Put the instances into maintenance mode and wait until no client uses them.
+
+        Parameters:
+            within: the longest wait in seconds.
+            reason: shown in Consul.
+
+        Returns:
+            Whether all instances were idle within the time.
 
         Raises:
             ConsulError: an instance could not be put into maintenance mode.
@@ -111,17 +129,22 @@ class AsyncRegistrar:
         return await self._driver.run(self._service.wait_until_idle(within))
 
     async def resume(self) -> None:
-        """Take all out of maintenance mode."""
+        """Take the instances out of maintenance mode."""
         for service_id in self._service.state.instances:
             await self._driver.run(self._service.leave_maintenance(service_id))
 
     async def deregister(self) -> None:
-        """Take all out of Consul, and end what keeps them there."""
+        """Stop reconciling and deregister all instances.
+
+        Raises:
+            ConsulError: an instance could not be deregistered; the others were.
+        """
         await self._stop_reconciling()
         await self._driver.run(self._service.registration.deregister_all())
 
     async def aclose(self) -> None:
-        """End what runs in the background and close the connections. What is registered stays."""
+        """Stop what runs in the background and close the connections. Instances stay
+        registered."""
         await self._stop_reconciling()
         await self._driver.aclose()
 
@@ -146,26 +169,27 @@ class AsyncRegistrar:
 
     @asynccontextmanager
     async def lifespan(self, app: object) -> AsyncGenerator[None, None]:
-        """For an ASGI application: ``FastAPI(lifespan=AsyncRegistrar([…]).lifespan)``.
+        """The lifespan of a server that is itself the instance, such as
+        ``FastAPI(lifespan=AsyncRegistrar([…]).lifespan)``.
 
-        Passing is not waited for: the server takes no request before the application has started.
+        It does not wait for passing: such a server accepts requests only after it has started.
         """
         self._wait = 0.0
         async with self:
             yield
 
-    def _begin(self) -> None:
-        for one in self._service.state.instances.values():
-            self._start_instance_flows(one)
-        self._reconciling = self._driver.start(self._service.reconcile(), "kato-consul keep")
+    def _start_background(self) -> None:
+        for instance in self._service.state.instances.values():
+            self._start_instance_flows(instance)
+        self._reconciling = self._driver.start(self._service.reconcile(), "kato-consul reconcile")
 
-    def _start_instance_flows(self, one: ManagedInstance) -> None:
-        for flow, name in self._service.instance_flows(one):
+    def _start_instance_flows(self, instance: ManagedInstance) -> None:
+        for flow, name in self._service.instance_flows(instance):
             self._driver.start(flow, name)
 
     async def _stop_reconciling(self) -> None:
-        # Joined before anything is taken out: it might put that back.
+        # Joined before anything is deregistered: it might register that again.
         self._service.state.stop()
         if self._reconciling is not None:
-            await self._reconciling
+            await runtime.join(self._reconciling)
             self._reconciling = None

@@ -1,13 +1,12 @@
-"""One session on asyncio."""
+"""One session of the KATO API, on asyncio."""
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+from kato_consul._async import runtime
 from kato_consul._flow import Flow
-from kato_consul._kato import reads as reading
-from kato_consul._kato import writes
+from kato_consul._kato import reads, writes
 from kato_consul._kato.execute import execute, settle
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.sequence_chunks import CHUNK, Progress, observe_chunks
@@ -30,32 +29,37 @@ T = TypeVar("T")
 
 
 class AsyncSession:
-    """One session of KATO's, under a key of yours. Made by `AsyncKatoClient.session`.
+    """One session, under a key of the caller's. Returned by `AsyncKatoClient.session`.
 
     Calls on one session are carried out one at a time, in the order they were made: KATO loses
-    observations of a session that has two writers. Calls on different sessions run side by side.
+    observations of a session that has two writers at the same time. Calls on different sessions
+    run concurrently.
+
+    Every call may raise a `KatoConsulError`, whose ``sent`` is False if nothing was applied. What
+    the calls that change the session promise is in docs/guarantees.md.
     """
 
     __slots__ = ("__weakref__", "_factory", "_lock", "_state")
 
-    def __init__(self, of: SessionFactory, state: SessionState) -> None:
-        self._factory = of
+    def __init__(self, factory: SessionFactory, state: SessionState) -> None:
+        self._factory = factory
         self._state = state
-        self._lock = asyncio.Lock()  # gives itself in the order it was asked for
+        self._lock = runtime.session_lock(factory)
 
     @property
     def key(self) -> str:
-        """Your key."""
+        """The caller's key."""
         return self._state.key
 
     @property
     def id(self) -> str | None:
-        """KATO's id; None until opened. It changes if the session had to be reopened."""
+        """KATO's id; None until the session is opened. A session that is reopened gets a new
+        one."""
         return self._state.id
 
     @property
     def facts(self) -> SessionFacts:
-        """What became of this session so far: counter, instance, failovers, repairs, ..."""
+        """Counters and state of this session: instance, failovers, settlements, repairs."""
         return self._state.facts()
 
     async def observe(
@@ -67,15 +71,24 @@ class AsyncSession:
     ) -> ObservationResult:
         """Observe one event, exactly once.
 
+        Parameters:
+            strings: the event's symbols; KATO returns them sorted.
+            vectors: one sequence of numbers for each vector, all of one length in a node; KATO
+                turns each into a symbol.
+            emotives: a number for each name, such as ``{"utility": 0.7}``; averaged over what is
+                learned together.
+            metadata: any JSON object; stored with the patterns that are learned.
+
+        An observation without strings and vectors moves the counter and adds no event.
+
         Raises:
-            ValidationFailed: KATO does not take it.
-            OutcomeUnknown: whether it was applied could not be found out before the deadline.
-            SessionConflict: somebody else writes to this session.
+            ValidationFailed: KATO refuses the observation.
+            OutcomeUnknown: whether it was applied could not be determined before the deadline.
+            SessionConflict: another client writes to this session.
             KatoConsulError: it was not applied, for the reason that the error gives.
         """
-        return await self._write(
-            writes.observe(writes.observation(strings, vectors, emotives, metadata))
-        )
+        observation = writes.observation(strings, vectors, emotives, metadata)
+        return await self._write(writes.observe(observation))
 
     async def observe_sequence(
         self,
@@ -87,14 +100,23 @@ class AsyncSession:
         chunk: int = CHUNK,
         progress: Progress | None = None,
     ) -> SequenceResult:
-        """Observe a sequence of any length, exactly once; a list of strings is one event.
+        """Observe a sequence of any length, exactly once.
 
-        It goes out in chunks of at most ``chunk`` events, each of which is applied whole or not at
-        all; ``progress`` is told after each (applied so far, in all). Raises like `observe`; the
-        error tells in ``applied`` how many events are in for certain. To go on after an
-        `OutcomeUnknown`, call `settle`: if it returns True, that chunk is in as well.
+        The sequence is sent in chunks, each of which is applied as a whole or not at all.
 
-        ``clear_stm_between`` forgets before each event; between chunks that sets the counter to 0.
+        Parameters:
+            events: an `Observation` each, or a list of strings.
+            learn_after_each: learn after each event.
+            learn_at_end: learn after the last event.
+            clear_stm_between: clear the short-term memory before each event but the first;
+                between chunks that also sets the counter to 0.
+            chunk: events in one request, 1 or more.
+            progress: called after each chunk with the events applied so far and in all.
+
+        Raises:
+            The errors of `observe`. Their ``applied`` is the number of events that are certainly
+            applied. To go on after an `OutcomeUnknown`, call `settle`: if it returns True, that
+            chunk is applied as well.
         """
         return await self._run(
             partial(
@@ -113,7 +135,7 @@ class AsyncSession:
 
         Raises:
             BadRequest: the short-term memory is empty.
-            OutcomeUnknown, SessionConflict, KatoConsulError: as `observe`.
+            OutcomeUnknown, SessionConflict, KatoConsulError: as for `observe`.
         """
         return await self._write(writes.learn())
 
@@ -122,70 +144,81 @@ class AsyncSession:
         await self._write(writes.clear_stm())
 
     async def clear_all(self) -> None:
-        """Empty the short-term memory and forget all that the session's node has learned."""
+        """Empty the short-term memory and delete everything that the session's node has
+        learned."""
         await self._write(writes.clear_all())
 
     async def settle(self) -> bool | None:
-        """Find out what became of a call that ended without an outcome.
+        """Determine the outcome of a call that ended without one.
 
-        True: it was applied. False: it was not, and will not be. None: nothing was open.
+        Returns:
+            True if it was applied; False if it was not and will not be; None if no outcome is
+            open.
         """
         return await self._run(settle)
 
     async def predictions(self) -> list[Prediction]:
-        """What KATO predicts from the short-term memory, best first."""
-        return await self._run(reading.predictions)
+        """Return what KATO predicts from the short-term memory, the best prediction first."""
+        return await self._run(reads.predictions)
 
     async def stm(self) -> list[Event]:
-        """The events of the short-term memory, oldest first, checked against the journal."""
-        return await self._run(reading.stm)
+        """Return the events of the short-term memory, oldest first, checked against the
+        journal."""
+        return await self._run(reads.stm)
 
     async def percept_data(self) -> PerceptData:
-        """The last observation, as KATO took it."""
-        return await self._run(reading.percept_data)
+        """Return the last observation, as KATO stored it."""
+        return await self._run(reads.percept_data)
 
     async def cognition_data(self) -> CognitionData:
-        """What the session has in mind: predictions, emotives, memory, and the counter."""
-        return await self._run(reading.cognition_data)
+        """Return the session's predictions, emotives, short-term memory and counter."""
+        return await self._run(reads.cognition_data)
 
     async def info(self) -> SessionInfo:
-        """What KATO knows of the session: node, times, metadata, configuration."""
-        return await self._run(reading.info)
+        """Return the session's node, times, metadata and configuration."""
+        return await self._run(reads.info)
 
     async def exists(self) -> bool:
-        """Does KATO have the session? This does not prolong it, nor open one."""
-        return await self._run(reading.exists)
+        """Return whether KATO has the session. This neither opens it nor extends its life."""
+        return await self._run(reads.exists)
 
     async def config(self) -> dict[str, Any]:
-        """The session's configuration, defaults included."""
-        return await self._run(reading.config)
+        """Return the session's configuration, defaults included."""
+        return await self._run(reads.config)
 
     async def set_config(self, **values: Any) -> None:
-        """Change the session's configuration; it is kept when the session has to be reopened.
+        """Change the session's configuration; a session that is reopened has it again.
+
+        Parameters:
+            values: KATO's names and values, such as ``max_pattern_length=5``.
 
         Raises:
-            BadRequest: KATO does not take a value; ``detail`` says which and why.
+            BadRequest: KATO refuses a value; ``detail`` names it and the reason.
         """
         await self._write(writes.set_config(values))
         self._state.config = {**self._state.config, **values}
 
     async def extend(self, ttl_seconds: int) -> None:
-        """Let the session live this long from now; until its next write, which sets its own TTL."""
+        """Set how long KATO keeps the session; its next write sets its own TTL again.
+
+        Parameters:
+            ttl_seconds: seconds from now, above 0.
+        """
         await self._write(writes.extend(ttl_seconds))
 
     async def finalize_training(self) -> FinalizeResult:
-        """Compute the measures of all patterns of the session's node; it may take long."""
-        return await self._run(reading.finalize_training)
+        """Compute the measures of all patterns of the session's node, which may take long."""
+        return await self._run(reads.finalize_training)
 
     async def delete(self) -> None:
-        """Delete KATO's session. The next call would open a new one."""
-        await self._run(reading.delete)
+        """Delete KATO's session. The next call opens a new one."""
+        await self._run(reads.delete)
 
     async def _write(self, write: writes.Write[T]) -> T:
         return await self._run(partial(execute, write=write))
 
     async def _run(self, flow: Callable[[KatoApi, SessionState, float], Flow[T]]) -> T:
         async with self._lock:
-            of = self._factory
-            made: T = await of.run(flow(of.api, self._state, of.deadline()))
-            return made
+            factory = self._factory
+            result: T = await factory.run(flow(factory.api, self._state, factory.deadline()))
+            return result

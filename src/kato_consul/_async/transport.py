@@ -1,11 +1,12 @@
-"""An httpx transport that finds its servers in Consul, on asyncio."""
+"""Discovery transport: a plain httpx client for any service in Consul, on asyncio."""
 
 from typing import Any
 
 import httpx
 
+from kato_consul._async import runtime
 from kato_consul._async.driver import AsyncDriver
-from kato_consul._async.pooled_transport import PooledTransport
+from kato_consul._async.pooled_transport import AsyncPooledTransport
 from kato_consul._balancing.pool import InstanceView
 from kato_consul._flow import Outcome, Reply, Send
 from kato_consul._http.discovered_service import DiscoveredService, Exchange, may_be_limit
@@ -14,51 +15,63 @@ from kato_consul.settings import Settings
 
 
 class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
-    """Gives a plain httpx client discovery, balancing and failover for any service in Consul.
+    """Adds discovery, balancing and failover to a plain httpx client, for any service in Consul.
 
         transport = AsyncDiscoveryTransport()
         async with httpx.AsyncClient(transport=transport, base_url="http://kato") as http:
             print((await http.get("/health")).json())
 
-    The host of a URL is the name of a service; its port does not count. ``inner`` carries the
-    requests: any httpx transport, or ours, with a pool for each instance. A client's timeouts are
-    those of one attempt; ``settings.deadline`` bounds all of them. Methods that are not idempotent
-    are repeated only when the request provably did not leave. Bodies of requests are read into
-    memory first, to be sent again; those of responses are not.
+    The host of a URL is the name of a service; its port is ignored. The timeouts of the httpx
+    client bound one attempt; ``settings.deadline`` bounds all attempts together. Methods that are
+    not idempotent are retried only if the request certainly did not leave. Request bodies are read
+    into memory, so that they can be sent again; response bodies are not.
 
-    Where no instance serves a request, the last response is given, or an `httpx.TransportError`
-    raised from the error of ours that says why.
+    If no instance serves a request, the last response is returned, or an `httpx.TransportError` is
+    raised from the `KatoConsulError` that gives the reason.
+
+    Parameters:
+        settings: how to reach Consul; from the environment unless given.
+        inner: the transport that sends the requests; unless given, one with a connection pool for
+            each instance.
     """
 
     def __init__(
         self, settings: Settings | None = None, *, inner: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self._settings = settings or Settings.from_env()
-        own = PooledTransport(self._settings.keepalive)
-        self._driver = AsyncDriver(self._settings, dropped=own.close_origin)
-        self._inner = inner or own
-        self._tells = inner is None or isinstance(inner, httpx.AsyncHTTPTransport)
+        pooled = AsyncPooledTransport(self._settings.keepalive)
+        self._driver = AsyncDriver(self._settings, dropped=pooled.close_origin)
+        self._inner = inner or pooled
+        self._reports_first_byte = inner is None or isinstance(inner, httpx.AsyncHTTPTransport)
+        runtime.in_each_process(self, AsyncDiscoveryTransport._set_up)
+
+    def _set_up(self) -> None:
         self._services: dict[str, DiscoveredService] = {}
+        self._services_lock = runtime.ThreadLock()
 
     async def instances(self, service: str) -> list[InstanceView]:
-        """Each instance of a service: what Consul says of it, and what was seen of it here."""
-        known = self._service(service)
-        snapshot = await self._driver.run(known.discovery.first(self._settings.deadline))
-        return known.failover.pool.views(snapshot)
+        """Return each instance of a service: what Consul reports, and what was measured here.
+
+        Raises:
+            ConsulError: Consul did not answer within ``settings.deadline`` seconds.
+        """
+        discovered = self._service(service)
+        snapshot = await self._driver.run(discovered.discovery.first(self._settings.deadline))
+        return discovered.failover.pool.views(snapshot)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """One request, on as many instances as it takes."""
+        """Send one request, to as many instances as it takes."""
         service = self._service(request.url.host)
         await request.aread()
-        exchange = Exchange(request, self._settings, self._tells)
+        exchange = Exchange(request, self._settings, self._reports_first_byte)
 
         async def send(step: Send) -> Outcome:
-            await _discard(exchange)
+            await _discard_response(exchange)
 
             async def trace(event: str, info: Any) -> None:
                 exchange.wire.seen(event)
-                if (users := request.extensions.get("trace")) is not None:
-                    await users(event, info)
+                if (caller_trace := request.extensions.get("trace")) is not None:
+                    await caller_trace(event, info)
 
             try:
                 response = await self._inner.handle_async_request(exchange.attempt(step, trace))
@@ -74,29 +87,30 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
             await self._driver.run(flow, send)
         except KatoConsulError as error:
             return exchange.ended(error)
-        except BaseException:  # whoever asked gave up
-            await _discard(exchange)
+        except BaseException:  # the caller gave up
+            await _discard_response(exchange)
             raise
         assert exchange.response is not None
         return exchange.response
 
     async def aclose(self) -> None:
-        """End the watches and close every connection."""
+        """Stop the watches and close every connection."""
         await self._driver.aclose()
         await self._inner.aclose()
 
     def _service(self, name: str) -> DiscoveredService:
-        service = self._services.get(name)
-        if service is None:
-            service = DiscoveredService.of(name, self._settings)
-            for flow in service.discovery.watches():
-                self._driver.start(flow, f"kato-consul watch {name}")
-            self._services[name] = service
-        return service
+        with self._services_lock:
+            service = self._services.get(name)
+            if service is None:
+                service = DiscoveredService.of(name, self._settings)
+                for flow in service.discovery.watches():
+                    self._driver.start(flow, f"kato-consul watch {name}")
+                self._services[name] = service
+            return service
 
 
-async def _discard(exchange: Exchange) -> None:
-    """The response of an attempt that another follows is nobody's."""
+async def _discard_response(exchange: Exchange) -> None:
+    """Close the response of an attempt that is followed by another."""
     response, exchange.response = exchange.response, None
     if response is not None:
         await response.aclose()

@@ -1,5 +1,6 @@
 """How a client's sessions are put together, for both shells: settings in, flows out."""
 
+import os
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -38,7 +39,7 @@ class SessionFactory:
         self, settings: Settings, store: SnapshotStore, run: Callable[[Flow[Any]], Any]
     ) -> None:
         self.run = run
-        self.made_before_fork = False
+        self._process = os.getpid()
         self._settings = settings
         self.pool = pool_for(settings)
         failover = Failover(store, self.pool, clock, uniform, hedge=settings.hedge)
@@ -85,7 +86,7 @@ class SessionFactory:
         Raises:
             ClientClosed: they were made before a fork, and are the parent's.
         """
-        if self.made_before_fork:
+        if self._process != os.getpid():
             raise ClientClosed(
                 "this session was made before the process forked, and is its parent's: two "
                 "writers would lose observations. Ask the client for the session again"

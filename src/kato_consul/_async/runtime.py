@@ -1,0 +1,78 @@
+"""Concurrency primitives of the async shell; `kato_consul._sync.runtime` has the same for threads.
+
+The modules that are generated for the sync shell use only these names, so that what differs
+between tasks and threads stands in these two files.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import Any, TypeVar
+
+from kato_consul._kato.session_factory import SessionFactory
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Background = asyncio.Task[Any]
+"""Work that runs beside its caller."""
+
+
+class ThreadLock:
+    """Does nothing: a task is interrupted only where it awaits."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+
+def session_lock(factory: SessionFactory) -> asyncio.Lock:
+    """The lock of one session: acquired in the order of the requests, as `asyncio.Lock` is."""
+    return asyncio.Lock()
+
+
+def in_each_process(owner: T, set_up: Callable[[T], None]) -> None:
+    """Call ``set_up(owner)``. An async client belongs to one process: its driver refuses others."""
+    set_up(owner)
+
+
+def start(work: Callable[[], Awaitable[None]], name: str) -> Background:
+    """Run ``work`` in the background."""
+
+    async def run() -> None:
+        await work()
+
+    return asyncio.create_task(run(), name=name)
+
+
+async def join(background: Background) -> None:
+    """Wait until background work has ended."""
+    await background
+
+
+async def end(background: Background) -> None:
+    """Cancel background work and wait until it has ended."""
+    background.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await background
+
+
+async def call_blocking(function: Callable[[], T]) -> T:
+    """Call a function that blocks, without blocking the event loop."""
+    return await asyncio.to_thread(function)
+
+
+async def map_concurrently(function: Callable[[T], Awaitable[R]], items: Iterable[T]) -> list[R]:
+    """Call ``function`` on each item, all at the same time; the results in the order of the
+    items."""
+    return await asyncio.gather(*map(function, items))

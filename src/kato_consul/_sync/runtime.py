@@ -1,0 +1,81 @@
+"""Concurrency primitives of the sync shell; `kato_consul._async.runtime` has the same for tasks.
+
+The modules that are generated from the async shell use only these names, so that what differs
+between tasks and threads stands in these two files.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from kato_consul._kato.session_factory import SessionFactory
+from kato_consul._sync.fifo_lock import FifoLock
+from kato_consul._sync.fork_hooks import reset_in_child
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Background = threading.Thread
+"""Work that runs beside its caller."""
+
+ThreadLock = threading.Lock
+
+MOST_THREADS = 32
+"""Threads of one `map_concurrently`: each waits for a reply most of the time."""
+
+
+class _SessionLock(FifoLock):
+    """A `FifoLock` that refuses a forked child, where the parent's thread would hold it for
+    good."""
+
+    __slots__ = ("_factory",)
+
+    def __init__(self, factory: SessionFactory) -> None:
+        super().__init__()
+        self._factory = factory
+
+    def __enter__(self) -> None:
+        self._factory.require_own_process()
+        super().__enter__()
+
+
+def session_lock(factory: SessionFactory) -> FifoLock:
+    """The lock of one session: acquired in the order of the requests, in one process only."""
+    return _SessionLock(factory)
+
+
+def in_each_process(owner: T, set_up: Callable[[T], None]) -> None:
+    """Call ``set_up(owner)`` now, and again in each forked child."""
+    set_up(owner)
+    reset_in_child(owner, set_up)
+
+
+def start(work: Callable[[], None], name: str) -> Background:
+    """Run ``work`` in the background, in a thread that does not keep the process alive."""
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def join(background: Background) -> None:
+    """Wait until background work has ended."""
+    background.join()
+
+
+def end(background: Background) -> None:
+    """Wait until background work has ended: a thread ends when its driver is closed."""
+    background.join()
+
+
+def call_blocking(function: Callable[[], T]) -> T:
+    """Call a function that blocks."""
+    return function()
+
+
+def map_concurrently(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Call ``function`` on each item, all at the same time; the results in the order of the
+    items."""
+    items = list(items)
+    with ThreadPoolExecutor(max_workers=max(1, min(len(items), MOST_THREADS))) as pool:
+        return list(pool.map(function, items))
