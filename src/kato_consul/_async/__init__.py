@@ -1,1 +1,1 @@
-"""The async shell, on asyncio."""
+"""The async shell: facades, driver and engines on asyncio."""

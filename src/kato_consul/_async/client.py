@@ -1,7 +1,6 @@
 """The KATO client, on asyncio."""
 
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from kato_consul._async import runtime
@@ -166,10 +165,5 @@ class AsyncKatoClient:
         await self.discovery.__aenter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()

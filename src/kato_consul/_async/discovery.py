@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import AsyncGenerator
-from types import TracebackType
 from typing import Self, TypeVar
 
 from kato_consul._async import runtime
@@ -119,12 +118,7 @@ class AsyncDiscovery:
         self._watch()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def _run(self, flow: Flow[T]) -> T:

@@ -1,4 +1,4 @@
-"""Carries out the steps of flows on asyncio."""
+"""Driver: carries out the steps of flows on asyncio."""
 
 import asyncio
 import contextlib
@@ -8,18 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from kato_consul._async.engine import engine_for
-from kato_consul._flow import (
-    Flow,
-    Hedge,
-    Hedged,
-    Outcome,
-    Reply,
-    Send,
-    Sleep,
-    Step,
-    WaitForChange,
-)
-from kato_consul._http import endpoint as wire
+from kato_consul._flow import Flow, Hedge, Hedged, Outcome, Reply, Send, Sleep, Step, WaitForChange
+from kato_consul._http.endpoint import tls_context
 from kato_consul._logging import logger
 from kato_consul.errors import ClientClosed, ConfigurationError
 from kato_consul.settings import Settings
@@ -30,31 +20,34 @@ log = logger("driver")
 
 
 class AsyncDriver:
-    """Runs flows, over an engine that owns the connections.
+    """Runs flows, on an engine that owns the connections.
 
-    Belongs to the event loop it is first used on, and to the process.
+    It belongs to the event loop on which it is first used, and to its process.
     """
 
     def __init__(
-        self, settings: Settings, *, dropped: Callable[[str], Awaitable[None]] | None = None
+        self,
+        settings: Settings,
+        *,
+        on_closed_origin: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
-        """``dropped`` is told, too, of each origin that no connection is to be kept to."""
-        self._dropped = dropped
+        """``on_closed_origin`` is called with each origin whose connections are closed."""
+        self._on_closed_origin = on_closed_origin
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._process: int | None = None
         try:
-            self._engine = engine_for(settings, wire.tls_context(settings))
+            self._engine = engine_for(settings, tls_context(settings))
         except OSError as error:
             raise ConfigurationError(f"the TLS files for Consul cannot be used: {error}") from error
 
     async def run(
         self, flow: Flow[T], send: Callable[[Send], Awaitable[Outcome]] | None = None
     ) -> T:
-        """Run a flow to its end. Cancelled in between, it is closed and sends nothing more.
+        """Run a flow to its end. If cancelled, it is closed and sends nothing more.
 
-        ``send`` carries requests in the engine's place.
+        ``send`` sends requests instead of the engine.
         """
         self._check_usable()
         try:
@@ -72,7 +65,7 @@ class AsyncDriver:
             flow.close()
 
     def start(self, flow: Flow[Any], name: str) -> "asyncio.Task[Any]":
-        """Run a flow in the background until the driver is closed."""
+        """Run a flow in the background, at most until the driver is closed."""
         self._check_usable()
         task = asyncio.create_task(self._run_in_background(flow, name), name=name)
         self._tasks.add(task)
@@ -83,20 +76,20 @@ class AsyncDriver:
         """End background flows and close every connection. Calls in flight fail as cut."""
         self._closed = True
         if self._process not in (None, os.getpid()):
-            return  # what there is is the parent's: its loop even shares its epoll with us
+            return  # all belongs to the parent, whose loop even shares its epoll with this process
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         for task in tasks:
             with contextlib.suppress(asyncio.CancelledError, Exception):
-                await task  # what it died of was logged when it did
+                await task  # its error was logged when it occurred
         await self._engine.close()
 
     async def _run_in_background(self, flow: Flow[Any], name: str) -> None:
         try:
             await self.run(flow)
         except Exception:
-            log.exception("background.crashed", name=name)  # nobody awaits it: it must be heard
+            log.exception("background.crashed", name=name)  # it is never awaited
             raise
 
     async def _carry_out(self, step: Step) -> Outcome | Hedged | None:
@@ -110,8 +103,8 @@ class AsyncDriver:
             await self._await_change(step)
         else:
             await self._engine.close_origin(step.origin)
-            if self._dropped is not None:
-                await self._dropped(step.origin)
+            if self._on_closed_origin is not None:
+                await self._on_closed_origin(step.origin)
         return None
 
     async def _send(self, step: Send) -> Outcome:
@@ -137,7 +130,7 @@ class AsyncDriver:
                 second.result() if second.done() else None,
                 both_sent=True,
             )
-        finally:  # the slower one, or both when the caller gave up
+        finally:  # the slower one, or both if the caller was cancelled
             for one in under_way:
                 one.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
@@ -170,5 +163,5 @@ class AsyncDriver:
             )
 
     def now(self) -> float:
-        """The clock of this driver's flows: monotonic seconds."""
+        """Return the time on the clock of this driver's flows, in seconds."""
         return time.monotonic()

@@ -1,4 +1,4 @@
-"""What carries a request over the wire on asyncio."""
+"""Engine: sends HTTP requests on asyncio."""
 
 import ssl
 from typing import Protocol
@@ -8,20 +8,20 @@ from kato_consul.settings import Settings
 
 
 class AsyncEngine(Protocol):
-    """Sends requests, each once, over connections it keeps: one pool for each origin."""
+    """Sends requests, each once, with a connection pool for each origin."""
 
     async def send(self, step: Send) -> Outcome:
-        """Carry out one step. Cancelled, it drops the connection."""
+        """Carry out one step. If cancelled, close the connection."""
 
     async def close_origin(self, origin: str) -> None:
-        """Keep no connection to ``origin`` any more; those in use end with their answers."""
+        """Close the idle connections to ``origin`` now, and those in use after their responses."""
 
     async def close(self) -> None:
         """Close every connection; requests in flight fail as cut."""
 
 
 def engine_for(settings: Settings, tls: ssl.SSLContext | None) -> AsyncEngine:
-    """The engine that the settings name; ``tls`` is for Consul. Only that one is imported."""
+    """Return the engine that the settings name; ``tls`` is for Consul. Only it is imported."""
     if settings.engine == "httpx":
         from kato_consul._async.engine_httpx import HttpxEngine
 

@@ -7,7 +7,6 @@ between tasks and threads stands in these two files.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable
-from types import TracebackType
 from typing import Any, TypeVar
 
 from kato_consul._kato.session_factory import SessionFactory
@@ -19,21 +18,8 @@ Background = asyncio.Task[Any]
 """Work that runs beside its caller."""
 
 
-class ThreadLock:
-    """Does nothing: a task is interrupted only where it awaits."""
-
-    __slots__ = ()
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
+ThreadLock = contextlib.nullcontext
+"""Needs no lock: a task is interrupted only where it awaits."""
 
 
 def session_lock(factory: SessionFactory) -> asyncio.Lock:

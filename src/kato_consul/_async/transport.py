@@ -9,7 +9,11 @@ from kato_consul._async.driver import AsyncDriver
 from kato_consul._async.pooled_transport import AsyncPooledTransport
 from kato_consul._balancing.pool import InstanceView
 from kato_consul._flow import Outcome, Reply, Send
-from kato_consul._http.discovered_service import DiscoveredService, Exchange, may_be_limit
+from kato_consul._http.discovered_service import (
+    DiscoveredService,
+    Exchange,
+    may_be_concurrency_limit,
+)
 from kato_consul.errors import KatoConsulError
 from kato_consul.settings import Settings
 
@@ -40,7 +44,7 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
     ) -> None:
         self._settings = settings or Settings.from_env()
         pooled = AsyncPooledTransport(self._settings.keepalive)
-        self._driver = AsyncDriver(self._settings, dropped=pooled.close_origin)
+        self._driver = AsyncDriver(self._settings, on_closed_origin=pooled.close_origin)
         self._inner = inner or pooled
         self._reports_first_byte = inner is None or isinstance(inner, httpx.AsyncHTTPTransport)
         runtime.in_each_process(self, AsyncDiscoveryTransport._set_up)
@@ -69,24 +73,26 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
             await _discard_response(exchange)
 
             async def trace(event: str, info: Any) -> None:
-                exchange.wire.seen(event)
+                exchange.trace.record(event)
                 if (caller_trace := request.extensions.get("trace")) is not None:
                     await caller_trace(event, info)
 
             try:
-                response = await self._inner.handle_async_request(exchange.attempt(step, trace))
-                outcome = exchange.answered(response)
-                if may_be_limit(response) and isinstance(outcome, Reply):
+                response = await self._inner.handle_async_request(
+                    exchange.to_httpx_request(step, trace)
+                )
+                outcome = exchange.record_response(response)
+                if may_be_concurrency_limit(response) and isinstance(outcome, Reply):
                     outcome = Reply(outcome.status, outcome.headers, await response.aread())
             except (httpx.TransportError, OSError) as error:
-                return exchange.failed(error)
+                return exchange.record_failure(error)
             return outcome
 
-        flow = service.failover.call(exchange.call(), exchange.deadline)
+        flow = service.failover.call(exchange.to_request(), exchange.deadline)
         try:
             await self._driver.run(flow, send)
         except KatoConsulError as error:
-            return exchange.ended(error)
+            return exchange.final_response(error)
         except BaseException:  # the caller gave up
             await _discard_response(exchange)
             raise
@@ -102,7 +108,7 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
         with self._services_lock:
             service = self._services.get(name)
             if service is None:
-                service = DiscoveredService.of(name, self._settings)
+                service = DiscoveredService.create(name, self._settings)
                 for flow in service.discovery.watches():
                     self._driver.start(flow, f"kato-consul watch {name}")
                 self._services[name] = service

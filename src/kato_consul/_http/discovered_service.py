@@ -1,7 +1,7 @@
-"""Any HTTP service in Consul, for both shells: what httpx asks, as a call of ours, and back.
+"""Discovered service: requests of a plain httpx client to any HTTP service in Consul.
 
-A plain httpx client asks ``http://<service>/…``. What may be repeated (RFC 9110, 9.2.2) is, on any
-failure; anything else only when it provably did not leave.
+The client sends requests to ``http://<service>/…``. Idempotent methods (RFC 9110, 9.2.2) are
+retried after any failure; others only if the request certainly did not leave.
 """
 
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,7 @@ import httpx
 
 from kato_consul._discovery.service import DiscoveryService
 from kato_consul._flow import Outcome, Reply, Send
-from kato_consul._http.httpx_adapter import SendTrace, failure
+from kato_consul._http.httpx_adapter import SendTrace, to_failure
 from kato_consul._kato.session_factory import pool_for
 from kato_consul._requests.classify import LIMIT_BODY
 from kato_consul._requests.failover import Failover, Request
@@ -20,19 +20,19 @@ from kato_consul.errors import DiscoveryError, KatoConsulError, RequestNotSent
 from kato_consul.settings import Settings
 
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-"""Methods that are as good twice as once: RFC 9110's idempotent ones."""
+"""The idempotent methods of RFC 9110."""
 
 
 @dataclass
 class DiscoveredService:
-    """One service: where its instances are seen, and the means of a call to it."""
+    """One service: the discovery of its instances, and failover between them."""
 
     discovery: DiscoveryService
     failover: Failover
 
     @classmethod
-    def of(cls, name: str, settings: Settings) -> "DiscoveredService":
-        """The service of a name, with the client's settings otherwise."""
+    def create(cls, name: str, settings: Settings) -> "DiscoveredService":
+        """Return the service of a name, with the other settings of the client."""
         finding = DiscoveryService(replace(settings, service=name))
         failover = Failover(finding.store, pool_for(settings), clock, uniform)
         return cls(finding, failover)
@@ -40,11 +40,12 @@ class DiscoveredService:
 
 @dataclass
 class Exchange:
-    """One request of httpx's, over as many instances as it takes.
+    """One request of an httpx client, to as many instances as it takes.
 
-    ``tells``: the transport under it is known to tell of each first byte. One that is not is
-    believed only when it does tell; a silent one may have sent whatever fails, since there are
-    adapters that call a server's hanging up a failure to connect.
+    ``reports_first_byte``: the inner transport is known to trace the first byte of each request.
+    Any other transport is trusted only if it traces something. If it traces nothing, a request that
+    fails may have been sent: there are adapters that report a closed connection as a failure to
+    connect.
     """
 
     request: httpx.Request
@@ -52,10 +53,10 @@ class Exchange:
     reports_first_byte: bool
     response: httpx.Response | None = None
     error: Exception | None = None
-    wire: SendTrace = field(default_factory=SendTrace)
+    trace: SendTrace = field(default_factory=SendTrace)
 
-    def call(self) -> Request:
-        """The call that it is."""
+    def to_request(self) -> Request:
+        """Return the request for `Failover`."""
         target = self.request.url.raw_path.decode("ascii")
         return Request(
             what=f"{self.request.method} {self.request.url.host}{self.request.url.path}",
@@ -68,13 +69,13 @@ class Exchange:
 
     @property
     def deadline(self) -> float:
-        """When no further attempt is begun."""
+        """When the last attempt may start, on the monotonic clock."""
         return clock() + self.settings.deadline
 
-    def attempt(self, step: Send, trace: Any) -> httpx.Request:
-        """The request, for one instance. The Host header stays; so does the name that a
-        certificate has to bear."""
-        self.wire = SendTrace()
+    def to_httpx_request(self, step: Send, trace: Any) -> httpx.Request:
+        """Return the request for one instance. The Host header and the name that the certificate
+        must have stay those of the service."""
+        self.trace = SendTrace()
         url = self.request.url
         at = httpx.URL(step.origin)
         extensions = {**self.request.extensions, "trace": trace}
@@ -93,24 +94,24 @@ class Exchange:
             extensions=extensions,
         )
 
-    def failed(self, error: Exception) -> Outcome:
-        """What an exception of the transport proves."""
+    def record_failure(self, error: Exception) -> Outcome:
+        """Record an exception of the transport and return what it proves."""
         self.error = error
-        told = self.reports_first_byte or self.wire.told
-        return failure(error, sent=self.wire.sent or not told)
+        told = self.reports_first_byte or self.trace.any_event
+        return to_failure(error, sent=self.trace.bytes_sent or not told)
 
-    def answered(self, response: httpx.Response) -> Outcome:
-        """What a response says, before its body is read."""
+    def record_response(self, response: httpx.Response) -> Outcome:
+        """Record a response, whose body is not read yet, and return it as an outcome."""
         self.response = response
         response.request = self.request
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Reply(response.status_code, headers, b"")
 
-    def ended(self, error: KatoConsulError) -> httpx.Response:
-        """What httpx is told when no instance served it: the last response, if there was one.
+    def final_response(self, error: KatoConsulError) -> httpx.Response:
+        """Return the response for the caller if no instance served the request: the last one.
 
         Raises:
-            httpx.TransportError: there was none.
+            httpx.TransportError: there was no response.
         """
         if self.response is not None:
             return self.response
@@ -119,8 +120,8 @@ class Exchange:
         raise httpx.ConnectError(str(error), request=self.request) from error
 
 
-def may_be_limit(response: httpx.Response) -> bool:
-    """Has the body to be read to know whether it is the server's own limit?"""
+def may_be_concurrency_limit(response: httpx.Response) -> bool:
+    """Return whether the body must be read to recognise a concurrency limit of the server."""
     return response.status_code == 503 and response.headers.get("content-length") == str(
         len(LIMIT_BODY)
     )

@@ -1,8 +1,8 @@
-"""What every engine knows, sync or async: where an origin is, TLS to Consul, when connections end.
+"""Endpoints: where an origin is, its TLS, and when connections end. Shared by all engines.
 
-An engine carries out one `Send`: it sends the request once, and says what came. The one fact that
-decides about sending again is whether a byte of it left; an engine knows this of its own, from the
-line that hands the bytes over, and never from the name of an error. It repeats nothing by itself.
+An engine carries out one `Send`: it sends the request once and returns the outcome. Whether a byte
+of the request left decides if it may be sent again. An engine knows this from the line that hands
+the bytes over, never from the name of an error, and repeats nothing by itself.
 """
 
 import ssl
@@ -13,15 +13,17 @@ from kato_consul._flow import Send
 from kato_consul.settings import Settings
 
 STATUSES_THAT_CLOSE = frozenset({500, 502, 503, 504})
-"""After these the server may close the connection without having said so (uvicorn does, 2 ms after
-the 500 of an unhandled exception): it is dropped, or the next request would meet the close."""
+"""After these statuses the server may close the connection without announcing it: uvicorn does so
+2 ms after the 500 of an unhandled exception. The client closes it first, so that no request meets
+the close."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where an origin is. ``host`` is what the Host header says; ``path`` is a unix socket's.
+    """Where an origin is.
 
-    ``server_name`` is the name in the certificate; ``tls`` is None where there is none.
+    ``host`` is the Host header; ``path`` is that of a unix socket, or "". ``tls`` is None for plain
+    HTTP; ``server_name`` is the name that the certificate must have.
     """
 
     address: str
@@ -33,7 +35,7 @@ class Endpoint:
 
 
 def endpoint_for(origin: str, settings: Settings, consul_tls: ssl.SSLContext | None) -> Endpoint:
-    """Where ``origin`` is, and how to get there. ``consul_tls`` is for Consul's own origin."""
+    """Return the endpoint of ``origin``. ``consul_tls`` is used for Consul only."""
     if origin.startswith("unix://"):
         return Endpoint("", 0, "consul", origin.removeprefix("unix://"), None, None)
     parts = urlsplit(origin)
@@ -46,22 +48,22 @@ def endpoint_for(origin: str, settings: Settings, consul_tls: ssl.SSLContext | N
     return Endpoint(address, parts.port or 443, parts.netloc, "", context, name or address)
 
 
-def check(step: Send) -> None:
-    """Is it one request? (A session's id comes from KATO, and is in the target.)
+def require_one_request(step: Send) -> None:
+    """Check that a step is exactly one request. Its target holds a session id that KATO chose.
 
     Raises:
-        ValueError: a blank or a line break where none may be.
+        ValueError: the target holds a space or a line break, or a header a line break.
     """
     target = step.target
     if " " in target or "\n" in target or "\r" in target:
-        raise ValueError("a blank or a line break in the target")
+        raise ValueError("a space or a line break in the target")
     for value in step.headers.values():
         if "\n" in value or "\r" in value:
             raise ValueError("a line break in a header")
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """The TLS context for Consul; None when no agent is reached by TLS.
+    """Return the TLS context for Consul; None if no agent is reached by TLS.
 
     Raises:
         OSError, ssl.SSLError: a certificate file cannot be used.

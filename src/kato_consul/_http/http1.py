@@ -1,27 +1,28 @@
-"""HTTP/1.1 for both shells: a request as bytes, and an answer read by llhttp.
+"""HTTP/1.1 for both shells: request bytes, and a response parser over llhttp.
 
-The parser is Node's, as httptools binds it: the one uvicorn, and so KATO, reads requests with. What
-is here is only what a client for one API needs: no redirects, cookies, proxies or compression.
+llhttp, which httptools binds, is Node's parser, and the one with which uvicorn, and so KATO, reads
+requests. This module has only what a client of one API needs: no redirects, cookies, proxies or
+compression.
 """
 
 from httptools import HttpParserError, HttpResponseParser
 
 from kato_consul._flow import Reply, Send
-from kato_consul._http.endpoint import STATUSES_THAT_CLOSE, check
+from kato_consul._http.endpoint import STATUSES_THAT_CLOSE, require_one_request
 
 HttpError = HttpParserError
 
 METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-"""Of these a server expects a body, and so a length even of none."""
+"""Methods for which a server expects a body, and so a ``content-length`` even of 0."""
 
 
 def request_bytes(step: Send, host: str) -> bytes:
-    """The whole request.
+    """Return the whole request.
 
     Raises:
-        ValueError: it would not be one request.
+        ValueError: it would not be exactly one request.
     """
-    check(step)
+    require_one_request(step)
     head = f"{step.method} {step.target} HTTP/1.1\r\nhost: {host}\r\n"
     for name, value in step.headers.items():
         head += f"{name}: {value}\r\n"
@@ -32,60 +33,63 @@ def request_bytes(step: Send, host: str) -> bytes:
 
 
 class ResponseParser:
-    """The answers on one connection, one after the other."""
+    """Parses the responses on one connection, one after the other."""
 
-    __slots__ = ("_body", "_headers", "_parser", "_spoiled", "_status", "_stays", "complete")
+    __slots__ = ("_body", "_headers", "_keep_alive", "_parser", "_status", "_unusable", "complete")
 
     def __init__(self) -> None:
         self._parser = HttpResponseParser(self)
-        self._spoiled = False
+        self._unusable = False
         self.start_response()
 
     def start_response(self) -> None:
-        """The next answer is to a new request."""
+        """Expect the response to a new request."""
         self.complete = False
         self._status = 0
-        self._stays = False
+        self._keep_alive = False
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
 
     def feed(self, data: bytes) -> None:
-        """Take in what arrived; ``whole`` says whether the answer is all there.
+        """Parse received data; ``complete`` is True after the whole response.
 
         Raises:
-            HttpError: that is not HTTP.
+            HttpError: the data is not HTTP.
         """
         try:
             self._parser.feed_data(data)
         except HttpParserError as error:
-            self._spoiled = True
+            self._unusable = True
             if (cause := error.__context__) is not None and not isinstance(cause, Exception):
-                raise cause from None  # Ctrl-C, while the parser had us called: no fault of HTTP's
-            if not self.complete:  # else it came after the answer, which stands
+                raise cause from None  # KeyboardInterrupt in a callback of the parser
+            if not self.complete:  # otherwise the response stands: the data came after it
                 raise
 
     def end_of_stream(self) -> bool:
-        """The connection ended: is the answer whole by that? It is when its length was not told."""
-        told = "content-length" in self._headers or "transfer-encoding" in self._headers
-        self._spoiled = True
-        if self._status and not told:
+        """Return whether the response is complete now that the connection has ended.
+
+        It is if its length was not given: then it ends with the connection.
+        """
+        has_length = "content-length" in self._headers or "transfer-encoding" in self._headers
+        self._unusable = True
+        if self._status and not has_length:
             self.complete = True
         return self.complete
 
     def reply(self) -> Reply:
-        """The answer."""
+        """Return the response."""
         return Reply(self._status, self._headers, b"".join(self._body))
 
     @property
     def reusable(self) -> bool:
-        """May the connection take another request?"""
-        return self._stays and not self._spoiled
+        """Whether the connection can carry another request."""
+        return self._keep_alive and not self._unusable
 
-    # What the parser calls.
+    # The callbacks of the parser.
 
     def on_message_begin(self) -> None:
-        if self.complete:  # two answers to one request: the second is nobody's
-            self._spoiled = True
+        if self.complete:  # a second response to one request
+            self._unusable = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.complete:
@@ -105,8 +109,9 @@ class ResponseParser:
     def on_message_complete(self) -> None:
         if self.complete:
             return
-        if self._status < 200:  # "100 Continue" and its like: the answer is yet to come
+        if self._status < 200:  # an interim response such as "100 Continue"
             self.start_response()
             return
         self.complete = True
-        self._stays = self._parser.should_keep_alive() and self._status not in STATUSES_THAT_CLOSE
+        stays_open = self._status not in STATUSES_THAT_CLOSE
+        self._keep_alive = self._parser.should_keep_alive() and stays_open

@@ -1,47 +1,62 @@
-"""What both engines under httpx know of it: how to connect, and what its exceptions prove.
+"""httpx adapter: steps as httpx requests, and what httpx's exceptions prove, for both shells.
 
-The one fact that decides about sending again is whether a byte of the request left. httpcore's
-``trace`` extension tells: ``send_request_headers.started`` comes just before the first byte is
-handed to the kernel, and never before the connection stands. Until then nothing can have left;
-after it, nobody can say (a write that failed may have failed half-way).
+Whether a byte of the request left decides if it may be sent again. httpcore's ``trace`` extension
+reports it: ``send_request_headers.started`` comes just before the first byte is handed to the
+kernel, and never before the connection is established. Before this event nothing can have left;
+after it, something may have (a write that failed may have failed half-way).
 """
 
 import ssl
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import httpx
 
 from kato_consul._flow import Cause, Failure, Reply, Send
-from kato_consul._http.endpoint import check
+from kato_consul._http.endpoint import require_one_request
 from kato_consul.settings import Settings
 
-FIRST_BYTE = "send_request_headers.started"
+T = TypeVar("T")
 
-POOL = 1_000
-"""Connections a transport may have open: no limit of ours, since KATO's server has its own (100 a
-worker) and answers 503 beyond it; a queue in front of it would only hide that."""
+FIRST_BYTE_EVENT = "send_request_headers.started"
+
+MAX_CONNECTIONS = 1_000
+"""Open connections of one transport. In effect no limit: KATO's server has its own (100 a worker)
+and answers 503 beyond it, which a queue in front of it would hide."""
 
 
-def connection_options(
-    origin: str, settings: Settings, tls: ssl.SSLContext | None
+@dataclass(slots=True)
+class OriginPool(Generic[T]):
+    """The transport of one origin, and the number of requests that use it. A transport that is
+    retired is closed after the last of them."""
+
+    transport: T
+    users: int = 0
+    retired: bool = False
+
+
+def origin_options(
+    origin: str, settings: Settings, consul_tls: ssl.SSLContext | None
 ) -> dict[str, Any]:
-    """Keyword arguments for ``httpx.HTTPTransport`` and ``httpx.AsyncHTTPTransport``.
+    """Keyword arguments of ``httpx.HTTPTransport`` and ``httpx.AsyncHTTPTransport`` for an origin.
 
-    One transport, and so one pool, for each origin. No proxies, cookies or redirects: an instance
-    is called by its own address.
+    Each origin has its own transport, and so its own connection pool. There are no proxies, cookies
+    or redirects: an instance is called by its own address. ``consul_tls`` is used for Consul only.
     """
-    options = instance_options(settings.keepalive, tls)
+    tls = consul_tls if origin in settings.consul_origins else None
+    options = transport_options(settings.keepalive, tls)
     if origin.startswith("unix://"):
         options["uds"] = origin.removeprefix("unix://")
     return options
 
 
-def instance_options(keepalive: float, tls: ssl.SSLContext | None) -> dict[str, Any]:
-    """The same for an instance of whatever service: no proxy stands before it."""
+def transport_options(keepalive: float, tls: ssl.SSLContext | None) -> dict[str, Any]:
+    """The same for any instance, without a proxy. ``keepalive``: idle seconds of a connection."""
     return {
         "limits": httpx.Limits(
-            max_connections=POOL, max_keepalive_connections=POOL, keepalive_expiry=keepalive
+            max_connections=MAX_CONNECTIONS,
+            max_keepalive_connections=MAX_CONNECTIONS,
+            keepalive_expiry=keepalive,
         ),
         "trust_env": False,
         # Plain http never uses the context, but httpx would load the CA bundle for it (20 ms).
@@ -49,13 +64,13 @@ def instance_options(keepalive: float, tls: ssl.SSLContext | None) -> dict[str, 
     }
 
 
-def http_request(step: Send, settings: Settings, trace: Any) -> httpx.Request:
-    """The step as httpx has it. ``trace`` is told what happens on the wire.
+def to_httpx_request(step: Send, settings: Settings, trace: Any) -> httpx.Request:
+    """Return a step as an httpx request. ``trace`` receives the events of its connection.
 
     Raises:
-        ValueError: it would not be one request.
+        ValueError: it would not be exactly one request.
     """
-    check(step)
+    require_one_request(step)
     base = "http://consul" if step.origin.startswith("unix://") else step.origin
     timeout = {
         "connect": min(settings.connect_timeout, step.timeout),
@@ -65,7 +80,7 @@ def http_request(step: Send, settings: Settings, trace: Any) -> httpx.Request:
     }
     extensions: dict[str, Any] = {"timeout": timeout, "trace": trace}
     if settings.consul_tls_server_name and step.origin in settings.consul_origins:
-        extensions["sni_hostname"] = settings.consul_tls_server_name  # checked, too
+        extensions["sni_hostname"] = settings.consul_tls_server_name  # also verified
     return httpx.Request(
         step.method,
         base + step.target,
@@ -75,14 +90,14 @@ def http_request(step: Send, settings: Settings, trace: Any) -> httpx.Request:
     )
 
 
-def reply(response: httpx.Response, body: bytes) -> Reply:
-    """A whole answer."""
+def to_reply(response: httpx.Response, body: bytes) -> Reply:
+    """Return a response whose body was read."""
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Reply(response.status_code, headers, body)
 
 
-def failure(error: Exception, *, sent: bool) -> Failure:
-    """What an exception of the engine means; `sent`: whether a byte may have left."""
+def to_failure(error: Exception, *, sent: bool) -> Failure:
+    """Return what an exception of httpx proves. ``sent``: whether a byte may have left."""
     if isinstance(error, httpx.TimeoutException | TimeoutError):
         cause = Cause.TIMEOUT if sent else Cause.CONNECT
     elif not sent:
@@ -96,13 +111,14 @@ def failure(error: Exception, *, sent: bool) -> Failure:
 
 @dataclass(slots=True)
 class SendTrace:
-    """What was seen of one request on the wire; ``told``: that anything was."""
+    """The trace of one request. ``bytes_sent``: a byte may have left; ``any_event``: the transport
+    reported at least one event."""
 
-    sent: bool = False
-    told: bool = False
+    bytes_sent: bool = False
+    any_event: bool = False
 
-    def seen(self, event: str) -> None:
-        """Take note of a trace event, such as ``http11.send_request_headers.started``."""
-        self.told = True
-        if event.endswith(FIRST_BYTE):
-            self.sent = True
+    def record(self, event: str) -> None:
+        """Record a trace event, such as ``http11.send_request_headers.started``."""
+        self.any_event = True
+        if event.endswith(FIRST_BYTE_EVENT):
+            self.bytes_sent = True

@@ -1,1 +1,1 @@
-"""The sync shell, on threads."""
+"""The sync shell: facades, which are generated, driver and engines for threads."""

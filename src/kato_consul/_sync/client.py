@@ -2,7 +2,6 @@
 """The KATO client, for threads."""
 
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from kato_consul._balancing.pool import InstanceView
@@ -167,10 +166,5 @@ class KatoClient:
         self.discovery.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

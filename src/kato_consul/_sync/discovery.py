@@ -3,7 +3,6 @@
 
 import contextlib
 from collections.abc import Generator
-from types import TracebackType
 from typing import Self, TypeVar
 
 from kato_consul._discovery.service import DiscoveryService
@@ -120,12 +119,7 @@ class Discovery:
         self._watch()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _run(self, flow: Flow[T]) -> T:

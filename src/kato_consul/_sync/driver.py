@@ -1,4 +1,4 @@
-"""Carries out the steps of flows on the calling thread."""
+"""Driver: carries out the steps of flows on the calling thread."""
 
 import queue
 import threading
@@ -17,7 +17,7 @@ from kato_consul._flow import (
     Step,
     WaitForChange,
 )
-from kato_consul._http import endpoint as wire
+from kato_consul._http.endpoint import tls_context
 from kato_consul._logging import logger
 from kato_consul._sync.engine import engine_for
 from kato_consul._sync.fork_hooks import reset_in_child
@@ -30,27 +30,29 @@ log = logger("driver")
 
 
 class Driver:
-    """Runs flows, over an engine that owns the connections. Threads may share it.
+    """Runs flows, on an engine that owns the connections. Threads may share it.
 
-    In a forked child it is as new: other connections, and no background flow.
+    In a forked child it starts anew, with new connections and no background flow.
     """
 
-    def __init__(self, settings: Settings, *, dropped: Callable[[str], None] | None = None) -> None:
-        """``dropped`` is told, too, of each origin that no connection is to be kept to."""
-        self._dropped = dropped
+    def __init__(
+        self, settings: Settings, *, on_closed_origin: Callable[[str], None] | None = None
+    ) -> None:
+        """``on_closed_origin`` is called with each origin whose connections are closed."""
+        self._on_closed_origin = on_closed_origin
         self._threads: list[threading.Thread] = []
         self._closing = threading.Event()
         self._wakers: set[threading.Event] = set()
         try:
-            self._engine = engine_for(settings, wire.tls_context(settings))
+            self._engine = engine_for(settings, tls_context(settings))
         except OSError as error:
             raise ConfigurationError(f"the TLS files for Consul cannot be used: {error}") from error
         reset_in_child(self, Driver._reset_in_child)
 
     def run(self, flow: Flow[T], send: Callable[[Send], Outcome] | None = None) -> T:
-        """Run a flow to its end. Interrupted in between, it is closed and sends nothing more.
+        """Run a flow to its end. If interrupted, it is closed and sends nothing more.
 
-        ``send`` carries requests in the engine's place.
+        ``send`` sends requests instead of the engine.
         """
         self._check_usable()
         try:
@@ -68,16 +70,16 @@ class Driver:
             flow.close()
 
     def start(self, flow: Flow[Any], name: str) -> threading.Thread:
-        """Run a flow in the background until the driver is closed."""
+        """Run a flow in the background, at most until the driver is closed."""
         self._check_usable()
 
         def until_closed() -> None:
             try:
                 self.run(flow)
             except ClientClosed:
-                pass  # that is how it ends
+                pass  # raised when the driver is closed
             except Exception:
-                log.exception("background.crashed", name=name)  # nobody joins it: it must be heard
+                log.exception("background.crashed", name=name)  # it is never joined
 
         return self._spawn(until_closed, name)
 
@@ -108,8 +110,8 @@ class Driver:
             self._await_change(step)
         else:
             self._engine.close_origin(step.origin)
-            if self._dropped is not None:
-                self._dropped(step.origin)
+            if self._on_closed_origin is not None:
+                self._on_closed_origin(step.origin)
         self._check_usable()
         return None
 
@@ -117,27 +119,27 @@ class Driver:
         self._check_usable()
         outcome = self._engine.send(step)
         if isinstance(outcome, Failure):
-            self._check_usable()  # `close` cut it: that is no news of whoever was asked
+            self._check_usable()  # cut by `close`, which says nothing about the instance
         return outcome
 
     def _hedge(self, step: Hedge) -> Hedged:
         answers: queue.SimpleQueue[tuple[int, Outcome | ClientClosed]] = queue.SimpleQueue()
 
-        def ask(place: int, send: Send) -> None:
+        def send_one(place: int, send: Send) -> None:
             try:
                 answers.put((place, self._send(send)))
             except ClientClosed as error:
                 answers.put((place, error))
 
         found: list[Outcome | None] = [None, None]
-        self._spawn(lambda: ask(0, step.first), "kato-consul hedge")
+        self._spawn(lambda: send_one(0, step.first), "kato-consul hedge")
         waiting, both = 1, False
         while waiting:
             try:
                 place, outcome = answers.get(timeout=None if both else step.after)
             except queue.Empty:
-                # Whichever is slower ends with its own answer or timeout; nobody waits for it.
-                self._spawn(lambda: ask(1, step.second), "kato-consul hedge")
+                # The slower one ends with its own response or timeout, without being waited for.
+                self._spawn(lambda: send_one(1, step.second), "kato-consul hedge")
                 waiting, both = waiting + 1, True
                 continue
             if isinstance(outcome, ClientClosed):
@@ -159,7 +161,7 @@ class Driver:
             self._wakers.discard(changed)
 
     def _reset_in_child(self) -> None:
-        """In a forked child: the parent's connections and threads are the parent's."""
+        """In a forked child: connections and threads belong to the parent."""
         self._engine.reset_after_fork()
         self._threads = []
         self._wakers = set()

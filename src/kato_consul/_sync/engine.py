@@ -1,4 +1,4 @@
-"""What carries a request over the wire for threads."""
+"""Engine: sends HTTP requests for threads."""
 
 import ssl
 from typing import Protocol
@@ -8,29 +8,26 @@ from kato_consul.settings import Settings
 
 
 class Engine(Protocol):
-    """Sends requests, each once, over connections it keeps: one pool for each origin.
-
-    Threads share it.
-    """
+    """Sends requests, each once, with a connection pool for each origin. Threads may share it."""
 
     def send(self, step: Send) -> Outcome:
-        """Carry out one step. Interrupted, it drops the connection."""
+        """Carry out one step. If interrupted, close the connection."""
 
     def close_origin(self, origin: str) -> None:
-        """Keep no connection to ``origin`` any more; those in use end with their answers."""
+        """Close the idle connections to ``origin`` now, and those in use after their responses."""
 
     def interrupt(self) -> None:
-        """End for good: requests in flight fail as cut, and new ones are not sent."""
+        """Stop for good: requests in flight fail as cut, and new ones are not sent."""
 
     def close(self) -> None:
-        """Close every connection that is kept."""
+        """Close every idle connection."""
 
     def reset_after_fork(self) -> None:
-        """In a forked child: let go of the parent's connections without a word to the server."""
+        """In a forked child: forget the parent's connections without sending anything on them."""
 
 
 def engine_for(settings: Settings, tls: ssl.SSLContext | None) -> Engine:
-    """The engine that the settings name; ``tls`` is for Consul. Only that one is imported."""
+    """Return the engine that the settings name; ``tls`` is for Consul. Only it is imported."""
     if settings.engine == "httpx":
         from kato_consul._sync.engine_httpx import HttpxEngine
 

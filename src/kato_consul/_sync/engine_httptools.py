@@ -1,8 +1,8 @@
-"""The default engine: plain sockets, and llhttp for the answers.
+"""The default engine for threads: plain sockets, with llhttp as the parser.
 
-``sendall`` is the one line at which a request leaves. Before it: not sent. From it on: sent,
-whatever happens. A kept connection is looked at just before: one that the server closed, or spoke
-on unasked, takes no request.
+A request leaves in exactly one line, ``sendall``: before it nothing is sent, from it on the request
+counts as sent. An idle connection is checked just before. If the server has closed it, or has sent
+data without a request, it is not used.
 """
 
 import contextlib
@@ -16,12 +16,12 @@ from kato_consul._http.endpoint import Endpoint, endpoint_for
 from kato_consul._http.http1 import HttpError, ResponseParser, request_bytes
 from kato_consul.settings import Settings
 
-PIECE = 65_536
-"""Bytes read at once: Linux has about twice that waiting for a reader at first (tcp_rmem)."""
+READ_SIZE = 65_536
+"""Bytes in one read. Linux initially buffers about twice that for a reader (tcp_rmem)."""
 
 
 class HttptoolsEngine:
-    """An `Engine`. What threads share are sets, dicts and lists, whose single steps are atomic."""
+    """An `Engine`. Threads share only sets, dicts and lists, whose single operations are atomic."""
 
     def __init__(self, settings: Settings, tls: ssl.SSLContext | None) -> None:
         self._settings = settings
@@ -32,139 +32,139 @@ class HttptoolsEngine:
         self._swept = time.monotonic()
 
     def send(self, step: Send) -> Outcome:
-        """Carry out one step. Interrupted, it drops the connection."""
+        """Carry out one step. If interrupted, close the connection."""
         began = time.monotonic()
         pool = self._pools.get(step.origin)
         if pool is None:
-            made = _Pool(endpoint_for(step.origin, self._settings, self._tls))
-            pool = self._pools.setdefault(step.origin, made)
+            new = _Pool(endpoint_for(step.origin, self._settings, self._tls))
+            pool = self._pools.setdefault(step.origin, new)
         try:
-            request = request_bytes(step, pool.where.host)
+            request = request_bytes(step, pool.endpoint.host)
         except ValueError as error:
             return Failure(Cause.PROTOCOL, bytes_sent=False, detail=str(error), error=error)
         if began - self._swept > self._settings.keepalive:
             self._sweep(began)
-        connection = self._kept(pool, began)
+        connection = self._acquire(pool, began)
         if connection is None:
             within = min(self._settings.connect_timeout, step.timeout)
             try:
-                connection = _Connection(_connected(pool.where, within))
-            except (OSError, UnicodeError) as error:  # a timeout, TLS's, the resolver's; the name
+                connection = _Connection(_connect(pool.endpoint, within))
+            except (OSError, UnicodeError) as error:  # timeout, TLS, name lookup; bad name
                 detail = str(error) or type(error).__name__
                 return Failure(Cause.CONNECT, bytes_sent=False, detail=detail, error=error)
             self._open.add(connection)
-        stays = False
+        reuse = False
         try:
             if self._closed:
                 return Failure(Cause.CONNECT, bytes_sent=False, detail="this client is closed")
             outcome = connection.exchange(request, began + step.timeout)
-            stays = connection.reusable and not pool.retired
+            reuse = connection.reusable and not pool.retired
         finally:
-            if stays:
+            if reuse:
                 connection.last_used = time.monotonic()
-                pool.kept.append(connection)
+                pool.idle.append(connection)
             else:
-                self._drop(connection)
-        if pool.retired:  # while this was under way, perhaps just now
-            self._empty(pool)
+                self._close(connection)
+        if pool.retired:  # during this exchange, perhaps just now
+            self._close_idle(pool)
         return outcome
 
     def close_origin(self, origin: str) -> None:
-        """Keep no connection to ``origin`` any more; those in use end with their answers."""
+        """Close the idle connections to ``origin`` now, and those in use after their responses."""
         pool = self._pools.pop(origin, None)
         if pool is not None:
             pool.retired = True
-            self._empty(pool)
+            self._close_idle(pool)
 
     def interrupt(self) -> None:
-        """End for good: requests in flight fail as cut, and new ones are not sent."""
+        """Stop for good: requests in flight fail as cut, and new ones are not sent."""
         self._closed = True
-        # Closing a socket does not wake a thread that reads from it; shutting it down does.
+        # Closing a socket does not wake a thread that reads from it; a shutdown does.
         for connection in tuple(self._open):
-            connection.shut()
+            connection.shut_down()
 
     def close(self) -> None:
-        """Close every connection that is kept."""
+        """Close every idle connection."""
         self.interrupt()
         for pool in tuple(self._pools.values()):
             pool.retired = True
-            self._empty(pool)
+            self._close_idle(pool)
 
     def reset_after_fork(self) -> None:
-        """In a forked child: let go of the parent's connections without a word to the server."""
+        """In a forked child: forget the parent's connections without sending anything on them."""
         for connection in tuple(self._open):
             connection.close()
         self._open = set()
         self._pools = {}
 
-    def _kept(self, pool: "_Pool", now: float) -> "_Connection | None":
-        """A kept connection that can take a request now. The one used last is used first."""
+    def _acquire(self, pool: "_Pool", now: float) -> "_Connection | None":
+        """An idle connection that can carry a request now; the one used last comes first."""
         oldest = now - self._settings.keepalive
         with contextlib.suppress(IndexError):
             while True:
-                connection = pool.kept.pop()
-                if connection.last_used > oldest and connection.is_quiet():
+                connection = pool.idle.pop()
+                if connection.last_used > oldest and connection.is_idle():
                     return connection
-                self._drop(connection)
+                self._close(connection)
         return None
 
     def _sweep(self, now: float) -> None:
-        """Drop who was not used for ``keepalive`` seconds."""
+        """Close connections that were idle for ``keepalive`` seconds."""
         self._swept = now
         oldest = now - self._settings.keepalive
         for pool in tuple(self._pools.values()):
-            for connection in tuple(pool.kept):
+            for connection in tuple(pool.idle):
                 if connection.last_used <= oldest:
-                    with contextlib.suppress(ValueError):  # another thread took it just now
-                        pool.kept.remove(connection)
-                        self._drop(connection)
+                    with contextlib.suppress(ValueError):  # another thread acquired it just now
+                        pool.idle.remove(connection)
+                        self._close(connection)
 
-    def _empty(self, pool: "_Pool") -> None:
+    def _close_idle(self, pool: "_Pool") -> None:
         with contextlib.suppress(IndexError):
             while True:
-                self._drop(pool.kept.pop())
+                self._close(pool.idle.pop())
 
-    def _drop(self, connection: "_Connection") -> None:
+    def _close(self, connection: "_Connection") -> None:
         self._open.discard(connection)
         connection.close()
 
 
 class _Pool:
-    """The connections to one origin that are kept, by the time of their last use."""
+    """The idle connections to one origin, ordered by their last use."""
 
-    __slots__ = ("kept", "retired", "where")
+    __slots__ = ("endpoint", "idle", "retired")
 
-    def __init__(self, where: Endpoint) -> None:
-        self.where = where
-        self.kept: list[_Connection] = []
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.idle: list[_Connection] = []
         self.retired = False
 
 
 class _Connection:
     """One connection, which carries one request at a time."""
 
-    __slots__ = ("_answers", "_arrived", "_socket", "last_used")
+    __slots__ = ("_parser", "_readable", "_socket", "last_used")
 
     def __init__(self, connected: socket.socket) -> None:
         self.last_used = 0.0
         self._socket = connected
-        self._answers = ResponseParser()
-        self._arrived = select.poll()
-        self._arrived.register(connected, select.POLLIN)
+        self._parser = ResponseParser()
+        self._readable = select.poll()
+        self._readable.register(connected, select.POLLIN)
 
     @property
     def reusable(self) -> bool:
-        """May it take another request?"""
-        return self._answers.complete and self._answers.reusable
+        """Whether the connection can carry another request."""
+        return self._parser.complete and self._parser.reusable
 
-    def is_quiet(self) -> bool:
-        """Has the other side neither closed it nor said anything?"""
-        return not self._arrived.poll(0)
+    def is_idle(self) -> bool:
+        """Return whether the server has neither closed the connection nor sent anything."""
+        return not self._readable.poll(0)
 
     def exchange(self, request: bytes, until: float) -> Outcome:
-        """Send a request and wait for what comes until then, by the monotonic clock."""
-        answers, connected = self._answers, self._socket
-        answers.start_response()
+        """Send a request and wait for its response until ``until`` on the monotonic clock."""
+        parser, connected = self._parser, self._socket
+        parser.start_response()
         try:
             left = until - time.monotonic()
             if left <= 0:
@@ -173,60 +173,60 @@ class _Connection:
                 )
             connected.settimeout(left)
             connected.sendall(request)
-            while not answers.complete:
-                # Each read is bounded by what is left of the whole: an answer that trickles too.
+            while not parser.complete:
+                # Each read is bounded by the time left for the whole, for a response that trickles.
                 left = until - time.monotonic()
                 if left <= 0:
-                    return Failure(Cause.TIMEOUT, bytes_sent=True, detail="no whole answer")
+                    return Failure(Cause.TIMEOUT, bytes_sent=True, detail="no complete response")
                 connected.settimeout(left)
-                piece = connected.recv(PIECE)
-                if piece:
-                    answers.feed(piece)
-                elif not answers.end_of_stream():
+                data = connected.recv(READ_SIZE)
+                if data:
+                    parser.feed(data)
+                elif not parser.end_of_stream():
                     return Failure(
                         Cause.CUT, bytes_sent=True, detail="the server closed the connection"
                     )
         except TimeoutError as error:
-            return Failure(Cause.TIMEOUT, bytes_sent=True, detail="no answer", error=error)
+            return Failure(Cause.TIMEOUT, bytes_sent=True, detail="no response", error=error)
         except OSError as error:
             detail = str(error) or type(error).__name__
             return Failure(Cause.CUT, bytes_sent=True, detail=detail, error=error)
         except HttpError as error:
             return Failure(Cause.PROTOCOL, bytes_sent=True, detail=str(error), error=error)
-        return answers.reply()
+        return parser.reply()
 
-    def shut(self) -> None:
-        """Wake who reads from it."""
-        # The base class's method, since a TLS socket's own would say goodbye first.
+    def shut_down(self) -> None:
+        """Wake a thread that reads from the connection."""
+        # The base class's method: a TLS socket's own would send a close_notify first.
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close it. On TLS too this says nothing to the other side."""
+        """Close the connection, on TLS without a close_notify."""
         self._socket.close()
 
 
-def _connected(where: Endpoint, within: float) -> socket.socket:
-    """A socket that stands.
+def _connect(endpoint: Endpoint, within: float) -> socket.socket:
+    """Return a connected socket.
 
     Raises:
-        OSError, UnicodeError: it could not be made.
+        OSError, UnicodeError: the connection failed.
     """
-    if where.path:
-        made = socket.socket(socket.AF_UNIX)
+    if endpoint.path:
+        connected = socket.socket(socket.AF_UNIX)
         try:
-            made.settimeout(within)
-            made.connect(where.path)
+            connected.settimeout(within)
+            connected.connect(endpoint.path)
         except BaseException:
-            made.close()
+            connected.close()
             raise
-        return made
-    made = socket.create_connection((where.address, where.port), within)
+        return connected
+    connected = socket.create_connection((endpoint.address, endpoint.port), within)
     try:
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if where.tls is None:
-            return made
-        return where.tls.wrap_socket(made, server_hostname=where.server_name)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if endpoint.tls is None:
+            return connected
+        return endpoint.tls.wrap_socket(connected, server_hostname=endpoint.server_name)
     except BaseException:
-        made.close()
+        connected.close()
         raise

@@ -1,24 +1,23 @@
-"""A lock that is given in the order it was asked for. `threading.Lock` promises no order."""
+"""FIFO lock: acquired in the order of the requests, which `threading.Lock` does not promise."""
 
 import threading
 from collections import deque
-from types import TracebackType
 
 
 class FifoLock:
-    """First in, first out: whoever waits longest is next. Use as a context manager."""
+    """A first-in, first-out lock. Use it as a context manager."""
 
-    __slots__ = ("_mutex", "_taken", "_waiting")
+    __slots__ = ("_held", "_mutex", "_waiting")
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
-        self._taken = False
-        self._waiting: deque[threading.Event] | None = None  # 700 bytes, which few sessions need
+        self._held = False
+        self._waiting: deque[threading.Event] | None = None  # 700 bytes: made when needed
 
     def __enter__(self) -> None:
         with self._mutex:
-            if not self._taken:
-                self._taken = True
+            if not self._held:
+                self._held = True
                 return
             mine = threading.Event()
             if self._waiting is None:
@@ -26,26 +25,21 @@ class FifoLock:
             self._waiting.append(mine)
         try:
             mine.wait()
-        except BaseException:  # Ctrl-C while waiting: give the place in the queue away
+        except BaseException:  # KeyboardInterrupt while waiting: leave the queue
             with self._mutex:
                 if self._waiting and mine in self._waiting:
                     self._waiting.remove(mine)
                     raise
-            self._pass_on()
+            self._release()
             raise
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._pass_on()
+    def __exit__(self, *_: object) -> None:
+        self._release()
 
-    def _pass_on(self) -> None:
+    def _release(self) -> None:
         with self._mutex:
             if self._waiting:
-                self._waiting.popleft().set()  # still taken, by the next
+                self._waiting.popleft().set()  # still held, by the next
             else:
-                self._taken = False
+                self._held = False
                 self._waiting = None

@@ -1,9 +1,9 @@
-"""What to do in a forked child, before anything else runs there.
+"""Fork hooks: reset objects in a forked child, before anything else runs there.
 
-A fork copies one thread and all memory: connections that two processes would write to, threads that
-are not there, locks that nobody will ever release. So whoever owns such things is called in the
-child at once, in the order they were made. (gunicorn forks its workers, after loading the
-application with ``preload_app``.)
+A fork copies all memory and one thread: the child has connections that two processes would write
+to, refers to threads that do not exist, and may have locks that are never released. The owners of
+such things are reset in the child at once, in the order of their creation. (gunicorn forks its
+workers, after loading the application if ``preload_app`` is set.)
 """
 
 import os
@@ -13,20 +13,20 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_called: list[tuple[weakref.ref[Any], Callable[[Any], None]]] = []
+_hooks: list[tuple[weakref.ref[Any], Callable[[Any], None]]] = []
 
 
-def reset_in_child(owner: T, begin_anew: Callable[[T], None]) -> None:
-    """Call ``begin_anew(owner)`` in each forked child, while the owner lives."""
-    _called[:] = [entry for entry in _called if entry[0]() is not None]
-    _called.append((weakref.ref(owner), begin_anew))
+def reset_in_child(owner: T, reset: Callable[[T], None]) -> None:
+    """Call ``reset(owner)`` in each forked child, as long as the owner exists."""
+    _hooks[:] = [entry for entry in _hooks if entry[0]() is not None]
+    _hooks.append((weakref.ref(owner), reset))
 
 
-def _call_all() -> None:
-    for reference, begin_anew in tuple(_called):
+def _run_hooks() -> None:
+    for reference, reset in tuple(_hooks):
         owner = reference()
         if owner is not None:
-            begin_anew(owner)
+            reset(owner)
 
 
-os.register_at_fork(after_in_child=_call_all)
+os.register_at_fork(after_in_child=_run_hooks)

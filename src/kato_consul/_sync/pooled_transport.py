@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import httpx
 
-from kato_consul._http.httpx_adapter import instance_options
+from kato_consul._http.httpx_adapter import transport_options
 from kato_consul._sync import runtime
 
 
@@ -60,7 +60,7 @@ class _Pool:
     """The transport of one origin, and the number of requests and responses that use it."""
 
     def __init__(self, keepalive: float, tls: ssl.SSLContext | None) -> None:
-        self.transport = httpx.HTTPTransport(**instance_options(keepalive, tls))
+        self.transport = httpx.HTTPTransport(**transport_options(keepalive, tls))
         self._users = 0
         self._retired = False
         self._users_lock = runtime.ThreadLock()

@@ -2,7 +2,6 @@
 """The registrar: registers instances in Consul and keeps them registered, for threads."""
 
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Self
 
 from kato_consul._definitions.schema import ServiceDefinition
@@ -156,12 +155,7 @@ class Registrar:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             self.deregister()
         finally:

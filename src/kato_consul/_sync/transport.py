@@ -7,7 +7,11 @@ import httpx
 
 from kato_consul._balancing.pool import InstanceView
 from kato_consul._flow import Outcome, Reply, Send
-from kato_consul._http.discovered_service import DiscoveredService, Exchange, may_be_limit
+from kato_consul._http.discovered_service import (
+    DiscoveredService,
+    Exchange,
+    may_be_concurrency_limit,
+)
 from kato_consul._sync import runtime
 from kato_consul._sync.driver import Driver
 from kato_consul._sync.pooled_transport import PooledTransport
@@ -41,7 +45,7 @@ class DiscoveryTransport(httpx.BaseTransport):
     ) -> None:
         self._settings = settings or Settings.from_env()
         pooled = PooledTransport(self._settings.keepalive)
-        self._driver = Driver(self._settings, dropped=pooled.close_origin)
+        self._driver = Driver(self._settings, on_closed_origin=pooled.close_origin)
         self._inner = inner or pooled
         self._reports_first_byte = inner is None or isinstance(inner, httpx.HTTPTransport)
         runtime.in_each_process(self, DiscoveryTransport._set_up)
@@ -70,24 +74,24 @@ class DiscoveryTransport(httpx.BaseTransport):
             _discard_response(exchange)
 
             def trace(event: str, info: Any) -> None:
-                exchange.wire.seen(event)
+                exchange.trace.record(event)
                 if (caller_trace := request.extensions.get("trace")) is not None:
                     caller_trace(event, info)
 
             try:
-                response = self._inner.handle_request(exchange.attempt(step, trace))
-                outcome = exchange.answered(response)
-                if may_be_limit(response) and isinstance(outcome, Reply):
+                response = self._inner.handle_request(exchange.to_httpx_request(step, trace))
+                outcome = exchange.record_response(response)
+                if may_be_concurrency_limit(response) and isinstance(outcome, Reply):
                     outcome = Reply(outcome.status, outcome.headers, response.read())
             except (httpx.TransportError, OSError) as error:
-                return exchange.failed(error)
+                return exchange.record_failure(error)
             return outcome
 
-        flow = service.failover.call(exchange.call(), exchange.deadline)
+        flow = service.failover.call(exchange.to_request(), exchange.deadline)
         try:
             self._driver.run(flow, send)
         except KatoConsulError as error:
-            return exchange.ended(error)
+            return exchange.final_response(error)
         except BaseException:  # the caller gave up
             _discard_response(exchange)
             raise
@@ -103,7 +107,7 @@ class DiscoveryTransport(httpx.BaseTransport):
         with self._services_lock:
             service = self._services.get(name)
             if service is None:
-                service = DiscoveredService.of(name, self._settings)
+                service = DiscoveredService.create(name, self._settings)
                 for flow in service.discovery.watches():
                     self._driver.start(flow, f"kato-consul watch {name}")
                 self._services[name] = service

@@ -11,7 +11,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Coroutine, Iterator
-from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -80,12 +79,7 @@ class FaultProxy:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._call(self._stop())
         self._end()
 
