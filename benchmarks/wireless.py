@@ -172,7 +172,7 @@ def wired() -> Iterator[None]:
         undo.callback(os.close, quiet)
         undo.callback(os.close, other)
         _replace(undo, of_asyncio._Pool, "connect", connect)
-        _replace(undo, of_threads, "_connected", connected)
+        _replace(undo, of_threads, "_connect", connected)
         _replace(undo, of_threads._Connection, "shut", lambda self: None)
         yield
 

@@ -43,7 +43,7 @@ def test_nothing_by_the_number_of_instances() -> None:
 
 
 def dearer(by: int) -> Callable[..., tuple[str, str]]:
-    """`Pool.home`, and about ``by`` instructions more."""
+    """`Pool.place_session`, and about ``by`` instructions more."""
     inner = Pool.place_session
 
     def home(self: Pool, *args: Any) -> tuple[str, str]:
@@ -58,7 +58,7 @@ def dearer(by: int) -> Callable[..., tuple[str, str]]:
 def test_it_can_fail(monkeypatch: pytest.MonkeyPatch, share: float, caught: bool) -> None:
     """A flow that was made a quarter dearer is caught, and told; a tenth is let pass."""
     before = flow_of_an_observe(3)
-    monkeypatch.setattr(Pool, "home", dearer(round(before * share)))
+    monkeypatch.setattr(Pool, "place_session", dearer(round(before * share)))
     after = flow_of_an_observe(3)
     said = verdicts({FLOW: after}, {FLOW: before})
     assert bool(said) is caught

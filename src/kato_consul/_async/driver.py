@@ -11,10 +11,12 @@ from kato_consul._async.engine import engine_for
 from kato_consul._flow import Flow, Hedge, Hedged, Outcome, Reply, Send, Sleep, Step, WaitForChange
 from kato_consul._http.endpoint import tls_context
 from kato_consul._logging import logger
-from kato_consul.errors import ClientClosed, ConfigurationError
+from kato_consul.errors import ClientClosed
 from kato_consul.settings import Settings
 
 T = TypeVar("T")
+
+SendRequest = Callable[[Send], Awaitable[Outcome]]
 
 log = logger("driver")
 
@@ -37,14 +39,9 @@ class AsyncDriver:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._process: int | None = None
-        try:
-            self._engine = engine_for(settings, tls_context(settings))
-        except OSError as error:
-            raise ConfigurationError(f"the TLS files for Consul cannot be used: {error}") from error
+        self._engine = engine_for(settings, tls_context(settings))
 
-    async def run(
-        self, flow: Flow[T], send: Callable[[Send], Awaitable[Outcome]] | None = None
-    ) -> T:
+    async def run(self, flow: Flow[T], send: SendRequest | None = None) -> T:
         """Run a flow to its end. If cancelled, it is closed and sends nothing more.
 
         ``send`` sends requests instead of the engine.
@@ -53,11 +50,7 @@ class AsyncDriver:
         try:
             step = next(flow)
             while True:
-                if send is not None and isinstance(step, Send):
-                    self._check_usable()
-                    step = flow.send(await send(step))
-                else:
-                    step = flow.send(await self._carry_out(step))
+                step = flow.send(await self._carry_out(step, send or self._engine.send))
         except StopIteration as stop:
             result: T = stop.value
             return result
@@ -92,9 +85,10 @@ class AsyncDriver:
             log.exception("background.crashed", name=name)  # it is never awaited
             raise
 
-    async def _carry_out(self, step: Step) -> Outcome | Hedged | None:
+    async def _carry_out(self, step: Step, send: SendRequest) -> Outcome | Hedged | None:
         if isinstance(step, Send):
-            return await self._send(step)
+            self._check_open()
+            return await send(step)
         if isinstance(step, Hedge):
             return await self._hedge(step)
         if isinstance(step, Sleep):

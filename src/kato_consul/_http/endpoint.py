@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from kato_consul._flow import Send
+from kato_consul.errors import ConfigurationError
 from kato_consul.settings import Settings
 
 STATUSES_THAT_CLOSE = frozenset({500, 502, 503, 504})
@@ -66,16 +67,19 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     """Return the TLS context for Consul; None if no agent is reached by TLS.
 
     Raises:
-        OSError, ssl.SSLError: a certificate file cannot be used.
+        ConfigurationError: a certificate file cannot be used.
     """
-    if not any(one.startswith("https://") for one in settings.consul_origins):
+    if not any(origin.startswith("https://") for origin in settings.consul_origins):
         return None
-    context = ssl.create_default_context(
-        cafile=settings.consul_cacert and str(settings.consul_cacert),
-        capath=settings.consul_capath and str(settings.consul_capath),
-    )
-    if settings.consul_client_cert is not None:
-        context.load_cert_chain(settings.consul_client_cert, settings.consul_client_key)
+    try:
+        context = ssl.create_default_context(
+            cafile=settings.consul_cacert and str(settings.consul_cacert),
+            capath=settings.consul_capath and str(settings.consul_capath),
+        )
+        if settings.consul_client_cert is not None:
+            context.load_cert_chain(settings.consul_client_cert, settings.consul_client_key)
+    except OSError as error:
+        raise ConfigurationError(f"the TLS files for Consul cannot be used: {error}") from error
     if not settings.consul_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

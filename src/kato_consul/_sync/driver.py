@@ -21,10 +21,12 @@ from kato_consul._http.endpoint import tls_context
 from kato_consul._logging import logger
 from kato_consul._sync.engine import engine_for
 from kato_consul._sync.fork_hooks import reset_in_child
-from kato_consul.errors import ClientClosed, ConfigurationError
+from kato_consul.errors import ClientClosed
 from kato_consul.settings import Settings
 
 T = TypeVar("T")
+
+SendRequest = Callable[[Send], Outcome]
 
 log = logger("driver")
 
@@ -43,13 +45,10 @@ class Driver:
         self._threads: list[threading.Thread] = []
         self._closing = threading.Event()
         self._wakers: set[threading.Event] = set()
-        try:
-            self._engine = engine_for(settings, tls_context(settings))
-        except OSError as error:
-            raise ConfigurationError(f"the TLS files for Consul cannot be used: {error}") from error
+        self._engine = engine_for(settings, tls_context(settings))
         reset_in_child(self, Driver._reset_in_child)
 
-    def run(self, flow: Flow[T], send: Callable[[Send], Outcome] | None = None) -> T:
+    def run(self, flow: Flow[T], send: SendRequest | None = None) -> T:
         """Run a flow to its end. If interrupted, it is closed and sends nothing more.
 
         ``send`` sends requests instead of the engine.
@@ -58,11 +57,7 @@ class Driver:
         try:
             step = next(flow)
             while True:
-                if send is not None and isinstance(step, Send):
-                    self._check_usable()
-                    step = flow.send(send(step))
-                else:
-                    step = flow.send(self._carry_out(step))
+                step = flow.send(self._carry_out(step, send or self._send))
         except StopIteration as stop:
             result: T = stop.value
             return result
@@ -99,9 +94,10 @@ class Driver:
             thread.join()
         self._engine.close()
 
-    def _carry_out(self, step: Step) -> Outcome | Hedged | None:
+    def _carry_out(self, step: Step, send: SendRequest) -> Outcome | Hedged | None:
         if isinstance(step, Send):
-            return self._send(step)
+            self._check_usable()
+            return send(step)
         if isinstance(step, Hedge):
             return self._hedge(step)
         if isinstance(step, Sleep):
@@ -116,7 +112,7 @@ class Driver:
         return None
 
     def _send(self, step: Send) -> Outcome:
-        self._check_usable()
+        self._check_usable()  # a hedged request may be sent later than its step
         outcome = self._engine.send(step)
         if isinstance(outcome, Failure):
             self._check_usable()  # cut by `close`, which says nothing about the instance
