@@ -21,10 +21,11 @@ from kato_consul.models import Instance, Snapshot
 from kato_consul.testing.clock import ManualClock
 from kato_consul.testing.kato import config, memory
 from kato_consul.testing.kato.memory import Session
+from tests.building import cut, refused, reply
 from tests.flows import Player
 
-JSON = {"content-type": "application/json"}
 TEXT = {"content-type": "text/plain"}
+SERVER_ERROR = Reply(500, TEXT, b"Internal Server Error")
 
 
 class Fault(StrEnum):
@@ -110,16 +111,16 @@ class ModelKato:
             case None:
                 return self._serve(send.method, path, body)
             case Fault.NOT_SENT:
-                return Failure(Cause.CONNECT, bytes_sent=False, detail="refused")
+                return refused()
             case Fault.LIMIT:
                 headers = {"content-type": "text/plain; charset=utf-8", "connection": "close"}
                 return Reply(503, headers, b"Service Unavailable")
             case Fault.LOST_REQUEST:
-                return Failure(Cause.CUT, bytes_sent=True, detail="reset")
+                return cut()
             case Fault.BAD_GATEWAY:
                 return Reply(502, TEXT, b"Bad Gateway")
             case Fault.SERVER_ERROR:
-                return Reply(500, TEXT, b"Internal Server Error")
+                return SERVER_ERROR
             case Fault.HANG_UNREAD:
                 self.late.append(lambda: _ignore(self._serve(send.method, path, body)))
                 return self._hang(send)
@@ -129,13 +130,13 @@ class ModelKato:
         self._serve(send.method, path, body)  # the rest: applied, without a valid response
         match fault:
             case Fault.LOST_ANSWER:
-                return Failure(Cause.CUT, bytes_sent=True, detail="reset")
+                return cut()
             case Fault.HALF_ANSWER:
                 return Failure(Cause.PROTOCOL, bytes_sent=True, detail="incomplete body")
             case Fault.GATEWAY_TIMEOUT:
                 return Reply(504, TEXT, b"Gateway Timeout")
             case Fault.CRASH:
-                return Reply(500, TEXT, b"Internal Server Error")
+                return SERVER_ERROR
             case _:
                 return self._no_response(send)
 
@@ -171,12 +172,12 @@ class ModelKato:
         verb = parts[2] if len(parts) > 2 else method
         if verb == "exists":
             if self.store == "down":
-                return Reply(500, TEXT, b"Internal Server Error")
-            return _ok({"exists": session_id in self.sessions, "expired": False})
+                return SERVER_ERROR
+            return reply(200, {"exists": session_id in self.sessions, "expired": False})
         if self.store == "down" or session_id not in self.sessions:
             message = f"Session {session_id} not found or expired"
             error = {"code": "SESSION_NOT_FOUND", "message": message, "session_id": session_id}
-            return _json(404, {"error": error})
+            return reply(404, {"error": error})
         session = copy.deepcopy(self.sessions[session_id])
         return self._process(session, verb, body)
 
@@ -185,51 +186,47 @@ class ModelKato:
             case "observe":
                 learned = self._observe(session, body)
                 self._save(session)
-                return _ok(_observed(session, learned))
+                return reply(200, _observed(session, learned))
             case "observe-sequence":
                 return self._sequence(session, body)
             case "learn":
                 if not session.stm:
-                    return _json(400, {"detail": "Cannot learn from empty STM"})
+                    return reply(400, {"detail": "Cannot learn from empty STM"})
                 name = self._learn(memory.learn(session))
                 self._save(session)
-                return _ok({"status": "learned", "pattern_name": name})
+                return reply(200, {"status": "learned", "pattern_name": name})
             case "clear-stm":
                 memory.clear(session)
                 if not self._save(session):
                     detail = f"Session {session.session_id} not found"
-                    return _json(404, {"detail": detail})
-                return _ok({"status": "cleared", "session_id": session.session_id})
+                    return reply(404, {"detail": detail})
+                return reply(200, {"status": "cleared", "session_id": session.session_id})
             case "stm":
-                return _ok({"stm": session.stm, "length": len(session.stm)})
+                return reply(200, {"stm": session.stm, "length": len(session.stm)})
             case "GET":
-                return _ok({"session_id": session.session_id, "node_id": session.node_id})
+                return reply(200, {"session_id": session.session_id, "node_id": session.node_id})
             case "config":
-                return _ok({"config": config.effective(session.config)})
+                return reply(200, {"config": config.effective(session.config)})
             case "cognition-data":
                 data = {"time": session.time, "short_term_memory": session.stm}
-                return _ok({"cognition_data": data})
+                return reply(200, {"cognition_data": data})
             case "predictions":
-                return _ok({"predictions": [], "count": 0})
+                return reply(200, {"predictions": [], "count": 0})
             case "DELETE":
                 del self.sessions[session.session_id]
-                return _ok({"status": "deleted"})
+                return reply(200, {"status": "deleted"})
         raise AssertionError(f"the model does not implement {verb}")
 
     def _create(self, body: dict[str, Any]) -> Reply:
         if self.store != "up":
-            return Reply(500, TEXT, b"Internal Server Error")
+            return SERVER_ERROR
         self.created += 1
         session = Session(f"session-{self.created}", body["node_id"], 0.0, 0.0, 3600)
         session.config = config.at_creation(body.get("config") or {})
         self.sessions[session.session_id] = session
-        return _ok(
-            {
-                "session_id": session.session_id,
-                "node_id": session.node_id,
-                "session_config": config.effective(session.config),
-            }
-        )
+        effective = config.effective(session.config)
+        created = {"session_id": session.session_id, "node_id": session.node_id}
+        return reply(200, {**created, "session_config": effective})
 
     def _sequence(self, session: Session, body: dict[str, Any]) -> Reply:
         results = []
@@ -244,14 +241,8 @@ class ModelKato:
             self._learn(memory.learn(session))
         if results:
             self._save(session)
-        return _ok(
-            {
-                "status": "completed",
-                "results": results,
-                "final_stm_length": len(session.stm),
-                "isolated": False,
-            }
-        )
+        after = {"final_stm_length": len(session.stm), "isolated": False}
+        return reply(200, {"status": "completed", "results": results, **after})
 
     def _observe(self, session: Session, body: dict[str, Any]) -> str | None:
         settings = config.effective(session.config)
@@ -303,13 +294,5 @@ def _observed(session: Session, learned: str | None) -> dict[str, Any]:
     }
 
 
-def _ok(value: Any) -> Reply:
-    return _json(200, value)
-
-
-def _json(status: int, value: Any) -> Reply:
-    return Reply(status, JSON, json.dumps(value).encode())
-
-
-def _ignore(reply: Reply) -> None:
+def _ignore(dropped: Reply) -> None:
     """Drop the reply: the client has given up on the request."""

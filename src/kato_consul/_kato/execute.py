@@ -116,7 +116,7 @@ def execute(api: KatoApi, state: SessionState, deadline: float, write: Write[R])
                 raise
             except KatoConsulError as error:
                 unexpected = OutcomeUnknown(
-                    write.what, state.instance or "", "its response has an unexpected counter"
+                    write.what, state.instance or "", "its response is not the expected one"
                 )
                 raise unexpected.because(error) from error
             if applied:
@@ -157,7 +157,9 @@ def _log_settled(state: SessionState, write: Write[Any], *, applied: bool) -> No
 def _wait_for_instance(
     api: KatoApi, state: SessionState, instance_id: str, deadline: float
 ) -> Flow[None]:
-    """Flow: wait until the instance has finished this client's requests: it responds, or is dead.
+    """Flow: wait until the instance responds again, or no request reaches it any more.
+
+    Either way it has finished this client's earlier requests.
 
     A write that must not be applied twice is not sent elsewhere while a hung instance may still
     apply it.

@@ -1,7 +1,8 @@
 """Queries of an instance or a node: every path of KATO's API that does not belong to a session.
 
 A `Query` runs on one instance (``client.instance(uid)``), on any of them (``client.node(id)``), or
-on all (``client.on_all(queries.health())``).
+on all (``client.on_all(queries.health())``). The queries of a node take its ``node_id`` first;
+``client.node(node_id)`` supplies it.
 """
 
 from collections.abc import Callable
@@ -102,7 +103,11 @@ def metrics() -> Query[types.MetricsResult]:
 
 
 def metric(name: str, minutes: int = 10) -> Query[types.MetricHistoryResult]:
-    """Query one metric, such as ``kato_requests_total``, over the last ``minutes``.
+    """Query the history of one metric.
+
+    Parameters:
+        name: KATO's name of it, such as ``kato_requests_total``.
+        minutes: how far back, up to now.
 
     Raises:
         NotFound: KATO has no data for it.
@@ -112,7 +117,11 @@ def metric(name: str, minutes: int = 10) -> Query[types.MetricHistoryResult]:
 
 
 def stats(minutes: int = 10) -> Query[types.StatsResult]:
-    """Query the time series of all metrics over the last ``minutes``."""
+    """Query the time series of all metrics.
+
+    Parameters:
+        minutes: how far back, up to now.
+    """
     return Query("stats", f"/stats?{urlencode({'minutes': minutes})}", needs=("timestamp",))
 
 
@@ -132,7 +141,11 @@ def cache_stats() -> Query[types.CacheStatsResult]:
 
 
 def cache_invalidate(session_id: str | None = None) -> Query[types.CacheInvalidateResult]:
-    """Empty the pattern cache, for one session (KATO's id of it) or for all."""
+    """Empty the pattern cache.
+
+    Parameters:
+        session_id: KATO's id of the session whose entries are removed; all entries unless given.
+    """
     query = f"?{urlencode({'session_id': session_id})}" if session_id is not None else ""
     return Query("cache_invalidate", f"/cache/invalidate{query}", "POST", needs=("status",))
 
@@ -150,6 +163,9 @@ def session_count() -> Query[types.SessionCountResult]:
 def echo(test_id: str) -> Query[types.EchoResult]:
     """Query KATO's test route.
 
+    Parameters:
+        test_id: any text; KATO returns it.
+
     Raises:
         NotFound: on 3.10.1, which takes ``test`` for a session id and returns 404.
     """
@@ -160,7 +176,11 @@ def echo(test_id: str) -> Query[types.EchoResult]:
 
 
 def pattern(node_id: str, name: str) -> Query[types.PatternResult]:
-    """Query a learned pattern by its name, ``PTRN|<hash>``.
+    """Query a learned pattern.
+
+    Parameters:
+        node_id: the node that learned it.
+        name: the pattern's name, ``PTRN|<hash>``, as `learn` returns it.
 
     Raises:
         NotFound: there is no such pattern. KATO itself returns 200, with an error in the body.
@@ -177,28 +197,49 @@ def pattern(node_id: str, name: str) -> Query[types.PatternResult]:
 
 
 def symbols(node_id: str) -> Query[types.SymbolsResult]:
-    """Query the symbols that a node has learned, with their frequencies."""
+    """Query the symbols that a node has learned, with their frequencies.
+
+    Parameters:
+        node_id: the node.
+    """
     return Query("symbols", f"/symbols/stats?{_node(node_id)}", needs=("symbols",))
 
 
 def affinities(node_id: str) -> Query[types.AffinitiesResult]:
-    """Query the affinities of all symbols of a node: the sums of their mean emotives."""
+    """Query the affinities of all symbols of a node: the sums of their mean emotives.
+
+    Parameters:
+        node_id: the node.
+    """
     return Query("affinities", f"/symbols/affinity?{_node(node_id)}", needs=("affinities",))
 
 
 def affinity(node_id: str, symbol: str) -> Query[types.AffinityResult]:
-    """Query the affinities of one symbol: the sums of its mean emotives."""
+    """Query the affinities of one symbol: the sums of its mean emotives.
+
+    Parameters:
+        node_id: the node that learned it.
+        symbol: the symbol. One that the node has not learned has no affinities.
+    """
     target = f"/symbols/{quote(symbol, safe='')}/affinity?{_node(node_id)}"
     return Query(f"affinity of {symbol}", target, needs=("affinity",))
 
 
 def node_percept(node_id: str) -> Query[types.NodePerceptResult]:
-    """Query the node's percept data. Deprecated by KATO: use the session's."""
+    """Query the node's percept data. Deprecated by KATO: use the session's.
+
+    Parameters:
+        node_id: the node.
+    """
     return Query("node_percept", f"/percept-data?{_node(node_id)}", needs=("percept_data",))
 
 
 def node_cognition(node_id: str) -> Query[types.NodeCognitionResult]:
-    """Query the node's cognition data. Deprecated by KATO: use the session's."""
+    """Query the node's cognition data. Deprecated by KATO: use the session's.
+
+    Parameters:
+        node_id: the node.
+    """
     return Query("node_cognition", f"/cognition-data?{_node(node_id)}", needs=("cognition_data",))
 
 
