@@ -1,7 +1,7 @@
-"""KATO as a model in memory, for playing session flows: its rules, its vices, and faults at will.
+"""In-memory model of KATO for tests of session flows, with fault injection.
 
-The rules of the memory are the stand-in's own (`kato_consul.testing.kato.memory`), which the
-conformance suite holds against a real KATO.
+The rules of the memory are those of the stand-in (`kato_consul.testing.kato.memory`), which the
+conformance suite compares with a real KATO.
 """
 
 import copy
@@ -21,36 +21,38 @@ from kato_consul.models import Instance, Snapshot
 from kato_consul.testing.clock import ManualClock
 from kato_consul.testing.kato import config, memory
 from kato_consul.testing.kato.memory import Session
+from tests.building import cut, refused, reply
 from tests.flows import Player
 
-JSON = {"content-type": "application/json"}
 TEXT = {"content-type": "text/plain"}
+SERVER_ERROR = Reply(500, TEXT, b"Internal Server Error")
 
 
 class Fault(StrEnum):
     """What happens to one request."""
 
-    NOT_SENT = "cut before a byte left"
+    NOT_SENT = "cut before a byte was sent"
     LIMIT = "503 of the server's own limit"
     LOST_REQUEST = "cut before the server read it"
     LOST_ANSWER = "applied, then cut"
-    HALF_ANSWER = "applied, answer cut in half"
+    HALF_ANSWER = "applied, response cut in half"
     BAD_GATEWAY = "502, not applied"
     GATEWAY_TIMEOUT = "504, applied"
     SERVER_ERROR = "500, not applied"
     CRASH = "500, applied"
     HANG_UNREAD = "hung with the request unread; may be applied later"
     HANG_READ = "hung after reading the session; may overwrite it later"
-    HANG_APPLIED = "applied, then silent"
+    HANG_APPLIED = "applied, then no response"
 
 
 @dataclass
 class ModelKato:
     """One store behind instances ``a``, ``b`` and ``c``.
 
-    ``faults`` are used up, one per request that writes. An instance that hangs is silent, with all
-    that it is sent in hand, until ``hangs_for`` seconds are over or it is woken: then that lands.
-    One hangs at a time.
+    ``faults`` are consumed, one for each write request. An instance that hangs sends no response
+    and keeps its requests in ``late``, until ``hangs_for`` seconds have passed or `wake` is called.
+    Then it applies them, and ``landings`` counts them. One instance hangs at a time.
+    ``store`` is "up", "down" or "full"; ``created`` is the number of sessions created.
     """
 
     sessions: dict[str, Session] = field(default_factory=dict)
@@ -63,20 +65,20 @@ class ModelKato:
     landings: int = 0
     late: list[Callable[[], None]] = field(default_factory=list)
     store: str = "up"
-    made: int = 0
+    created: int = 0
     saved: bool = False
     requests: list[tuple[str, str]] = field(default_factory=list)
 
     def answer(self, send: Send) -> Outcome:
-        """What comes of a request."""
+        """Return the outcome of a request."""
         if self.hung is not None and self.clock.now >= self.wakes_at:
             self.wake()
         path = send.target.split("?")[0]
         self.requests.append((send.method, path.rsplit("/", 1)[-1]))
         body = json.loads(send.body) if send.body else {}
         if send.origin == self.hung:
-            self.late.append(lambda: _ignore(self._served(send.method, path, body)))
-            return self._silent(send)
+            self.late.append(lambda: _ignore(self._serve(send.method, path, body)))
+            return self._no_response(send)
         writes = send.method == "POST" and path != "/sessions" and not self._is_barrier(path, body)
         fault = self.faults.pop(0) if writes and self.faults else None
         if fault in (Fault.HANG_UNREAD, Fault.HANG_READ) and self.hung is not None:
@@ -84,19 +86,19 @@ class ModelKato:
         return self._faulty(fault, send, path, body)
 
     def wake(self) -> None:
-        """The hung instance goes on: what it has in hand lands, in the order it came."""
+        """Resume the hung instance: it applies its requests, in the order they came."""
         self.hung = None
-        landing, self.late = self.late, []
-        self.landings += len(landing)
-        for one in landing:
-            one()
+        late, self.late = self.late, []
+        self.landings += len(late)
+        for apply in late:
+            apply()
 
     def lose_sessions(self) -> None:
-        """As a flushed Redis does."""
+        """Delete all sessions, as a flushed Redis does."""
         self.sessions.clear()
 
     def only_session(self) -> Session:
-        """The session, if there is but one."""
+        """Return the session, of which there must be one only."""
         (session,) = self.sessions.values()
         return session
 
@@ -107,62 +109,62 @@ class ModelKato:
     def _faulty(self, fault: Fault | None, send: Send, path: str, body: dict[str, Any]) -> Outcome:
         match fault:
             case None:
-                return self._served(send.method, path, body)
+                return self._serve(send.method, path, body)
             case Fault.NOT_SENT:
-                return Failure(Cause.CONNECT, bytes_sent=False, detail="refused")
+                return refused()
             case Fault.LIMIT:
                 headers = {"content-type": "text/plain; charset=utf-8", "connection": "close"}
                 return Reply(503, headers, b"Service Unavailable")
             case Fault.LOST_REQUEST:
-                return Failure(Cause.CUT, bytes_sent=True, detail="reset")
+                return cut()
             case Fault.BAD_GATEWAY:
                 return Reply(502, TEXT, b"Bad Gateway")
             case Fault.SERVER_ERROR:
-                return Reply(500, TEXT, b"Internal Server Error")
+                return SERVER_ERROR
             case Fault.HANG_UNREAD:
-                self.late.append(lambda: _ignore(self._served(send.method, path, body)))
-                return self._hangs(send)
+                self.late.append(lambda: _ignore(self._serve(send.method, path, body)))
+                return self._hang(send)
             case Fault.HANG_READ:
                 self.late.append(self._overwriting(send.method, path, body))
-                return self._hangs(send)
-        self._served(send.method, path, body)  # the rest: applied, and no answer arrives
+                return self._hang(send)
+        self._serve(send.method, path, body)  # the rest: applied, without a valid response
         match fault:
             case Fault.LOST_ANSWER:
-                return Failure(Cause.CUT, bytes_sent=True, detail="reset")
+                return cut()
             case Fault.HALF_ANSWER:
                 return Failure(Cause.PROTOCOL, bytes_sent=True, detail="incomplete body")
             case Fault.GATEWAY_TIMEOUT:
                 return Reply(504, TEXT, b"Gateway Timeout")
             case Fault.CRASH:
-                return Reply(500, TEXT, b"Internal Server Error")
+                return SERVER_ERROR
             case _:
-                return self._silent(send)
+                return self._no_response(send)
 
-    def _hangs(self, send: Send) -> Failure:
+    def _hang(self, send: Send) -> Failure:
         self.hung = send.origin
         self.wakes_at = self.clock.now + self.hangs_for
-        return self._silent(send)
+        return self._no_response(send)
 
-    def _silent(self, send: Send) -> Failure:
+    def _no_response(self, send: Send) -> Failure:
         self.clock.advance(send.timeout)
-        return Failure(Cause.TIMEOUT, bytes_sent=True, detail="silent")
+        return Failure(Cause.TIMEOUT, bytes_sent=True, detail="no response")
 
     def _overwriting(self, method: str, path: str, body: dict[str, Any]) -> Callable[[], None]:
-        """The request was worked on with the session as it is now; saving comes later."""
-        world = copy.deepcopy((self.sessions, self.patterns))
-        alone = ModelKato(sessions=world[0], patterns=world[1], store=self.store)
+        """Process the request with the session as it is now; return what saves it later."""
+        sessions, patterns = copy.deepcopy((self.sessions, self.patterns))
+        frozen = ModelKato(sessions=sessions, patterns=patterns, store=self.store)
         before = Counter(self.patterns)
-        alone._served(method, path, body)
+        frozen._serve(method, path, body)
         session_id = path.split("/")[2]
 
         def save() -> None:
-            if alone.saved and session_id in self.sessions:
-                self.sessions[session_id] = alone.sessions[session_id]
-            self.patterns += alone.patterns - before
+            if frozen.saved and session_id in self.sessions:
+                self.sessions[session_id] = frozen.sessions[session_id]
+            self.patterns += frozen.patterns - before
 
         return save
 
-    def _served(self, method: str, path: str, body: dict[str, Any]) -> Reply:
+    def _serve(self, method: str, path: str, body: dict[str, Any]) -> Reply:
         parts = path.strip("/").split("/")
         if parts == ["sessions"]:
             return self._create(body)
@@ -170,72 +172,68 @@ class ModelKato:
         verb = parts[2] if len(parts) > 2 else method
         if verb == "exists":
             if self.store == "down":
-                return Reply(500, TEXT, b"Internal Server Error")
-            return _ok({"exists": session_id in self.sessions, "expired": False})
+                return SERVER_ERROR
+            return reply(200, {"exists": session_id in self.sessions, "expired": False})
         if self.store == "down" or session_id not in self.sessions:
             message = f"Session {session_id} not found or expired"
             error = {"code": "SESSION_NOT_FOUND", "message": message, "session_id": session_id}
-            return _json(404, {"error": error})
+            return reply(404, {"error": error})
         session = copy.deepcopy(self.sessions[session_id])
-        return self._worked_on(session, verb, body)
+        return self._process(session, verb, body)
 
-    def _worked_on(self, session: Session, verb: str, body: dict[str, Any]) -> Reply:
+    def _process(self, session: Session, verb: str, body: dict[str, Any]) -> Reply:
         match verb:
             case "observe":
                 learned = self._observe(session, body)
                 self._save(session)
-                return _ok(_observed(session, learned))
+                return reply(200, _observed(session, learned))
             case "observe-sequence":
                 return self._sequence(session, body)
             case "learn":
                 if not session.stm:
-                    return _json(400, {"detail": "Cannot learn from empty STM"})
+                    return reply(400, {"detail": "Cannot learn from empty STM"})
                 name = self._learn(memory.learn(session))
                 self._save(session)
-                return _ok({"status": "learned", "pattern_name": name})
+                return reply(200, {"status": "learned", "pattern_name": name})
             case "clear-stm":
                 memory.clear(session)
                 if not self._save(session):
                     detail = f"Session {session.session_id} not found"
-                    return _json(404, {"detail": detail})
-                return _ok({"status": "cleared", "session_id": session.session_id})
+                    return reply(404, {"detail": detail})
+                return reply(200, {"status": "cleared", "session_id": session.session_id})
             case "stm":
-                return _ok({"stm": session.stm, "length": len(session.stm)})
+                return reply(200, {"stm": session.stm, "length": len(session.stm)})
             case "GET":
-                return _ok({"session_id": session.session_id, "node_id": session.node_id})
+                return reply(200, {"session_id": session.session_id, "node_id": session.node_id})
             case "config":
-                return _ok({"config": config.effective(session.config)})
+                return reply(200, {"config": config.effective(session.config)})
             case "cognition-data":
                 data = {"time": session.time, "short_term_memory": session.stm}
-                return _ok({"cognition_data": data})
+                return reply(200, {"cognition_data": data})
             case "predictions":
-                return _ok({"predictions": [], "count": 0})
+                return reply(200, {"predictions": [], "count": 0})
             case "DELETE":
                 del self.sessions[session.session_id]
-                return _ok({"status": "deleted"})
-        raise AssertionError(f"the model has no {verb}")
+                return reply(200, {"status": "deleted"})
+        raise AssertionError(f"the model does not implement {verb}")
 
     def _create(self, body: dict[str, Any]) -> Reply:
         if self.store != "up":
-            return Reply(500, TEXT, b"Internal Server Error")
-        self.made += 1
-        session = Session(f"session-{self.made}", body["node_id"], 0.0, 0.0, 3600)
+            return SERVER_ERROR
+        self.created += 1
+        session = Session(f"session-{self.created}", body["node_id"], 0.0, 0.0, 3600)
         session.config = config.at_creation(body.get("config") or {})
         self.sessions[session.session_id] = session
-        return _ok(
-            {
-                "session_id": session.session_id,
-                "node_id": session.node_id,
-                "session_config": config.effective(session.config),
-            }
-        )
+        effective = config.effective(session.config)
+        created = {"session_id": session.session_id, "node_id": session.node_id}
+        return reply(200, {**created, "session_config": effective})
 
     def _sequence(self, session: Session, body: dict[str, Any]) -> Reply:
         results = []
-        for position, one in enumerate(body["observations"]):
+        for position, observation in enumerate(body["observations"]):
             if body["clear_stm_between"] and position:
                 session.stm = []
-            learned = self._observe(session, one)
+            learned = self._observe(session, observation)
             if body["learn_after_each"] and session.stm:
                 self._learn(memory.learn(session))
             results.append({**_observed(session, learned), "sequence_position": position})
@@ -243,27 +241,21 @@ class ModelKato:
             self._learn(memory.learn(session))
         if results:
             self._save(session)
-        return _ok(
-            {
-                "status": "completed",
-                "results": results,
-                "final_stm_length": len(session.stm),
-                "isolated": False,
-            }
-        )
+        after = {"final_stm_length": len(session.stm), "isolated": False}
+        return reply(200, {"status": "completed", "results": results, **after})
 
     def _observe(self, session: Session, body: dict[str, Any]) -> str | None:
         settings = config.effective(session.config)
-        seen = memory.Observation(
+        observation = memory.Observation(
             body.get("strings", ()), body.get("vectors", ()), body.get("emotives", {})
         )
-        memory.observe(session, seen)
-        lesson = memory.auto_learn(
+        memory.observe(session, observation)
+        events = memory.auto_learn(
             session,
             longest=settings["max_pattern_length"],
             rolling=settings["stm_mode"] == "ROLLING",
         )
-        return self._learn(lesson) if lesson is not None else None
+        return self._learn(events) if events is not None else None
 
     def _learn(self, events: list[list[str]]) -> str:
         self.patterns[tuple(map(tuple, events))] += 1
@@ -279,10 +271,13 @@ class ModelKato:
 
 
 def playing(kato: ModelKato, *, random: float = 0.5) -> tuple[Player, KatoApi]:
-    """A player whose requests go to the model, and the means of asking it."""
+    """Return a player that sends requests to the model, and the API to use with it.
+
+    ``random`` replaces each random number of the API, 0.0 to 1.0.
+    """
     player = Player(kato.answer, clock=kato.clock)
     store = SnapshotStore("kato")
-    instances = tuple(Instance(one, "kato", f"{one}.example", 8000) for one in "abc")
+    instances = tuple(Instance(name, "kato", f"{name}.example", 8000) for name in "abc")
     store.publish(Snapshot("kato", instances))
     pool = Pool(player.clock, lambda: random)
     failover = Failover(store, pool, player.clock, lambda: random)
@@ -299,13 +294,5 @@ def _observed(session: Session, learned: str | None) -> dict[str, Any]:
     }
 
 
-def _ok(value: Any) -> Reply:
-    return _json(200, value)
-
-
-def _json(status: int, value: Any) -> Reply:
-    return Reply(status, JSON, json.dumps(value).encode())
-
-
-def _ignore(reply: Reply) -> None:
-    """The caller is long gone."""
+def _ignore(dropped: Reply) -> None:
+    """Drop the reply: the client has given up on the request."""

@@ -1,4 +1,4 @@
-"""The seed of the property test: a new one each run, printed at its head, and repeatable."""
+"""Seed of the property test: new in each run, and printed at its start so that it is repeatable."""
 
 import os
 import secrets

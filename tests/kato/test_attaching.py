@@ -1,4 +1,4 @@
-"""Going on with a session that is there already."""
+"""Attaching to a session that exists already."""
 
 import pytest
 
@@ -10,8 +10,8 @@ from kato_consul.errors import SessionGone
 from tests.kato.model_kato import ModelKato, playing
 
 
-def test_goes_on() -> None:
-    """Counter and memory are taken over, and what comes then is observed exactly once."""
+def test_attaching_adopts_counter_and_memory() -> None:
+    """Counter and memory are adopted, and later observations are applied exactly once."""
     kato = ModelKato()
     player, api = playing(kato)
     state = SessionState("me", "node")
@@ -19,20 +19,20 @@ def test_goes_on() -> None:
         write = writes.observe({"strings": [symbol]})
         player.play(execute(api, state, kato.clock.now + 90.0, write))
 
-    other = SessionState("you", "you", attach=str(state.id))
+    other = SessionState("you", "you", attach_id=str(state.id))
     write = writes.observe({"strings": ["c"]})
-    found = player.play(execute(api, other, kato.clock.now + 90.0, write))
-    assert (found["time"], found["stm_length"]) == (3, 3)
+    result = player.play(execute(api, other, kato.clock.now + 90.0, write))
+    assert (result["time"], result["stm_length"]) == (3, 3)
     assert (other.id, other.node_id) == (state.id, "node")
     assert player.play(reading.stm(api, other, kato.clock.now + 90.0)) == [["a"], ["b"], ["c"]]
     assert other.repairs == 0
 
 
-def test_gone() -> None:
-    """One that KATO does not have is an error, each time, and opens none."""
+def test_attaching_to_a_missing_session_fails() -> None:
+    """Each call raises an error, and no session is created."""
     kato = ModelKato()
     player, api = playing(kato)
-    state = SessionState("me", "node", attach="session-0-1")
+    state = SessionState("me", "node", attach_id="session-0-1")
     for _ in range(2):
         with pytest.raises(SessionGone):
             player.play(reading.stm(api, state, kato.clock.now + 90.0))

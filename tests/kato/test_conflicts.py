@@ -1,4 +1,4 @@
-"""What is done when KATO's session is not what this client left there, by ``on_conflict``."""
+"""Conflicts: KATO's session is not in the state that this client left, for each ``on_conflict``."""
 
 import pytest
 
@@ -13,8 +13,8 @@ from tests.flows import Player
 from tests.kato.model_kato import ModelKato, playing
 
 
-class Conflicted:
-    """A session with "a" and "b" in it, by this client."""
+class SharedSession:
+    """A session in which this client has observed "a" and "b"."""
 
     def __init__(self, on_conflict: OnConflict = "repair") -> None:
         self.kato = ModelKato()
@@ -26,96 +26,96 @@ class Conflicted:
             self.observe(symbol)
 
     def observe(self, symbol: str) -> int:
-        """Observe; the counter that is answered."""
+        """Observe a symbol; return the counter in the result."""
         write = writes.observe({"strings": [symbol]})
         deadline = self.kato.clock.now + 30.0
         return self.player.play(execute(self.api, self.state, deadline, write))["time"]
 
-    def somebody_else_observes(self, symbol: str) -> None:
-        """Past this client."""
+    def another_writer_observes(self, symbol: str) -> None:
+        """Add an observation that this client did not send."""
         memory.observe(self.kato.only_session(), memory.Observation([symbol]))
 
-    def kato_loses_the_last(self) -> None:
-        """As a full store does."""
+    def kato_loses_last_event(self) -> None:
+        """Drop the last observation, as a full store does."""
         session = self.kato.only_session()
         session.time -= 1
         session.stm.pop()
 
     @property
-    def there(self) -> list[str]:
-        """What KATO has."""
+    def symbols(self) -> list[str]:
+        """The symbols that KATO has."""
         return [symbol for (symbol,) in self.kato.only_session().stm]
 
 
-def test_a_foreign_event_is_a_conflict() -> None:
-    """With the default, an event that this client cannot have made is told with both sides."""
-    session = Conflicted()
-    session.somebody_else_observes("x")
+def test_repair_raises_on_an_event_of_another_writer() -> None:
+    """An event that this client did not write raises a conflict with both states."""
+    session = SharedSession()
+    session.another_writer_observes("x")
     with pytest.raises(SessionConflict) as caught:
         session.observe("c")
     assert (caught.value.expected, caught.value.found) == (2, 4)
     assert caught.value.expected_stm == [["a"], ["b"]]
     assert caught.value.found_stm == [["a"], ["b"], ["x"], ["c"]]
-    assert session.there == ["a", "b", "x", "c"]  # nobody's event was taken away
-    assert session.observe("d") == 5  # it was told; from here on it goes on from what is there
+    assert session.symbols == ["a", "b", "x", "c"]  # no event was removed
+    assert session.observe("d") == 5  # after the error, the client continues from KATO's state
 
 
-def test_a_foreign_learn_is_a_conflict() -> None:
-    """Somebody else's learn takes the events and leaves the counter: that is not ours to undo."""
-    session = Conflicted()
+def test_repair_raises_on_a_learn_of_another_writer() -> None:
+    """A learn removes the events and keeps the counter. It must not be undone."""
+    session = SharedSession()
     memory.learn(session.kato.only_session())
     with pytest.raises(SessionConflict):
         session.observe("c")
-    assert session.there == ["c"]
+    assert session.symbols == ["c"]
 
 
-def test_a_loss_is_repaired() -> None:
-    """With the default, what only KATO can have lost is put back."""
-    session = Conflicted()
-    session.kato_loses_the_last()
+def test_repair_restores_a_lost_event() -> None:
+    """An event that only KATO can have lost is restored."""
+    session = SharedSession()
+    session.kato_loses_last_event()
     assert session.observe("c") == 3
-    assert session.there == ["a", "b", "c"]
+    assert session.symbols == ["a", "b", "c"]
     assert session.state.repairs == 1
 
 
-def test_raise_tells_of_a_loss() -> None:
-    """With "raise" even what could be repaired is told, and nothing is touched."""
-    session = Conflicted("raise")
-    session.kato_loses_the_last()
+def test_raise_reports_a_lost_event() -> None:
+    """With "raise" a state that could be repaired raises too, and nothing is changed."""
+    session = SharedSession("raise")
+    session.kato_loses_last_event()
     with pytest.raises(SessionConflict):
         session.observe("c")
-    assert session.there == ["a", "c"]
+    assert session.symbols == ["a", "c"]
     assert session.state.repairs == 0
 
 
-@pytest.mark.parametrize("disturb", ["somebody_else_observes", "kato_loses_the_last"])
-def test_adopt_takes_over(disturb: str) -> None:
-    """With "adopt" what is there is taken over, whoever made it."""
-    session = Conflicted("adopt")
-    if disturb == "kato_loses_the_last":
-        session.kato_loses_the_last()
+@pytest.mark.parametrize("cause", ["another_writer_observes", "kato_loses_last_event"])
+def test_adopt_continues_from_katos_state(cause: str) -> None:
+    """With "adopt" the client continues from KATO's state, whatever its cause."""
+    session = SharedSession("adopt")
+    if cause == "kato_loses_last_event":
+        session.kato_loses_last_event()
     else:
-        session.somebody_else_observes("x")
-    before = session.there
+        session.another_writer_observes("x")
+    before = session.symbols
     session.observe("c")
-    assert session.there == [*before, "c"]
-    assert session.state.journal.stm == [[symbol] for symbol in session.there]
+    assert session.symbols == [*before, "c"]
+    assert session.state.journal.stm == [[symbol] for symbol in session.symbols]
     session.observe("d")
     assert session.state.repairs == 0
 
 
-def test_adopt_when_reading() -> None:
-    """With "adopt" a read shows what is there."""
-    session = Conflicted("adopt")
-    session.somebody_else_observes("x")
+def test_adopt_reads_katos_state() -> None:
+    """With "adopt" a read returns KATO's state."""
+    session = SharedSession("adopt")
+    session.another_writer_observes("x")
     stm = session.player.play(reading.stm(session.api, session.state, 90.0))
     assert stm == [["a"], ["b"], ["x"]]
 
 
-def test_more_than_the_journal_holds_is_not_put_back() -> None:
-    """A session that outgrew its journal is told of, for it could be put back only in part."""
-    session = Conflicted()
-    session.state.journal.entries.pop(0)  # as if it had been dropped for age
-    session.kato_loses_the_last()
+def test_incomplete_journal_is_not_replayed() -> None:
+    """A session that outgrew its journal raises a conflict: only a part could be restored."""
+    session = SharedSession()
+    session.state.journal.entries.pop(0)  # as if the journal were full
+    session.kato_loses_last_event()
     with pytest.raises(SessionConflict):
         session.observe("c")

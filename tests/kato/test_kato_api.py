@@ -1,4 +1,4 @@
-"""Answers that are not KATO's words, and writes that nobody can tell the outcome of."""
+"""Responses that are not KATO's, and writes with an unknown outcome."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from tests.requests.calling import Calling
 READ = Request("stm", "GET", "/stm", repeatable=True, needs=("stm", "session_id"))
 WRITE = Request("observe", "POST", "/observe", b"{}", needs=("time",))
 
-STRANGE = [
+FOREIGN = [
     reply(200, b""),
     reply(200, b"<html>hello</html>"),
     reply(200, None),
@@ -29,42 +29,42 @@ STRANGE = [
 ]
 
 
-def ask(request: Request, *outcomes: Outcome) -> Any:
-    """What KATO's answer is read as."""
+def call(request: Request, *outcomes: Outcome) -> Any:
+    """Return the decoded response of a call with these outcomes."""
     calling = Calling(*outcomes)
     flow = KatoApi(calling.failover, 10.0).call(request, calling.clock() + 30.0)
     return calling.player.play(flow)[0]
 
 
-@pytest.mark.parametrize("outcome", [*STRANGE, reply(200, {"stm": []})])
-def test_strange_answer_to_a_read(outcome: Outcome) -> None:
-    """A success without what its answer must have is somebody else's, and an error of ours."""
-    with pytest.raises(ServerFailed, match="not KATO's words"):
-        ask(READ, outcome)
+@pytest.mark.parametrize("outcome", [*FOREIGN, reply(200, {"stm": []})])
+def test_foreign_response_to_a_read_raises(outcome: Outcome) -> None:
+    """A success without the required fields is not KATO's: it raises an error."""
+    with pytest.raises(ServerFailed, match="not a KATO response"):
+        call(READ, outcome)
 
 
-@pytest.mark.parametrize("outcome", STRANGE)
-def test_strange_answer_to_a_write(outcome: Outcome) -> None:
-    """Whoever answered so did who knows what with a write: its outcome is unknown."""
-    with pytest.raises(OutcomeUnknown, match="not KATO's words"):
-        ask(WRITE, outcome)
+@pytest.mark.parametrize("outcome", FOREIGN)
+def test_foreign_response_to_a_write_is_unknown(outcome: Outcome) -> None:
+    """A proxy that answers for KATO may have forwarded the write: its outcome is unknown."""
+    with pytest.raises(OutcomeUnknown, match="not a KATO response"):
+        call(WRITE, outcome)
 
 
-def test_good_answer() -> None:
-    """An answer with all that it needs is read, with whatever it has beside."""
-    found = {"stm": [], "session_id": "session-1", "more": 1}
-    assert ask(READ, reply(200, found)) == found
+def test_response_with_all_required_fields_is_returned() -> None:
+    """A response with the required fields is returned whole, with additional fields."""
+    response = {"stm": [], "session_id": "session-1", "more": 1}
+    assert call(READ, reply(200, response)) == response
 
 
-def test_errors_need_nothing() -> None:
-    """An error of KATO's is read as one, though it has nothing that a good answer must have."""
+def test_error_needs_no_required_fields() -> None:
+    """KATO's error is decoded as one, without the fields that a success must have."""
     with pytest.raises(KatoAnswerError) as caught:
-        ask(READ, reply(422, {"detail": [{"loc": ["body"]}]}))
+        call(READ, reply(422, {"detail": [{"loc": ["body"]}]}))
     assert (caught.value.status, caught.value.detail) == (422, [{"loc": ["body"]}])
 
 
-def test_open_at_somebody_elses() -> None:
-    """A session is not opened by an answer that names none."""
+def test_open_session_fails_without_a_session_id() -> None:
+    """A response without a session id does not open a session."""
     calling = Calling(reply(200, {"hello": 1}))
     state = SessionState("me", "me")
     with pytest.raises(ServerFailed, match="open session"):
@@ -75,10 +75,10 @@ def test_open_at_somebody_elses() -> None:
 
 
 def test_hung_clear_stays_pending() -> None:
-    """A clear that nobody answered is told as unknown, and left for the next call to settle."""
+    """A clear without a response raises `OutcomeUnknown`, and the next call settles it."""
     calling = Calling(*[hung()] * 9)
     state = SessionState("me", "me", id="session-1")
-    state.journal.observed({"strings": ["a"]})
+    state.journal.record_observation({"strings": ["a"]})
     with pytest.raises(OutcomeUnknown, match="The session's next call settles it"):
         calling.player.play(
             execute(KatoApi(calling.failover, 10.0), state, calling.clock() + 30.0, clear_stm())

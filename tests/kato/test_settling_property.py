@@ -1,7 +1,7 @@
-"""The session flow against the model, at random: 200 runs of 60 steps, 12,000 steps in all.
+"""Property test of the session flows against the model: 200 runs of 60 steps, 12,000 in all.
 
-Faults, cancellations in the middle, late landings, a store that is full, down or flushed. Whatever
-happens, what was acknowledged is there once and in order, and nothing is there that nobody said.
+The steps include faults, cancellations, late writes, and a store that is full, down or flushed.
+After each, the session holds what was acknowledged, once and in order, and nothing else.
 """
 
 import contextlib
@@ -24,20 +24,20 @@ from tests.kato.model_kato import Fault, ModelKato, playing
 from tests.kato.seeding import SEED
 
 FAULTS = st.lists(st.sampled_from(Fault), max_size=3)
-PATIENCE = 300.0
+CALL_TIMEOUT = 300.0
 
 
-class Told(Exception):
-    """The client raised a conflict where it may; from there on the run has nothing to compare."""
+class ConflictReported(Exception):
+    """The client raised a conflict where it may. The rest of the run has nothing to compare."""
 
 
-def unless_told(rule_function: Callable[..., None]) -> Callable[..., None]:
-    """A rule that does nothing once a conflict was told."""
+def unless_conflict(rule_function: Callable[..., None]) -> Callable[..., None]:
+    """Make a rule do nothing after a conflict was reported."""
 
     @functools.wraps(rule_function)
     def run(self: "Session", **drawn: Any) -> None:
-        if not self.told:
-            with contextlib.suppress(Told):
+        if not self.conflict:
+            with contextlib.suppress(ConflictReported):
                 rule_function(self, **drawn)
 
     return run
@@ -45,39 +45,43 @@ def unless_told(rule_function: Callable[..., None]) -> Callable[..., None]:
 
 @seed(SEED)
 class Session(RuleBasedStateMachine):
-    """One session, told of unique symbols; ``certain`` ones were acknowledged, ``maybe`` not."""
+    """One session that observes unique symbols.
+
+    ``certain`` symbols were acknowledged, ``maybe`` may have been applied. ``learned`` are those
+    that an acknowledged learn has learned.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.kato = ModelKato()
         self.player, self.api = playing(self.kato)
         self.state = SessionState("me", "node")
-        self.said = 0
+        self.symbols_used = 0
         self.certain: list[str] = []
         self.maybe: set[str] = set()
-        self.lessons: set[str] = set()
-        self.open_lesson = False
+        self.learned: set[str] = set()
+        self.learn_unknown = False
         self.learning = False
-        self.told = False
+        self.conflict = False
         self.checked = True
         self.landings = 0
 
     @rule(faults=FAULTS, symbols=st.integers(0, 2))
-    @unless_told
+    @unless_conflict
     def observe(self, faults: list[Fault], symbols: int) -> None:
-        """One observation of 0, 1 or 2 symbols."""
-        self._tell(faults, [self._event(symbols)], sequence=False)
+        """Observe 0, 1 or 2 symbols at once."""
+        self._observe(faults, [self._event(symbols)], sequence=False)
 
     @rule(faults=FAULTS, sizes=st.lists(st.integers(0, 2), min_size=1, max_size=4))
-    @unless_told
+    @unless_conflict
     def observe_sequence(self, faults: list[Fault], sizes: list[int]) -> None:
-        """Several at once."""
-        self._tell(faults, [self._event(size) for size in sizes], sequence=True)
+        """Observe a sequence of 1 to 4 observations."""
+        self._observe(faults, [self._event(size) for size in sizes], sequence=True)
 
     @rule(faults=st.lists(st.sampled_from(Fault), max_size=1))
-    @unless_told
+    @unless_conflict
     def learn(self, faults: list[Fault]) -> None:
-        """Learn; what was certain is a lesson then, once."""
+        """Learn: the certain symbols are learned, once."""
         self.kato.faults = faults
         landings = self.kato.landings
         self.learning = True
@@ -86,34 +90,34 @@ class Session(RuleBasedStateMachine):
         except BadRequest:
             assert not self.certain
         except OutcomeUnknown:
-            self.open_lesson = True
-            self._forget()
+            self.learn_unknown = True
+            self._doubt_all()
         else:
-            self.lessons.update(self.certain)
+            self.learned.update(self.certain)
             self._clear()
         finally:
             self.learning = False
         if landings != self.kato.landings:
-            # What lands between the look before a learn and the learn itself is learned with it.
-            self.lessons.clear()
+            # A write that lands between the read before a learn and the learn is learned with it.
+            self.learned.clear()
 
     @rule(faults=FAULTS)
-    @unless_told
+    @unless_conflict
     def clear(self, faults: list[Fault]) -> None:
-        """Clear."""
+        """Clear the memory."""
         self.kato.faults = faults
         self._play(execute(self.api, self.state, self._deadline(), writes.clear_stm()))
         self._clear()
 
     @rule(steps=st.integers(1, 6), faults=FAULTS)
-    @unless_told
+    @unless_conflict
     def observe_cancelled(self, steps: int, faults: list[Fault]) -> None:
-        """A caller that is cancelled after some steps: it may have been applied, or not."""
+        """Cancel an observe after some steps: it may have been applied, or not."""
         self.kato.faults = faults
         event = self._event(1)
         flow = execute(self.api, self.state, self._deadline(), writes.observe({"strings": event}))
         try:
-            with self._conflicts_told():
+            with self._expected_conflicts():
                 step = next(flow)
                 for _ in range(steps):
                     outcome = self.kato.answer(step) if isinstance(step, Send) else None
@@ -128,74 +132,74 @@ class Session(RuleBasedStateMachine):
 
     @precondition(lambda self: self.kato.hung)
     @rule()
-    @unless_told
+    @unless_conflict
     def wake(self) -> None:
-        """A hung instance goes on: what it had in hand lands now."""
+        """Resume the hung instance: its requests land now."""
         self.kato.wake()
 
     @rule(seconds=st.floats(1.0, 1000.0))
-    @unless_told
+    @unless_conflict
     def hang_longer(self, seconds: float) -> None:
-        """The next instance that hangs does so for this long."""
+        """Set how long the next instance hangs."""
         self.kato.hangs_for = seconds
 
     @rule()
-    @unless_told
+    @unless_conflict
     def flush(self) -> None:
-        """The store loses all sessions, and with them what hung instances could save to."""
+        """Delete all sessions, and with them those that a hung instance could overwrite."""
         self.kato.lose_sessions()
         self.checked = False
 
     @rule(seconds=st.floats(0.5, 10.0))
-    @unless_told
-    def store_away(self, seconds: float) -> None:
-        """The store is down for a while, and an observation waits for it."""
-        back = self.player.clock.now + seconds
+    @unless_conflict
+    def store_down(self, seconds: float) -> None:
+        """Observe while the store is down for some seconds."""
+        up_at = self.player.clock.now + seconds
         self.kato.store = "down"
         answer = self.kato.answer
 
-        def until_back(send: Send) -> Any:
-            if self.player.clock.now >= back:
+        def until_up(send: Send) -> Any:
+            if self.player.clock.now >= up_at:
                 self.kato.store = "up"
             return answer(send)
 
-        self.player.answer = until_back
-        self._tell([], [self._event(1)], sequence=False)
+        self.player.answer = until_up
+        self._observe([], [self._event(1)], sequence=False)
         self.player.answer = answer
         self.kato.store = "up"
 
     @rule(count=st.integers(1, 2))
-    @unless_told
+    @unless_conflict
     def store_full(self, count: int) -> None:
-        """The store acknowledges and loses; what this client says next makes it good."""
+        """Observe while a full store acknowledges and loses; a later call repairs that."""
         if self.state.id is None:
             return
         self._check()
         self.kato.store = "full"
-        back = self.player.clock.now + 3.0
+        up_at = self.player.clock.now + 3.0
         answer = self.kato.answer
 
-        def until_back(send: Send) -> Any:
-            if self.player.clock.now >= back:
+        def until_up(send: Send) -> Any:
+            if self.player.clock.now >= up_at:
                 self.kato.store = "up"
             return answer(send)
 
-        self.player.answer = until_back
+        self.player.answer = until_up
         for _ in range(count):
-            self._tell([], [self._event(1)], sequence=False)
+            self._observe([], [self._event(1)], sequence=False)
         self.player.answer = answer
         self.kato.store = "up"
         self.checked = False
 
     @invariant()
     def exactly_once(self) -> None:
-        """What the session holds is what was acknowledged, once and in order.
+        """The session holds what was acknowledged, once and in order.
 
-        After a late landing or a loss that is so once the session was looked at, by `stm` or by a
-        learn. The next answer shows most of them, but not one that took the place of another.
+        After a late write or a loss this holds once the session was read, by `stm` or by a learn.
+        The next response detects most of them, but not a write that replaced another.
         """
         if (
-            not self.told
+            not self.conflict
             and self.checked
             and self.landings == self.kato.landings
             and self.state.id in self.kato.sessions
@@ -204,19 +208,19 @@ class Session(RuleBasedStateMachine):
             self._compare(self.kato.sessions[self.state.id].stm)
 
     def teardown(self) -> None:
-        """At the end everything is read back; whatever is wrong by then is put right by reading."""
-        if not self.told:
-            with contextlib.suppress(Told):
+        """Read everything back at the end. The read repairs what is still wrong."""
+        if not self.conflict:
+            with contextlib.suppress(ConflictReported):
                 self._check()
-        if self.told or self.open_lesson:
-            # A learn that ended without an outcome may land late, together with other late writes;
-            # then nobody can tell what it took. docs/guarantees.md says so.
+        if self.conflict or self.learn_unknown:
+            # A learn without an outcome may land late, together with other late writes. What it
+            # learns is then unknown: see docs/guarantees.md.
             return
         for events, frequency in self.kato.patterns.items():
             symbols = {symbol for event in events for symbol in event}
-            assert frequency == 1 or not symbols <= self.lessons, (events, frequency)
+            assert frequency == 1 or not symbols <= self.learned, (events, frequency)
 
-    def _tell(self, faults: list[Fault], events: list[list[str]], *, sequence: bool) -> None:
+    def _observe(self, faults: list[Fault], events: list[list[str]], *, sequence: bool) -> None:
         self.kato.faults = list(faults)
         observations: list[Observation] = [{"strings": event} for event in events]
         write: writes.Write[Any] = (
@@ -232,50 +236,50 @@ class Session(RuleBasedStateMachine):
         self.kato.faults = []
         stm = self._play(reading.stm(self.api, self.state, self._deadline()))
         self._compare(stm)
-        self._trust()
+        self._mark_checked()
 
     def _compare(self, stm: list[list[str]]) -> None:
-        found = [symbol for event in stm for symbol in event]
-        assert len(found) == len(set(found)), f"twice: {found}"
-        assert [one for one in found if one not in self.maybe] == self.certain
-        assert set(found) <= {*self.certain, *self.maybe}
+        symbols = [symbol for event in stm for symbol in event]
+        assert len(symbols) == len(set(symbols)), f"twice: {symbols}"
+        assert [symbol for symbol in symbols if symbol not in self.maybe] == self.certain
+        assert set(symbols) <= {*self.certain, *self.maybe}
 
     def _play(self, flow: Flow[Any]) -> Any:
-        with self._conflicts_told():
+        with self._expected_conflicts():
             return self.player.play(flow, most=5_000)
 
     @contextlib.contextmanager
-    def _conflicts_told(self) -> Iterator[None]:
-        """Not proven, so not repaired but told: that is the promise where the proof's means end."""
+    def _expected_conflicts(self) -> Iterator[None]:
+        """Allow a conflict where the client cannot prove what happened, and end the run."""
         try:
             yield
         except SessionConflict:
-            # More late writes than are remembered, or a learn that may have taken what is missing.
+            # More late writes than are kept, or a learn that may have learned what is missing.
             if not (
-                len(self.state.in_flight) == MOST_IN_FLIGHT or self.open_lesson or self.learning
+                len(self.state.in_flight) == MOST_IN_FLIGHT or self.learn_unknown or self.learning
             ):
                 raise
-            self.told = True
-            raise Told from None
+            self.conflict = True
+            raise ConflictReported from None
 
     def _event(self, symbols: int) -> list[str]:
-        self.said += symbols
-        return [f"s{number:05}" for number in range(self.said - symbols, self.said)]
+        self.symbols_used += symbols
+        return [f"s{number:05}" for number in range(self.symbols_used - symbols, self.symbols_used)]
 
     def _deadline(self) -> float:
-        return self.player.clock.now + PATIENCE
+        return self.player.clock.now + CALL_TIMEOUT
 
     def _clear(self) -> None:
         self.certain = []
         self.maybe = set()
-        self._trust()
+        self._mark_checked()
 
-    def _trust(self) -> None:
+    def _mark_checked(self) -> None:
         self.checked = True
         self.landings = self.kato.landings
 
-    def _forget(self) -> None:
-        """A lesson without an outcome: everything of before may be there, or not."""
+    def _doubt_all(self) -> None:
+        """After a learn without an outcome every symbol may be in the session, or not."""
         self.maybe.update(self.certain)
         self.certain = []
 

@@ -1,4 +1,4 @@
-"""Every fault on every kind of write: applied exactly once, whatever is cut, hung or lost."""
+"""Every fault on every kind of write: it is applied exactly once."""
 
 import pytest
 
@@ -24,8 +24,8 @@ def opened(kato: ModelKato) -> tuple[Player, KatoApi, SessionState]:
 
 
 @pytest.mark.parametrize("fault", Fault)
-def test_observe(fault: Fault) -> None:
-    """An observation that meets a fault is there once, and the answer tells the right counter."""
+def test_observe_with_fault_is_applied_once(fault: Fault) -> None:
+    """An observation with a fault is applied once, and the result has the right counter."""
     kato = ModelKato()
     player, api, state = opened(kato)
     kato.faults = [fault]
@@ -40,8 +40,8 @@ def test_observe(fault: Fault) -> None:
 
 
 @pytest.mark.parametrize("fault", Fault)
-def test_observe_without_symbols(fault: Fault) -> None:
-    """An observation that only the counter shows is settled by the counter."""
+def test_observe_without_symbols_with_fault_is_applied_once(fault: Fault) -> None:
+    """An observation that changes only the counter is settled by the counter."""
     kato = ModelKato()
     player, api, state = opened(kato)
     kato.faults = [fault]
@@ -53,22 +53,22 @@ def test_observe_without_symbols(fault: Fault) -> None:
 
 
 @pytest.mark.parametrize("fault", Fault)
-def test_observe_sequence(fault: Fault) -> None:
-    """A sequence that meets a fault is there once and whole."""
+def test_observe_sequence_with_fault_is_applied_once(fault: Fault) -> None:
+    """A sequence with a fault is applied once and completely."""
     kato = ModelKato()
     player, api, state = opened(kato)
     kato.faults = [fault]
     events = [["c"], [], ["d"]]
     write = writes.observe_sequence([{"strings": event} for event in events])
     result = player.play(execute(api, state, kato.clock.now + 90.0, write))
-    assert [one["time"] for one in result["results"]] == [3, 4, 5]
+    assert [entry["time"] for entry in result["results"]] == [3, 4, 5]
     assert kato.only_session().stm == [*FIRST, ["c"], ["d"]]
     assert kato.only_session().time == 5
 
 
 @pytest.mark.parametrize("fault", Fault)
-def test_learn(fault: Fault) -> None:
-    """A lesson that meets a fault is learned once: its frequency is 1."""
+def test_learn_with_fault_is_applied_once(fault: Fault) -> None:
+    """A learn with a fault is applied once: the pattern's frequency is 1."""
     kato = ModelKato()
     player, api, state = opened(kato)
     kato.faults = [fault]
@@ -79,8 +79,8 @@ def test_learn(fault: Fault) -> None:
 
 
 @pytest.mark.parametrize("fault", Fault)
-def test_clear(fault: Fault) -> None:
-    """Clearing is repeated without harm; the counter starts again."""
+def test_clear_with_fault_is_applied(fault: Fault) -> None:
+    """A clear with a fault may be applied twice; the counter is 0 in the end."""
     kato = ModelKato()
     player, api, state = opened(kato)
     kato.faults = [fault]
@@ -94,25 +94,25 @@ def test_clear(fault: Fault) -> None:
 
 @pytest.mark.parametrize("fault", [Fault.HANG_UNREAD, Fault.HANG_READ])
 @pytest.mark.parametrize("later", [1, 2, 5])
-def test_late_landing_is_repaired(fault: Fault, later: int) -> None:
-    """A hung write that lands after others went on is found at the next call and put right."""
+def test_late_write_is_repaired(fault: Fault, later: int) -> None:
+    """A write that lands after later ones is detected by the next call, and repaired."""
     kato = ModelKato(hangs_for=10_000.0)
     player, api, state = opened(kato)
     kato.faults = [fault]
-    told = ["c", *(f"later-{number}" for number in range(later))]
-    for symbol in told:
+    symbols = ["c", *(f"later-{number}" for number in range(later))]
+    for symbol in symbols:
         player.play(
             execute(api, state, kato.clock.now + 90.0, writes.observe({"strings": [symbol]}))
         )
     kato.wake()
     player.play(execute(api, state, kato.clock.now + 90.0, writes.observe({"strings": ["last"]})))
-    assert kato.only_session().stm == [*FIRST, *([one] for one in told), ["last"]]
+    assert kato.only_session().stm == [*FIRST, *([symbol] for symbol in symbols), ["last"]]
     assert state.repairs == 1
     assert player.play(reading.stm(api, state, kato.clock.now + 90.0)) == kato.only_session().stm
 
 
-def test_store_full_is_noticed_and_made_good() -> None:
-    """What a full store acknowledged and lost is put back once the store takes writes again."""
+def test_loss_of_a_full_store_is_repaired() -> None:
+    """What a full store acknowledged and lost is restored once it accepts writes again."""
     kato = ModelKato()
     player, api, state = opened(kato)
     kato.store = "full"
@@ -126,7 +126,7 @@ def test_store_full_is_noticed_and_made_good() -> None:
 
 
 def test_flushed_store_is_replayed() -> None:
-    """A session that is really gone is made anew, with its journal; the caller sees nothing."""
+    """A session that is really gone is reopened and its journal replayed, without an error."""
     kato = ModelKato()
     player, api, state = opened(kato)
     kato.lose_sessions()
@@ -139,37 +139,37 @@ def test_flushed_store_is_replayed() -> None:
 
 
 def test_store_down_is_not_a_lost_session() -> None:
-    """While the store is away KATO's 404 is not believed; afterwards the same session goes on."""
+    """While the store is down KATO's 404 is not trusted; later the same session continues."""
     kato = ModelKato()
     player, api, state = opened(kato)
     kato.store = "down"
-    session = state.id
+    session_id = state.id
     answer = kato.answer
 
-    def back_after_a_while(send: object) -> object:
+    def up_after_5_s(send: object) -> object:
         if player.clock.now > 5.0:
             kato.store = "up"
         return answer(send)  # type: ignore[arg-type]
 
-    player.answer = back_after_a_while  # type: ignore[assignment]
+    player.answer = up_after_5_s  # type: ignore[assignment]
     player.play(execute(api, state, kato.clock.now + 90.0, writes.observe({"strings": ["c"]})))
-    assert state.id == session
+    assert state.id == session_id
     assert kato.only_session().stm == [*FIRST, ["c"]]
 
 
-def test_unsettled_outcome_tells_what_is_known() -> None:
-    """If the store goes away with an outcome open, the error says so; the next call settles it."""
+def test_unsettled_outcome_is_reported_and_settled_later() -> None:
+    """If the store fails before the read, the error says so, and the next call settles it."""
     kato = ModelKato()
     player, api, state = opened(kato)
     kato.faults = [Fault.LOST_ANSWER]
     answer = kato.answer
 
-    def away_after_the_write(send: object) -> object:
+    def down_after_the_write(send: object) -> object:
         outcome = answer(send)  # type: ignore[arg-type]
         kato.store = "down"
         return outcome
 
-    player.answer = away_after_the_write  # type: ignore[assignment]
+    player.answer = down_after_the_write  # type: ignore[assignment]
     with pytest.raises(OutcomeUnknown) as caught:
         player.play(execute(api, state, kato.clock.now + 10.0, writes.observe({"strings": ["c"]})))
     assert caught.value.sent
@@ -181,8 +181,8 @@ def test_unsettled_outcome_tells_what_is_known() -> None:
     assert kato.only_session().stm == [*FIRST, ["c"], ["d"]]
 
 
-def test_a_long_replay_is_given_time() -> None:
-    """The more observations a session is put back with, the longer the attempt may take."""
+def test_replay_timeout_grows_with_the_journal() -> None:
+    """The timeout of a replay grows with the number of observations."""
     kato = ModelKato()
     player, api, state = opened(kato)
     for number in range(98):

@@ -1,4 +1,5 @@
-"""KATO's session API: one writer per session, every observation exactly once.
+"""KATO's session API: one writer per session, each observation exactly once.
 
-This room never sees Consul: it asks `kato_consul._requests` for a call and says what it proves.
+This package never imports Consul's. It sends requests through `kato_consul._requests`, which picks
+the instance and reports what each attempt proves.
 """

@@ -1,90 +1,96 @@
-"""Can what KATO has come from this client's own writes alone? Only then may it be put back.
+"""Conflict proof: shows that a session's state comes from this client's own writes alone.
 
-The proof has two parts, for one of our own states (the journal, or what a late write had read):
+Only a proven state may be repaired. The proof starts from one state that this client has left (the
+journal, or the state that a late write had read), and has two parts:
 
-* every event there is one of that state's, in order, or one that a late or pending write of ours
-  may have added, each at most once: nobody else's is there;
-* the counter fits: down by one for each observation that is missing (KATO lost it: a full store, a
-  late overwrite), and up by one for each that was added. A learn or clear by somebody else takes
-  events away and leaves the counter, or sets it to 0, and so does not fit, unless a late
-  clear of our own may have done it.
+* every event that KATO has is an event of that state, in order, or one that a late or pending write
+  of this client may have added, each at most once. No other writer's event is there;
+* the counter fits: 1 lower for each missing observation (KATO lost it: a full store, or an
+  overwrite by a late write), and 1 higher for each added one. A learn or clear by another writer
+  removes events and keeps the counter, or sets it to 0. It does not fit, unless a late clear of
+  this client may have done it.
 
-While a ``learn`` of our own may still land, nothing is proven: what is missing may have been
-learned by it, and putting it back would have it learned twice.
+While a ``learn`` of this client may still be applied, nothing is proven: it may have learned what
+is missing, and a repair would have it learned twice.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from kato_consul._kato.journal import Journal, event_of, is_event
+from kato_consul._kato.journal import Journal, event_of, is_same_event
 from kato_consul._kato.session_state import InFlightWrite
 from kato_consul._kato.types import Event, Observation
 from kato_consul._kato.writes import Write
 
 
-def explains(
+def own_writes_explain(
     journal: Journal,
-    ghosts: Sequence[InFlightWrite],
+    in_flight: Sequence[InFlightWrite],
     pending: Write[Any] | None,
     time: int,
     stm: Sequence[Event],
 ) -> bool:
-    """Is a counter of ``time`` with these events a state that our own writes lead to?"""
-    if any(ghost.write.not_repeatable for ghost in ghosts):
+    """Return whether this client's own writes alone can lead to counter ``time`` and ``stm``."""
+    if any(late.write.not_repeatable for late in in_flight):
         return False
-    writes = [ghost.write for ghost in ghosts] + ([pending] if pending is not None else [])
-    added = [one for write in writes for one in write.observations]
+    writes = [late.write for late in in_flight] + ([pending] if pending is not None else [])
+    added = [observation for write in writes for observation in write.observations]
     may_clear = any(write.resets for write in writes)
-    for own, more in _own_states(journal, ghosts, added):
-        lowest, highest = _counters(own, more, stm)
+    for base, may_be_added in _base_states(journal, in_flight, added):
+        lowest, highest = _counter_range(base, may_be_added, stm)
         if may_clear:
             lowest = len(stm)
-        spare = [event for event in map(event_of, more) if event]
-        if lowest <= time <= highest and _made_of(stm, own.stm, spare):
+        optional = [event for event in map(event_of, may_be_added) if event]
+        if lowest <= time <= highest and _consists_of(stm, base.stm, optional):
             return True
     return False
 
 
-def _own_states(
-    journal: Journal, ghosts: Sequence[InFlightWrite], added: list[Observation]
+def _base_states(
+    journal: Journal, in_flight: Sequence[InFlightWrite], added: list[Observation]
 ) -> Iterator[tuple[Journal, list[Observation]]]:
-    """States that were ours once, each with the observations that may have come on top of it."""
+    """Yield the states that this client left, each with the observations that may be on top."""
     yield journal, added
-    for ghost in ghosts:
-        yield ghost.before, added + journal.entries
+    for late in in_flight:
+        yield late.before, added + journal.entries
 
 
-def _counters(own: Journal, more: Sequence[Observation], stm: Sequence[Event]) -> tuple[int, int]:
-    """The lowest and the highest counter that fits these events.
+def _counter_range(
+    base: Journal, may_be_added: Sequence[Observation], stm: Sequence[Event]
+) -> tuple[int, int]:
+    """Return the lowest and the highest counter that fits these events.
 
-    They differ by what leaves no event: our own observations without symbols may be missing, and
-    added ones may be there.
+    They differ by the observations without symbols, which leave no event: those of ``base`` may be
+    missing, and added ones may be there.
     """
-    fitting = own.time - own.events + len(stm)
-    silent = len(own.entries) - len(own.stm)
-    return fitting - silent, fitting + sum(not event_of(one) for one in more)
+    fitting = base.time - base.events + len(stm)
+    without_symbols = len(base.entries) - len(base.stm)
+    return fitting - without_symbols, fitting + sum(not event_of(one) for one in may_be_added)
 
 
-def _made_of(found: Sequence[Event], ours: Sequence[Event], spare: Sequence[Event]) -> bool:
-    """Is each event found one of ``ours``, in order, or else one of ``spare``, none twice?
+def _consists_of(
+    stm: Sequence[Event], expected: Sequence[Event], optional: Sequence[Event]
+) -> bool:
+    """Return whether each event of ``stm`` is one of ``expected``, in order, or one of
+    ``optional``, none of them used twice.
 
-    An event that could be several things is taken for our next one, else for a spare one, else for
-    the next of ours like it, with those before it missing. That can fail where another choice would
-    do; then the proof is not made, and a conflict is told instead of repaired.
+    An event that fits several is matched greedily: the next expected one, else an optional one,
+    else a later expected one, with those before it missing. This can fail where another choice
+    would succeed. Then nothing is proven, and a conflict is reported instead of repaired.
     """
-    left = list(spare)
+    unused = list(optional)
     position = 0
-    for event in found:
-        if position < len(ours) and is_event(ours[position], event):
+    for event in stm:
+        if position < len(expected) and is_same_event(expected[position], event):
             position += 1
-        elif (mine := _first(left, event)) is not None:
-            del left[mine]
-        elif (next_one := _first(ours[position:], event)) is not None:
-            position += next_one + 1
+        elif (index := _index_of(event, unused)) is not None:
+            del unused[index]
+        elif (skipped := _index_of(event, expected[position:])) is not None:
+            position += skipped + 1
         else:
             return False
     return True
 
 
-def _first(events: Sequence[Event], event: Event) -> int | None:
-    return next((place for place, one in enumerate(events) if is_event(one, event)), None)
+def _index_of(event: Event, events: Sequence[Event]) -> int | None:
+    return next((index for index, one in enumerate(events) if is_same_event(one, event)), None)

@@ -1,4 +1,4 @@
-"""One write to a session, from the caller's word to the proof that it was applied once."""
+"""Executing a write: sends it, settles an unknown outcome, and verifies the result."""
 
 from itertools import chain
 from typing import Any, TypeVar
@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from kato_consul._flow import Flow, Sleep
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.opening import open_session
-from kato_consul._kato.reconcile import barrier, reconcile
+from kato_consul._kato.reconcile import lock_barrier, reconcile
 from kato_consul._kato.session_state import InFlightWrite, SessionState
 from kato_consul._kato.writes import Write
 from kato_consul._logging import logger
@@ -27,22 +27,22 @@ log = logger("session")
 
 
 def prepare(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | None]:
-    """Flow: open the session if it is not; settle what an earlier caller left behind.
+    """Flow: open the session if it is not open; settle a write that an earlier call left pending.
 
-    Was what was left behind applied? None when nothing was.
+    Return whether that write was applied, None if there was none.
     """
     if state.id is None:
         yield from open_session(api, state, deadline)
-    elif state.pending is not None or state.restoring or state.may_have_late_writes(api.now()):
-        # Whoever made the pending write was told, or gave up: it is settled, and not sent again.
-        # While a write may well still land the session is looked at each time: one that overwrites
-        # exactly one later write leaves counter and length as they must be.
+    elif state.pending is not None or state.repairing or state.may_have_late_writes(api.now()):
+        # The call that made the pending write has ended: its write is settled, and not sent again.
+        # While a late write is likely, the session is read each time: one that overwrites exactly
+        # one later write leaves counter and length as expected.
         pending = state.pending
-        ghost = state.track(pending, api.now()) if pending is not None else None
+        late_write = state.track(pending, api.now()) if pending is not None else None
         applied = yield from reconcile(api, state, deadline, pending)
-        if pending is not None and ghost is not None:
+        if pending is not None and late_write is not None:
             if applied:
-                state.resolve(ghost)
+                state.resolve(late_write)
             _log_settled(state, pending, applied=applied)
             state.pending = None
             return applied
@@ -50,7 +50,7 @@ def prepare(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | N
 
 
 def settle(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | None]:
-    """Flow: was the write applied that ended without an outcome? None when there is none."""
+    """Flow: return whether the pending write was applied, None if there is none."""
     if state.pending is None:
         return None
     api.place_session(state)
@@ -61,88 +61,90 @@ def execute(api: KatoApi, state: SessionState, deadline: float, write: Write[R])
     """Flow: apply ``write`` to the session exactly once.
 
     Raises:
-        OutcomeUnknown: it could not be found out before the deadline; the next call settles it.
-        SessionConflict: somebody else writes to the session.
-        KatoConsulError: it was not applied, for the reason the error gives.
+        OutcomeUnknown: the outcome was not known before the deadline; the next call settles it.
+        SessionConflict: another writer changed the session.
+        KatoConsulError: the write was not applied, for the reason that the error gives.
     """
     api.place_session(state)
-    if write.resets:  # then it does not matter what became of an earlier write, unless it is late
+    if write.resets:  # the outcome of an earlier write does not matter, unless it is late
         if state.pending is not None:
             state.track(state.pending, api.now())
-        state.pending, state.restoring = None, False
+        state.pending, state.repairing = None, False
         if state.id is None:
             yield from open_session(api, state, deadline)
     else:
         yield from prepare(api, state, deadline)
-    if write.commits:
+    if write.learns:
         yield from reconcile(api, state, deadline)
         if not state.journal.events and not write.observations:
-            # As KATO says it. Asked all the same, a late write could give it something to learn.
+            # KATO's own error. If the learn was sent, a late write could give it events to learn.
             raise BadRequest(write.what, str(state.instance), 400, "Cannot learn from empty STM")
-    # It was just read from one that works, so the first time it is sent again without a pause.
-    pauses = chain([0.0], api.pauses())
+    # A retry follows a read that an instance just answered, so the first one needs no delay.
+    delays = chain([0.0], api.retry_delays())
     state.pending = write
-    open_end: OutcomeUnknown | None = None
-    again = False
+    unsettled: OutcomeUnknown | None = None
+    is_retry = False
     while True:
         assert state.id is not None
         try:
-            request = write.request(state.id, api.attempt_timeout, follow_up=again)
-            again = True
-            found = yield from api.call_session(request, state, deadline)
+            request = write.request(state.id, api.attempt_timeout, follow_up=is_retry)
+            is_retry = True
+            response = yield from api.call_session(request, state, deadline)
         except OutcomeUnknown as unknown:
-            if (yield from _settle(api, state, write, unknown, deadline)):
+            if (yield from _was_applied(api, state, write, unknown, deadline)):
                 return _answer_from_journal(state, write)
-            open_end = unknown
-            yield Sleep(max(0.0, min(next(pauses), deadline - api.now())))
+            unsettled = unknown
+            yield Sleep(max(0.0, min(next(delays), deadline - api.now())))
         except SessionGone:
             yield from reconcile(api, state, deadline)
         except KatoConsulError as error:
-            if open_end is not None and not isinstance(error, KatoAnswerError):
-                # An earlier attempt left, and was not there when it was looked for: it may come.
-                raise open_end.because(error) from error
+            if unsettled is not None and not isinstance(error, KatoAnswerError):
+                # An earlier attempt was sent and not found applied: it may still be applied.
+                raise unsettled.because(error) from error
             state.pending = None
             raise
         else:
-            if write.is_expected(state.journal, found):
+            if write.is_expected(state.journal, response):
                 write.apply(state.journal)
                 state.pending = None
-                answer: R = found
-                return answer
-            # Acknowledged, but the counter is off: KATO lost something, or somebody else writes.
+                result: R = response
+                return result
+            # Acknowledged with another counter: KATO lost something, or there is another writer.
             try:
                 applied = yield from reconcile(api, state, deadline, write, acknowledged=True)
             except SessionConflict:
                 raise
             except KatoConsulError as error:
-                off = OutcomeUnknown(write.what, state.instance or "", "its answer is off")
-                raise off.because(error) from error
+                unexpected = OutcomeUnknown(
+                    write.what, state.instance or "", "its response is not the expected one"
+                )
+                raise unexpected.because(error) from error
             if applied:
                 return _answer_from_journal(state, write)
-            yield Sleep(max(0.0, min(next(pauses), deadline - api.now())))
+            yield Sleep(max(0.0, min(next(delays), deadline - api.now())))
 
 
-def _settle(
+def _was_applied(
     api: KatoApi,
     state: SessionState,
     write: Write[Any],
     unknown: OutcomeUnknown,
     deadline: float,
 ) -> Flow[bool]:
-    """Was the write with the unknown outcome applied?"""
-    ghost: InFlightWrite | None = None
+    """Flow: read back whether the write with the unknown outcome was applied."""
+    late_write: InFlightWrite | None = None
     try:
         if write.not_repeatable:
             yield from _wait_for_instance(api, state, unknown.instance, deadline)
         else:
-            ghost = state.track(write, api.now())
+            late_write = state.track(write, api.now())
         applied = yield from reconcile(api, state, deadline, write)
     except SessionConflict:
         raise
     except KatoConsulError as error:
         raise unknown.because(error) from error
-    if applied and ghost is not None:
-        state.resolve(ghost)
+    if applied and late_write is not None:
+        state.resolve(late_write)
     _log_settled(state, write, applied=applied)
     return applied
 
@@ -155,21 +157,24 @@ def _log_settled(state: SessionState, write: Write[Any], *, applied: bool) -> No
 def _wait_for_instance(
     api: KatoApi, state: SessionState, instance_id: str, deadline: float
 ) -> Flow[None]:
-    """Wait until the instance has nothing of ours in hand any more: it answers, or it is dead.
+    """Flow: wait until the instance responds again, or no request reaches it any more.
 
-    What must not be applied twice is not sent to another while a hung instance may come to it.
+    Either way it has finished this client's earlier requests.
+
+    A write that must not be applied twice is not sent elsewhere while a hung instance may still
+    apply it.
 
     Raises:
-        NoAnswer: it was still silent at the deadline.
+        NoResponse: it sent no response until the deadline.
     """
-    pauses = api.pauses()
+    delays = api.retry_delays()
     while (left := deadline - api.now()) > 0:
-        request = barrier(state, api.attempt_timeout)
+        request = lock_barrier(state, api.attempt_timeout)
         outcome = yield from api.failover.attempt(request, instance_id, deadline, listed=False)
         if outcome is not None and classify(outcome) is not Delivery.UNKNOWN:
             return
-        yield Sleep(min(next(pauses), left))
-    raise NoResponse(f"{instance_id} was silent until the deadline")
+        yield Sleep(min(next(delays), left))
+    raise NoResponse(f"{instance_id} sent no response until the deadline")
 
 
 def _answer_from_journal(state: SessionState, write: Write[R]) -> R:

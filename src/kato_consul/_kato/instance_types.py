@@ -1,13 +1,14 @@
-"""KATO's answers about an instance or a node, as typed dicts (version 3.10.1).
+"""KATO's responses about an instance or a node as typed dicts, as KATO 3.10.1 returns them.
 
-As with sessions, an answer is KATO's JSON object itself, with whatever a newer one adds.
+As for sessions, a response is KATO's JSON object itself: fields that a newer KATO adds are in it
+too. ``timestamp`` is ISO 8601 where it is a string, and seconds since 1970 where it is a number.
 """
 
 from typing import Any, TypedDict
 
 
 class RootResult(TypedDict):
-    """``GET /``."""
+    """``GET /``: name and version of the service."""
 
     service: str
     version: str
@@ -17,7 +18,11 @@ class RootResult(TypedDict):
 
 
 class HealthResult(TypedDict):
-    """``GET /health``. It says ``healthy`` while the store is away."""
+    """``GET /health``. KATO reports ``healthy`` even while its store is down.
+
+    ``status`` is ``healthy``, ``degraded`` (above 80 % CPU) or ``unhealthy`` (above 90 % memory);
+    KATO serves requests in each of them.
+    """
 
     status: str
     processor_status: str
@@ -29,7 +34,11 @@ class HealthResult(TypedDict):
 
 
 class StatusResult(TypedDict):
-    """``GET /status``. ``base_processor_id`` is the SERVICE_NAME: it names the knowledge base."""
+    """``GET /status``. ``base_processor_id`` is the instance's SERVICE_NAME.
+
+    Together with a session's ``node_id`` it names the knowledge base: instances with different
+    SERVICE_NAMEs do not share what they learn.
+    """
 
     status: str
     base_processor_id: str
@@ -51,7 +60,7 @@ class MetricsResult(TypedDict, total=False):
 
 
 class MetricHistoryResult(TypedDict):
-    """``GET /metrics/<name>``."""
+    """``GET /metrics/<name>``. ``statistics`` has ``count``, ``min``, ``max`` and ``avg``."""
 
     metric_name: str
     time_range_minutes: int
@@ -79,7 +88,7 @@ class CacheStatsResult(TypedDict):
 
 
 class CacheInvalidateResult(TypedDict, total=False):
-    """``POST /cache/invalidate``."""
+    """``POST /cache/invalidate``. The counts are numbers of cache entries."""
 
     status: str
     patterns_invalidated: int | None
@@ -89,7 +98,7 @@ class CacheInvalidateResult(TypedDict, total=False):
 
 
 class ConcurrencyResult(TypedDict):
-    """``GET /concurrency``."""
+    """``GET /concurrency``. ``limits["per_worker"]`` is 100 requests by default."""
 
     status: str
     current: dict[str, Any]
@@ -125,39 +134,52 @@ class SessionCountResult(TypedDict):
 
 
 class EchoResult(TypedDict):
-    """``GET /sessions/test/<id>``: KATO's own test of its routes."""
+    """``GET /sessions/test/<id>``: KATO's test route."""
 
     test_id: str
     message: str
 
 
 class PatternResult(TypedDict):
-    """A learned pattern. ``pattern_data`` is a list of events."""
+    """A learned pattern."""
 
     name: str
     pattern_data: list[list[str]]
+    """The pattern's events, oldest first."""
     length: int
+    """Symbols in all events together."""
     frequency: int
+    """How often the pattern was learned, at least 1."""
     emotives: list[dict[str, float]]
+    """The emotives of the newest observations that it was learned with, as many as the session's
+    ``persistence`` (1 to 100, by default 5)."""
     metadata: dict[str, list[Any]]
 
 
 class SymbolsResult(TypedDict):
-    """``GET /symbols/stats``: by symbol, how often it was learned."""
+    """``GET /symbols/stats``. ``symbols`` maps each symbol to its frequencies.
+
+    ``frequency`` is how often it was learned, ``pattern_member_frequency`` in how many patterns it
+    is.
+    """
 
     symbols: dict[str, dict[str, Any]]
     node_id: str
 
 
 class AffinitiesResult(TypedDict):
-    """``GET /symbols/affinity``: by symbol, its mean emotives."""
+    """``GET /symbols/affinity``. ``affinities`` maps each symbol to its affinities.
+
+    An affinity is a running sum: each time KATO learns a pattern with the symbol, it adds the mean
+    of each emotive.
+    """
 
     affinities: dict[str, dict[str, float]]
     node_id: str
 
 
 class AffinityResult(TypedDict):
-    """``GET /symbols/<symbol>/affinity``."""
+    """``GET /symbols/<symbol>/affinity``: as in `AffinitiesResult`, for one symbol."""
 
     symbol: str
     affinity: dict[str, float]
@@ -165,7 +187,7 @@ class AffinityResult(TypedDict):
 
 
 class NodePerceptResult(TypedDict):
-    """``GET /percept-data``, which KATO calls deprecated: see the session's own."""
+    """``GET /percept-data``, which KATO has deprecated. Use the session's percept data."""
 
     percept_data: dict[str, Any]
     node_id: str
@@ -173,7 +195,7 @@ class NodePerceptResult(TypedDict):
 
 
 class NodeCognitionResult(TypedDict):
-    """``GET /cognition-data``, which KATO calls deprecated: see the session's own."""
+    """``GET /cognition-data``, which KATO has deprecated. Use the session's cognition data."""
 
     cognition_data: dict[str, Any]
     node_id: str

@@ -1,15 +1,14 @@
-"""What a session's short-term memory must hold, by what KATO acknowledged.
+"""Journal: the acknowledged observations of a session since its last learn or clear.
 
-The journal is the list of observations since the last learn or clear. From it follows what the
-counter (``time``) and the short-term memory (STM) must be, and with it a session that was lost or
-overwritten can be put back.
+The journal determines the counter (``time``) and the short-term memory (STM) that KATO must have.
+A session that was lost or overwritten can be restored from it.
 
 KATO's rules, measured on 3.10.1:
 
-* every observation moves ``time`` by one; learning leaves it; ``clear-stm`` sets it to 0;
-* only observations with symbols make an event of the STM; the strings of an event come back sorted
-  (unless configured otherwise, so events are compared without regard to order);
-* vectors become symbols of KATO's choosing, so their events are known by place only;
+* every observation adds 1 to ``time``; learning does not change it; ``clear-stm`` sets it to 0;
+* only observations with symbols make an event of the STM; KATO returns the strings of an event
+  sorted (unless configured otherwise, so events are compared without regard to order);
+* KATO chooses the symbols of vectors, so their events are known by position only;
 * with ``max_pattern_length`` n above 0, the observation that makes n events learns them; then the
   STM is empty (mode CLEAR) or keeps the last n-1 events (mode ROLLING);
 * the STM keeps the newest 1,000 events.
@@ -20,14 +19,14 @@ from typing import Any
 
 from kato_consul._kato.types import Event, Observation
 
-STM_BOUND = 1_000
-"""Events KATO keeps (``max_stm_size``)."""
+MAX_STM_EVENTS = 1_000
+"""Events that KATO keeps (``max_stm_size``)."""
 
-BOUND = 2 * STM_BOUND
-"""Observations the journal keeps: all that the STM can hold, and as many without symbols."""
+MAX_ENTRIES = 2 * MAX_STM_EVENTS
+"""Observations that the journal keeps: a full STM, and as many observations without symbols."""
 
 VECTOR_EVENT: Event = ["*"]
-"""Stands for an event that vectors made: KATO chose its symbols."""
+"""Placeholder for an event made of vectors: KATO chose its symbols."""
 
 
 class Journal:
@@ -43,14 +42,14 @@ class Journal:
         self.rolling = False
 
     def configure(self, config: Mapping[str, Any]) -> None:
-        """Take over what a configuration, or a change of it, says about learning by itself."""
+        """Apply the auto-learn settings of a session configuration, or of a change to it."""
         if "max_pattern_length" in config:
             self.max_pattern_length = int(config["max_pattern_length"] or 0)
         if "stm_mode" in config:
             self.rolling = config["stm_mode"] == "ROLLING"
 
     def copy(self) -> "Journal":
-        """An independent copy, to see where an observation would lead."""
+        """Return an independent copy, to compute the effect of a write."""
         other = Journal()
         other.time, other.events, other.entries = self.time, self.events, list(self.entries)
         other.max_pattern_length = self.max_pattern_length
@@ -60,74 +59,65 @@ class Journal:
     @property
     def stm(self) -> list[Event]:
         """The events that the journal's observations make, oldest first."""
-        made = map(event_of, self.entries)
-        return [event for event in made if event][-STM_BOUND:]
+        events = map(event_of, self.entries)
+        return [event for event in events if event][-MAX_STM_EVENTS:]
 
     @property
-    def whole(self) -> bool:
-        """Does the journal hold all of the STM, so that it can be put back?"""
-        return len(self.stm) == min(self.events, STM_BOUND)
+    def complete(self) -> bool:
+        """Whether the journal holds every event of the STM, so that it can restore the session."""
+        return len(self.stm) == min(self.events, MAX_STM_EVENTS)
 
-    def observed(self, observation: Observation) -> None:
-        """One observation was acknowledged."""
+    def record_observation(self, observation: Observation) -> None:
+        """Record an acknowledged observation."""
         self.time += 1
         self.entries.append(observation)
-        if len(self.entries) > BOUND:
+        if len(self.entries) > MAX_ENTRIES:
             del self.entries[0]
         if makes_event(observation):
             self.events += 1
             if 0 < self.max_pattern_length <= self.events:
-                self._learned_by_itself()
+                self._auto_learn()
 
-    def learned(self) -> None:
-        """The STM was learned and is empty now; the counter stays."""
+    def record_learn(self) -> None:
+        """Record a learn: the STM is empty, the counter is unchanged."""
         self.entries = []
         self.events = 0
 
-    def cleared(self) -> None:
-        """The STM was cleared; the counter starts again."""
-        self.learned()
+    def record_clear(self) -> None:
+        """Record a clear: the STM is empty, the counter is 0."""
+        self.record_learn()
         self.time = 0
 
     def matches(self, time: int, stm: Sequence[Event]) -> bool:
-        """Is this what KATO must have, if it has all that was acknowledged and nothing else?
+        """Return whether KATO's counter and events are those of this journal.
 
-        Of a journal that is not `whole`, only the events it holds are compared.
+        If the journal is not `complete`, only the events that it holds are compared.
         """
         return (
             time == self.time
-            and len(stm) == min(self.events, STM_BOUND)
-            and all(map(is_event, reversed(self.stm), reversed(stm)))
+            and len(stm) == min(self.events, MAX_STM_EVENTS)
+            and all(map(is_same_event, reversed(self.stm), reversed(stm)))
         )
 
-    def at(self, time: int) -> "Journal":
-        """The journal as it was when the counter was ``time``: without what came later."""
-        earlier = self.copy()
-        later = earlier.entries[max(0, len(earlier.entries) - (self.time - time)) :]
-        del earlier.entries[len(earlier.entries) - len(later) :]
-        earlier.events -= sum(map(makes_event, later))
-        earlier.time = time
-        return earlier
-
-    def _learned_by_itself(self) -> None:
+    def _auto_learn(self) -> None:
         keep = self.max_pattern_length - 1 if self.rolling else 0
         while self.entries and (self.events > keep or not keep):
             self.events -= makes_event(self.entries.pop(0))
         self.events = keep
 
 
-def is_event(ours: Event, theirs: Event) -> bool:
-    """Is KATO's event the one we expect?"""
-    return ours is VECTOR_EVENT or ours == sorted(theirs)
+def is_same_event(expected: Event, found: Event) -> bool:
+    """Return whether an event of KATO's is the expected one of the journal."""
+    return expected is VECTOR_EVENT or expected == sorted(found)
 
 
 def makes_event(observation: Observation) -> bool:
-    """Has the observation symbols? Without, it only moves the counter."""
+    """Return whether the observation has symbols. Without any it only increments the counter."""
     return bool(observation.get("strings") or observation.get("vectors"))
 
 
 def event_of(observation: Observation) -> Event:
-    """The STM event that an observation makes; empty when it makes none."""
+    """Return the STM event that an observation makes, or an empty list if it makes none."""
     if observation.get("vectors"):
         return VECTOR_EVENT
     return sorted(observation.get("strings") or ())

@@ -1,9 +1,9 @@
-"""One call to the session API: KATO's errors become ours, and its false 404 is not believed.
+"""KATO API: sends one request, decodes the response, and verifies KATO's 404s.
 
-While its store is away KATO answers 404 "not found or expired" for sessions that are there
-(measured; a full store does it for ``clear-stm``). So a session's 404 is checked with ``exists``,
-which needs the store and says the truth: only ``{"exists": false}`` makes a session gone. Anything
-else means that nothing was applied and that it is worth waiting.
+While its store is down KATO answers 404 "not found or expired" for sessions that exist (measured; a
+full store does so for ``clear-stm``). So a session's 404 is verified with ``exists``, which needs
+the store: only ``{"exists": false}`` means that the session is gone. Any other response means that
+nothing was applied, and that a retry may succeed.
 """
 
 from collections.abc import Iterator
@@ -40,21 +40,27 @@ _BY_STATUS: dict[int, type[KatoAnswerError]] = {
 
 @dataclass(frozen=True, slots=True)
 class KatoApi:
-    """The means of asking KATO: failover, and the seconds that one attempt may take."""
+    """Sends requests to KATO. ``attempt_timeout`` is in seconds, for one attempt.
+
+    A ``deadline`` is a time on the clock of `now`, in seconds.
+    """
 
     failover: Failover
     attempt_timeout: float
 
     def now(self) -> float:
-        """The clock."""
+        """Return the time on the client's monotonic clock, in seconds."""
         return self.failover.clock()
 
-    def pauses(self) -> Iterator[float]:
-        """Growing, jittered pauses between attempts."""
+    def retry_delays(self) -> Iterator[float]:
+        """Yield growing, jittered delays between attempts, in seconds."""
         return full_jitter(INSTANCE_WAIT, self.failover.random)
 
     def place_session(self, state: SessionState) -> None:
-        """An operation of the session begins: this is when it may move, or come home."""
+        """Choose the session's instance. Called at the start of an operation.
+
+        Only then may the session move to another instance, or back to its primary.
+        """
         snapshot = self.failover.store.current
         if snapshot is None or state.id is None:
             return
@@ -65,31 +71,34 @@ class KatoApi:
         state.avoid = ""
 
     def release_placement(self, state: SessionState) -> None:
-        """The session is no more: its place is free."""
+        """Release the session's placement: the session has ended."""
         if state.primary:
             self.failover.pool.placement.release(state.primary)
         state.primary = state.current = ""
 
     def call(
-        self, request: Request, deadline: float, place: RoutingHint | None = None
+        self, request: Request, deadline: float, hint: RoutingHint | None = None
     ) -> Flow[tuple[Any, Answer]]:
-        """Flow: one call; KATO's JSON and whose it was.
+        """Flow: send a request; return KATO's decoded JSON and the answer it was in.
+
+        Without a ``hint`` the pool's policy picks the instance.
 
         Raises:
-            KatoAnswerError: KATO answered with an error of its own.
-            OutcomeUnknown, RequestNotSent, NoAnswer, NoInstances: see `Failover.call`.
+            KatoAnswerError: KATO returned an error.
+            OutcomeUnknown, RequestNotSent, NoResponse, NoInstances: see `Failover.call`.
         """
-        answer = yield from self.failover.call(request, deadline, place)
+        answer = yield from self.failover.call(request, deadline, hint)
         return decode_reply(request, answer.instance.uid, answer.reply), answer
 
     def call_instance(self, request: Request, uid: str, deadline: float) -> Flow[Any]:
-        """Flow: one call on one instance and no other; repeated until the deadline.
+        """Flow: send a request to one instance only, and retry until the deadline.
 
         Raises:
-            NoInstances: Consul does not list it.
-            NoAnswer: it did not answer in time.
+            NoInstances: Consul does not list the instance.
+            NoResponse: it did not respond before the deadline.
+            KatoAnswerError: KATO returned an error.
         """
-        pauses = self.pauses()
+        delays = self.retry_delays()
         while True:
             outcome = yield from self.failover.attempt(request, uid, deadline)
             if outcome is None:
@@ -99,8 +108,8 @@ class KatoApi:
                 return decode_reply(request, uid, outcome)
             left = deadline - self.now()
             if left <= 0:
-                raise NoResponse(f"{request.what}: {uid} did not answer: {describe(outcome)}")
-            yield Sleep(min(next(pauses), left))
+                raise NoResponse(f"{request.what}: {uid} did not respond: {describe(outcome)}")
+            yield Sleep(min(next(delays), left))
 
     def call_session(
         self,
@@ -108,21 +117,23 @@ class KatoApi:
         state: SessionState,
         deadline: float,
     ) -> Flow[Any]:
-        """Flow: one call on an open session; KATO's JSON.
+        """Flow: send a request of an open session; return KATO's decoded JSON.
 
         Raises:
-            SessionGone: KATO has no such session any more.
-            StoreAway: its store did not answer, or took no writes, before the deadline.
+            SessionGone: KATO no longer has the session.
+            StoreUnavailable: KATO's store was down or refused writes until the deadline.
+            KatoAnswerError: KATO returned an error.
+            OutcomeUnknown, RequestNotSent, NoResponse, NoInstances: see `Failover.call`.
         """
         assert state.id is not None
-        pauses = self.pauses()
+        delays = self.retry_delays()
         while True:
-            place = RoutingHint(state.id, state.current, state.avoid)
+            hint = RoutingHint(state.id, state.current, state.avoid)
             try:
-                found, answer = yield from self.call(request, deadline, place)
+                response, answer = yield from self.call(request, deadline, hint)
             except OutcomeUnknown as error:
-                # What is asked now goes elsewhere; but one that was cut off may be at it still, and
-                # is asked itself, since that waits for KATO's lock.
+                # An instance that hung is avoided from here on. One that cut the connection is not:
+                # it may still be processing the request, and the next one to it waits for that.
                 state.avoid = error.instance if error.hung else ""
                 raise
             except NotFound as error:
@@ -133,17 +144,19 @@ class KatoApi:
                 left = deadline - self.now()
                 if left <= 0:
                     raise StoreUnavailable(request.what, str(error.detail)) from None
-                yield Sleep(min(next(pauses), left))
+                yield Sleep(min(next(delays), left))
             else:
                 state.instance = state.current = answer.instance.uid
                 state.failovers += answer.failovers
-                return found
+                return response
 
     def session_exists(self, what: str, state: SessionState, deadline: float) -> Flow[bool]:
-        """Flow: does KATO have the session? This call needs the store, and says the truth.
+        """Flow: return whether KATO has the session. ``exists`` needs the store, so it is reliable.
+
+        ``what`` names the call for which it is checked, in the error.
 
         Raises:
-            StoreAway: the store did not answer before the deadline.
+            StoreUnavailable: the store did not respond before the deadline.
         """
         request = Request(
             "exists",
@@ -154,37 +167,44 @@ class KatoApi:
             needs=("exists",),
         )
         try:
-            place = RoutingHint(str(state.id), state.current, state.avoid)
-            found, _ = yield from self.call(request, deadline, place)
+            hint = RoutingHint(str(state.id), state.current, state.avoid)
+            response, _ = yield from self.call(request, deadline, hint)
         except NoResponse as error:
             raise StoreUnavailable(what, str(error)) from None
-        return bool(found["exists"])
+        return bool(response["exists"])
 
 
 def decode_reply(request: Request, uid: str, reply: Reply) -> Any:
-    """KATO's JSON, or its error."""
+    """Return KATO's decoded JSON. ``uid`` is the instance's, for errors.
+
+    Raises:
+        KatoAnswerError: the reply is an error, or it is not a KATO response (`ServerFailed`).
+        OutcomeUnknown: it is a success, but not KATO's, and the request is not repeatable.
+    """
     what = request.what
-    good = 200 <= reply.status < 300
+    success = 200 <= reply.status < 300
     try:
-        found = msgspec.json.decode(reply.body)
+        response = msgspec.json.decode(reply.body)
     except msgspec.DecodeError:
-        found = None
-    if found is None or (
-        good and not (isinstance(found, dict) and set(request.needs) <= set(found))
+        response = None
+    if response is None or (
+        success and not (isinstance(response, dict) and set(request.needs) <= set(response))
     ):
-        strange = f"not KATO's words: {excerpt(reply.body.decode('utf-8', 'replace'))}"
-        if good and not request.repeatable:  # something in between answered, and did who knows what
-            raise OutcomeUnknown(what, uid, strange)
-        raise ServerFailed(what, uid, reply.status, strange)
-    if good:
-        return found
-    detail = found.get("detail", found.get("error", found)) if isinstance(found, dict) else found
+        reason = f"not a KATO response: {excerpt(reply.body.decode('utf-8', 'replace'))}"
+        if success and not request.repeatable:  # a proxy answered: it may have forwarded the write
+            raise OutcomeUnknown(what, uid, reason)
+        raise ServerFailed(what, uid, reply.status, reason)
+    if success:
+        return response
+    detail = response
+    if isinstance(response, dict):
+        detail = response.get("detail", response.get("error", response))
     kind = _BY_STATUS.get(reply.status, ServerFailed)
     raise kind(what, uid, reply.status, detail)
 
 
 def is_session_missing(detail: Any) -> bool:
-    """Is this 404 about the session? The middleware and the endpoints say it differently."""
+    """Return whether a 404 is about the session. KATO has two formats: middleware and endpoint."""
     if isinstance(detail, dict):
         return detail.get("code") == "SESSION_NOT_FOUND"
     return isinstance(detail, str) and detail.startswith("Session ") and "not found" in detail

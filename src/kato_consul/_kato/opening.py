@@ -1,4 +1,4 @@
-"""Opening a session, and opening it again when it is really gone."""
+"""Opening a session: creates it in KATO, attaches to an existing one, or replaces a lost one."""
 
 from typing import Any
 
@@ -15,20 +15,19 @@ from kato_consul.errors import ConfigurationError
 log = logger("session")
 
 KEY_METADATA = "kato_consul_key"
-"""Metadata key under which a session carries the caller's key. A create whose answer was lost
-leaves a session that nobody uses; the mark tells whose it was, and its TTL ends it."""
+"""Metadata key under which a session carries the caller's key. If the response to a create is lost,
+its session stays unused until its TTL ends; this entry names the key that it was created for."""
 
 
 def open_session(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
-    """Flow: make KATO's session for ``state``, whose journal starts empty; or go on with the one
-    that it is to be attached to.
+    """Flow: create KATO's session, with an empty journal, or attach to ``state.attach_id`` if set.
 
     Raises:
-        SessionGone: there is none to be attached to.
-        ConfigurationError: KATO took over another value than was asked for in ``config``. It
-            ignores invalid ones here without a word, so they are compared.
+        SessionGone: the session to attach to does not exist.
+        ConfigurationError: KATO did not apply a value of ``config``. It silently ignores invalid
+            values here, so its response is compared with what was sent.
     """
-    if state.attach:
+    if state.attach_id:
         yield from _attach(api, state, deadline)
         return
     body: dict[str, object] = {
@@ -39,7 +38,7 @@ def open_session(api: KatoApi, state: SessionState, deadline: float) -> Flow[Non
         body["config"] = dict(state.config)
     if state.ttl is not None:
         body["ttl_seconds"] = state.ttl
-    # Creating twice is harmless: the session whose answer was lost holds nothing, and expires.
+    # Repeatable: a session whose response was lost holds nothing, and expires.
     request = Request(
         "open session",
         "POST",
@@ -49,42 +48,43 @@ def open_session(api: KatoApi, state: SessionState, deadline: float) -> Flow[Non
         timeout=api.attempt_timeout,
         needs=("session_id",),
     )
-    found, answer = yield from api.call(request, deadline)
-    taken = found.get("session_config") or {}
+    response, answer = yield from api.call(request, deadline)
+    applied = response.get("session_config") or {}
     ignored = {
         name: value
         for name, value in state.config.items()
-        if name in taken and taken[name] != value
+        if name in applied and applied[name] != value
     }
-    ignored.update({name: value for name, value in state.config.items() if name not in taken})
+    ignored.update({name: value for name, value in state.config.items() if name not in applied})
     if ignored:
         raise ConfigurationError(
-            f"KATO ignored the session configuration {ignored}: it has "
-            f"{ {name: taken.get(name) for name in ignored} }"
+            f"KATO ignored the session configuration {ignored}: it uses "
+            f"{ {name: applied.get(name) for name in ignored} }"
         )
-    state.id = found["session_id"]
+    state.id = response["session_id"]
     state.instance = answer.instance.uid
     state.journal = Journal()
-    state.journal.configure(taken)
+    state.journal.configure(applied)
     state.in_flight = []
     api.place_session(state)
 
 
 def _attach(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
-    """Take over a session as it is: node, configuration, counter and memory."""
-    state.id = state.attach
+    """Flow: adopt an existing session as it is: node, configuration, counter and memory."""
+    state.id = state.attach_id
     try:
         info = yield from _read(api, state, "", "node_id", deadline)
-        found = yield from _read(api, state, "/config", "config", deadline)
-        mind = yield from _read(api, state, "/cognition-data", "cognition_data", deadline)
+        config = yield from _read(api, state, "/config", "config", deadline)
+        cognition = yield from _read(api, state, "/cognition-data", "cognition_data", deadline)
     except BaseException:
         state.id = None
         raise
-    state.attach = ""
+    state.attach_id = ""
     state.node_id = info["node_id"]
     state.journal = Journal()
-    state.journal.configure(found["config"])
-    state.adopt(int(mind["cognition_data"]["time"]), mind["cognition_data"]["short_term_memory"])
+    state.journal.configure(config["config"])
+    data = cognition["cognition_data"]
+    state.adopt(int(data["time"]), data["short_term_memory"])
     api.place_session(state)
 
 
@@ -102,14 +102,14 @@ def _read(api: KatoApi, state: SessionState, path: str, needs: str, deadline: fl
 
 
 def reopen_session(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
-    """Flow: a session in place of one that is gone; its journal is to be replayed by the caller.
+    """Flow: open a session in place of one that KATO has lost. The caller replays the journal.
 
     The journal is kept, with the counter that it would have after a replay.
     """
-    gone, journal = state.id, state.journal
+    lost_id, journal = state.id, state.journal
     yield from open_session(api, state, deadline)
     state.journal = journal
     state.reopened += 1
     log.warning(
-        "session.reopened", key=state.key, gone=gone, id=state.id, replayed=len(journal.entries)
+        "session.reopened", key=state.key, gone=lost_id, id=state.id, replayed=len(journal.entries)
     )

@@ -1,4 +1,4 @@
-"""Reads of a session, what may be repeated at will, and its end."""
+"""Reads of a session, and the other calls that are safe to repeat, such as `delete`."""
 
 import contextlib
 from typing import Any
@@ -22,93 +22,93 @@ from kato_consul.errors import SessionGone
 
 
 def predictions(api: KatoApi, state: SessionState, deadline: float) -> Flow[list[Prediction]]:
-    """Flow: what KATO predicts from the short-term memory, best first.
+    """Flow: return KATO's predictions from the short-term memory, best first.
 
-    Where the memory holds a single symbol, KATO gives ``past``, ``present`` and ``future`` as plain
-    lists of symbols; they become lists of events here, as they are otherwise.
+    If the memory holds a single symbol, KATO returns ``past``, ``present`` and ``future`` as plain
+    lists of symbols. They are converted to lists of events here, as they are otherwise.
     """
-    found = yield from _read(api, state, "predictions", deadline)
-    for prediction in found["predictions"]:
+    response = yield from _read(api, state, "predictions", deadline)
+    for prediction in response["predictions"]:
         for part in ("past", "present", "future"):
             events = prediction[part]
-            prediction[part] = [[one] if isinstance(one, str) else one for one in events]
-    answer: list[Prediction] = found["predictions"]
-    return answer
+            prediction[part] = [[event] if isinstance(event, str) else event for event in events]
+    result: list[Prediction] = response["predictions"]
+    return result
 
 
 def stm(api: KatoApi, state: SessionState, deadline: float) -> Flow[list[Event]]:
-    """Flow: the events of the short-term memory, oldest first.
+    """Flow: return the events of the short-term memory, oldest first.
 
-    They are compared with what KATO acknowledged, since they are at hand: what it lost is put back.
+    They are compared with the journal. If they differ, the session is reconciled and read again.
     """
-    found = yield from _read(api, state, "stm", deadline)
-    events: list[Event] = found["stm"]
+    response = yield from _read(api, state, "stm", deadline)
+    events: list[Event] = response["stm"]
     if not state.journal.matches(state.journal.time, events):
         yield from reconcile(api, state, deadline)
-        found = yield from _read(api, state, "stm", deadline)
-        events = found["stm"]
+        response = yield from _read(api, state, "stm", deadline)
+        events = response["stm"]
     return events
 
 
 def percept_data(api: KatoApi, state: SessionState, deadline: float) -> Flow[PerceptData]:
-    """Flow: the last observation, as KATO took it."""
-    found = yield from _read(api, state, "percept-data", deadline, needs="percept_data")
-    answer: PerceptData = found["percept_data"]
-    return answer
+    """Flow: return the last observation, as KATO processed it."""
+    response = yield from _read(api, state, "percept-data", deadline, needs="percept_data")
+    result: PerceptData = response["percept_data"]
+    return result
 
 
 def cognition_data(api: KatoApi, state: SessionState, deadline: float) -> Flow[CognitionData]:
-    """Flow: what the session has in mind, its counter included."""
-    found = yield from _read(api, state, "cognition-data", deadline, needs="cognition_data")
-    answer: CognitionData = found["cognition_data"]
-    return answer
+    """Flow: return the session's current state, including its counter."""
+    response = yield from _read(api, state, "cognition-data", deadline, needs="cognition_data")
+    result: CognitionData = response["cognition_data"]
+    return result
 
 
 def info(api: KatoApi, state: SessionState, deadline: float) -> Flow[SessionInfo]:
-    """Flow: what KATO knows of the session."""
-    answer: SessionInfo = yield from _read(api, state, "", deadline, needs="session_id")
-    return answer
+    """Flow: return KATO's description of the session."""
+    result: SessionInfo = yield from _read(api, state, "", deadline, needs="session_id")
+    return result
 
 
 def config(api: KatoApi, state: SessionState, deadline: float) -> Flow[dict[str, Any]]:
-    """Flow: the session's configuration, defaults included."""
-    found = yield from _read(api, state, "config", deadline)
-    answer: dict[str, Any] = found["config"]
-    return answer
+    """Flow: return the session's configuration, including defaults."""
+    response = yield from _read(api, state, "config", deadline)
+    result: dict[str, Any] = response["config"]
+    return result
 
 
 def finalize_training(api: KatoApi, state: SessionState, deadline: float) -> Flow[FinalizeResult]:
     """Flow: compute the measures of all patterns of the session's node.
 
-    It may take as long as the whole call, and doing it again does no harm.
+    One attempt may take all the time until the deadline. It is safe to repeat.
     """
-    patience = deadline - api.now()
-    answer: FinalizeResult = yield from _read(
-        api, state, "finalize-training", deadline, "POST", needs="status", timeout=patience
+    timeout = deadline - api.now()
+    result: FinalizeResult = yield from _read(
+        api, state, "finalize-training", deadline, "POST", needs="status", timeout=timeout
     )
-    return answer
+    return result
 
 
 def exists(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool]:
-    """Flow: does KATO have the session? One that was never opened is not opened for this."""
+    """Flow: return whether KATO has the session. A session that is not open is not opened."""
     if state.id is None:
         return False
     return (yield from api.session_exists("exists", state, deadline))
 
 
 def delete(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
-    """Flow: delete KATO's session. One that is gone already is as good as deleted."""
+    """Flow: delete KATO's session. If it is gone already, that is a success too."""
     if state.id is None:
         return
     target = f"/sessions/{state.id}"
     request = Request("delete", "DELETE", target, repeatable=True, timeout=api.attempt_timeout)
-    # Gone already: somebody was faster, or our own first attempt was.
+    # Gone already: deleted by another client, or by an earlier attempt of this call.
     with contextlib.suppress(SessionGone):
         yield from api.call_session(request, state, deadline)
     state.id = None
     api.release_placement(state)
     state.journal = Journal()
-    state.pending, state.restoring, state.in_flight = None, False, []
+    state.pending, state.repairing, state.in_flight = None, False, []
 
 
 def _read(

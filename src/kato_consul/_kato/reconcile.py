@@ -1,14 +1,14 @@
-"""Making KATO's session what the journal says, and finding out what became of a pending write.
+"""Reconciliation: makes KATO's session match the journal, and settles a pending write.
 
-One loop: read the counter and the STM; if they are what they should be, with or without the pending
-write, that settles it; if not, and the journal proves that only our own writes can have led there,
-put the session back and read again. Nothing is believed that was not read.
+One loop: read the counter and the STM. If they match the journal, with or without the pending
+write, that is its outcome. If not, and it is proven that this client's own writes alone led there,
+repair the session and read again. Every outcome is based on a read.
 """
 
 from typing import Any
 
 from kato_consul._flow import Flow, Sleep
-from kato_consul._kato.conflict_proof import explains
+from kato_consul._kato.conflict_proof import own_writes_explain
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.opening import reopen_session
 from kato_consul._kato.session_state import SessionState
@@ -21,8 +21,8 @@ from kato_consul.errors import OutcomeUnknown, SessionConflict, SessionGone
 log = logger("session")
 
 REPLAY_EACH = 0.05
-"""Seconds that replaying one observation may take, beside the timeout of an attempt. A real KATO
-takes 10 to 15 ms on two busy cores."""
+"""Seconds added to the timeout of an attempt for each replayed observation. A real KATO takes 10 to
+15 ms for one on two busy cores."""
 
 
 def reconcile(
@@ -33,32 +33,32 @@ def reconcile(
     *,
     acknowledged: bool = False,
 ) -> Flow[bool]:
-    """Flow: bring session and journal together; was ``pending`` applied?
+    """Flow: make session and journal match; return whether ``pending`` was applied.
 
-    The journal is as it should be without ``pending`` when this returns False, and with it when
-    it returns True. ``acknowledged``: KATO said it was applied, though what it said was off.
+    If this returns True, the journal includes ``pending``; otherwise it does not. ``acknowledged``:
+    KATO confirmed ``pending``, but with an unexpected counter.
 
     Raises:
-        SessionConflict: the session is something else, and the journal does not prove why. What is
-            there is taken over, so that the next call goes on from it.
-        KatoConsulError: it could not be read or put back before the deadline.
+        SessionConflict: the session does not match, and this client's own writes do not explain
+            why. KATO's state is adopted: the next call continues from it.
+        KatoConsulError: the session could not be read or repaired before the deadline.
     """
-    pauses = api.pauses()
+    delays = api.retry_delays()
     while True:
         try:
             if pending is not None:
-                # The instance may still be working on it: over by the time this is answered.
-                still = barrier(state, api.attempt_timeout)
-                yield from api.call_session(still, state, deadline)
-            mends = pending is not None or state.restoring
-            time, stm = yield from read_session(api, state, deadline, follow_up=mends)
+                # The instance may still be processing it. By the response to this, it is done.
+                barrier = lock_barrier(state, api.attempt_timeout)
+                yield from api.call_session(barrier, state, deadline)
+            follow_up = pending is not None or state.repairing
+            time, stm = yield from read_session(api, state, deadline, follow_up=follow_up)
         except SessionGone:
             yield from reopen_session(api, state, deadline)
-            state.restoring = True
+            state.repairing = True
             time, stm = 0, []
-        if not state.restoring:
-            # Before first: a pending write that changes nothing, such as learning from an empty
-            # memory, was not applied for all one can see, and is asked for again.
+        if not state.repairing:
+            # Compare without the pending write first: one that changes nothing, such as a learn of
+            # an empty memory, looks as if it was not applied, and is sent again.
             if state.journal.matches(time, stm):
                 return False
             if pending is not None:
@@ -72,7 +72,7 @@ def reconcile(
                 return pending is not None
             _require_proof(state, pending, time, stm)
             state.repairs += 1
-            state.restoring = True
+            state.repairing = True
             log.warning(
                 "session.repairing",
                 key=state.key,
@@ -81,20 +81,20 @@ def reconcile(
                 found=time,
                 replayed=len(state.journal.entries),
             )
-        restored = state.journal.copy()
-        restored.time = len(restored.entries)
-        if restored.matches(time, stm):
-            state.journal = restored
-            state.restoring = False
+        replayed = state.journal.copy()
+        replayed.time = len(replayed.entries)
+        if replayed.matches(time, stm):
+            state.journal = replayed
+            state.repairing = False
             return False
         if not (yield from _repair(api, state, deadline)):
-            yield Sleep(max(0.0, min(next(pauses), deadline - api.now())))
+            yield Sleep(max(0.0, min(next(delays), deadline - api.now())))
 
 
 def read_session(
     api: KatoApi, state: SessionState, deadline: float, *, follow_up: bool
 ) -> Flow[tuple[int, list[Event]]]:
-    """Flow: the session's counter and STM, in one answer."""
+    """Flow: read the session's counter and STM, in one response."""
     target = f"/sessions/{state.id}/cognition-data"
     request = Request(
         "settle",
@@ -105,15 +105,16 @@ def read_session(
         needs=("cognition_data",),
         follow_up=follow_up,
     )
-    found = yield from api.call_session(request, state, deadline)
-    data = found["cognition_data"]
+    response = yield from api.call_session(request, state, deadline)
+    data = response["cognition_data"]
     return int(data["time"]), data["short_term_memory"]
 
 
-def barrier(state: SessionState, timeout: float) -> Request:
-    """A request that changes nothing and is answered when whatever the process does is done.
+def lock_barrier(state: SessionState, timeout: float) -> Request:
+    """Return a request that changes nothing, and completes after the session's earlier requests.
 
-    An empty sequence is not saved, but waits for KATO's lock on the session.
+    KATO does not save the session for an empty sequence, but takes its lock. ``timeout`` is in
+    seconds.
     """
     assert state.id is not None
     empty = observe_sequence([]).request(state.id, timeout)
@@ -131,9 +132,13 @@ def barrier(state: SessionState, timeout: float) -> Request:
 def _require_proof(
     state: SessionState, pending: Write[Any] | None, time: int, stm: list[Event]
 ) -> None:
-    """Return if the session may be put back: the journal holds it all and explains the finding."""
-    may_repair = state.on_conflict == "repair" and state.journal.whole
-    if may_repair and explains(state.journal, state.in_flight, pending, time, stm):
+    """Return if the session may be repaired: the journal is complete and explains its state.
+
+    Raises:
+        SessionConflict: it may not. KATO's state is adopted.
+    """
+    may_repair = state.on_conflict == "repair" and state.journal.complete
+    if may_repair and own_writes_explain(state.journal, state.in_flight, pending, time, stm):
         return
     assert state.id is not None
     conflict = SessionConflict(
@@ -150,14 +155,17 @@ def _require_proof(
 
 
 def _repair(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool]:
-    """One attempt to empty the session and replay the journal. The reading after it judges."""
+    """Flow: try once to clear the session and replay the journal. The next read verifies it.
+
+    Return False if an attempt failed, so that the next one waits.
+    """
     assert state.id is not None
     writes: list[Write[Any]] = [clear_stm()]
     if state.journal.entries:
         writes.append(observe_sequence(state.journal.entries))
     for write in writes:
-        patience = api.attempt_timeout + REPLAY_EACH * len(write.observations)
-        request = write.request(state.id, patience, follow_up=True)
+        timeout = api.attempt_timeout + REPLAY_EACH * len(write.observations)
+        request = write.request(state.id, timeout, follow_up=True)
         try:
             yield from api.call_session(request, state, deadline)
         except OutcomeUnknown:

@@ -1,4 +1,4 @@
-"""Long sequences: in chunks, each all or nothing, with progress and a place to go on from."""
+"""Chunks of long sequences: each is applied as a whole or not at all, with progress reports."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,11 +11,11 @@ from kato_consul._kato.writes import clear_stm, observe_sequence
 from kato_consul.errors import KatoConsulError
 
 CHUNK = 100
-"""Observations in one call. KATO works them off one by one, some 10 ms each: about a second, well
-within the timeout of an attempt, and little to do again when one is lost."""
+"""Observations in one call. KATO processes them one by one, in some 10 ms each. That is about one
+second: well within the timeout of an attempt, and little to repeat if a chunk is lost."""
 
 Progress = Callable[[int, int], None]
-"""Told after each chunk: observations applied so far, and in all."""
+"""Called after each chunk with the number of observations applied so far, and in total."""
 
 
 def observe_chunks(
@@ -32,10 +32,15 @@ def observe_chunks(
 ) -> Flow[SequenceResult]:
     """Flow: observe a sequence of any length, in chunks of at most ``chunk``.
 
-    Each chunk is given as long as the whole call would be. An error tells in ``applied`` how many
-    observations are in for certain: go on with the others.
+    ``deadline`` gives the time for each chunk, not for all of them: each has as long as there is
+    now until ``deadline``. ``chunk`` is at least 1. The ``learn_*`` and ``clear_*`` options are
+    those of `observe_sequence`, ``progress`` is called after each chunk.
+
+    Raises:
+        KatoConsulError: as `execute`. Its ``applied`` is the number of observations that are
+            certainly applied: continue with the rest.
     """
-    patience = deadline - api.now()
+    timeout = deadline - api.now()
     merged: SequenceResult | None = None
     starts = range(0, max(len(observations), 1), chunk)
     for start in starts:
@@ -43,34 +48,35 @@ def observe_chunks(
         last = start == starts[-1]
         try:
             if clear_stm_between and start:
-                yield from execute(api, state, api.now() + patience, clear_stm())
+                yield from execute(api, state, api.now() + timeout, clear_stm())
             write = observe_sequence(
                 part,
                 learn_after_each=learn_after_each,
                 learn_at_end=learn_at_end and last,
                 clear_stm_between=clear_stm_between,
             )
-            result = yield from execute(api, state, api.now() + patience, write)
+            result = yield from execute(api, state, api.now() + timeout, write)
         except KatoConsulError as error:
             error.applied = start
             raise
-        merged = result if merged is None else _merged(merged, result)
+        merged = result if merged is None else _merge(merged, result)
         if progress is not None:
             progress(start + len(part), len(observations))
     assert merged is not None
     return merged
 
 
-def _merged(before: SequenceResult, after: SequenceResult) -> SequenceResult:
-    """Two answers as if they were one."""
+def _merge(before: SequenceResult, after: SequenceResult) -> SequenceResult:
+    """Return the results of two successive chunks as one."""
     offset = before["observations_processed"]
-    moved = [
-        {**one, "sequence_position": one["sequence_position"] + offset} for one in after["results"]
+    shifted = [
+        {**entry, "sequence_position": entry["sequence_position"] + offset}
+        for entry in after["results"]
     ]
     return {
         **after,
         "observations_processed": offset + after["observations_processed"],
         "initial_stm_length": before["initial_stm_length"],
-        "results": before["results"] + moved,
+        "results": before["results"] + shifted,
         "auto_learned_patterns": before["auto_learned_patterns"] + after["auto_learned_patterns"],
     }

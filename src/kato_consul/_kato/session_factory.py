@@ -1,4 +1,4 @@
-"""How a client's sessions are put together, for both shells: settings in, flows out."""
+"""Session factory: what the sessions of one client share, for both shells."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -20,20 +20,24 @@ from kato_consul.settings import Settings
 
 
 def pool_for(settings: Settings) -> Pool:
-    """What a client that has these settings will come to know of a service's instances.
+    """Return an empty pool with the settings' balancing policy and zone.
 
     Raises:
-        ConfigurationError: there is no such policy.
+        ConfigurationError: the settings name an unknown policy.
     """
     return Pool(clock, uniform, policy_for(settings.balancing), settings.zone)
 
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
-"""One for all: an empty dict for each of 100,000 sessions is 6 MB."""
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+"""Shared by all sessions: an empty dict for each of 100,000 sessions takes 6 MB."""
 
 
 class SessionFactory:
-    """What the sessions of one client share. ``run`` is the shell's way to run a flow."""
+    """What the sessions of one client share.
+
+    ``store`` has the service's instances. ``run`` runs a flow in the shell and returns its result,
+    or an awaitable of it.
+    """
 
     def __init__(
         self, settings: Settings, store: SnapshotStore, run: Callable[[Flow[Any]], Any]
@@ -55,43 +59,50 @@ class SessionFactory:
         on_conflict: OnConflict,
         attach: str | None,
     ) -> SessionState:
-        """What is known of a new session: nothing but how it is to be opened."""
+        """Return the state of a session that is not open yet.
+
+        ``node_id`` defaults to ``key``, ``ttl`` (seconds) to the setting ``session_ttl``.
+        ``attach`` is the id of an existing KATO session to attach to.
+
+        Raises:
+            ConfigurationError: ``key`` is empty.
+        """
         if not key:
-            raise ConfigurationError("a session needs a key of yours, such as a user's id")
+            raise ConfigurationError("a session needs a non-empty key, such as a user's id")
         return SessionState(
             key,
             node_id or key,
-            metadata=metadata or NOTHING,
-            config=config or NOTHING,
+            metadata=metadata or EMPTY,
+            config=config or EMPTY,
             ttl=ttl if ttl is not None else self._settings.session_ttl,
             on_conflict=on_conflict,
-            attach=attach or "",
+            attach_id=attach or "",
         )
 
     def query_any(self, query: Query[Any]) -> Flow[Any]:
-        """Flow: ask whoever answers."""
+        """Flow: run the query on any instance."""
         return query_any(self.api, query, self.deadline())
 
     def query_instance(self, uid: str, query: Query[Any]) -> Flow[Any]:
-        """Flow: ask one instance and no other."""
+        """Flow: run the query on one instance only."""
         return query_instance(self.api, query, uid, self.deadline())
 
     def instance_views(self, snapshot: Snapshot) -> list[InstanceView]:
-        """Each instance: what Consul says of it, and what this client saw of it."""
+        """Return each instance as Consul lists it, with what this client measured."""
         return self.pool.views(snapshot)
 
     def require_own_process(self) -> None:
-        """Are these sessions this process's?
+        """Return if the sessions were created in this process.
 
         Raises:
-            ClientClosed: they were made before a fork, and are the parent's.
+            ClientClosed: they were created before a fork, and belong to the parent process.
         """
         if self._process != os.getpid():
             raise ClientClosed(
-                "this session was made before the process forked, and is its parent's: two "
-                "writers would lose observations. Ask the client for the session again"
+                "this session was created before the process forked, and belongs to the parent "
+                "process: two writers would lose observations. Get it from the client again"
             )
 
     def deadline(self) -> float:
-        """When a call that begins now has to be over."""
+        """Return the deadline of a call that starts now."""
         return clock() + self._settings.deadline

@@ -1,4 +1,7 @@
-"""What this client knows of one session. Changed only by whoever holds the session's turn."""
+"""Session state: what this client knows of one session.
+
+It is changed only while the session's lock is held.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,28 +12,30 @@ from kato_consul._kato.types import Event
 from kato_consul._kato.writes import Write
 
 OnConflict = Literal["repair", "adopt", "raise"]
-"""What to do when KATO's session is not what this client left there.
+"""What to do if KATO's session is not in the state in which this client left it.
 
-``repair``: put back what the journal holds, if the journal proves that nobody else wrote; otherwise
-raise. ``adopt``: take over what is there. ``raise``: raise `SessionConflict`.
+``repair``: restore it from the journal if the journal proves that no other writer changed it;
+otherwise raise `SessionConflict`. ``adopt``: continue from KATO's state. ``raise``: raise
+`SessionConflict`.
 """
 
 CHECK_BEFORE_CALLS_FOR = 60.0
-"""Seconds after a write was given up on during which the session is looked at before each call. An
-instance that hangs for longer is out of Consul, and usually restarted, by then. Its write is still
-remembered for proofs, and found by counter and length, by `stm` and by a learn."""
+"""Seconds after a write was given up on during which the session is read before each call. An
+instance that hangs for longer is out of Consul by then, and usually restarted. Its write is still
+kept for proofs, and is detected by counter and length, by `stm` and by a learn."""
 
 MOST_IN_FLIGHT = 16
-"""Writes remembered as able to land late. One hung instance makes one; more than a few at once
-means a fault that no bookkeeping mends."""
+"""In-flight writes that are kept. One hung instance causes one; more than a few at once mean a
+fault that bookkeeping cannot repair."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InFlightWrite:
-    """A write that was given up on with its outcome unknown: it may still land.
+    """A write that was given up on with an unknown outcome: it may still be applied.
 
-    If the instance first reads the session when it wakes, ``write`` is applied on top of whatever
-    is there; if it had read the session already, ``before`` with ``write`` on top takes its place.
+    If the hung instance had not read the session yet, ``write`` is applied on top of the session's
+    state when it resumes. If it had, its result (``before`` with ``write`` on top) replaces that
+    state. ``given_up_at`` is in seconds on the client's clock.
     """
 
     write: Write[Any]
@@ -40,12 +45,16 @@ class InFlightWrite:
 
 @dataclass(frozen=True, slots=True)
 class SessionFacts:
-    """What became of a session so far.
+    """Counters and identifiers of a session, at one moment.
 
-    ``time`` is KATO's counter as this client last knew it, ``journal`` the observations since the
-    last learn or clear, ``instance`` the service id that answered last. ``failovers`` counts
-    attempts made again elsewhere; ``settlements`` outcomes that had to be read back; ``repairs``
-    times that the session was put back; ``reopened`` times that it was gone and made anew.
+    ``key`` is the caller's key, ``id`` KATO's id of the session, None until it is opened. ``time``
+    is KATO's counter as this client last knew it, ``journal`` the number of observations since the
+    last learn or clear, ``instance`` the uid of the instance that responded last, None before the
+    first response.
+
+    ``failovers`` counts attempts repeated on another instance, ``settlements`` unknown outcomes
+    that were read back, ``repairs`` restorations from the journal, and ``reopened`` sessions
+    created in place of one that KATO had lost.
     """
 
     key: str
@@ -61,14 +70,19 @@ class SessionFacts:
 
 @dataclass(slots=True)
 class SessionState:
-    """One session of this client's.
+    """The mutable state of one session.
 
-    ``id`` is KATO's, None until opened; ``attach`` is that of one that is there already, to go on
-    with instead of opening one, or "". ``pending`` is a write whose outcome is not known yet: set
-    before it is sent, so that a caller that is cancelled in between leaves a trace of it.
-    ``restoring``: KATO's session is being put back, and holds less than the journal meanwhile.
-    ``home`` is the uid of the instance where it lives, ``at`` of the one where it is now,
-    ``shunned`` of one that hung in this operation; "" for none. ``instance`` answered last.
+    ``id`` is KATO's id of the session, None until it is opened. ``attach_id`` is the id of an
+    existing session to attach to instead of opening one, or "". ``ttl`` is in seconds.
+
+    ``pending`` is the write whose outcome is not known yet. It is set before the write is sent, so
+    that it is still known after the caller was cancelled. ``repairing``: KATO's session is being
+    restored, and holds less than the journal until that is done. ``in_flight`` are the writes that
+    were given up on and may still be applied.
+
+    Instances, by uid ("" for none): ``primary`` is the session's primary, ``current`` the one that
+    serves it now, ``avoid`` one that hung during this operation. ``instance`` is the one that
+    responded last.
     """
 
     key: str
@@ -80,9 +94,9 @@ class SessionState:
     id: str | None = None
     journal: Journal = field(default_factory=Journal)
     pending: Write[Any] | None = None
-    restoring: bool = False
+    repairing: bool = False
     in_flight: list[InFlightWrite] = field(default_factory=list)
-    attach: str = ""
+    attach_id: str = ""
     primary: str = ""
     current: str = ""
     avoid: str = ""
@@ -93,7 +107,7 @@ class SessionState:
     reopened: int = 0
 
     def facts(self) -> SessionFacts:
-        """The facts of this moment."""
+        """Return a copy of the counters and identifiers as they are now."""
         return SessionFacts(
             key=self.key,
             id=self.id,
@@ -107,25 +121,28 @@ class SessionState:
         )
 
     def adopt(self, time: int, stm: Sequence[Event]) -> None:
-        """Take over what KATO has: from here on, that is what this client left there."""
+        """Set the journal to KATO's state: the client continues from there."""
         self.journal.time = time
         self.journal.events = len(stm)
         self.journal.entries = [{"strings": list(event)} for event in stm]
-        self.restoring = False
+        self.repairing = False
 
     def may_have_late_writes(self, now: float) -> bool:
-        """May a write well land still, so that the session is looked at before each call?"""
-        return any(now - ghost.given_up_at < CHECK_BEFORE_CALLS_FOR for ghost in self.in_flight)
+        """Return whether a late write is likely enough to read the session before each call."""
+        return any(now - late.given_up_at < CHECK_BEFORE_CALLS_FOR for late in self.in_flight)
 
     def track(self, write: Write[Any], now: float) -> InFlightWrite:
-        """Remember that ``write`` may still land."""
-        if write.resets:  # one late clear is like another
-            self.in_flight = [ghost for ghost in self.in_flight if not ghost.write.resets]
-        ghost = InFlightWrite(write, self.journal.copy(), now)
-        self.in_flight = [*self.in_flight[1 - MOST_IN_FLIGHT :], ghost]
-        return ghost
+        """Record that ``write`` may still be applied. ``now`` is the client's clock, in seconds."""
+        if write.resets:  # late clears are all alike: one entry is enough
+            self.in_flight = [late for late in self.in_flight if not late.write.resets]
+        late_write = InFlightWrite(write, self.journal.copy(), now)
+        self.in_flight = [*self.in_flight[1 - MOST_IN_FLIGHT :], late_write]
+        return late_write
 
-    def resolve(self, ghost: InFlightWrite) -> None:
-        """It has landed, and cannot land again. One clear stands for several: it stays."""
-        if not ghost.write.resets:
-            self.in_flight.remove(ghost)
+    def resolve(self, late_write: InFlightWrite) -> None:
+        """Record that the write was applied and cannot be applied again.
+
+        The entry of a clear may stand for several of them, so it is kept.
+        """
+        if not late_write.write.resets:
+            self.in_flight.remove(late_write)

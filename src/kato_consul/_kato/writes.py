@@ -1,7 +1,7 @@
-"""The calls that change a session, each with all that is needed to settle it.
+"""Writes: the calls that change a session, each with what is needed to settle it.
 
-A `Write` knows how to ask for it, what it does to the journal once applied, what KATO's counter is
-then, and what to answer when KATO's own answer was lost and the effect was read back instead.
+A `Write` has its request, its effect on the journal, the counter that KATO must return, and the
+result to return if KATO's response was lost and the effect was read back instead.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from kato_consul._kato.journal import STM_BOUND, Journal, makes_event
+from kato_consul._kato.journal import MAX_STM_EVENTS, Journal, makes_event
 from kato_consul._kato.types import (
     LearnResult,
     Observation,
@@ -23,7 +23,7 @@ R = TypeVar("R")
 encode = msgspec.json.encode
 
 
-def _nothing_told(found: Any) -> None:
+def _no_counters(response: Any) -> None:
     return None
 
 
@@ -31,13 +31,16 @@ def _nothing_told(found: Any) -> None:
 class Write(Generic[R]):
     """One change of a session.
 
-    ``observations`` are what it adds. ``told`` reads counter and number of events from KATO's
-    answer, None when it has neither; ``if_read_back`` makes the answer from the journal after the
-    change.
-    ``twice_is_harmful``: applied twice, it cannot be seen in the session and undone, so it is never
-    sent again while it may still land. ``resets``: whatever the session was before does not matter.
-    ``commits``: it makes what is in the short-term memory last, and its answer tells no counter, so
-    the memory is looked at before.
+    ``what`` names the call in errors and logs. ``path`` is relative to the session's URL, ``body``
+    is JSON. ``apply`` applies the change to a journal. ``answer_from_journal`` builds the result
+    from the session's id and the journal after the change. ``observations`` are those that it adds.
+    ``read_counters`` returns the counter and the number of events in KATO's response, None if it
+    has neither.
+
+    ``not_repeatable``: applying it twice leaves no trace in the session and cannot be undone, so it
+    is never sent again while it may still be applied. ``resets``: its result does not depend on the
+    session's earlier state. ``learns``: it learns the short-term memory for good, and its response
+    has no counter, so the memory is read before it.
     """
 
     what: str
@@ -46,31 +49,35 @@ class Write(Generic[R]):
     apply: Callable[[Journal], None]
     answer_from_journal: Callable[[str, Journal], R]
     observations: Sequence[Observation] = ()
-    reported: Callable[[Any], tuple[int, int] | None] = _nothing_told
+    read_counters: Callable[[Any], tuple[int, int] | None] = _no_counters
     not_repeatable: bool = False
     resets: bool = False
-    commits: bool = False
+    learns: bool = False
 
     def request(self, session_id: str, timeout: float, *, follow_up: bool = False) -> Request:
-        """The request for a session; ``follow_up`` when it was sent before, or mends something."""
+        """Return the request for a session.
+
+        ``timeout`` is in seconds, for one attempt. ``follow_up``: it is a retry, or part of a
+        repair, and counts against the retry budget.
+        """
         target = f"/sessions/{session_id}/{self.path}"
         return Request(self.what, "POST", target, self.body, timeout=timeout, follow_up=follow_up)
 
-    def is_expected(self, before: Journal, found: Any) -> bool:
-        """Does KATO's answer tell what it must, coming from ``before``?"""
+    def is_expected(self, before: Journal, response: Any) -> bool:
+        """Return whether the counters in KATO's response are those that follow from ``before``."""
         try:
-            told = self.reported(found)
+            counters = self.read_counters(response)
         except (KeyError, TypeError, IndexError):
-            return False  # not KATO's words: the session is looked at
-        if told is None:
+            return False  # not a KATO response: the session has to be read
+        if counters is None:
             return True
-        if len(self.observations) == 1 and not before.max_pattern_length and not self.commits:
+        if len(self.observations) == 1 and not before.max_pattern_length and not self.learns:
             # The common case, without a copy: one more observation, and perhaps one more event.
             events = before.events + makes_event(self.observations[0])
-            return told == (before.time + 1, min(events, STM_BOUND))
+            return counters == (before.time + 1, min(events, MAX_STM_EVENTS))
         after = before.copy()
         self.apply(after)
-        return told == (after.time, min(after.events, STM_BOUND))
+        return counters == (after.time, min(after.events, MAX_STM_EVENTS))
 
 
 def observation(
@@ -79,27 +86,31 @@ def observation(
     emotives: dict[str, float] | None,
     metadata: dict[str, Any] | None,
 ) -> Observation:
-    """One observation, as KATO takes it."""
-    made: Observation = {}
+    """Return an observation with the given parts. See `Observation` for shapes and ranges."""
+    result: Observation = {}
     if strings is not None:
-        # A lone string is a mistake that would become an observation of its letters.
-        made["strings"] = strings if isinstance(strings, str) else list(strings)  # type: ignore[typeddict-item]
+        # A plain string is a mistake. As a list it would be an observation of its letters; as it
+        # is, KATO refuses it.
+        result["strings"] = strings if isinstance(strings, str) else list(strings)  # type: ignore[typeddict-item]
     if vectors is not None:
-        made["vectors"] = [list(vector) for vector in vectors]
+        result["vectors"] = [list(vector) for vector in vectors]
     if emotives is not None:
-        made["emotives"] = dict(emotives)
+        result["emotives"] = dict(emotives)
     if metadata is not None:
-        made["metadata"] = dict(metadata)
-    return made
+        result["metadata"] = dict(metadata)
+    return result
 
 
-def observations(given: Iterable[Observation | Sequence[str]]) -> list[Observation]:
-    """Several observations; a plain list of strings is one of strings alone."""
-    return [one if isinstance(one, dict) else observation(one, None, None, None) for one in given]
+def observations(events: Iterable[Observation | Sequence[str]]) -> list[Observation]:
+    """Return the events as observations. A list of strings becomes one with these strings."""
+    return [
+        event if isinstance(event, dict) else observation(event, None, None, None)
+        for event in events
+    ]
 
 
 def observe(observation: Observation) -> Write[ObservationResult]:
-    """One observation."""
+    """Return the write that adds one observation."""
 
     def answer(session_id: str, after: Journal) -> ObservationResult:
         return {
@@ -116,16 +127,16 @@ def observe(observation: Observation) -> Write[ObservationResult]:
         what="observe",
         path="observe",
         body=encode(observation),
-        apply=lambda journal: journal.observed(observation),
+        apply=lambda journal: journal.record_observation(observation),
         answer_from_journal=answer,
         observations=[observation],
-        reported=lambda found: (found["time"], found["stm_length"]),
+        read_counters=lambda response: (response["time"], response["stm_length"]),
     )
 
 
-def _told_of_sequence(found: Any) -> tuple[int, int] | None:
-    results = found["results"]
-    return (results[-1]["time"], found["final_stm_length"]) if results else None
+def _sequence_counters(response: Any) -> tuple[int, int] | None:
+    results = response["results"]
+    return (results[-1]["time"], response["final_stm_length"]) if results else None
 
 
 def observe_sequence(
@@ -135,7 +146,12 @@ def observe_sequence(
     learn_at_end: bool = False,
     clear_stm_between: bool = False,
 ) -> Write[SequenceResult]:
-    """Several observations in one call: KATO saves once, at the end, so it is all or nothing."""
+    """Return the write that adds several observations in one call.
+
+    KATO saves the session once, at the end: it applies all of them or none. ``learn_after_each``
+    and ``learn_at_end`` learn the memory after each observation or after the last one.
+    ``clear_stm_between`` empties the memory before each observation but the first.
+    """
     body = encode(
         {
             "observations": observations,
@@ -148,12 +164,12 @@ def observe_sequence(
     def apply(journal: Journal) -> None:
         for position, observation in enumerate(observations):
             if clear_stm_between and position:
-                journal.learned()  # the events go, the counter stays: as after learning
-            journal.observed(observation)
+                journal.record_learn()  # no events, same counter: as after a learn
+            journal.record_observation(observation)
             if learn_after_each and journal.events:
-                journal.learned()
+                journal.record_learn()
         if learn_at_end and observations and journal.events:
-            journal.learned()
+            journal.record_learn()
 
     def answer(session_id: str, after: Journal) -> SequenceResult:
         first = after.time - len(observations) + 1
@@ -179,13 +195,16 @@ def observe_sequence(
         apply=apply,
         answer_from_journal=answer,
         observations=observations,
-        reported=_told_of_sequence,
-        commits=learn_after_each or learn_at_end,
+        read_counters=_sequence_counters,
+        learns=learn_after_each or learn_at_end,
     )
 
 
 def learn() -> Write[LearnResult]:
-    """Learn the short-term memory as a pattern. Learned twice, its frequency is 2: harmful."""
+    """Return the write that learns the short-term memory as a pattern.
+
+    It is not repeatable: learned twice, the pattern's frequency is 2.
+    """
 
     def answer(session_id: str, after: Journal) -> LearnResult:
         return {
@@ -193,22 +212,25 @@ def learn() -> Write[LearnResult]:
             "pattern_name": None,
             "session_id": session_id,
             "processor_id": None,
-            "message": "the answer was lost; the short-term memory is empty, so it was learned",
+            "message": "the response was lost; the short-term memory is empty, so it was learned",
         }
 
     return Write(
         what="learn",
         path="learn",
         body=b"",
-        apply=Journal.learned,
+        apply=Journal.record_learn,
         answer_from_journal=answer,
         not_repeatable=True,
-        commits=True,
+        learns=True,
     )
 
 
 def set_config(values: Mapping[str, Any]) -> Write[None]:
-    """Change the session's configuration. KATO checks it here, and saves the whole session."""
+    """Return the write that changes the session's configuration.
+
+    KATO validates the values here, and saves the whole session.
+    """
     return Write(
         what="set_config",
         path="config",
@@ -219,7 +241,10 @@ def set_config(values: Mapping[str, Any]) -> Write[None]:
 
 
 def extend(ttl_seconds: int) -> Write[None]:
-    """Let the session live ``ttl_seconds`` from now. KATO saves the whole session."""
+    """Return the write that sets the session to expire in ``ttl_seconds`` from now.
+
+    KATO saves the whole session.
+    """
     return Write(
         what="extend",
         path=f"extend?ttl_seconds={ttl_seconds:d}",
@@ -230,24 +255,24 @@ def extend(ttl_seconds: int) -> Write[None]:
 
 
 def clear_all() -> Write[None]:
-    """Empty the short-term memory, and forget all that the session's node has learned."""
+    """Return the write that empties the short-term memory and deletes all that the node learned."""
     return Write(
         what="clear_all",
         path="clear-all",
         body=b"",
-        apply=Journal.cleared,
+        apply=Journal.record_clear,
         answer_from_journal=lambda session_id, after: None,
         resets=True,
     )
 
 
 def clear_stm() -> Write[None]:
-    """Empty the short-term memory and set the counter to 0."""
+    """Return the write that empties the short-term memory and sets the counter to 0."""
     return Write(
         what="clear_stm",
         path="clear-stm",
         body=b"",
-        apply=Journal.cleared,
+        apply=Journal.record_clear,
         answer_from_journal=lambda session_id, after: None,
         resets=True,
     )
