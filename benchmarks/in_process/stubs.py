@@ -158,21 +158,21 @@ def stub_connections() -> Iterator[None]:
     idle_fd, write_fd = os.pipe()  # never readable, so a poll for a closed connection finds none
     kato = PreparedKato()
 
-    async def connect(pool: async_engine._Pool) -> async_engine._Connection:
+    async def connect_async(pool: async_engine._Pool) -> async_engine._Connection:
         connection, transport = async_engine._Connection(pool), _Transport(kato, idle_fd)
         transport.protocol = connection
         connection.connection_made(cast("asyncio.Transport", transport))
         return connection
 
-    def connected(endpoint: object, timeout: float) -> _Socket:
+    def connect_sync(endpoint: object, timeout: float) -> _Socket:
         return _Socket(kato, idle_fd)
 
     with contextlib.ExitStack() as undo:
         undo.callback(os.close, idle_fd)
         undo.callback(os.close, write_fd)
-        _replace(undo, async_engine._Pool, "connect", connect)
-        _replace(undo, sync_engine, "_connected", connected)
-        _replace(undo, sync_engine._Connection, "shut", lambda self: None)
+        _replace(undo, async_engine._Pool, "connect", connect_async)
+        _replace(undo, sync_engine, "_connect", connect_sync)
+        _replace(undo, sync_engine._Connection, "shut_down", lambda self: None)
         yield
 
 
