@@ -1,1 +1,1 @@
-"""What calls cost, measured: ``make bench``. The guard that runs with the tests is `guard`."""
+"""Benchmarks: what calls cost (``make bench``), and the guard on instruction counts (`guard`)."""

@@ -1,15 +1,19 @@
-"""A figure, measured several times, and the goal it is held against."""
+"""Figures: a quantity measured once per round, and the goal for its median."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+Progress = Callable[[str], None]
+"""Prints one line about what is being measured."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """What was measured, once a round. ``why_not`` says why it was not, if it was not.
+    """A measured quantity, one value per round.
 
-    ``at_least`` or ``at_most`` is the goal for the median; a figure without one stands beside.
+    ``at_least`` or ``at_most`` is the goal for the median; without either there is no goal.
+    ``not_measured`` is the reason if there are no values.
     """
 
     name: str
@@ -17,16 +21,16 @@ class Figure:
     values: Sequence[float] = field(default=())
     at_least: float | None = None
     at_most: float | None = None
-    why_not: str = ""
+    not_measured: str = ""
 
     @property
     def median(self) -> float:
-        """In the middle of all rounds."""
+        """The median over all rounds."""
         return statistics.median(self.values)
 
     @property
     def met(self) -> bool | None:
-        """Is the goal met? None: there is none, or nothing was measured."""
+        """True if the goal is met; None without a goal or without values."""
         if not self.values or (self.at_least is None and self.at_most is None):
             return None
         below = self.at_least is not None and self.median < self.at_least
@@ -35,20 +39,20 @@ class Figure:
 
     @property
     def goal(self) -> str:
-        """The goal in words; "" when there is none."""
+        """The goal as text; "" if there is none."""
         if self.at_least is not None:
             return f"≥ {self.at_least:g} {self.unit}"
         return f"≤ {self.at_most:g} {self.unit}" if self.at_most is not None else ""
 
     def as_json(self) -> dict[str, object]:
-        """For machines: the values of all rounds, and what is told of them."""
-        told: dict[str, object] = {"name": self.name, "unit": self.unit, "goal": self.goal}
+        """Return the values of all rounds with median, minimum, maximum and goal."""
+        fields: dict[str, object] = {"name": self.name, "unit": self.unit, "goal": self.goal}
         if not self.values:
-            return {**told, "not_measured": self.why_not}
+            return {**fields, "not_measured": self.not_measured}
         spread = {"median": self.median, "min": min(self.values), "max": max(self.values)}
-        return {**told, **spread, "met": self.met, "values": list(self.values)}
+        return {**fields, **spread, "met": self.met, "values": list(self.values)}
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
-    """Round by round: what disturbed a round disturbed both."""
-    return [one / other for one, other in zip(ours, theirs, strict=True)]
+    """Divide round by round: noise in a round affects both values."""
+    return [our / their for our, their in zip(ours, theirs, strict=True)]

@@ -1,4 +1,4 @@
-"""Calls without pause for a while: how many came through, and what CPU they took here."""
+"""Load generators: closed-loop calls for a fixed time, with the rate and the CPU they took."""
 
 import asyncio
 import gc
@@ -8,16 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 AsyncCall = Callable[[int], Awaitable[object]]
-"""One call by worker ``k``, which waits for it. Raises when it is not answered well."""
+"""One call of worker ``k``. Raises if the call fails."""
 Call = Callable[[], object]
 
-WARM = 0.15
-"""Seconds before a measurement: connections are made, sessions opened, code is specialised."""
+WARM_UP = 0.15
+"""Seconds of load before a measurement: opens connections and sessions, specialises bytecode."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One measurement: calls a second, and CPU of this process in µs for each."""
+    """One measurement: calls per second, and µs of this process's CPU per call."""
 
     rate: float
     cpu: float
@@ -43,12 +43,12 @@ def _metered() -> Iterator[_Meter]:
 
 
 async def drive(call: AsyncCall, seconds: float, in_flight: int) -> Sample:
-    """So many callers at once, each with its next call when the last one is answered."""
+    """Run ``in_flight`` workers for ``seconds``; each calls again when its last call returned."""
 
-    async def callers(seconds: float) -> int:
+    async def run_workers(seconds: float) -> int:
         until = time.perf_counter() + seconds
 
-        async def caller(k: int) -> int:
+        async def worker(k: int) -> int:
             calls = 0
             while time.perf_counter() < until:
                 await call(k)
@@ -56,18 +56,18 @@ async def drive(call: AsyncCall, seconds: float, in_flight: int) -> Sample:
             return calls
 
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(caller(k)) for k in range(in_flight)]
+            tasks = [group.create_task(worker(k)) for k in range(in_flight)]
         return sum(task.result() for task in tasks)
 
-    await callers(WARM)
+    await run_workers(WARM_UP)
     with _metered() as meter:
-        meter.calls = await callers(seconds)
+        meter.calls = await run_workers(seconds)
     return meter.sample()
 
 
 def repeat(call: Call, seconds: float) -> Sample:
-    """One caller, on this thread."""
-    until = time.perf_counter() + WARM
+    """Call again and again on this thread for ``seconds``."""
+    until = time.perf_counter() + WARM_UP
     while time.perf_counter() < until:
         call()
     with _metered() as meter:

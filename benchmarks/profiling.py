@@ -1,7 +1,7 @@
-"""Where a call's time goes: ``python -m benchmarks.profiling``.
+"""Profile of a call: ``python -m benchmarks.profiling`` prints own time by package.
 
-One observe after the other, 32 in flight, under cProfile, over each engine; own time by package, as
-a share of the whole. The profiler makes everything slower, small functions most: compare shares.
+Observes with 32 calls in flight under cProfile, once per engine. The profiler slows down small
+functions most, so compare shares, not times.
 """
 
 import asyncio
@@ -11,21 +11,20 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import contenders
+from benchmarks.clients import async_clients
 from benchmarks.load import drive
-from benchmarks.site import Site, site
+from benchmarks.testbed.processes import Testbed, start_testbed
 
 SECONDS = 2.0
 ENGINES = ("httpx", "httptools")
-ROOMS = ("sessions", "requesting", "balancing", "drivers")
-SHOWN = 0.01
-"""A package with a smaller share is not shown."""
+SMALLEST_SHARE = 0.01
+"""A package with a smaller share is not printed."""
 
 
-async def _profile(where: Site, engine: str) -> tuple[pstats.Stats, float]:
+async def _profile(testbed: Testbed, engine: str) -> tuple[pstats.Stats, float]:
     profile = cProfile.Profile()
-    settings = replace(where.settings, engine=engine)
-    async with contenders.ours(where, settings) as call:
+    settings = replace(testbed.settings, engine=engine)
+    async with async_clients.kato_consul(testbed, settings) as call:
         await drive(call, 0.2, 32)
         profile.enable()
         sample = await drive(call, SECONDS, 32)
@@ -34,12 +33,12 @@ async def _profile(where: Site, engine: str) -> tuple[pstats.Stats, float]:
 
 
 def by_package(stats: pstats.Stats) -> Counter[str]:
-    """Own seconds of each package; of ours, of each room."""
-    found: Counter[str] = Counter()
-    # The stub of pstats does not know of what it keeps.
+    """Return own seconds by package; within kato_consul, by sub-package."""
+    seconds: Counter[str] = Counter()
+    # typeshed does not declare `Stats.stats`.
     for (file, _, name), (_, _, own, _, _) in stats.stats.items():  # type: ignore[attr-defined]
-        found[_package(file, name)] += own
-    return found
+        seconds[_package(file, name)] += own
+    return seconds
 
 
 def _package(file: str, name: str) -> str:
@@ -47,8 +46,8 @@ def _package(file: str, name: str) -> str:
         return "waiting for the network" if "epoll" in name else "built in"
     parts = Path(file).parts
     if "kato_consul" in parts:
-        room = parts[parts.index("kato_consul") + 1]
-        return f"kato_consul.{room}" if room in ROOMS else "kato_consul, the rest"
+        inner = parts[parts.index("kato_consul") + 1]
+        return "kato_consul, other" if inner.endswith(".py") else f"kato_consul.{inner}"
     if "site-packages" in parts:
         return parts[parts.index("site-packages") + 1]
     return "asyncio" if "asyncio" in parts else "standard library"
@@ -56,16 +55,16 @@ def _package(file: str, name: str) -> str:
 
 def main() -> None:
     """Print a table for each engine."""
-    with site() as where:
+    with start_testbed() as testbed:
         for engine in ENGINES:
-            stats, rate = asyncio.run(_profile(where, engine))
-            found = by_package(stats)
-            del found["waiting for the network"]
-            whole = found.total()
+            stats, rate = asyncio.run(_profile(testbed, engine))
+            seconds = by_package(stats)
+            del seconds["waiting for the network"]
+            total = seconds.total()
             print(f"\nengine {engine}: {rate:,.0f} calls/s under the profiler")
-            for package, own in found.most_common():
-                if own >= SHOWN * whole:
-                    print(f"  {own / whole:5.1%}  {package}")
+            for package, own in seconds.most_common():
+                if own >= SMALLEST_SHARE * total:
+                    print(f"  {own / total:5.1%}  {package}")
 
 
 if __name__ == "__main__":

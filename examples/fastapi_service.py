@@ -1,4 +1,4 @@
-"""A FastAPI service with KATO behind it: one client for the whole application.
+"""FastAPI service with one KATO client for the whole application.
 
 kato-consul dev
 CONSUL_HTTP_ADDR=127.0.0.1:PORT uvicorn examples.fastapi_service:app
@@ -17,7 +17,7 @@ kato: AsyncKatoClient
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
-    """The client belongs to the event loop: it is made when the loop runs, and closed with it."""
+    """Open the client on the running event loop, to which it belongs; close it at shutdown."""
     global kato
     async with AsyncKatoClient() as kato:
         yield
@@ -28,19 +28,19 @@ app = FastAPI(lifespan=lifespan)
 
 @app.post("/visits/{user}/{product}")
 async def visit(user: str, product: str) -> dict[str, list[str]]:
-    """A user looks at a product; what others looked at next."""
+    """Record that a user views a product; return what other users viewed next."""
     session = kato.session(user, node_id="shop")
     try:
         await session.observe([product])
-        found = await session.predictions()
-    except KatoConsulError as error:  # says itself whether, and when, asking again makes sense
+        predictions = await session.predictions()
+    except KatoConsulError as error:  # its attributes say whether and when to retry
         raise HTTPException(503, str(error)) from error
-    return {"next": [one for each in found for event in each["future"] for one in event]}
+    return {"next": [item for each in predictions for event in each["future"] for item in event]}
 
 
 @app.post("/visits/{user}")
-async def leave(user: str) -> dict[str, str]:
-    """A user leaves: what was looked at is learned."""
+async def end_visit(user: str) -> dict[str, str]:
+    """Learn the products that a user viewed during this visit."""
     try:
         learned = await kato.session(user, node_id="shop").learn()
     except BadRequest:

@@ -1,11 +1,11 @@
-"""The same as a Flask service: one client for all threads, made before workers are forked or after.
+"""Flask service with one KATO client for all threads, created before or after workers are forked.
 
     kato-consul dev
     CONSUL_HTTP_ADDR=127.0.0.1:PORT gunicorn --preload --workers 2 --threads 8 \\
         examples.flask_service:app
 
-A user's session belongs to one worker: where there are several, have a proxy send a user to the
-same one, or let each user's requests come one after the other.
+A user's session belongs to one worker. With several workers, let a proxy route each user to the
+same worker, or send each user's requests one after the other.
 """
 
 import os
@@ -22,16 +22,17 @@ kato = KatoClient()
 
 @app.post("/visits/<user>/<product>")
 def visit(user: str, product: str) -> Response:
-    """A user looks at a product; what others looked at next."""
+    """Record that a user views a product; return what other users viewed next."""
     session = kato.session(user, node_id="shop")
     session.observe([product])
-    found = session.predictions()
-    return jsonify(next=[one for each in found for event in each["future"] for one in event])
+    predictions = session.predictions()
+    products = [item for each in predictions for event in each["future"] for item in event]
+    return jsonify(next=products)
 
 
 @app.post("/visits/<user>")
-def leave(user: str) -> Response:
-    """A user leaves: what was looked at is learned."""
+def end_visit(user: str) -> Response:
+    """Learn the products that a user viewed during this visit."""
     try:
         learned = kato.session(user, node_id="shop").learn()
     except BadRequest:
@@ -41,11 +42,11 @@ def leave(user: str) -> Response:
 
 @app.get("/worker")
 def worker() -> Response:
-    """Which process answers."""
+    """Return the id of the worker process."""
     return jsonify(pid=os.getpid())
 
 
 @app.errorhandler(KatoConsulError)
 def unavailable(error: KatoConsulError) -> ResponseReturnValue:
-    """Says itself whether, and when, asking again makes sense."""
+    """Return 503; the text of the error says what to do."""
     return jsonify(error=re.sub(r"\s+", " ", str(error))), 503

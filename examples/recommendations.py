@@ -1,6 +1,6 @@
-"""A shop asks KATO what a customer will look at next.
+"""Product recommendations: KATO predicts what a customer will view next.
 
-Start a fleet to try it on, and tell this where its Consul is:
+Start a local fleet, and use the address of its Consul agent:
 
     kato-consul dev
     CONSUL_HTTP_ADDR=127.0.0.1:PORT python examples/recommendations.py
@@ -17,8 +17,8 @@ VISITS = {
 
 
 async def view_product(kato: AsyncKatoClient, user: str, product: str) -> list[str]:
-    """Record a view; the products that may come next, the likeliest first."""
-    # All customers of a shop share its knowledge base: the node.
+    """Record a view; return the products predicted next, most likely first."""
+    # All customers of the shop share one knowledge base, the node.
     session = kato.session(user, node_id="shop")
     await session.observe([product])
     return [
@@ -31,7 +31,7 @@ async def view_product(kato: AsyncKatoClient, user: str, product: str) -> list[s
 
 
 async def main() -> None:
-    """Two customers teach the shop what goes together; a third profits from it."""
+    """Learn from the visits of two customers, then recommend products to a third."""
     async with AsyncKatoClient() as kato:
         for user, products in VISITS.items():
             for product in products:

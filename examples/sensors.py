@@ -1,4 +1,4 @@
-"""Sensor readings, without asyncio: what KATO did not expect is worth a look.
+"""Sensor readings, without asyncio: report readings that KATO did not expect.
 
 kato-consul dev
 CONSUL_HTTP_ADDR=127.0.0.1:PORT python examples/sensors.py
@@ -10,7 +10,7 @@ NORMAL = ["cold", "warm", "hot", "warm"]
 
 
 def is_unexpected(session: Session, reading: str) -> bool:
-    """Observe a reading; had KATO expected another one?"""
+    """Observe a reading; return True if KATO had predicted a different one."""
     expected = [
         symbol
         for prediction in session.predictions()
@@ -22,13 +22,13 @@ def is_unexpected(session: Session, reading: str) -> bool:
 
 
 def main() -> None:
-    """Learn a normal cycle, then watch one that is not."""
+    """Learn a normal cycle, then observe an abnormal one."""
     with KatoClient() as kato:
         session = kato.session("sensor-7")
         session.observe_sequence([[reading] for reading in NORMAL], learn_at_end=True)
         for reading in ["cold", "warm", "cold"]:
             if is_unexpected(session, reading):
-                print("look at sensor-7: it says", reading)
+                print("sensor-7: unexpected reading:", reading)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the pages show to be copied: blocks in other languages, and the commands in them."""
+"""Code blocks of the documentation pages, and the commands in them."""
 
 import os
 import re
@@ -14,66 +14,73 @@ PAGES = [ROOT / "README.md", ROOT / "docs" / "registrar.md"]
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    """The page's blocks in a language."""
-    found = re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
-    return [str(one) for one in found]
+    """Return the page's code blocks in a language."""
+    matches = re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    return [str(block) for block in matches]
 
 
 def all_blocks(language: str) -> list[str]:
-    """Those of all pages."""
+    """Return the code blocks in a language of all pages."""
     return [block for page in PAGES for block in blocks(page, language)]
 
 
 def units() -> list[tuple[str, str]]:
-    """Name and text of each systemd unit; the first line says where it belongs."""
-    found = []
+    """Return name and text of each systemd unit; the first line of a block has its path."""
+    named = []
     for block in all_blocks("ini"):
-        place, _, text = block.partition("\n")
-        found.append((place.rpartition("/")[2], text))
-    return found
+        path, _, text = block.partition("\n")
+        named.append((path.rpartition("/")[2], text))
+    return named
 
 
 def jobs() -> list[dict[str, Any]]:
-    """The registrar's containers in the pages' YAML, of Kubernetes and compose."""
+    """Return the registrar's containers in the pages' YAML, both Kubernetes and compose."""
     return [
-        one
+        container
         for block in all_blocks("yaml")
-        for one in containers(yaml.safe_load(block))
-        if one["image"] == "kato-consul"
+        for container in containers(yaml.safe_load(block))
+        if container["image"] == "kato-consul"
     ]
 
 
 def containers(document: Any) -> list[dict[str, Any]]:
-    """All containers in a document, wherever they stand."""
+    """Return all containers in a document, at any depth."""
     if isinstance(document, list):
-        return [one for part in document for one in containers(part)]
+        return [container for part in document for container in containers(part)]
     if not isinstance(document, dict):
         return []
     if "image" in document:
         return [document]
-    return [one for part in document.values() for one in containers(part)]
+    return [container for part in document.values() for container in containers(part)]
 
 
-def words(container: dict[str, Any]) -> list[str]:
-    """What a container runs: compose has a line, Kubernetes lists."""
+def command_line(container: dict[str, Any]) -> list[str]:
+    """Return a container's command with its arguments: a line in compose, lists in Kubernetes."""
     command = container["command"]
-    found = shlex.split(command) if isinstance(command, str) else [*command]
-    return [*found, *container.get("args", [])]
+    argv = shlex.split(command) if isinstance(command, str) else [*command]
+    return [*argv, *container.get("args", [])]
 
 
 def environment(container: dict[str, Any], fields: dict[str, str]) -> dict[str, str]:
-    """A container's variables as Kubernetes makes them: fields of the pod, ``$(NAME)`` of earlier
-    ones."""
-    made: dict[str, str] = {}
-    for one in container.get("env", []):
-        if "value" in one:
-            made[one["name"]] = re.sub(r"\$\((\w+)\)", lambda found: made[found[1]], one["value"])
+    """Return a container's variables as Kubernetes sets them.
+
+    ``fields`` are the values of the pod's fields; ``$(NAME)`` refers to an earlier variable.
+    """
+    variables: dict[str, str] = {}
+    for variable in container.get("env", []):
+        if "value" in variable:
+            variables[variable["name"]] = re.sub(
+                r"\$\((\w+)\)", lambda match: variables[match[1]], variable["value"]
+            )
         else:
-            made[one["name"]] = fields[one["valueFrom"]["fieldRef"]["fieldPath"]]
-    return made
+            path = variable["valueFrom"]["fieldRef"]["fieldPath"]
+            variables[variable["name"]] = fields[path]
+    return variables
 
 
 def with_our_programs(env: dict[str, str]) -> dict[str, str]:
-    """An environment in which ``kato-consul`` is the one of this checkout."""
-    bare = {name: value for name, value in os.environ.items() if not name.startswith("CONSUL_")}
-    return {**bare, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **env}
+    """Return an environment in which ``kato-consul`` is the one of this checkout."""
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("CONSUL_")
+    }
+    return {**inherited, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **env}

@@ -1,5 +1,7 @@
-"""The registrar's page and the README, taken literally: what they show to copy is run as it stands,
-on a real agent and a real instance; only places and ports are this machine's."""
+"""The code blocks of the registrar's page and the README, run unchanged except for addresses.
+
+They run on a real agent and a stand-in instance.
+"""
 
 import configparser
 import shlex
@@ -25,11 +27,11 @@ from tests.docs.pages import (
     ROOT,
     all_blocks,
     blocks,
+    command_line,
     environment,
     jobs,
     units,
     with_our_programs,
-    words,
 )
 from tests.testing.waiting import eventually
 
@@ -46,16 +48,16 @@ def agent() -> Iterator[ConsulAgent]:
 
 @pytest.fixture
 def kato(agent: ConsulAgent, tmp_path: Path) -> Iterator[StandInKato]:
-    """A real instance; nothing of it is left in the agent."""
-    with StandInKato(store=tmp_path / "store.sqlite") as made:
-        yield made
-    for one in ids(agent, "kato"):
-        httpx.put(f"{agent.url}/v1/agent/service/deregister/{one}", trust_env=False)
+    """A stand-in instance; its registrations are removed afterwards."""
+    with StandInKato(store=tmp_path / "store.sqlite") as instance:
+        yield instance
+    for service_id in ids(agent, "kato"):
+        httpx.put(f"{agent.url}/v1/agent/service/deregister/{service_id}", trust_env=False)
 
 
 @pytest.fixture
 def file(kato: StandInKato, tmp_path: Path) -> Path:
-    """The definition file that the pages speak of."""
+    """The definition file that the pages refer to."""
     path = tmp_path / "kato.toml"
     path.write_text(
         f'[[service]]\nname = "kato"\nid = "kato-1"\naddress = "{kato.host}"\nport = {kato.port}\n'
@@ -63,9 +65,9 @@ def file(kato: StandInKato, tmp_path: Path) -> Path:
     return path
 
 
-def here(text: str, agent: ConsulAgent, kato: StandInKato, file: Path) -> str:
-    """The text with the places of this machine."""
-    for theirs, ours in (
+def localized(text: str, agent: ConsulAgent, kato: StandInKato, file: Path) -> str:
+    """Return the text with the addresses and paths of this test."""
+    for documented, actual in (
         ("/usr/local/bin/kato-consul", str(Path(sys.executable).parent / "kato-consul")),
         ("/etc/kato-consul/kato.toml", str(file)),
         ("consul:8500", agent.http_addr),
@@ -73,7 +75,7 @@ def here(text: str, agent: ConsulAgent, kato: StandInKato, file: Path) -> str:
         ("--address kato-1", f"--address {kato.host}"),
         ("--port 8000", f"--port {kato.port}"),
     ):
-        text = text.replace(theirs, ours)
+        text = text.replace(documented, actual)
     return text
 
 
@@ -90,10 +92,9 @@ def run(argv: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str
     )
 
 
-@pytest.mark.parametrize(("name", "text"), units(), ids=lambda one: str(one)[:30])
-def test_systemd_takes_each_unit(name: str, text: str, tmp_path: Path) -> None:
-    """systemd itself finds nothing wrong with a unit; without systemd at hand it is at least read
-    as what it is."""
+@pytest.mark.parametrize(("name", "text"), units(), ids=lambda value: str(value)[:30])
+def test_systemd_accepts_each_unit(name: str, text: str, tmp_path: Path) -> None:
+    """`systemd-analyze verify` accepts a unit; without systemd its sections are checked."""
     text = text.replace("/usr/local/bin/kato-consul", "/bin/true")
     (tmp_path / name).write_text(text)
     for other in ("kato", "consul"):
@@ -112,39 +113,43 @@ def test_systemd_takes_each_unit(name: str, text: str, tmp_path: Path) -> None:
 
 
 def commands(text: str) -> dict[str, str]:
-    """The commands of a unit."""
+    """Return the commands of a unit by name."""
     lines = [line.partition("=") for line in text.splitlines() if line.startswith("Exec")]
     return {name: command for name, _, command in lines}
 
 
-def test_a_oneshot_unit(agent: ConsulAgent, kato: StandInKato, file: Path) -> None:
-    """What a oneshot unit starts with registers, and is over; what it stops with takes it out."""
+def test_oneshot_unit_registers_and_deregisters(
+    agent: ConsulAgent, kato: StandInKato, file: Path
+) -> None:
+    """A oneshot unit's ExecStart registers and exits; its ExecStop deregisters."""
     oneshot = [text for _, text in units() if "Type=oneshot" in text]
     assert len(oneshot) == 2
     for text in oneshot:
-        found = commands(here(text, agent, kato, file))
+        exec_lines = commands(localized(text, agent, kato, file))
         env = {"CONSUL_HTTP_ADDR": agent.http_addr}
-        done = run(shlex.split(found["ExecStart"]), env)
+        done = run(shlex.split(exec_lines["ExecStart"]), env)
         assert done.returncode == 0, done.stderr
         assert healths(agent, "kato") == {"kato-1": "passing"}
-        assert run(shlex.split(found["ExecStop"]), env).returncode == 0
+        assert run(shlex.split(exec_lines["ExecStop"]), env).returncode == 0
         assert ids(agent, "kato") == set()
 
 
-def test_a_unit_that_stays(agent: ConsulAgent, kato: StandInKato, file: Path) -> None:
-    """What the guardian's unit starts stays, reads again when it is reloaded, and ends with 0."""
+def test_run_unit_stays_reloads_and_exits_with_0(
+    agent: ConsulAgent, kato: StandInKato, file: Path
+) -> None:
+    """The unit of `run` keeps running, reloads its file on ExecReload, and exits with 0."""
     (text,) = (text for _, text in units() if "ExecReload" in text)
-    found = commands(here(text, agent, kato, file))
+    exec_lines = commands(localized(text, agent, kato, file))
     env = with_our_programs({"CONSUL_HTTP_ADDR": agent.http_addr})
-    command = shlex.split(found["ExecStart"])
+    command = shlex.split(exec_lines["ExecStart"])
     with subprocess.Popen(
         command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             line_with(process, "all registered")
-            reload = found["ExecReload"].replace("$MAINPID", str(process.pid))
+            reload = exec_lines["ExecReload"].replace("$MAINPID", str(process.pid))
             assert run(shlex.split(reload), {}).returncode == 0
-            line_with(process, "was read again")
+            line_with(process, "instances in it:")
             process.terminate()
             assert process.wait(ENDS_WITHIN) == 0
         finally:
@@ -152,34 +157,42 @@ def test_a_unit_that_stays(agent: ConsulAgent, kato: StandInKato, file: Path) ->
     assert ids(agent, "kato") == set()
 
 
-def test_the_yaml_is_of_its_kind() -> None:
-    """Each YAML block is what its platform takes: a compose file, a pod's spec, or a Job."""
+def test_yaml_blocks_are_compose_files_pod_specs_or_jobs() -> None:
+    """Each YAML block has the structure that its platform expects."""
     kinds = []
     for block in all_blocks("yaml"):
-        found = yaml.safe_load(block)
-        if found.get("kind") == "Job":
-            spec = found["spec"]["template"]["spec"]
-            assert found["apiVersion"] == "batch/v1"
-            assert spec["restartPolicy"] in ("Never", "OnFailure")  # a Job takes no other
-            volumes = {one["name"] for one in spec["volumes"]}
-            mounted = {mount["name"] for one in spec["containers"] for mount in one["volumeMounts"]}
+        document = yaml.safe_load(block)
+        if document.get("kind") == "Job":
+            spec = document["spec"]["template"]["spec"]
+            assert document["apiVersion"] == "batch/v1"
+            assert spec["restartPolicy"] in ("Never", "OnFailure")  # a Job accepts no other
+            volumes = {volume["name"] for volume in spec["volumes"]}
+            mounted = {
+                mount["name"]
+                for container in spec["containers"]
+                for mount in container["volumeMounts"]
+            }
             assert mounted == volumes
             kinds.append("Job")
-        elif "spec" in found:
-            assert {"initContainers", "containers"} >= set(found["spec"])
+        elif "spec" in document:
+            assert {"initContainers", "containers"} >= set(document["spec"])
             kinds.append("pod")
         else:
             kinds.append("compose")
     assert sorted(kinds) == ["Job", "compose", "compose", "pod", "pod"]
 
 
-@pytest.mark.parametrize("job", JOBS, ids=lambda job: " ".join(words(job))[:60])
-def test_containers(agent: ConsulAgent, kato: StandInKato, file: Path, job: dict[str, Any]) -> None:
-    """Each container's command, with the variables that its platform makes, does its work."""
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: " ".join(command_line(job))[:60])
+def test_container_commands_register_the_instance(
+    agent: ConsulAgent, kato: StandInKato, file: Path, job: dict[str, Any]
+) -> None:
+    """Each container's command registers the instance, with the variables its platform sets."""
     pod = {"metadata.name": "kato-1", "status.podIP": kato.host, "status.hostIP": "10.0.0.9"}
-    env = {name: here(value, agent, kato, file) for name, value in environment(job, pod).items()}
-    argv = shlex.split(here(shlex.join(words(job)), agent, kato, file))
-    if not any("kato-consul run" in one for one in argv):
+    env = {
+        name: localized(value, agent, kato, file) for name, value in environment(job, pod).items()
+    }
+    argv = shlex.split(localized(shlex.join(command_line(job)), agent, kato, file))
+    if not any("kato-consul run" in argument for argument in argv):
         done = run(argv, env)
         assert done.returncode == 0, done.stderr
         assert eventually(lambda: healths(agent, "kato") == {"kato-1": "passing"})
@@ -201,9 +214,10 @@ def test_containers(agent: ConsulAgent, kato: StandInKato, file: Path, job: dict
     assert ids(agent, "kato") == set()
 
 
-def test_compose_project(agent: ConsulAgent, kato: StandInKato, tmp_path: Path) -> None:
-    """The registrar of docker/compose.yaml, with the file that the project gives it, registers all
-    three, though here none of their names resolves."""
+def test_compose_registrar_registers_all_three(
+    agent: ConsulAgent, kato: StandInKato, tmp_path: Path
+) -> None:
+    """The registrar of docker/compose.yaml registers all three, though no name resolves here."""
     text = (ROOT / "docker" / "compose.yaml").read_text()
     for variable, value in (
         ("KATO_CONSUL_HOST_IP:-127.0.0.1", kato.host),
@@ -217,7 +231,7 @@ def test_compose_project(agent: ConsulAgent, kato: StandInKato, tmp_path: Path) 
     project = yaml.safe_load(text)
     job = project["services"]["registrar"]
     (config,) = job["configs"]
-    file = tmp_path / "of-compose.toml"
+    file = tmp_path / "compose.toml"
     file.write_text(project["configs"][config["source"]]["content"])
     argv = shlex.split(job["command"].replace(config["target"], str(file)))
     done = run(argv, {"CONSUL_HTTP_ADDR": agent.http_addr})
@@ -226,20 +240,23 @@ def test_compose_project(agent: ConsulAgent, kato: StandInKato, tmp_path: Path) 
     assert set(healths(agent, "kato")) == {"kato-1", "kato-2", "kato-3"}
 
 
-def test_the_definition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The definition that the page shows is one that the registrar takes, all of it."""
+def test_definition_blocks_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loader accepts each definition of the pages, with all its fields."""
     monkeypatch.setenv("HOST_IP", "10.0.0.5")
     (tmp_path / "check").write_text("s3cret\n")
     for page in PAGES:
         for block in blocks(page, "toml"):
             text = block.replace("/run/secrets/check", str(tmp_path / "check"))
-            (one,) = definitions_in(tomllib.loads(text), page.name)
-            assert (one.id, one.address, one.port) == ("kato-1", "10.0.0.5", 8000)
+            (definition,) = definitions_in(tomllib.loads(text), page.name)
+            assert (definition.id, definition.address, definition.port) == (
+                "kato-1",
+                "10.0.0.5",
+                8000,
+            )
 
 
-def test_a_service_of_ones_own(agent: ConsulAgent, tmp_path: Path) -> None:
-    """The page's lines for an ASGI application, under a real uvicorn: registered while it serves,
-    passing, and gone when it is told to end."""
+def test_asgi_application_is_registered_while_it_serves(agent: ConsulAgent, tmp_path: Path) -> None:
+    """Under uvicorn the page's application is registered and passing, and gone after SIGTERM."""
     (block,) = blocks(REGISTRAR, "python")
     (port,) = free_ports(1)
     text = block.replace("port=8000", f"port={port}").replace(

@@ -1,4 +1,4 @@
-"""Services that embed the client, served as people serve them, while an instance is killed."""
+"""The example services under their real servers, while an instance is killed."""
 
 import signal
 import subprocess
@@ -27,16 +27,16 @@ GUNICORN = [
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
-    """Three instances behind an agent, registered."""
-    with Fleet(3) as made, Registrar(made.definitions, made.settings):
-        yield made
+    """Three instances, registered with an agent."""
+    with Fleet(3) as fleet, Registrar(fleet.definitions, fleet.settings):
+        yield fleet
 
 
 @contextmanager
-def served(fleet: Fleet, command: list[str]) -> Iterator[httpx.Client]:
-    """The service, and a client of it. It ends well, on SIGTERM."""
+def running_service(fleet: Fleet, command: list[str]) -> Iterator[httpx.Client]:
+    """Run the service for the block; yield an HTTP client of it. It must exit on SIGTERM."""
     (port,) = free_ports(1)
-    program = [one.format(port=port) for one in command]
+    program = [argument.format(port=port) for argument in command]
     env = {
         "CONSUL_HTTP_ADDR": fleet.agent.http_addr,
         "PATH": str(Path(sys.executable).parent),
@@ -47,7 +47,7 @@ def served(fleet: Fleet, command: list[str]) -> Iterator[httpx.Client]:
         with httpx.Client(
             base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=40.0
         ) as http:
-            assert eventually(lambda: _answers(http), within=60.0)
+            assert eventually(lambda: _is_serving(http), within=60.0)
             yield http
         process.send_signal(signal.SIGTERM)
         assert process.wait(30.0) in (0, -signal.SIGTERM)
@@ -57,52 +57,52 @@ def served(fleet: Fleet, command: list[str]) -> Iterator[httpx.Client]:
             process.wait()
 
 
-def _answers(http: httpx.Client) -> bool:
+def _is_serving(http: httpx.Client) -> bool:
     try:
         return http.get("/").status_code == 404
     except httpx.TransportError:
         return False
 
 
-def visits(http: httpx.Client, user: str, *products: str) -> list[str]:
-    """A user looks at products one after the other; what is offered in the end."""
-    offered: list[str] = []
+def view_products(http: httpx.Client, user: str, *products: str) -> list[str]:
+    """View products one after the other; return the last predictions."""
+    predicted: list[str] = []
     for product in products:
-        answer = http.post(f"/visits/{user}/{product}")
-        assert answer.status_code == 200, answer.text
-        offered = answer.json()["next"]
-    return offered
+        response = http.post(f"/visits/{user}/{product}")
+        assert response.status_code == 200, response.text
+        predicted = response.json()["next"]
+    return predicted
 
 
-def test_fastapi(fleet: Fleet) -> None:
-    """What two users taught it, a third is offered; a kill in the middle costs nobody a call."""
-    with served(fleet, UVICORN) as http:
+def test_fastapi_service_predicts_and_survives_a_kill(fleet: Fleet) -> None:
+    """A third user gets predictions from two others' visits; no call fails during a kill."""
+    with running_service(fleet, UVICORN) as http:
         for user in ("ann", "bob"):
-            visits(http, user, "tent", "stove", f"rope-{user}")
+            view_products(http, user, "tent", "stove", f"rope-{user}")
             assert http.post(f"/visits/{user}").json()["learned"].startswith("PTRN|")
-        assert {"rope-ann", "rope-bob"} <= set(visits(http, "cleo", "tent", "stove"))
+        assert {"rope-ann", "rope-bob"} <= set(view_products(http, "cleo", "tent", "stove"))
 
-        def shops(user: str) -> None:
-            visits(http, user, *(f"{user}-{number}" for number in range(20)))
+        def view_twenty_products(user: str) -> None:
+            view_products(http, user, *(f"{user}-{number}" for number in range(20)))
 
         with ThreadPoolExecutor(6) as pool:
-            shopping = [pool.submit(shops, f"user-{number}") for number in range(6)]
+            visits = [pool.submit(view_twenty_products, f"user-{n}") for n in range(6)]
             fleet.instances["kato-2"].kill()
-            for one in shopping:
-                one.result(60.0)
+            for visit in visits:
+                visit.result(60.0)
         fleet.instances["kato-2"].start()
 
 
-def test_flask_in_forked_workers(fleet: Fleet) -> None:
-    """Workers that were forked after the client was made each work with sessions of their own."""
-    with served(fleet, GUNICORN) as http:
+def test_flask_service_works_in_workers_forked_after_the_client(fleet: Fleet) -> None:
+    """Each of two workers forked after the client was created serves calls on its own sessions."""
+    with running_service(fleet, GUNICORN) as http:
         workers: set[int] = set()
 
-        def both() -> bool:
-            # A new connection goes to whichever worker takes it, and stays with it.
+        def both_workers_served() -> bool:
+            # The worker that accepts a new connection keeps it.
             with httpx.Client(base_url=http.base_url, trust_env=False, timeout=40.0) as other:
                 workers.add(other.get("/worker").json()["pid"])
-                assert visits(other, f"user-of-{len(workers)}", "a", "b") == []
+                assert view_products(other, f"user-of-{len(workers)}", "a", "b") == []
             return len(workers) == 2
 
-        assert eventually(both, within=60.0)
+        assert eventually(both_workers_served, within=60.0)

@@ -1,8 +1,8 @@
-"""Where the integration tests run: on the compose project if that can be had, else natively.
+"""Choice of the deployment for the integration tests: the compose project, or native processes.
 
-It can be had when an engine of this machine answers, its Compose takes our file, and the images
-that the file names are there; nothing is pulled or built. `VARIABLE` forces one of the two, and a
-forced one that cannot be had is an error.
+The compose project is used if a Docker engine on this machine answers, its Compose accepts the
+compose file, and all images of that file are present. Nothing is pulled or built. `VARIABLE` forces
+one of the two; forcing one that is not available is an error.
 """
 
 import json
@@ -18,42 +18,42 @@ import pytest
 
 VARIABLE = "KATO_CONSUL_TEST_DEPLOYMENT"
 COMPOSE_FILE = Path(__file__).parents[2] / "docker" / "compose.yaml"
-PROBE = 2.0
-"""Seconds for finding out whether there is an engine: each test run waits for it."""
-ANSWERING = 10.0
-"""Seconds for each further question to an engine that did answer."""
+ENGINE_TIMEOUT = 2.0
+"""Seconds to find out whether there is a Docker engine; each test run waits for it."""
+COMMAND_TIMEOUT = 10.0
+"""Seconds for each further docker command once an engine has answered."""
 
 Kind = Literal["docker", "native"]
 Run = Callable[[Sequence[str], float], tuple[int, str]]
-"""Runs a command for some seconds at most; its exit status, and what it wrote.
+"""Runs a command with a timeout in seconds; returns its exit status and its output.
 
-FileNotFoundError without the program, TimeoutExpired after the time.
+Raises FileNotFoundError if there is no such program, TimeoutExpired after the timeout.
 """
 
 
 class NoSuchDeployment(Exception):
-    """The deployment that is asked for cannot be had; the message says why."""
+    """The forced deployment is not available or not known; the message says why."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A kind of deployment, and why it was chosen."""
+    """A kind of deployment, and the reason for it."""
 
     kind: Kind
-    why: str
+    reason: str
 
     def __str__(self) -> str:
-        """For the header of a test run."""
+        """Return the line for the header of a test run."""
         name = {"docker": "the compose project in docker/", "native": "native agent"}[self.kind]
-        return f"integration tests on: {name} ({self.why})"
+        return f"integration tests on: {name} ({self.reason})"
 
 
 CHOICE = pytest.StashKey[Choice]()
-"""Where a run keeps its choice."""
+"""The key under which pytest's configuration holds the choice."""
 
 
 def run(command: Sequence[str], seconds: float) -> tuple[int, str]:
-    """The real `Run`."""
+    """Run a command; the default `Run`."""
     done = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
@@ -66,64 +66,66 @@ def run(command: Sequence[str], seconds: float) -> tuple[int, str]:
 
 
 def choose(environ: Mapping[str, str] = os.environ, run: Run = run) -> Choice:
-    """Choose.
+    """Choose the deployment by `VARIABLE`, or by what is available.
 
     Raises:
-        NoSuchDeployment: one is forced that cannot be had, or that there is not.
+        NoSuchDeployment: the forced deployment is not available, or the value is not known.
     """
     forced = environ.get(VARIABLE, "")
     if forced not in ("", "docker", "native"):
         raise NoSuchDeployment(f"{VARIABLE} is {forced!r}; it may be docker or native")
     if forced == "native":
-        return Choice("native", f"{VARIABLE} says so")
-    reason = obstacle(run)
+        return Choice("native", f"set by {VARIABLE}")
+    reason = why_not_docker(run)
     if forced == "docker":
         if reason:
             raise NoSuchDeployment(f"{VARIABLE} is docker, but {reason}")
-        return Choice("docker", f"{VARIABLE} says so")
+        return Choice("docker", f"set by {VARIABLE}")
     if reason:
         return Choice("native", reason)
-    return Choice("docker", "an engine answers and the images are there")
+    return Choice("docker", "an engine answers and the images are present")
 
 
-def obstacle(run: Run) -> str | None:
-    """What stands in the way of the compose project, or None."""
+def why_not_docker(run: Run) -> str | None:
+    """Return why the compose project is not available; None if it is."""
     try:
-        return _no_engine(run) or _no_images(run)
+        return _why_no_engine(run) or _why_no_images(run)
     except FileNotFoundError:
         return "there is no docker command"
     except subprocess.TimeoutExpired as error:
         return f"`{' '.join(error.cmd)}` took longer than {error.timeout:.1f} s"
 
 
-def _no_engine(run: Run) -> str | None:
-    until = time.monotonic() + PROBE
-    status, answer = run(["docker", "context", "inspect"], PROBE)
+def _why_no_engine(run: Run) -> str | None:
+    deadline = time.monotonic() + ENGINE_TIMEOUT
+    status, output = run(["docker", "context", "inspect"], ENGINE_TIMEOUT)
     if status == 0:
-        # Ports are published on the engine's machine, and the tests look for them on this one.
-        endpoint = str(json.loads(answer)[0]["Endpoints"]["docker"]["Host"])
+        # Ports are published on the engine's machine, but the tests connect to this one.
+        endpoint = str(json.loads(output)[0]["Endpoints"]["docker"]["Host"])
         if not endpoint.startswith(("unix://", "npipe://")):
             return f"the Docker engine is on another machine: {endpoint}"
     try:
-        left = max(until - time.monotonic(), 0.1)
+        left = max(deadline - time.monotonic(), 0.1)
         status, _ = run(["docker", "version", "--format", "{{.Server.Version}}"], left)
     except subprocess.TimeoutExpired:
-        return f"no Docker engine answers within {PROBE:g} s"
+        return f"no Docker engine answers within {ENGINE_TIMEOUT:g} s"
     return "no Docker engine answers" if status else None
 
 
-def _no_images(run: Run) -> str | None:
-    status, _ = run(["docker", "compose", "version"], ANSWERING)
+def _why_no_images(run: Run) -> str | None:
+    status, _ = run(["docker", "compose", "version"], COMMAND_TIMEOUT)
     if status:
         return "docker has no compose command"
-    ask = ["docker", "compose", "-f", str(COMPOSE_FILE), "config", "--images"]
-    status, answer = run(ask, ANSWERING)
+    command = ["docker", "compose", "-f", str(COMPOSE_FILE), "config", "--images"]
+    status, output = run(command, COMMAND_TIMEOUT)
     if status:
-        words = answer.splitlines()[-1] if answer else f"exit status {status}"
-        return f"`docker compose` does not take docker/{COMPOSE_FILE.name}: {words}"
-    # Asked one by one, as the answer about several does not say which is missing.
-    for image in dict.fromkeys(answer.split()):
-        status, _ = run(["docker", "image", "inspect", "--format", "{{.Id}}", image], ANSWERING)
+        message = output.splitlines()[-1] if output else f"exit status {status}"
+        return f"`docker compose` does not accept docker/{COMPOSE_FILE.name}: {message}"
+    # Inspected one by one: the output for several does not say which image is missing.
+    for image in dict.fromkeys(output.split()):
+        status, _ = run(
+            ["docker", "image", "inspect", "--format", "{{.Id}}", image], COMMAND_TIMEOUT
+        )
         if status:
             return f"the engine has no image {image}"
     return None

@@ -1,4 +1,4 @@
-"""The deployment that the integration tests share, and how pytest-docker brings it up."""
+"""Fixtures: the deployment that all integration tests share, native or with pytest-docker."""
 
 import shlex
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ from tests.integration.deployment import (
 
 @pytest.fixture(scope="session")
 def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
-    """Three instances, registered and passing; the header of the run says on what.
+    """Three instances, registered and passing; the header of the run shows the deployment.
 
-    One for all tests: each uses sessions of its own and leaves all three running.
+    All tests share it: each uses its own sessions and leaves all three instances running.
     """
     if request.config.stash[CHOICE].kind == "docker":
         yield request.getfixturevalue("compose_deployment")
@@ -39,7 +39,7 @@ def compose_deployment(
     docker_compose_file: str,
     docker_compose_project_name: str,
 ) -> ComposeDeployment:
-    """The compose project, up, its registrar ended well. `docker_services` takes it down."""
+    """The running compose project, after its registrar succeeded. `docker_services` stops it."""
     command = shlex.split(docker_compose_command)
     compose = [*command, "-f", docker_compose_file, "-p", docker_compose_project_name]
     checked([*compose, "up", "--detach", "--no-build", "--pull", "never"])
@@ -56,7 +56,7 @@ def compose_deployment(
 
 @pytest.fixture(scope="session")
 def docker_compose_file() -> Iterator[str]:
-    """Our compose file, with ports that nobody uses: another project may be up."""
+    """The compose file, with free ports, because another project may be running."""
     names = ["CONSUL", "KATO_1", "KATO_2", "KATO_3"]
     with pytest.MonkeyPatch.context() as environment:
         for name, port in zip(names, free_ports(len(names)), strict=True):
@@ -67,11 +67,11 @@ def docker_compose_file() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def docker_setup() -> list[str]:
-    """Nothing: what fails here would never be taken down. See `compose_deployment`."""
+    """No commands: after a failure here nothing would be stopped. See `compose_deployment`."""
     return []
 
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """The only event loop there is an async client for."""
+    """asyncio, the only event loop that the async client supports."""
     return "asyncio"

@@ -1,4 +1,4 @@
-"""What the integration tests run on: the same few handles on processes and on containers."""
+"""Deployments for the integration tests: one interface to processes and to containers."""
 
 import os
 import subprocess
@@ -9,40 +9,40 @@ from typing import Protocol
 from kato_consul import Settings
 from kato_consul.testing import Fleet
 
-JOB = 90.0
-"""Seconds for a command on the deployment; the registrar gives instances 60 s to be passing."""
+COMMAND_TIMEOUT = 90.0
+"""Seconds for a command; the registrar waits up to 60 s until instances are passing."""
 
 
 class Deployment(Protocol):
-    """Consul, and instances that are registered in it by their ids."""
+    """A Consul agent and instances that are registered in it."""
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The ids of the instances."""
+        """The service ids of the instances."""
 
     @property
     def consul_addr(self) -> str:
-        """Where Consul answers: host and port."""
+        """The agent's address: host and port."""
 
     @property
     def settings(self) -> Settings:
-        """Settings of a client; nothing from the environment."""
+        """Client settings; the environment is ignored."""
 
     def url(self, service_id: str) -> str:
-        """Where an instance answers, past Consul and our client."""
+        """Return the URL of an instance, for requests without Consul and the client."""
 
     def kill(self, service_id: str) -> None:
-        """End an instance with SIGKILL."""
+        """Kill an instance with SIGKILL."""
 
     def start(self, service_id: str) -> None:
-        """Start an instance that was killed, at the same address."""
+        """Start a killed instance again at the same address."""
 
     def register(self) -> None:
-        """Run the registrar's job to its good end: `kato-consul register -f FILE`."""
+        """Run the registration job, `kato-consul register -f FILE`; it must succeed."""
 
 
 class NativeDeployment:
-    """On an agent and instances that are processes of this machine."""
+    """An agent and instances as processes on this machine."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
@@ -65,17 +65,17 @@ class NativeDeployment:
 
     def register(self) -> None:
         """See `Deployment`."""
-        ours = {name: value for name, value in os.environ.items() if "CONSUL" not in name}
+        env = {name: value for name, value in os.environ.items() if "CONSUL" not in name}
         checked(
             [sys.executable, "-m", "kato_consul", "register", "-f", str(self._file)],
-            {**ours, "CONSUL_HTTP_ADDR": self.consul_addr},
+            {**env, "CONSUL_HTTP_ADDR": self.consul_addr},
         )
 
 
 class ComposeDeployment:
-    """On a project of Compose's that is up. `compose` is the command up to the project's name."""
+    """A running compose project. `compose` is the command including the project's name."""
 
-    ids = ("kato-1", "kato-2", "kato-3")  # in the file, ids are named like services
+    ids = ("kato-1", "kato-2", "kato-3")  # the compose file uses the names of the services as ids
 
     def __init__(self, compose: Sequence[str], consul: str, urls: Mapping[str, str]) -> None:
         self._compose = list(compose)
@@ -101,18 +101,18 @@ class ComposeDeployment:
 
 
 def checked(command: Sequence[str], env: Mapping[str, str] | None = None) -> str:
-    """Run a command that must succeed, and return its output."""
+    """Run a command and return its output; fail if it exits with another code than 0."""
     done = subprocess.run(
         command,
         env=env,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=JOB,
+        timeout=COMMAND_TIMEOUT,
         check=False,
     )
     if done.returncode:
         raise AssertionError(
-            f"`{' '.join(command)}` ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+            f"`{' '.join(command)}` exited with {done.returncode}:\n{done.stdout}{done.stderr}"
         )
     return done.stdout

@@ -1,4 +1,4 @@
-"""KATO's answers without KATO: as quick as can be, so that they cost next to nothing themselves."""
+"""Prepared KATO responses, cheap enough to add almost nothing to a measurement."""
 
 from collections import Counter
 
@@ -7,7 +7,7 @@ from kato_consul._flow import Reply, Send
 STRINGS = ["product_view", "sku-1"]
 BODY = b'{"strings":["product_view","sku-1"]}'
 JSON = {"content-type": "application/json"}
-STM_BOUND = 1_000  # observations that KATO keeps
+STM_LIMIT = 1_000  # observations that KATO keeps
 
 _HEAD = (
     b"HTTP/1.1 200 OK\r\ndate: Tue, 01 Jan 2030 00:00:00 GMT\r\nserver: uvicorn\r\n"
@@ -19,29 +19,29 @@ _OBSERVED = (
 )
 
 
-class Kato:
-    """Opens sessions, and counts what each observed. ``name`` makes its sessions' ids its own."""
+class PreparedKato:
+    """Opens sessions and counts the observations of each. ``name`` makes session ids unique."""
 
     def __init__(self, name: int = 0) -> None:
         self._name = name
         self._opened = 0
-        self._times: Counter[str] = Counter()
+        self._observations: Counter[str] = Counter()
 
     def body(self, target: str) -> bytes:
-        """What is answered to a POST."""
+        """Return the body of the response to a POST."""
         if target == "/sessions":
             self._opened += 1
             number = (self._name << 64) + self._opened
             return b'{"session_id":"session-%032x-1","session_config":{}}' % number
-        self._times[target] += 1
-        time = self._times[target]
-        return _OBSERVED % (min(time, STM_BOUND), time)
+        self._observations[target] += 1
+        time = self._observations[target]
+        return _OBSERVED % (min(time, STM_LIMIT), time)
 
     def reply(self, send: Send) -> Reply:
-        """The same as an engine would tell it."""
+        """Return the same response as an engine would."""
         return Reply(200, JSON, self.body(send.target))
 
 
-def on_the_wire(body: bytes) -> bytes:
-    """An answer as uvicorn sends it."""
+def as_http(body: bytes) -> bytes:
+    """Return the response as uvicorn sends it."""
     return _HEAD % (len(body), body)

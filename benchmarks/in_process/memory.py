@@ -1,7 +1,7 @@
-"""Memory of a session: ``python -m benchmarks.memory SESSIONS`` prints bytes, the journal aside.
+"""Memory per session: ``python -m benchmarks.in_process.memory SESSIONS`` prints bytes.
 
-A process of its own, by what the kernel says that it has, keys and everything else included. Each
-session was opened and observed in; what its journal holds of that is let go of again.
+Measured as the resident set of a process of its own, so keys and all overhead are included. Each
+session is opened and observes once; the journal entries are dropped and not counted.
 """
 
 import asyncio
@@ -11,23 +11,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.canned import JSON, STRINGS
-from benchmarks.wireless import known, snapshot
+from benchmarks.in_process.stubs import make_snapshot, with_snapshot
+from benchmarks.testbed.kato_responses import JSON, STRINGS
 from kato_consul import AsyncKatoClient, Settings
 from kato_consul._flow import Outcome, Reply, Send
 
 STATM = Path("/proc/self/statm")
-PAGE = os.sysconf("SC_PAGE_SIZE")
+PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
 
-class Forgetful:
-    """An engine that answers at once, and keeps nothing of it."""
+class StatelessEngine:
+    """An engine that responds at once and stores nothing per session."""
 
     def __init__(self) -> None:
         self._opened = 0
 
     async def send(self, step: Send) -> Outcome:
-        """A new session, or its first observation."""
+        """Return a new session, or its first observation."""
         if step.target == "/sessions":
             self._opened += 1
             body = b'{"session_id":"session-%032x-1700000000","session_config":{}}' % self._opened
@@ -39,38 +39,38 @@ class Forgetful:
         return Reply(200, JSON, body)
 
     async def close_origin(self, origin: str) -> None:
-        """There is nothing to drop."""
+        """Do nothing: there are no connections."""
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there are no connections."""
 
 
-def resident() -> int:
-    """Bytes of this process in memory."""
+def resident_bytes() -> int:
+    """Return the resident set size of this process in bytes."""
     gc.collect()
-    return int(STATM.read_text().split()[1]) * PAGE
+    return int(STATM.read_text().split()[1]) * PAGE_SIZE
 
 
 async def bytes_per_session(sessions: int) -> float:
-    """What each of so many takes."""
-    client = known(AsyncKatoClient(Settings()), snapshot(3))
-    client.discovery._driver._engine = Forgetful()
+    """Open ``sessions`` sessions in this process; return bytes per session."""
+    client = with_snapshot(AsyncKatoClient(Settings()), make_snapshot(3))
+    client.discovery._driver._engine = StatelessEngine()
     await client.session("the first").observe(STRINGS)
-    before = resident()
+    before = resident_bytes()
     for number in range(sessions):
         session = client.session(f"user-{number:08}")
         await session.observe(STRINGS)
         session._state.journal.entries = []
-    took = (resident() - before) / sessions
+    per_session = (resident_bytes() - before) / sessions
     await client.aclose()
-    return took
+    return per_session
 
 
-def measured(sessions: int) -> float | None:
-    """The same in a process of its own; None where the kernel does not say."""
+def measure(sessions: int) -> float | None:
+    """Run `bytes_per_session` in a new process; None on systems without /proc/self/statm."""
     if not STATM.exists():
         return None
-    argv = [sys.executable, "-m", "benchmarks.memory", str(sessions)]
+    argv = [sys.executable, "-m", "benchmarks.in_process.memory", str(sessions)]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     return float(done.stdout)
 

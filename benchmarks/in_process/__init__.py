@@ -1,0 +1,1 @@
+"""Costs inside the process, without a network: CPU, memory, imports."""

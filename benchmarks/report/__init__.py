@@ -1,0 +1,1 @@
+"""Output of the results: tables on the terminal, an SVG chart."""

@@ -1,0 +1,1 @@
+"""Scenarios with a beginning and an end: a registration, an instance that is killed."""

@@ -1,0 +1,1 @@
+"""What the clients are measured against: fast test servers, a Consul agent, nginx."""
