@@ -27,6 +27,7 @@ RULES = tuple(
         (r"\(await ([\w.]+\([^()]*\))\)\.", r"\1."),
         (r"\bawait ", ""),
         (r"\bAwaitable\[([^\[\]]+)\]", r"\1"),
+        (r"\bCoroutine\[Any, Any, (\w+)\]", r"\1"),
         (r"\bAsyncGenerator\[(\w+), None\]", r"Generator[\1, None, None]"),
         (r"\bAsync(Generator|Iterator)\b", r"\1"),
         (r"\bhttpx\.AsyncByteStream\b", "httpx.SyncByteStream"),

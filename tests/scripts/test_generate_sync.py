@@ -36,6 +36,7 @@ def generator() -> ModuleType:
         ("x: AsyncGenerator[Snapshot, None]", "x: Generator[Snapshot, None, None]"),
         ("x: AsyncIterator[bytes]", "x: Iterator[bytes]"),
         ("x: Callable[P, Awaitable[R]]", "x: Callable[P, R]"),
+        ("x: Callable[P, Coroutine[Any, Any, R]]", "x: Callable[P, R]"),
         ("async def aclose(self): ...", "def close(self): ..."),
         ("async def __aenter__(self): ...", "def __enter__(self): ..."),
         ("def __aiter__(self): ...", "def __iter__(self): ..."),

@@ -5,7 +5,7 @@ Each query of KATO's API stands once, in `kato_consul.queries`; here it becomes 
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar, get_args
 
 from kato_consul._kato import queries
@@ -27,17 +27,17 @@ class _Queries:
 
 def _of_instance(
     query: Callable[P, Query[R]],
-) -> Callable[Concatenate[_Queries, P], Awaitable[R]]:
+) -> Callable[Concatenate[_Queries, P], Coroutine[Any, Any, R]]:
     return _method(query, bound=0)
 
 
 def _of_node(
     query: Callable[Concatenate[str, P], Query[R]],
-) -> Callable[Concatenate[_Queries, P], Awaitable[R]]:
+) -> Callable[Concatenate[_Queries, P], Coroutine[Any, Any, R]]:
     return _method(query, bound=1)
 
 
-def _method(query: Callable[..., Query[R]], *, bound: int) -> Callable[..., Awaitable[R]]:
+def _method(query: Callable[..., Query[R]], *, bound: int) -> Callable[..., Coroutine[Any, Any, R]]:
     """A method that runs ``query``, whose first ``bound`` arguments its object has."""
 
     @functools.wraps(query)

@@ -72,12 +72,13 @@ class AsyncSession:
         """Observe one event, exactly once.
 
         Parameters:
-            strings: the event's symbols; KATO returns them sorted.
-            vectors: one sequence of numbers for each vector, all of one length in a node; KATO
-                turns each into a symbol.
-            emotives: a number for each name, such as ``{"utility": 0.7}``; averaged over what is
-                learned together.
-            metadata: any JSON object; stored with the patterns that are learned.
+            strings: the event's symbols, in any order; KATO returns them sorted.
+            vectors: vectors of equal length, shape (count, length). KATO adds them to one vector
+                and stores its symbol with those of the nearest vectors it knows. The first vector
+                of a node fixes the length for all later ones.
+            emotives: a number for each name, such as ``{"utility": 0.7}``. KATO accepts any number;
+                its documentation uses -1.0 to 1.0.
+            metadata: a JSON object. A learned pattern keeps the distinct values of each key.
 
         An observation without strings and vectors moves the counter and adds no event.
 
