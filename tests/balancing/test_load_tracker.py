@@ -4,14 +4,14 @@ import math
 
 import pytest
 
-from kato_consul._balancing.load_tracker import DECAY, FAILED, UNMEASURED, LoadTracker
+from kato_consul._balancing.load_tracker import DECAY, MIN_FAILURE_LATENCY, UNMEASURED_LATENCY, LoadTracker
 
 BEGIN = 1_000.0
 
 
-def answered(loads: LoadTracker, took: float, now: float = BEGIN, *, good: bool = True) -> None:
+def answered(loads: LoadTracker, took: float, now: float = BEGIN, *, succeeded: bool = True) -> None:
     """One request that ended so."""
-    loads.finished("kato-1", loads.started("kato-1"), now, took, good=good)
+    loads.finished("kato-1", loads.started("kato-1"), now, took, succeeded=succeeded)
 
 
 def test_unmeasured() -> None:
@@ -19,7 +19,7 @@ def test_unmeasured() -> None:
     loads = LoadTracker()
     assert loads.cost("kato-1", BEGIN) == 0.0
     loads.started("kato-1")
-    assert loads.cost("kato-1", BEGIN) == UNMEASURED
+    assert loads.cost("kato-1", BEGIN) == UNMEASURED_LATENCY
 
 
 @pytest.mark.parametrize("took", [0.001, 0.03, 2.0])
@@ -60,15 +60,15 @@ def test_in_hand() -> None:
     assert loads.outstanding("kato-1") == 3
     assert loads.cost("kato-1", BEGIN) == pytest.approx(0.4)
     loads.abandoned("kato-1", tokens.pop())
-    loads.finished("kato-1", tokens.pop(), BEGIN, 0.1, good=True)
+    loads.finished("kato-1", tokens.pop(), BEGIN, 0.1, succeeded=True)
     assert loads.outstanding("kato-1") == 1
 
 
-@pytest.mark.parametrize(("took", "counted"), [(0.001, FAILED), (3.0, 3.0)])
+@pytest.mark.parametrize(("took", "counted"), [(0.001, MIN_FAILURE_LATENCY), (3.0, 3.0)])
 def test_failures_are_dear(took: float, counted: float) -> None:
     """A quick failure does not look like a quick answer."""
     loads = LoadTracker()
-    answered(loads, took, good=False)
+    answered(loads, took, succeeded=False)
     assert loads.mean_latency("kato-1", BEGIN) == counted
 
 
@@ -84,7 +84,7 @@ def test_left() -> None:
     """Who left is forgotten, also for a request that ends later."""
     loads = LoadTracker()
     token = loads.started("kato-1")
-    loads.forget(["kato-1"])
-    loads.finished("kato-1", token, BEGIN, 9.0, good=True)
+    loads.remove(["kato-1"])
+    loads.finished("kato-1", token, BEGIN, 9.0, succeeded=True)
     loads.abandoned("kato-1", token)
     assert loads.cost("kato-1", BEGIN) == 0.0

@@ -11,7 +11,7 @@ from kato_consul._balancing.policies import (
     RoundRobin,
     Uniform,
     Weighted,
-    draw,
+    draw_by_weight,
     policy_for,
 )
 from kato_consul._protocols import Policy
@@ -116,4 +116,4 @@ def test_by_name_or_value() -> None:
 def test_all_weights_nought() -> None:
     """When all weigh nothing, one is drawn all the same."""
     sight = Sight(weights=dict.fromkeys(("kato-a", "kato-b", "kato-c"), 0.0))
-    assert draw(ALL, sight, seeded()) in ALL
+    assert draw_by_weight(ALL, sight, seeded()) in ALL

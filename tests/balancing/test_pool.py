@@ -6,7 +6,7 @@ import pytest
 
 from kato_consul._balancing.pool import Pool
 from kato_consul._balancing.rendezvous import rank
-from kato_consul._balancing.session_placement import BOUND
+from kato_consul._balancing.session_placement import BALANCE_FACTOR
 from kato_consul.models import Health, Instance, Snapshot
 from kato_consul.testing.clock import ManualClock
 from tests.balancing.views import seeded
@@ -28,7 +28,7 @@ class Pools:
 
     def fails(self, one: Instance, took: float = 1.0) -> None:
         """The instance was refused, or silent for so long."""
-        self.pool.outliers.record_failure(one.uid, self.clock(), took, at_once=True)
+        self.pool.outliers.record_failure(one.uid, self.clock(), took, eject_now=True)
 
     def picked(self, seen: Snapshot, *tried: Instance) -> set[str]:
         """Whom it names, of many times."""
@@ -120,7 +120,7 @@ def test_bounded_load() -> None:
     pools = Pools()
     for number in range(300):
         pools.pool.place_session(f"session-{number}", "", "", ALL)
-    assert max(pools.pool.placement[one.uid] for one in ALL.instances) <= 100 * BOUND + 1
+    assert max(pools.pool.placement[one.uid] for one in ALL.instances) <= 100 * BALANCE_FACTOR + 1
 
 
 def test_instance_joins() -> None:

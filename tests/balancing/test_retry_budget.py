@@ -2,7 +2,7 @@
 
 import pytest
 
-from kato_consul._balancing.retry_budget import FLOOR, KEPT, PRICE, RetryBudget
+from kato_consul._balancing.retry_budget import MIN_RETRIES_PER_SECOND, TTL, CALLS_PER_RETRY, RetryBudget
 
 BEGIN = 1_000.0
 
@@ -17,7 +17,7 @@ def taken(budget: RetryBudget, now: float) -> int:
 
 def test_at_first() -> None:
     """A client that just started may make the floor's worth of the time that tokens are kept."""
-    assert taken(RetryBudget(), BEGIN) == FLOOR * KEPT
+    assert taken(RetryBudget(), BEGIN) == MIN_RETRIES_PER_SECOND * TTL
 
 
 @pytest.mark.parametrize("calls", [5, 50, 500])
@@ -27,7 +27,7 @@ def test_share(calls: int) -> None:
     taken(budget, BEGIN)
     for _ in range(calls):
         budget.deposit(BEGIN)
-    assert taken(budget, BEGIN) == calls // PRICE
+    assert taken(budget, BEGIN) == calls // CALLS_PER_RETRY
 
 
 @pytest.mark.parametrize("seconds", [1, 3, 9])
@@ -35,7 +35,7 @@ def test_floor(seconds: int) -> None:
     """Each second brings the floor, whether anybody calls or not."""
     budget = RetryBudget()
     taken(budget, BEGIN)
-    assert taken(budget, BEGIN + seconds) == FLOOR * seconds
+    assert taken(budget, BEGIN + seconds) == MIN_RETRIES_PER_SECOND * seconds
 
 
 def test_tokens_are_lost() -> None:
@@ -43,7 +43,7 @@ def test_tokens_are_lost() -> None:
     budget = RetryBudget()
     for _ in range(1_000):
         budget.deposit(BEGIN)
-    assert taken(budget, BEGIN + KEPT) == FLOOR * KEPT
+    assert taken(budget, BEGIN + TTL) == MIN_RETRIES_PER_SECOND * TTL
 
 
 def test_oldest_first() -> None:
@@ -57,7 +57,7 @@ def test_oldest_first() -> None:
     for _ in range(10):
         assert budget.withdraw(BEGIN + 5)
     # What the first calls paid would be gone by then; what the later ones did is all there.
-    assert taken(budget, BEGIN + KEPT) == FLOOR * KEPT + 10
+    assert taken(budget, BEGIN + TTL) == MIN_RETRIES_PER_SECOND * TTL + 10
 
 
 def test_refund() -> None:
@@ -86,4 +86,4 @@ def test_no_storm(rate: int) -> None:
             budget.deposit(BEGIN + second)
             while budget.withdraw(BEGIN + second):
                 further += 1
-    assert further <= 60 * rate / PRICE + FLOOR * (60 + KEPT)
+    assert further <= 60 * rate / CALLS_PER_RETRY + MIN_RETRIES_PER_SECOND * (60 + TTL)

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from kato_consul._balancing.rendezvous import rank
-from kato_consul._balancing.session_placement import BOUND, SessionPlacement, ranked
+from kato_consul._balancing.session_placement import BALANCE_FACTOR, SessionPlacement, ranked
 from tests.balancing.test_zones import pool
 from tests.building import instance
 
@@ -30,7 +30,7 @@ def test_bounded(count: int, weights: tuple[int, ...]) -> None:
         homes.place(f"session-{number}", "", among, "")
         for one in among:
             share = one.weight / sum(weights)
-            assert homes[one.uid] <= math.ceil(BOUND * number * share)
+            assert homes[one.uid] <= math.ceil(BALANCE_FACTOR * number * share)
     assert sum(homes[one.uid] for one in among) == count
 
 

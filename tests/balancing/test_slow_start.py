@@ -2,7 +2,7 @@
 
 import pytest
 
-from kato_consul._balancing.slow_start import FIRST, WINDOW, SlowStart
+from kato_consul._balancing.slow_start import MIN_WEIGHT_SHARE, WINDOW, SlowStart
 from kato_consul.models import Health
 from tests.building import instance, snapshot
 
@@ -24,7 +24,7 @@ def test_all_old() -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "share"), [(0, FIRST), (WINDOW / 2, 0.55), (WINDOW, 1.0), (WINDOW + 9, 1.0)]
+    ("after", "share"), [(0, MIN_WEIGHT_SHARE), (WINDOW / 2, 0.55), (WINDOW, 1.0), (WINDOW + 9, 1.0)]
 )
 def test_grows(after: float, share: float) -> None:
     """A newcomer's weight grows in a straight line; the others keep theirs."""
@@ -37,7 +37,7 @@ def test_grows(after: float, share: float) -> None:
 def test_who_comes_back_is_new(health: Health) -> None:
     """One that was critical, or drained, starts slowly as well; one with a warning never left."""
     ill = instance("kato-new", health)
-    assert seen(snapshot(OLD, ill), snapshot(OLD, NEW)).share(NEW, BEGIN + 1) == FIRST
+    assert seen(snapshot(OLD, ill), snapshot(OLD, NEW)).share(NEW, BEGIN + 1) == MIN_WEIGHT_SHARE
     warned = instance("kato-new", Health.WARNING)
     assert seen(snapshot(OLD, warned), snapshot(OLD, NEW)).share(NEW, BEGIN + 1) == 1.0
 
@@ -50,4 +50,4 @@ def test_after_nobody() -> None:
 def test_left_in_between() -> None:
     """One that left and came again starts anew."""
     newcomers = seen(snapshot(OLD), snapshot(OLD, NEW), snapshot(OLD), snapshot(OLD, NEW))
-    assert newcomers.share(NEW, BEGIN + 3) == FIRST
+    assert newcomers.share(NEW, BEGIN + 3) == MIN_WEIGHT_SHARE

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kato_consul._balancing.latency_p95 import ENOUGH, KEEP, LatencyP95
+from kato_consul._balancing.latency_p95 import MIN_SAMPLES, SAMPLES, LatencyP95
 from kato_consul._flow import Hedge, Hedged, Outcome
 from kato_consul.errors import NoResponse
 from tests.building import cut, reply
@@ -20,7 +20,7 @@ class Hedging(Calling):
         self.hedges: list[Hedge] = []
         self.hedged = hedged
         self.player.hedge = self._carry_out
-        for _ in range(ENOUGH):
+        for _ in range(MIN_SAMPLES):
             self.pool.read_latency.add(0.1)
 
     def _carry_out(self, step: Hedge) -> Hedged:
@@ -89,7 +89,7 @@ def test_not_with_one_instance() -> None:
     """There has to be somebody else to ask."""
     calling = Calling(GOOD, instances=(FIRST,))
     calling.failover.hedge = True
-    for _ in range(ENOUGH):
+    for _ in range(MIN_SAMPLES):
         calling.pool.read_latency.add(0.1)
     assert calling.call(READ).instance == FIRST
 
@@ -106,10 +106,10 @@ def test_given_up() -> None:
 @pytest.mark.parametrize(
     ("times", "p95"),
     [
-        ([0.1] * (ENOUGH - 1), None),
-        ([0.1] * ENOUGH, 0.1),
+        ([0.1] * (MIN_SAMPLES - 1), None),
+        ([0.1] * MIN_SAMPLES, 0.1),
         ([*([0.1] * 90), *([9.0] * 6)], 9.0),
-        ([*([9.0] * KEEP), *([0.1] * KEEP)], 0.1),
+        ([*([9.0] * SAMPLES), *([0.1] * SAMPLES)], 0.1),
         ([number / 100 for number in range(1, 97)], 0.92),
     ],
 )
