@@ -22,7 +22,7 @@ ALL = (FIRST, SECOND, THIRD)
 
 WRITE = Request("observe", "POST", "/observe", b"{}")
 READ = Request("stm", "GET", "/stm", repeatable=True)
-GOOD = reply(200, {"status": "okay"})
+OK = reply(200, {"status": "okay"})
 LIMIT = Reply(503, {"content-type": "text/plain", "connection": "close"}, b"Service Unavailable")
 
 

@@ -11,7 +11,7 @@ from tests.building import refused, reply
 from tests.requests.scripted_service import (
     ALL,
     FIRST,
-    GOOD,
+    OK,
     READ,
     SECOND,
     THIRD,
@@ -33,7 +33,7 @@ def without_budget(*outcomes: Outcome) -> ScriptedService:
 
 def test_first_attempts_need_no_budget() -> None:
     """With an empty budget each call still has its first attempt."""
-    service = without_budget(*[GOOD] * 10)
+    service = without_budget(*[OK] * 10)
     for _ in range(10):
         service.call()
     assert service.player.slept == []
@@ -41,7 +41,7 @@ def test_first_attempts_need_no_budget() -> None:
 
 def test_retry_waits_for_budget() -> None:
     """With an empty budget a retry waits until there is enough."""
-    service = without_budget(refused(), GOOD)
+    service = without_budget(refused(), OK)
     assert service.call().instance == SECOND
     assert 0.0 < sum(service.player.slept) < 2.0
     assert service.origins == origins_of(FIRST, SECOND)
@@ -49,7 +49,7 @@ def test_retry_waits_for_budget() -> None:
 
 def test_answered_retry_is_refunded() -> None:
     """Any number of calls may fail once without exhausting the budget."""
-    service = ScriptedService(*[reply(500), GOOD] * 200)
+    service = ScriptedService(*[reply(500), OK] * 200)
     for _ in range(200):
         service.call(READ)
     assert service.player.slept == []
@@ -65,7 +65,7 @@ def test_failed_retry_is_not_refunded() -> None:
 
 def test_follow_up_needs_budget() -> None:
     """The first attempt of a follow-up comes out of the budget."""
-    service = without_budget(GOOD)
+    service = without_budget(OK)
     service.call(replace(READ, follow_up=True))
     assert service.player.slept != []
 
@@ -75,7 +75,7 @@ def test_follow_up_needs_budget() -> None:
 
 def test_retry_after_of_one_instance() -> None:
     """Another instance gets the request at once."""
-    service = ScriptedService(LIMITED, GOOD, GOOD, GOOD)
+    service = ScriptedService(LIMITED, OK, OK, OK)
     assert service.call().instance == SECOND
     assert service.call().instance == SECOND
     assert service.player.slept == []
@@ -85,9 +85,7 @@ def test_retry_after_of_one_instance() -> None:
 
 def test_retry_after_of_all_instances() -> None:
     """The call waits for the shortest ``Retry-After`` and sends nothing before."""
-    service = ScriptedService(
-        reply(429, retry_after="9"), LIMITED, reply(503, retry_after="9"), GOOD
-    )
+    service = ScriptedService(reply(429, retry_after="9"), LIMITED, reply(503, retry_after="9"), OK)
     assert service.call(READ).instance == SECOND
     assert service.player.slept == pytest.approx([4.0])
     assert service.origins == origins_of(FIRST, SECOND, THIRD, SECOND)

@@ -19,9 +19,9 @@ from tests.requests.scripted_service import (
     ALL,
     BEGIN,
     FIRST,
-    GOOD,
     HINT,
     LIMIT,
+    OK,
     READ,
     SECOND,
     THIRD,
@@ -35,8 +35,8 @@ from tests.requests.scripted_service import (
 
 def test_first_choice_answers() -> None:
     """If the first choice answers, one request is sent."""
-    service = ScriptedService(GOOD)
-    assert service.call() == Answer(GOOD, FIRST, failovers=0)
+    service = ScriptedService(OK)
+    assert service.call() == Answer(OK, FIRST, failovers=0)
     assert service.player.steps == [
         Send(
             FIRST.origin,
@@ -51,7 +51,7 @@ def test_first_choice_answers() -> None:
 
 def test_no_content_type_without_body() -> None:
     """A request without a body has no content type."""
-    service = ScriptedService(GOOD)
+    service = ScriptedService(OK)
     service.call(READ)
     assert service.player.sent[0].headers == {}
 
@@ -60,8 +60,8 @@ def test_no_content_type_without_body() -> None:
 @pytest.mark.parametrize("outcome", [refused(), LIMIT], ids=["refused", "limit"])
 def test_not_sent_goes_to_the_next_instance(request_: Request, outcome: Outcome) -> None:
     """A request that was provably not processed goes to the next instance at once."""
-    service = ScriptedService(outcome, outcome, GOOD)
-    assert service.call(request_) == Answer(GOOD, THIRD, failovers=2)
+    service = ScriptedService(outcome, outcome, OK)
+    assert service.call(request_) == Answer(OK, THIRD, failovers=2)
     assert service.origins == origins_of(FIRST, SECOND, THIRD)
     assert service.player.slept == []
 
@@ -97,15 +97,15 @@ def test_unknown_write_is_not_repeated(outcome: Outcome, is_hung: bool, reason: 
 @pytest.mark.parametrize("outcome", [hung(), cut(), reply(500), reply(502)])
 def test_unknown_read_is_repeated(outcome: Outcome) -> None:
     """A read with an unknown outcome goes to the next instance at once."""
-    service = ScriptedService(outcome, GOOD)
-    assert service.call(READ) == Answer(GOOD, SECOND, failovers=1)
+    service = ScriptedService(outcome, OK)
+    assert service.call(READ) == Answer(OK, SECOND, failovers=1)
     assert service.player.slept == []
 
 
 def test_pause_between_rounds() -> None:
     """After a round without success there is a growing pause and a new round."""
-    service = ScriptedService(*[refused()] * 6, GOOD)
-    assert service.call() == Answer(GOOD, FIRST, failovers=6)
+    service = ScriptedService(*[refused()] * 6, OK)
+    assert service.call() == Answer(OK, FIRST, failovers=6)
     assert service.origins == origins_of(*ALL, *ALL, FIRST)
     assert service.player.slept == pytest.approx([0.05, 0.1])
 
@@ -122,7 +122,7 @@ def test_next_attempt_uses_the_newest_snapshot() -> None:
     """An attempt uses the newest snapshot: removed instances are skipped, new ones used."""
     new = instance("kato-new")
     service = ScriptedService()
-    outcomes = script([refused(), GOOD])
+    outcomes = script([refused(), OK])
 
     def answer(send: Send) -> Outcome:
         service.store.publish(snapshot(FIRST, new))
@@ -146,7 +146,7 @@ def test_same_id_is_two_instances() -> None:
     for healthy in SAME_ID:
         service = ScriptedService(instances=SAME_ID)
         service.player.answer = lambda send, healthy=healthy: (  # type: ignore[misc]
-            GOOD if send.origin == healthy.origin else refused()
+            OK if send.origin == healthy.origin else refused()
         )
         assert service.call().instance == healthy
         before = len(service.origins)
@@ -164,7 +164,7 @@ def test_same_id_in_errors() -> None:
 
 def test_same_id_success_ends_one_ejection() -> None:
     """A success of one ends its own ejection, not the other's."""
-    service = ScriptedService(refused(), refused(), GOOD, instances=SAME_ID)
+    service = ScriptedService(refused(), refused(), OK, instances=SAME_ID)
     for one in (*SAME_ID, SAME_ID[0]):
         service.player.play(service.failover.attempt(READ, one.uid, BEGIN + 5.0))
     ejected = [service.pool.outliers.is_ejected(one.uid, service.clock()) for one in SAME_ID]
@@ -196,7 +196,7 @@ def test_attempt_timeout_ends_at_the_deadline() -> None:
 
 def test_request_sets_the_attempt_timeout() -> None:
     """A request may have a shorter timeout per attempt."""
-    service = ScriptedService(GOOD)
+    service = ScriptedService(OK)
     service.call(replace(READ, timeout=2.0))
     assert service.player.sent[0].timeout == 2.0
 

@@ -6,7 +6,7 @@ from kato_consul._balancing.latency_p95 import MIN_SAMPLES, LatencyP95
 from kato_consul._flow import Hedge, Hedged, Outcome
 from kato_consul.errors import NoResponse
 from tests.building import cut, reply
-from tests.requests.scripted_service import FIRST, GOOD, READ, SECOND, WRITE, ScriptedService
+from tests.requests.scripted_service import FIRST, OK, READ, SECOND, WRITE, ScriptedService
 
 OTHER = reply(200, {"status": "okay", "from": "second"})
 
@@ -38,11 +38,11 @@ class HedgingService(ScriptedService):
 @pytest.mark.parametrize(
     ("hedged", "winner", "answer", "cost"),
     [
-        (Hedged(GOOD, None, both_sent=False), FIRST, GOOD, 0),  # fast enough
-        (Hedged(GOOD, None, both_sent=True), FIRST, GOOD, 1),  # slow, but still the faster one
+        (Hedged(OK, None, both_sent=False), FIRST, OK, 0),  # fast enough
+        (Hedged(OK, None, both_sent=True), FIRST, OK, 1),  # slow, but still the faster one
         (Hedged(None, OTHER, both_sent=True), SECOND, OTHER, 0),
         (Hedged(cut(), OTHER, both_sent=True), SECOND, OTHER, 0),
-        (Hedged(GOOD, cut(), both_sent=True), FIRST, GOOD, 1),
+        (Hedged(OK, cut(), both_sent=True), FIRST, OK, 1),
     ],
 )
 def test_first_answer_counts(hedged: Hedged, winner: object, answer: Outcome, cost: int) -> None:
@@ -66,27 +66,27 @@ def test_both_attempts_fail() -> None:
 
 def test_writes_are_not_hedged() -> None:
     """A write is sent to one instance only."""
-    service = HedgingService(Hedged(None, None, both_sent=False), GOOD)
+    service = HedgingService(Hedged(None, None, both_sent=False), OK)
     assert service.call(WRITE).instance == FIRST
 
 
 def test_no_hedge_without_budget() -> None:
     """Without budget for a retry there is no second attempt."""
-    service = HedgingService(Hedged(None, None, both_sent=False), GOOD)
+    service = HedgingService(Hedged(None, None, both_sent=False), OK)
     assert service.drain_budget() > 0
     assert service.call(READ).instance == FIRST
 
 
 def test_no_hedge_without_percentile() -> None:
     """With too few latencies there is no second attempt."""
-    service = HedgingService(Hedged(None, None, both_sent=False), GOOD)
+    service = HedgingService(Hedged(None, None, both_sent=False), OK)
     service.pool.read_latency = LatencyP95()
     assert service.call(READ).instance == FIRST
 
 
 def test_no_hedge_with_one_instance() -> None:
     """With a single instance there is no second attempt."""
-    service = ScriptedService(GOOD, instances=(FIRST,))
+    service = ScriptedService(OK, instances=(FIRST,))
     service.failover.hedge = True
     for _ in range(MIN_SAMPLES):
         service.pool.read_latency.add(0.1)

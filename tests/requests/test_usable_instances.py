@@ -11,7 +11,7 @@ from tests.building import hung, refused, reply, snapshot
 from tests.requests.scripted_service import (
     BEGIN,
     FIRST,
-    GOOD,
+    OK,
     READ,
     SECOND,
     THIRD,
@@ -23,7 +23,7 @@ from tests.requests.scripted_service import (
 
 def test_waits_for_the_first_snapshot() -> None:
     """A call made before the first snapshot waits for it."""
-    service = ScriptedService(GOOD, instances=None)
+    service = ScriptedService(OK, instances=None)
     service.player.change = lambda step: service.store.publish(snapshot(FIRST))
     assert service.call().instance == FIRST
     assert service.player.steps[0] == WaitForChange(service.store, None, 30.0)
@@ -32,7 +32,7 @@ def test_waits_for_the_first_snapshot() -> None:
 def test_waits_for_a_usable_instance() -> None:
     """A call made while no instance is usable waits for one, not only for a change."""
     critical = replace(FIRST, health=Health.CRITICAL)
-    service = ScriptedService(GOOD, instances=(critical,))
+    service = ScriptedService(OK, instances=(critical,))
     changes = [snapshot(), snapshot(critical, SECOND)]
 
     def change(step: WaitForChange) -> None:
@@ -112,7 +112,7 @@ def test_consul_error_is_raised_as_a_copy() -> None:
 
 def test_calls_continue_while_consul_is_unreachable() -> None:
     """While Consul is unreachable, calls use the last snapshot."""
-    service = ScriptedService(refused(), GOOD)
+    service = ScriptedService(refused(), OK)
     service.store.record_error(ConsulUnreachable("http://consul.test:8500", "refused"))
     assert service.call().instance == SECOND
 
@@ -120,7 +120,7 @@ def test_calls_continue_while_consul_is_unreachable() -> None:
 def test_warning_is_used_if_none_is_passing() -> None:
     """An instance with a warning is used when none is passing."""
     warned = replace(SECOND, health=Health.WARNING)
-    service = ScriptedService(GOOD, instances=(replace(FIRST, health=Health.CRITICAL), warned))
+    service = ScriptedService(OK, instances=(replace(FIRST, health=Health.CRITICAL), warned))
     assert service.call().instance == warned
 
 
@@ -129,7 +129,7 @@ WARNED = replace(FIRST, health=Health.WARNING)
 
 def test_warning_after_passing() -> None:
     """An instance with a warning comes after passing ones, however the key ranks it."""
-    service = ScriptedService(refused(), refused(), GOOD, instances=(WARNED, SECOND, THIRD))
+    service = ScriptedService(refused(), refused(), OK, instances=(WARNED, SECOND, THIRD))
     assert service.call().instance == WARNED
     assert service.origins == origins_of(SECOND, THIRD, WARNED)
     assert service.player.slept == []
@@ -137,7 +137,7 @@ def test_warning_after_passing() -> None:
 
 def test_ejected_after_warning() -> None:
     """An ejected instance comes last: its own failures count more than a check's warning."""
-    service = ScriptedService(refused(), GOOD, GOOD, refused(), GOOD, instances=(WARNED, SECOND))
+    service = ScriptedService(refused(), OK, OK, refused(), OK, instances=(WARNED, SECOND))
     for expected in (WARNED, WARNED, SECOND):
         assert service.call().instance == expected
     assert service.origins == origins_of(SECOND, WARNED, WARNED, WARNED, SECOND)
@@ -156,7 +156,7 @@ def test_critical_is_never_used() -> None:
 # --- one attempt on one instance ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("outcome", [GOOD, refused(), hung(), reply(500)])
+@pytest.mark.parametrize("outcome", [OK, refused(), hung(), reply(500)])
 @pytest.mark.parametrize("health", list(Health))
 def test_attempt_returns_the_outcome(outcome: Outcome, health: Health) -> None:
     """An attempt goes to the given instance, whatever its health, and returns the outcome."""

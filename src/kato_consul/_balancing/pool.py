@@ -9,8 +9,8 @@ Instances are in tiers. One of a worse tier is used only when all of the better 
 | 3    | passing          | ejected (`outliers`) |
 | 4    | warning          | ejected              |
 
-Within a tier, a session goes to its primary or to its next choice (`session_placement`). All other
-requests go where the policy says (`policies`), in the client's own zone first (`zones`).
+Within a tier, a session goes to its primary or to its next choice (`session_placement`). For all other
+requests the policy chooses (`policies`), in the client's own zone first (`zones`).
 """
 
 from collections.abc import Collection, Sequence

@@ -24,13 +24,13 @@ def send_once(
     pool: Pool, clock: Clock, instance: Instance, request: Request, deadline: float
 ) -> Flow[Outcome]:
     """Flow: send the request to one instance, once."""
-    sent = _start(pool, clock, instance, request, deadline)
+    attempt = _start(pool, clock, instance, request, deadline)
     try:
-        outcome: Outcome = yield sent.send
-    except GeneratorExit:  # the caller gave up, which says nothing about the instance
-        pool.load.abandoned(instance.uid, sent.token)
+        outcome: Outcome = yield attempt.send
+    except GeneratorExit:  # the caller gave up, which shows nothing about the instance
+        pool.load.abandoned(instance.uid, attempt.token)
         raise
-    _record(pool, clock(), sent, request, outcome)
+    _record(pool, clock(), attempt, request, outcome)
     return outcome
 
 
@@ -42,7 +42,7 @@ def send_hedged(
     request: Request,
     deadline: float,
 ) -> Flow[tuple[Instance, Outcome]]:
-    """Flow: send the request to one instance and, if it is slow, to a second one as well.
+    """Flow: send the request to one instance and, if it is slow, also to a second one.
 
     Returns the instance whose outcome counts, and that outcome. The caller has withdrawn the
     second attempt from the retry budget; it is refunded if it was not sent or was answered.
@@ -52,14 +52,14 @@ def send_hedged(
     try:
         hedged: Hedged = yield Hedge(first.send, second.send, backup.after)
     except GeneratorExit:
-        for sent in (first, second):
-            pool.load.abandoned(sent.instance.uid, sent.token)
+        for attempt in (first, second):
+            pool.load.abandoned(attempt.instance.uid, attempt.token)
         raise
-    for sent, outcome in ((first, hedged.first), (second, hedged.second)):
+    for attempt, outcome in ((first, hedged.first), (second, hedged.second)):
         if outcome is None:
-            pool.load.abandoned(sent.instance.uid, sent.token)
+            pool.load.abandoned(attempt.instance.uid, attempt.token)
         else:
-            _record(pool, clock(), sent, request, outcome)
+            _record(pool, clock(), attempt, request, outcome)
     if not hedged.both_sent or isinstance(hedged.second, Reply):
         pool.budget.refund(clock())
     if isinstance(hedged.second, Reply) and not isinstance(hedged.first, Reply):
@@ -69,16 +69,16 @@ def send_hedged(
 
 
 @dataclass(frozen=True, slots=True)
-class _Sent:
+class _Attempt:
     instance: Instance
     send: Send
-    at: float
+    started_at: float
     token: object
 
 
 def _start(
     pool: Pool, clock: Clock, instance: Instance, request: Request, deadline: float
-) -> _Sent:
+) -> _Attempt:
     uid = instance.uid
     now = clock()
     timeout = min(request.timeout, max(deadline - now, 0.001))
@@ -91,16 +91,16 @@ def _start(
         headers=JSON if request.body else NO_HEADERS,
         body=request.body,
     )
-    return _Sent(instance, send, now, pool.load.started(uid))
+    return _Attempt(instance, send, now, pool.load.started(uid))
 
 
-def _record(pool: Pool, now: float, sent: _Sent, request: Request, outcome: Outcome) -> None:
-    """Record in the pool what the outcome says about the instance."""
-    uid = sent.instance.uid
-    took = now - sent.at
+def _record(pool: Pool, now: float, attempt: _Attempt, request: Request, outcome: Outcome) -> None:
+    """Record in the pool what the outcome shows about the instance."""
+    uid = attempt.instance.uid
+    took = now - attempt.started_at
     signal = instance_signal(outcome)
     healthy = signal is InstanceSignal.HEALTHY
-    pool.load.finished(uid, sent.token, now, took, succeeded=healthy)
+    pool.load.finished(uid, attempt.token, now, took, succeeded=healthy)
     if healthy:
         pool.outliers.record_success(uid)
         if request.repeatable:

@@ -3,7 +3,7 @@
 About the request (`Delivery`):
 
 * ``NOT_SENT``: the application provably did not process it; another instance may get it.
-* ``ANSWERED``: the application processed it. The reply says whether that succeeded.
+* ``ANSWERED``: the application processed it. The reply has the result.
 * ``UNKNOWN``: it may have been applied.
 
 | outcome                                           | delivery | reason                        |
@@ -13,7 +13,7 @@ About the request (`Delivery`):
 | 429                                               | NOT_SENT | it means refused (RFC 6585)   |
 | failure after that: timeout, reset, partial reply | UNKNOWN  | the server may still process  |
 | 500 and above otherwise                           | UNKNOWN  | the app may have saved first  |
-| anything else                                     | ANSWERED | the app itself reports it     |
+| anything else                                     | ANSWERED | the app itself returned it     |
 
 About the instance (`InstanceSignal`):
 
@@ -46,7 +46,7 @@ class Delivery(Enum):
 
 
 class InstanceSignal(Enum):
-    """What an outcome says about the instance. `BUSY` counts neither for nor against it."""
+    """What an outcome shows about the instance. `BUSY` counts neither for nor against it."""
 
     HEALTHY = auto()
     BUSY = auto()
@@ -102,7 +102,7 @@ ANY_RESPONSE = AnswerPolicy(classify_any_response, one_round=True)
 
 
 def instance_signal(outcome: Outcome) -> InstanceSignal:
-    """Return what an outcome says about the instance (the second table above)."""
+    """Return what an outcome shows about the instance (the second table above)."""
     if isinstance(outcome, Failure):
         is_down = not outcome.bytes_sent or outcome.cause is Cause.TIMEOUT
         return InstanceSignal.DOWN if is_down else InstanceSignal.DEGRADED

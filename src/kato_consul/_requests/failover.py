@@ -9,7 +9,7 @@ A request that may have been applied is sent again only if it is `repeatable`. O
 
 Attempts after the first come out of the retry budget; while it is empty they wait. With ``hedge`` a
 repeatable request is also sent to a second instance once the first takes longer than the 95th
-percentile of recent reads. That attempt comes out of the budget as well.
+percentile of recent reads. That attempt also comes out of the budget.
 """
 
 import copy
@@ -46,7 +46,7 @@ class Failover:
 
     Args:
         store: Holds the newest snapshot of the instances.
-        pool: Chooses instances and keeps what their outcomes say about them.
+        pool: Chooses instances and keeps what their outcomes show.
         clock: Monotonic seconds.
         random: Uniform in [0, 1), for jitter.
         hedge: Whether repeatable requests are hedged.
@@ -87,7 +87,7 @@ class Failover:
             uid: The instance.
             deadline: When the attempt ends at the latest, on ``clock``.
             listed: Whether Consul has to list the instance now. If False, an instance that this
-                object has sent a request to before is used as well.
+                object has sent a request to before will do.
 
         Returns None if there is no such instance.
         """
