@@ -9,7 +9,7 @@ Instances are in tiers. One of a worse tier is used only when all of the better 
 | 3    | passing          | ejected (`outliers`) |
 | 4    | warning          | ejected              |
 
-Within a tier, a session goes to its primary or to its next choice (`session_placement`). For all other
+Within a tier, a session goes to its primary or to its next choice (`session_placement`). For other
 requests the policy chooses (`policies`), in the client's own zone first (`zones`).
 """
 

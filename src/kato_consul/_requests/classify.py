@@ -13,7 +13,7 @@ About the request (`Delivery`):
 | 429                                               | NOT_SENT | it means refused (RFC 6585)   |
 | failure after that: timeout, reset, partial reply | UNKNOWN  | the server may still process  |
 | 500 and above otherwise                           | UNKNOWN  | the app may have saved first  |
-| anything else                                     | ANSWERED | the app itself returned it     |
+| anything else                                     | ANSWERED | the app itself returned it    |
 
 About the instance (`InstanceSignal`):
 
