@@ -1,89 +1,94 @@
-"""The retry budget: how many further attempts there may be, and when one costs nothing."""
+"""Retry budget: how many retries are allowed, and when one is free."""
 
 import pytest
 
-from kato_consul._balancing.retry_budget import FLOOR, KEPT, PRICE, RetryBudget
+from kato_consul._balancing.retry_budget import (
+    CALLS_PER_RETRY,
+    MIN_RETRIES_PER_SECOND,
+    TTL,
+    RetryBudget,
+)
 
 BEGIN = 1_000.0
 
 
-def taken(budget: RetryBudget, now: float) -> int:
-    """How many attempts it allows at a moment."""
+def withdraw_all(budget: RetryBudget, now: float) -> int:
+    """Withdraw until the budget is empty. Return the number of retries."""
     count = 0
     while budget.withdraw(now):
         count += 1
     return count
 
 
-def test_at_first() -> None:
-    """A client that just started may make the floor's worth of the time that tokens are kept."""
-    assert taken(RetryBudget(), BEGIN) == FLOOR * KEPT
+def test_new_budget_has_the_minimum() -> None:
+    """A new budget has the minimum of all `TTL` seconds."""
+    assert withdraw_all(RetryBudget(), BEGIN) == MIN_RETRIES_PER_SECOND * TTL
 
 
 @pytest.mark.parametrize("calls", [5, 50, 500])
-def test_share(calls: int) -> None:
-    """Each call allows a fifth of an attempt beside the floor."""
+def test_calls_pay_for_retries(calls: int) -> None:
+    """Each call pays for a fifth of a retry, on top of the minimum."""
     budget = RetryBudget()
-    taken(budget, BEGIN)
+    withdraw_all(budget, BEGIN)
     for _ in range(calls):
         budget.deposit(BEGIN)
-    assert taken(budget, BEGIN) == calls // PRICE
+    assert withdraw_all(budget, BEGIN) == calls // CALLS_PER_RETRY
 
 
 @pytest.mark.parametrize("seconds", [1, 3, 9])
-def test_floor(seconds: int) -> None:
-    """Each second brings the floor, whether anybody calls or not."""
+def test_minimum_without_calls(seconds: int) -> None:
+    """Each second adds the minimum, also without calls."""
     budget = RetryBudget()
-    taken(budget, BEGIN)
-    assert taken(budget, BEGIN + seconds) == FLOOR * seconds
+    withdraw_all(budget, BEGIN)
+    assert withdraw_all(budget, BEGIN + seconds) == MIN_RETRIES_PER_SECOND * seconds
 
 
-def test_tokens_are_lost() -> None:
-    """What was put in long ago is gone: a quiet hour does not pay for a storm."""
+def test_tokens_expire() -> None:
+    """Old tokens expire: quiet hours do not pay for a retry storm."""
     budget = RetryBudget()
     for _ in range(1_000):
         budget.deposit(BEGIN)
-    assert taken(budget, BEGIN + KEPT) == FLOOR * KEPT
+    assert withdraw_all(budget, BEGIN + TTL) == MIN_RETRIES_PER_SECOND * TTL
 
 
-def test_oldest_first() -> None:
-    """Tokens that would be lost soonest are spent first."""
+def test_oldest_tokens_are_spent_first() -> None:
+    """Tokens that expire soonest are spent first."""
     budget = RetryBudget()
-    taken(budget, BEGIN)
+    withdraw_all(budget, BEGIN)
     for _ in range(50):
         budget.deposit(BEGIN)
     for _ in range(50):
         budget.deposit(BEGIN + 5)
     for _ in range(10):
         assert budget.withdraw(BEGIN + 5)
-    # What the first calls paid would be gone by then; what the later ones did is all there.
-    assert taken(budget, BEGIN + KEPT) == FLOOR * KEPT + 10
+    # The tokens of the first calls have expired by then; those of the later calls are all there.
+    assert withdraw_all(budget, BEGIN + TTL) == MIN_RETRIES_PER_SECOND * TTL + 10
 
 
-def test_refund() -> None:
-    """An attempt that was answered costs nothing: any number of those may follow each other."""
+def test_refunded_retries_are_free() -> None:
+    """A retry that is refunded costs nothing, any number of times."""
     budget = RetryBudget()
-    taken(budget, BEGIN)
+    withdraw_all(budget, BEGIN)
     budget.refund(BEGIN)
     for _ in range(1_000):
         assert budget.withdraw(BEGIN)
         budget.refund(BEGIN)
 
 
-def test_clock_that_stands() -> None:
-    """A clock that goes back brings no tokens."""
+def test_clock_that_goes_back_adds_no_tokens() -> None:
+    """If the clock goes back, no tokens are added."""
     budget = RetryBudget()
-    taken(budget, BEGIN)
-    assert taken(budget, BEGIN - 5) == 0
+    withdraw_all(budget, BEGIN)
+    assert withdraw_all(budget, BEGIN - 5) == 0
 
 
 @pytest.mark.parametrize("rate", [20, 100, 1_000])
-def test_no_storm(rate: int) -> None:
-    """Over a minute in which every attempt fails there is a fifth more of them, and the floor."""
-    budget, further = RetryBudget(), 0
+def test_outage_causes_no_retry_storm(rate: int) -> None:
+    """In a minute of failures, retries are a fifth of the calls plus the minimum."""
+    budget, retries = RetryBudget(), 0
     for second in range(60):
         for _ in range(rate):
             budget.deposit(BEGIN + second)
             while budget.withdraw(BEGIN + second):
-                further += 1
-    assert further <= 60 * rate / PRICE + FLOOR * (60 + KEPT)
+                retries += 1
+    assert retries <= 60 * rate / CALLS_PER_RETRY + MIN_RETRIES_PER_SECOND * (60 + TTL)

@@ -13,7 +13,7 @@ from kato_consul._kato.writes import clear_stm
 from kato_consul._requests.failover import Request
 from kato_consul.errors import KatoAnswerError, OutcomeUnknown, ServerFailed
 from tests.building import hung, reply
-from tests.requests.calling import Calling
+from tests.requests.scripted_service import ScriptedService
 
 READ = Request("stm", "GET", "/stm", repeatable=True, needs=("stm", "session_id"))
 WRITE = Request("observe", "POST", "/observe", b"{}", needs=("time",))
@@ -31,7 +31,7 @@ FOREIGN = [
 
 def call(request: Request, *outcomes: Outcome) -> Any:
     """Return the decoded response of a call with these outcomes."""
-    calling = Calling(*outcomes)
+    calling = ScriptedService(*outcomes)
     flow = KatoApi(calling.failover, 10.0).call(request, calling.clock() + 30.0)
     return calling.player.play(flow)[0]
 
@@ -65,7 +65,7 @@ def test_error_needs_no_required_fields() -> None:
 
 def test_open_session_fails_without_a_session_id() -> None:
     """A response without a session id does not open a session."""
-    calling = Calling(reply(200, {"hello": 1}))
+    calling = ScriptedService(reply(200, {"hello": 1}))
     state = SessionState("me", "me")
     with pytest.raises(ServerFailed, match="open session"):
         calling.player.play(
@@ -76,7 +76,7 @@ def test_open_session_fails_without_a_session_id() -> None:
 
 def test_hung_clear_stays_pending() -> None:
     """A clear without a response raises `OutcomeUnknown`, and the next call settles it."""
-    calling = Calling(*[hung()] * 9)
+    calling = ScriptedService(*[hung()] * 9)
     state = SessionState("me", "me", id="session-1")
     state.journal.record_observation({"strings": ["a"]})
     with pytest.raises(OutcomeUnknown, match="The session's next call settles it"):

@@ -1,9 +1,10 @@
-"""What an outcome proves: the table of `kato_consul._requests.classify`."""
+"""Classification of outcomes: the tables of `kato_consul._requests.classify`."""
 
 import pytest
 
 from kato_consul._flow import Cause, Failure, Outcome, Reply
 from kato_consul._requests.classify import (
+    ANY_RESPONSE,
     Delivery,
     InstanceSignal,
     classify,
@@ -19,14 +20,14 @@ LIMIT = {"content-type": "text/plain; charset=utf-8", "connection": "close"}
 
 
 @pytest.mark.parametrize("cause", list(Cause))
-@pytest.mark.parametrize(("sent", "verdict"), [(False, NOT_SENT), (True, UNKNOWN)])
-def test_failure(cause: Cause, sent: bool, verdict: Delivery) -> None:
-    """Of a failure only one thing counts: whether a byte may have left."""
-    assert classify(Failure(cause, bytes_sent=sent, detail="")) is verdict
+@pytest.mark.parametrize(("sent", "delivery"), [(False, NOT_SENT), (True, UNKNOWN)])
+def test_delivery_of_a_failure(cause: Cause, sent: bool, delivery: Delivery) -> None:
+    """A failure is classified only by whether a byte may have been sent."""
+    assert classify(Failure(cause, bytes_sent=sent, detail="")) is delivery
 
 
 @pytest.mark.parametrize(
-    ("outcome", "verdict"),
+    ("outcome", "delivery"),
     [
         (reply(200, {}), ANSWERED),
         (reply(204), ANSWERED),
@@ -47,9 +48,30 @@ def test_failure(cause: Cause, sent: bool, verdict: Delivery) -> None:
         (Reply(503, LIMIT, b"Service Unavailable"), NOT_SENT),
     ],
 )
-def test_reply(outcome: Outcome, verdict: Delivery) -> None:
-    """An answer is one, but for what may have been applied before the server gave up."""
-    assert classify(outcome) is verdict
+def test_delivery_of_a_reply(outcome: Outcome, delivery: Delivery) -> None:
+    """A reply is the answer, unless it is a refusal or the request may have been applied."""
+    assert classify(outcome) is delivery
+
+
+@pytest.mark.parametrize(
+    ("outcome", "delivery"),
+    [
+        (reply(200, {}), ANSWERED),
+        (reply(404), ANSWERED),
+        (reply(429), NOT_SENT),
+        (reply(500), ANSWERED),
+        (reply(501), ANSWERED),
+        (reply(502), UNKNOWN),
+        (reply(503), UNKNOWN),
+        (reply(504), UNKNOWN),
+        (Reply(503, LIMIT, b"Service Unavailable"), NOT_SENT),
+        (Failure(Cause.CONNECT, bytes_sent=False, detail=""), NOT_SENT),
+        (Failure(Cause.TIMEOUT, bytes_sent=True, detail=""), UNKNOWN),
+    ],
+)
+def test_delivery_with_any_response(outcome: Outcome, delivery: Delivery) -> None:
+    """For a service with unknown rules a 500 is the answer."""
+    assert ANY_RESPONSE.classify(outcome) is delivery
 
 
 @pytest.mark.parametrize(
@@ -70,7 +92,7 @@ def test_reply(outcome: Outcome, verdict: Delivery) -> None:
 def test_concurrency_limit(
     status: int, headers: dict[str, str], body: bytes, expected: bool
 ) -> None:
-    """Only a 503 in all its details is the server's own; another may be the application's."""
+    """Only a 503 that matches in all details is uvicorn's own."""
     assert is_concurrency_limit(Reply(status, headers, body)) is expected
 
 
@@ -93,8 +115,8 @@ def test_concurrency_limit(
         (reply(431), InstanceSignal.HEALTHY),
     ],
 )
-def test_sign(outcome: Outcome, expected: InstanceSignal) -> None:
-    """What an outcome says about the instance, as a table."""
+def test_instance_signal(outcome: Outcome, expected: InstanceSignal) -> None:
+    """The signal about the instance, for each outcome."""
     assert instance_signal(outcome) is expected
 
 
@@ -108,7 +130,7 @@ DATE = "Tue, 24 Nov 2026 10:00:00 GMT"
         (reply(429, retry_after="120"), 120.0),
         (reply(503, retry_after="Tue, 24 Nov 2026 10:00:07 GMT", date=DATE), 7.0),
         (reply(503, retry_after="Tue, 24 Nov 2026 09:00:00 GMT", date=DATE), 0.0),
-        (reply(503, retry_after="Tue, 24 Nov 2026 10:00:07 GMT"), 0.0),  # from when on?
+        (reply(503, retry_after="Tue, 24 Nov 2026 10:00:07 GMT"), 0.0),  # no Date to count from
         (reply(503, retry_after="soon"), 0.0),
         (reply(503, retry_after="-3"), 0.0),
         (reply(503), 0.0),
@@ -117,5 +139,5 @@ DATE = "Tue, 24 Nov 2026 10:00:00 GMT"
     ],
 )
 def test_retry_after(outcome: Outcome, seconds: float) -> None:
-    """Seconds or a date, of a 429 or 503; what cannot be read says nothing."""
+    """Seconds or a date, in a 429 or 503; 0 if unreadable."""
     assert retry_after(outcome) == seconds

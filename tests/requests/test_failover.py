@@ -1,10 +1,11 @@
-"""One call on as many instances as it takes, and on no more than it may."""
+"""Failover: a call tries as many instances as needed, and no more than allowed."""
 
 from dataclasses import replace
 
 import pytest
 
 from kato_consul._flow import Outcome, Send
+from kato_consul._requests.classify import ANY_RESPONSE
 from kato_consul._requests.failover import Answer, Request, describe
 from kato_consul.errors import (
     KatoConsulError,
@@ -14,29 +15,29 @@ from kato_consul.errors import (
     RequestNotSent,
 )
 from tests.building import cut, hung, instance, refused, reply, script, snapshot
-from tests.requests.calling import (
+from tests.requests.scripted_service import (
     ALL,
     BEGIN,
     FIRST,
-    GOOD,
+    HINT,
     LIMIT,
-    PLACE,
+    OK,
     READ,
     SECOND,
     THIRD,
     WRITE,
-    Calling,
-    origins,
+    ScriptedService,
+    origins_of,
 )
 
-# --- one instance after the other -----------------------------------------------------------
+# --- rounds ---------------------------------------------------------------------------------
 
 
-def test_first_choice() -> None:
-    """When all is well, the first choice is asked, once, and its answer is the answer."""
-    calling = Calling(GOOD)
-    assert calling.call() == Answer(GOOD, FIRST, failovers=0)
-    assert calling.player.steps == [
+def test_first_choice_answers() -> None:
+    """If the first choice answers, one request is sent."""
+    service = ScriptedService(OK)
+    assert service.call() == Answer(OK, FIRST, failovers=0)
+    assert service.player.steps == [
         Send(
             FIRST.origin,
             "POST",
@@ -48,33 +49,33 @@ def test_first_choice() -> None:
     ]
 
 
-def test_no_body_no_type() -> None:
-    """A request without a body says nothing about one."""
-    calling = Calling(GOOD)
-    calling.call(READ)
-    assert calling.player.sent[0].headers == {}
+def test_no_content_type_without_body() -> None:
+    """A request without a body has no content type."""
+    service = ScriptedService(OK)
+    service.call(READ)
+    assert service.player.sent[0].headers == {}
 
 
 @pytest.mark.parametrize("request_", [WRITE, READ], ids=["write", "read"])
 @pytest.mark.parametrize("outcome", [refused(), LIMIT], ids=["refused", "limit"])
-def test_not_sent(request_: Request, outcome: Outcome) -> None:
-    """What provably was not read goes to the next instance at once, whatever it is."""
-    calling = Calling(outcome, outcome, GOOD)
-    assert calling.call(request_) == Answer(GOOD, THIRD, failovers=2)
-    assert calling.asked == origins(FIRST, SECOND, THIRD)
-    assert calling.player.slept == []
+def test_not_sent_goes_to_the_next_instance(request_: Request, outcome: Outcome) -> None:
+    """A request that was provably not processed goes to the next instance at once."""
+    service = ScriptedService(outcome, outcome, OK)
+    assert service.call(request_) == Answer(OK, THIRD, failovers=2)
+    assert service.origins == origins_of(FIRST, SECOND, THIRD)
+    assert service.player.slept == []
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 422])
 def test_application_errors_are_answers(status: int) -> None:
-    """What the application refused is not asked of another instance."""
-    calling = Calling(reply(status))
-    assert calling.call().reply.status == status
-    assert calling.asked == origins(FIRST)
+    """An error of the application is not retried on another instance."""
+    service = ScriptedService(reply(status))
+    assert service.call().reply.status == status
+    assert service.origins == origins_of(FIRST)
 
 
 @pytest.mark.parametrize(
-    ("outcome", "is_hung", "said"),
+    ("outcome", "is_hung", "reason"),
     [
         (hung(), True, "no answer in time"),
         (cut(), False, "connection cut (reset)"),
@@ -83,173 +84,183 @@ def test_application_errors_are_answers(status: int) -> None:
         (reply(504), False, "504"),
     ],
 )
-def test_unknown(outcome: Outcome, is_hung: bool, said: str) -> None:
-    """A write that may have been applied is not sent again; only a silent instance is hung."""
-    calling = Calling(refused(), outcome)
+def test_unknown_write_is_not_repeated(outcome: Outcome, is_hung: bool, reason: str) -> None:
+    """A write that may have been applied is not sent again; only a timeout means hung."""
+    service = ScriptedService(refused(), outcome)
     with pytest.raises(OutcomeUnknown) as caught:
-        calling.call()
-    assert calling.asked == origins(FIRST, SECOND)
+        service.call()
+    assert service.origins == origins_of(FIRST, SECOND)
     assert (caught.value.what, caught.value.instance) == ("observe", SECOND.id)
-    assert (caught.value.hung, caught.value.reason) == (is_hung, said)
+    assert (caught.value.hung, caught.value.reason) == (is_hung, reason)
 
 
 @pytest.mark.parametrize("outcome", [hung(), cut(), reply(500), reply(502)])
-def test_repeatable_goes_on(outcome: Outcome) -> None:
-    """A read that may have been answered is asked of the next one, at once."""
-    calling = Calling(outcome, GOOD)
-    assert calling.call(READ) == Answer(GOOD, SECOND, failovers=1)
-    assert calling.player.slept == []
+def test_unknown_read_is_repeated(outcome: Outcome) -> None:
+    """A read with an unknown outcome goes to the next instance at once."""
+    service = ScriptedService(outcome, OK)
+    assert service.call(READ) == Answer(OK, SECOND, failovers=1)
+    assert service.player.slept == []
 
 
-def test_new_round() -> None:
-    """When all were down there is a pause, a growing one, and a new round."""
-    calling = Calling(*[refused()] * 6, GOOD)
-    assert calling.call() == Answer(GOOD, FIRST, failovers=6)
-    assert calling.asked == origins(*ALL, *ALL, FIRST)
-    assert calling.player.slept == pytest.approx([0.05, 0.1])
+def test_pause_between_rounds() -> None:
+    """After a round without success there is a growing pause and a new round."""
+    service = ScriptedService(*[refused()] * 6, OK)
+    assert service.call() == Answer(OK, FIRST, failovers=6)
+    assert service.origins == origins_of(*ALL, *ALL, FIRST)
+    assert service.player.slept == pytest.approx([0.05, 0.1])
 
 
-def test_instances_change_meanwhile() -> None:
-    """The next attempt goes by what Consul says then: gone ones are not asked, new ones are."""
+def test_one_round_for_any_response() -> None:
+    """With `ANY_RESPONSE` the call ends after a round in which the request may be received."""
+    service = ScriptedService(*[refused()] * 3, refused(), reply(502), refused())
+    with pytest.raises(NoResponse, match="every instance failed"):
+        service.call(replace(READ, answer_policy=ANY_RESPONSE))
+    assert service.origins == origins_of(*ALL, *ALL)
+
+
+def test_next_attempt_uses_the_newest_snapshot() -> None:
+    """An attempt uses the newest snapshot: removed instances are skipped, new ones used."""
     new = instance("kato-new")
-    calling = Calling()
-    outcomes = script([refused(), GOOD])
+    service = ScriptedService()
+    outcomes = script([refused(), OK])
 
     def answer(send: Send) -> Outcome:
-        calling.store.publish(snapshot(FIRST, new))
+        service.store.publish(snapshot(FIRST, new))
         return outcomes(send)
 
-    calling.player.answer = answer
-    assert calling.call().instance == new
-    assert calling.asked == origins(FIRST, new)
+    service.player.answer = answer
+    assert service.call().instance == new
+    assert service.origins == origins_of(FIRST, new)
 
 
 # --- the same id on two agents --------------------------------------------------------------
 
-TWINS = tuple(
+SAME_ID = tuple(
     replace(instance("kato-1", address=f"{node}.test"), node=node, uid=f"kato-1@{node}")
     for node in ("n1", "n2")
 )
 
 
-def test_twins_are_two() -> None:
-    """Two instances with the same id are two to ask, whichever comes first."""
-    for well in TWINS:
-        calling = Calling(instances=TWINS)
-        calling.player.answer = lambda send, well=well: (  # type: ignore[misc]
-            GOOD if send.origin == well.origin else refused()
+def test_same_id_is_two_instances() -> None:
+    """Two instances with the same id are tried separately, whichever comes first."""
+    for healthy in SAME_ID:
+        service = ScriptedService(instances=SAME_ID)
+        service.player.answer = lambda send, healthy=healthy: (  # type: ignore[misc]
+            OK if send.origin == healthy.origin else refused()
         )
-        assert calling.call().instance == well
-        before = len(calling.asked)
-        assert calling.call().instance == well
-        assert calling.asked[before:] == origins(well)  # the other one is out, and it alone
+        assert service.call().instance == healthy
+        before = len(service.origins)
+        assert service.call().instance == healthy
+        assert service.origins[before:] == origins_of(healthy)  # only the other one is ejected
 
 
-def test_twins_in_words() -> None:
-    """Errors tell which of the two it was."""
+def test_same_id_in_errors() -> None:
+    """Errors name which of the two it was."""
     for outcome, kind in ((hung(), OutcomeUnknown), (refused(), RequestNotSent)):
-        calling = Calling(*[outcome] * 100, instances=TWINS)
+        service = ScriptedService(*[outcome] * 100, instances=SAME_ID)
         with pytest.raises(kind, match="kato-1@n"):
-            calling.call(within=5.0)
+            service.call(within=5.0)
 
 
-def test_twins_are_forgiven() -> None:
-    """A good answer of one of them ends its own time out, and not the other's."""
-    calling = Calling(refused(), refused(), GOOD, instances=TWINS)
-    for one in (*TWINS, TWINS[0]):
-        calling.player.play(calling.failover.attempt(READ, one.uid, BEGIN + 5.0))
-    out = [calling.pool.outliers.is_ejected(one.uid, calling.clock()) for one in TWINS]
-    assert out == [False, True]
+def test_same_id_success_ends_one_ejection() -> None:
+    """A success of one ends its own ejection, not the other's."""
+    service = ScriptedService(refused(), refused(), OK, instances=SAME_ID)
+    for one in (*SAME_ID, SAME_ID[0]):
+        service.player.play(service.failover.attempt(READ, one.uid, BEGIN + 5.0))
+    ejected = [service.pool.outliers.is_ejected(one.uid, service.clock()) for one in SAME_ID]
+    assert ejected == [False, True]
 
 
-def test_twins_one_attempt() -> None:
-    """One attempt on one of them is on that one."""
-    for one in TWINS:
-        calling = Calling(hung(), instances=TWINS)
-        attempt = calling.failover.attempt(WRITE, one.uid, BEGIN + 5.0)
-        assert calling.player.play(attempt) == hung()
-        assert calling.asked == origins(one)
+def test_same_id_attempt() -> None:
+    """An attempt goes to the given one of the two."""
+    for one in SAME_ID:
+        service = ScriptedService(hung(), instances=SAME_ID)
+        attempt = service.failover.attempt(WRITE, one.uid, BEGIN + 5.0)
+        assert service.player.play(attempt) == hung()
+        assert service.origins == origins_of(one)
 
 
 # --- the deadline ---------------------------------------------------------------------------
 
 
-def test_attempts_shrink() -> None:
-    """An attempt takes its own timeout, or what is left until the deadline."""
-    calling = Calling(hung(), hung(), hung())
+def test_attempt_timeout_ends_at_the_deadline() -> None:
+    """An attempt's timeout is the request's, or what is left until the deadline."""
+    service = ScriptedService(hung(), hung(), hung())
     with pytest.raises(NoResponse) as caught:
-        calling.call(READ, within=25.0)
-    assert [send.timeout for send in calling.player.sent] == [10.0, 10.0, 5.0]
-    assert calling.clock.now == BEGIN + 25.0
+        service.call(READ, within=25.0)
+    assert [send.timeout for send in service.player.sent] == [10.0, 10.0, 5.0]
+    assert service.clock.now == BEGIN + 25.0
     assert THIRD.id in str(caught.value)
     assert "no answer in time" in str(caught.value)
 
 
-def test_shorter_attempts() -> None:
-    """A request may say that an attempt of it takes less."""
-    calling = Calling(GOOD)
-    calling.call(replace(READ, timeout=2.0))
-    assert calling.player.sent[0].timeout == 2.0
+def test_request_sets_the_attempt_timeout() -> None:
+    """A request may have a shorter timeout per attempt."""
+    service = ScriptedService(OK)
+    service.call(replace(READ, timeout=2.0))
+    assert service.player.sent[0].timeout == 2.0
 
 
 @pytest.mark.parametrize("request_", [WRITE, READ], ids=["write", "read"])
-def test_nobody_took_it(request_: Request) -> None:
-    """At the deadline, when nothing ever left, the error says so: nothing happened."""
-    calling = Calling(*[refused()] * 100)
+def test_request_not_sent_at_the_deadline(request_: Request) -> None:
+    """If no byte was sent before the deadline, the error says that nothing was applied."""
+    service = ScriptedService(*[refused()] * 100)
     with pytest.raises(RequestNotSent) as caught:
-        calling.call(request_, within=5.0)
-    assert calling.clock.now == pytest.approx(BEGIN + 5.0)
+        service.call(request_, within=5.0)
+    assert service.clock.now == pytest.approx(BEGIN + 5.0)
     assert request_.what in str(caught.value)
     assert "could not connect (refused)" in str(caught.value)
     assert (caught.value.sent, caught.value.safe_to_resend) == (False, True)
 
 
-def test_nobody_answered() -> None:
-    """A read that left once, and was never answered, is another error."""
-    calling = Calling(refused(), reply(500), *[refused()] * 100)
+def test_no_response_at_the_deadline() -> None:
+    """A read that was sent once and never answered raises another error."""
+    service = ScriptedService(refused(), reply(500), *[refused()] * 100)
     with pytest.raises(NoResponse) as caught:
-        calling.call(READ, within=5.0)
+        service.call(READ, within=5.0)
     assert (caught.value.sent, caught.value.safe_to_resend) == (True, True)
 
 
 @pytest.mark.parametrize("request_", [WRITE, READ], ids=["write", "read"])
 @pytest.mark.parametrize("within", [0.0, -1.0])
-def test_over_before_it_began(request_: Request, within: float) -> None:
-    """A call whose time is over asks nobody, and says so."""
-    calling = Calling()
+def test_deadline_in_the_past(request_: Request, within: float) -> None:
+    """A call whose deadline has passed sends nothing and says so."""
+    service = ScriptedService()
     with pytest.raises(RequestNotSent) as caught:
-        calling.call(request_, within=within)
+        service.call(request_, within=within)
     assert str(caught.value) == (
         f"{request_.what}: no instance answered before the deadline, "
-        f"which was over before one was asked"
+        f"which had passed before the first attempt"
     )
-    assert calling.player.steps == []
+    assert service.player.steps == []
 
 
 @pytest.mark.parametrize(
     ("outcome", "kind", "sent"), [(cut(), NoResponse, True), (refused(), NoInstances, False)]
 )
-def test_all_gone_meanwhile(outcome: Outcome, kind: type[KatoConsulError], sent: bool) -> None:
-    """When all instances go after one was asked, the error still says whether anything left."""
-    calling = Calling()
+def test_instances_removed_after_an_attempt(
+    outcome: Outcome, kind: type[KatoConsulError], sent: bool
+) -> None:
+    """If all instances are removed after an attempt, the error says whether bytes were sent."""
+    service = ScriptedService()
 
     def answer(send: Send) -> Outcome:
-        calling.store.publish(snapshot())
+        service.store.publish(snapshot())
         return outcome
 
-    calling.player.answer = answer
+    service.player.answer = answer
     with pytest.raises(kind, match="no instance of 'kato' can be used: none is registered") as e:
-        calling.call(READ, within=5.0)
+        service.call(READ, within=5.0)
     assert e.value.sent is sent
-    assert calling.asked == origins(FIRST)
-    assert (f"Before, {FIRST.id}: connection cut (reset)" in str(e.value)) is sent
+    assert service.origins == origins_of(FIRST)
+    assert (f"Last attempt: {FIRST.id}: connection cut (reset)" in str(e.value)) is sent
 
 
-# --- words ----------------------------------------------------------------------------------
+# --- descriptions ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("outcome", "words"),
+    ("outcome", "description"),
     [
         (reply(500, b" Internal Server Error\n"), "500 Internal Server Error"),
         (reply(502), "502"),
@@ -259,24 +270,24 @@ def test_all_gone_meanwhile(outcome: Outcome, kind: type[KatoConsulError], sent:
         (hung(), "no answer in time"),
     ],
 )
-def test_describe(outcome: Outcome, words: str) -> None:
-    """An outcome in words, cut to a length that fits an error."""
-    assert describe(outcome) == words
+def test_describe(outcome: Outcome, description: str) -> None:
+    """An outcome as text, cut to a length that fits an error message."""
+    assert describe(outcome) == description
 
 
-def test_closed_in_between() -> None:
-    """A caller that gives up in between makes no further request."""
-    calling = Calling()
-    flow = calling.failover.call(WRITE, BEGIN + 30.0, PLACE)
+def test_closed_call_sends_nothing_more() -> None:
+    """When the caller gives up, no further request is sent."""
+    service = ScriptedService()
+    flow = service.failover.call(WRITE, BEGIN + 30.0, HINT)
     assert isinstance(next(flow), Send)
     flow.close()
     with pytest.raises(StopIteration):
         next(flow)
 
 
-def test_sleeps_end_at_the_deadline() -> None:
-    """The last pause is no longer than what is left."""
-    calling = Calling(*[refused()] * 100)
+def test_last_pause_ends_at_the_deadline() -> None:
+    """The last pause is no longer than the time left."""
+    service = ScriptedService(*[refused()] * 100)
     with pytest.raises(RequestNotSent):
-        calling.call(within=0.12)
-    assert calling.player.slept == pytest.approx([0.05, 0.07])
+        service.call(within=0.12)
+    assert service.player.slept == pytest.approx([0.05, 0.07])

@@ -1,35 +1,34 @@
-"""Hedged reads: a second instance is asked when the first is slower than nearly all were."""
+"""Hedging: a slow read is also sent to a second instance."""
 
 import pytest
 
-from kato_consul._balancing.latency_p95 import ENOUGH, KEEP, LatencyP95
+from kato_consul._balancing.latency_p95 import MIN_SAMPLES, LatencyP95
 from kato_consul._flow import Hedge, Hedged, Outcome
 from kato_consul.errors import NoResponse
 from tests.building import cut, reply
-from tests.requests.calling import FIRST, GOOD, READ, SECOND, WRITE, Calling
+from tests.requests.scripted_service import FIRST, OK, READ, SECOND, WRITE, ScriptedService
 
-OTHER = reply(200, {"status": "okay", "whose": "second"})
+OTHER = reply(200, {"status": "okay", "from": "second"})
 
 
-class Hedging(Calling):
-    """A call with hedging on, of which ``hedged`` comes; answers took 0.1 s before."""
+class HedgingService(ScriptedService):
+    """A service called with hedging. Hedges return ``hedged``; earlier reads took 0.1 s."""
 
     def __init__(self, hedged: Hedged, *outcomes: Outcome) -> None:
         super().__init__(*outcomes)
         self.failover.hedge = True
         self.hedges: list[Hedge] = []
         self.hedged = hedged
-        self.player.hedge = self._carry_out
-        for _ in range(ENOUGH):
+        self.player.hedge = self._record
+        for _ in range(MIN_SAMPLES):
             self.pool.read_latency.add(0.1)
 
-    def _carry_out(self, step: Hedge) -> Hedged:
+    def _record(self, step: Hedge) -> Hedged:
         self.hedges.append(step)
         return self.hedged
 
-    @property
-    def left(self) -> int:
-        """Further attempts that the budget has."""
+    def drain_budget(self) -> int:
+        """Withdraw until the budget is empty. Return the number of retries."""
         count = 0
         while self.pool.budget.withdraw(self.clock()):
             count += 1
@@ -37,85 +36,67 @@ class Hedging(Calling):
 
 
 @pytest.mark.parametrize(
-    ("hedged", "whose", "answer", "costs"),
+    ("hedged", "winner", "answer", "cost"),
     [
-        (Hedged(GOOD, None, both_sent=False), FIRST, GOOD, 0),  # quick enough
-        (Hedged(GOOD, None, both_sent=True), FIRST, GOOD, 1),  # slow, and still the quicker
+        (Hedged(OK, None, both_sent=False), FIRST, OK, 0),  # fast enough
+        (Hedged(OK, None, both_sent=True), FIRST, OK, 1),  # slow, but still the faster one
         (Hedged(None, OTHER, both_sent=True), SECOND, OTHER, 0),
         (Hedged(cut(), OTHER, both_sent=True), SECOND, OTHER, 0),
-        (Hedged(GOOD, cut(), both_sent=True), FIRST, GOOD, 1),
+        (Hedged(OK, cut(), both_sent=True), FIRST, OK, 1),
     ],
 )
-def test_hedged(hedged: Hedged, whose: object, answer: Outcome, costs: int) -> None:
-    """The answer is whoever's came first; what it costs is another attempt, if it was in vain."""
-    hedging, before = Hedging(hedged), Hedging(hedged).left
-    found = hedging.call(READ)
-    assert (found.instance, found.reply) == (whose, answer)
-    (step,) = hedging.hedges
+def test_first_answer_counts(hedged: Hedged, winner: object, answer: Outcome, cost: int) -> None:
+    """The first answer counts; a second attempt that did not help costs a retry."""
+    service, before = HedgingService(hedged), HedgingService(hedged).drain_budget()
+    answered = service.call(READ)
+    assert (answered.instance, answered.reply) == (winner, answer)
+    (step,) = service.hedges
     assert (step.first.origin, step.second.origin, step.after) == (FIRST.origin, SECOND.origin, 0.1)
-    assert before - hedging.left == costs
-    assert all(hedging.pool.load.outstanding(one.uid) == 0 for one in (FIRST, SECOND))
+    assert before - service.drain_budget() == cost
+    assert all(service.pool.load.outstanding(each.uid) == 0 for each in (FIRST, SECOND))
 
 
-def test_both_failed() -> None:
-    """When both fail, it goes on like any call that failed."""
-    hedging = Hedging(Hedged(cut(), cut(), both_sent=True), *[cut()] * 1_000)
+def test_both_attempts_fail() -> None:
+    """If both attempts fail, the call fails over like any other."""
+    service = HedgingService(Hedged(cut(), cut(), both_sent=True), *[cut()] * 1_000)
     with pytest.raises(NoResponse):
-        hedging.call(READ, within=2.0)
-    assert len(hedging.hedges) == 1
+        service.call(READ, within=2.0)
+    assert len(service.hedges) == 1
 
 
 def test_writes_are_not_hedged() -> None:
-    """What must not be done twice is asked of one alone."""
-    hedging = Hedging(Hedged(None, None, both_sent=False), GOOD)
-    assert hedging.call(WRITE).instance == FIRST
+    """A write is sent to one instance only."""
+    service = HedgingService(Hedged(None, None, both_sent=False), OK)
+    assert service.call(WRITE).instance == FIRST
 
 
-def test_not_without_budget() -> None:
-    """A hedge is a further attempt: without budget there is none."""
-    hedging = Hedging(Hedged(None, None, both_sent=False), GOOD)
-    assert hedging.left > 0
-    assert hedging.call(READ).instance == FIRST
+def test_no_hedge_without_budget() -> None:
+    """Without budget for a retry there is no second attempt."""
+    service = HedgingService(Hedged(None, None, both_sent=False), OK)
+    assert service.drain_budget() > 0
+    assert service.call(READ).instance == FIRST
 
 
-def test_not_while_little_is_known() -> None:
-    """Until enough answers were seen there is nothing to be slower than."""
-    hedging = Hedging(Hedged(None, None, both_sent=False), GOOD)
-    hedging.pool.read_latency = LatencyP95()
-    assert hedging.call(READ).instance == FIRST
+def test_no_hedge_without_percentile() -> None:
+    """With too few latencies there is no second attempt."""
+    service = HedgingService(Hedged(None, None, both_sent=False), OK)
+    service.pool.read_latency = LatencyP95()
+    assert service.call(READ).instance == FIRST
 
 
-def test_not_with_one_instance() -> None:
-    """There has to be somebody else to ask."""
-    calling = Calling(GOOD, instances=(FIRST,))
-    calling.failover.hedge = True
-    for _ in range(ENOUGH):
-        calling.pool.read_latency.add(0.1)
-    assert calling.call(READ).instance == FIRST
+def test_no_hedge_with_one_instance() -> None:
+    """With a single instance there is no second attempt."""
+    service = ScriptedService(OK, instances=(FIRST,))
+    service.failover.hedge = True
+    for _ in range(MIN_SAMPLES):
+        service.pool.read_latency.add(0.1)
+    assert service.call(READ).instance == FIRST
 
 
-def test_given_up() -> None:
-    """A caller that gives up leaves nothing counted as under way."""
-    hedging = Hedging(Hedged(None, None, both_sent=False))
-    flow = hedging.failover.call(READ, hedging.clock() + 30.0)
+def test_closed_call_leaves_nothing_in_flight() -> None:
+    """When the caller gives up, no request is counted as in flight."""
+    service = HedgingService(Hedged(None, None, both_sent=False))
+    flow = service.failover.call(READ, service.clock() + 30.0)
     assert isinstance(next(flow), Hedge)
     flow.close()
-    assert all(hedging.pool.load.outstanding(one.uid) == 0 for one in (FIRST, SECOND))
-
-
-@pytest.mark.parametrize(
-    ("times", "p95"),
-    [
-        ([0.1] * (ENOUGH - 1), None),
-        ([0.1] * ENOUGH, 0.1),
-        ([*([0.1] * 90), *([9.0] * 6)], 9.0),
-        ([*([9.0] * KEEP), *([0.1] * KEEP)], 0.1),
-        ([number / 100 for number in range(1, 97)], 0.92),
-    ],
-)
-def test_p95(times: list[float], p95: float | None) -> None:
-    """Of the last answers, once there are enough."""
-    recent = LatencyP95()
-    for one in times:
-        recent.add(one)
-    assert recent.p95 == p95
+    assert all(service.pool.load.outstanding(each.uid) == 0 for each in (FIRST, SECOND))

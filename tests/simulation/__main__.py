@@ -1,9 +1,9 @@
-"""Prints the figures of docs/balancing.md: ``python -m tests.simulation``."""
+"""Simulation report: prints the figures of docs/balancing.md (``python -m tests.simulation``)."""
 
 from kato_consul._balancing.policies import POLICIES
 from tests.simulation import scenarios
 
-TABLED = (
+REPORTED = (
     scenarios.cold_start,
     scenarios.one_slow_of_eleven,
     scenarios.one_refusing,
@@ -16,19 +16,20 @@ TABLED = (
 
 
 def main() -> None:
-    """All scenarios with all policies."""
-    for scenario in TABLED:
+    """Run all scenarios with all policies."""
+    for scenario in REPORTED:
         print(f"\n{scenario.__name__}")
         print("| policy | failed | p50 ms | p95 ms | p99 ms | p99.9 ms | load | share |")
         print("| --- | --- | --- | --- | --- | --- | --- | --- |")
         for policy in POLICIES:
-            one = scenario(policy)
-            times = " | ".join(f"{1000 * t:.0f}" for t in (one.p50, one.p95, one.p99, one.p999))
+            figures = scenario(policy)
+            percentiles = (figures.p50, figures.p95, figures.p99, figures.p999)
+            latencies = " | ".join(f"{1000 * seconds:.0f}" for seconds in percentiles)
             print(
-                f"| {policy} | {one.failed} of {one.offered:,} | {times} | {one.load:.2f} "
-                f"| {100 * one.extreme:.1f} % |"
+                f"| {policy} | {figures.failed} of {figures.offered:,} | {latencies} "
+                f"| {figures.load:.2f} | {100 * figures.share:.1f} % |"
             )
-    print("\nscale_out: share of the newcomer at first, half-way, afterwards")
+    print("\nscale_out: share of the new instance at first, half-way, afterwards")
     for policy in POLICIES:
         print(f"| {policy} | " + " | ".join(f"{s:.2f}" for s in scenarios.scale_out(policy)) + " |")
 

@@ -1,7 +1,7 @@
-"""A small world in virtual time: flows run side by side, servers take their time, nobody sleeps.
+"""Simulated world: runs flows and servers in virtual time, with a queue of events.
 
-It carries out the same steps as the drivers do, by a queue of events. All chance comes from one
-seed, so a run is the same each time.
+It executes the same steps as the drivers. All random values come from one seed, so each run is the
+same.
 """
 
 import heapq
@@ -33,62 +33,62 @@ SILENT = Failure(Cause.TIMEOUT, bytes_sent=True, detail="silent")
 CUT = Failure(Cause.CUT, bytes_sent=True, detail="killed")
 
 REFUSAL = 0.0005
-"""Seconds until a refused connection is known."""
+"""Seconds until a connection is refused."""
 
 Done = Callable[[Outcome], None]
 
 
 class World:
-    """Time, chance, and what is to happen."""
+    """Virtual time, a random source, servers, and scheduled actions."""
 
     def __init__(self, seed: int) -> None:
         self.clock = ManualClock(1_000.0)
-        self.chance = random.Random(seed)
+        self.random = random.Random(seed)
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self.servers: dict[str, Server] = {}
 
     @property
     def now(self) -> float:
-        """Seconds since the world began."""
+        """Seconds since the start of the simulation."""
         return self.clock.now - 1_000.0
 
-    def after(self, seconds: float, what: Callable[[], None]) -> None:
-        """Let something happen later."""
-        heapq.heappush(self._queue, (self.clock.now + seconds, next(self._order), what))
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        """Schedule an action after some seconds."""
+        heapq.heappush(self._queue, (self.clock.now + seconds, next(self._order), action))
 
     def run(self, until: float) -> None:
-        """Let time pass, up to so many seconds after the beginning."""
+        """Execute scheduled actions up to ``until`` seconds after the start."""
         while self._queue and self._queue[0][0] <= 1_000.0 + until:
-            then, _, what = heapq.heappop(self._queue)
-            self.clock.now = max(self.clock.now, then)
-            what()
+            due, _, action = heapq.heappop(self._queue)
+            self.clock.now = max(self.clock.now, due)
+            action()
         self.clock.now = 1_000.0 + until
 
-    def start(self, flow: Flow[Any], ended: Callable[[Exception | None], None]) -> None:
-        """Run a flow beside all others; ``ended`` is told how."""
-        self._go_on(flow, None, ended)
+    def start(self, flow: Flow[Any], finish: Callable[[Exception | None], None]) -> None:
+        """Start a flow beside all others; ``finish`` is called with its error, or None."""
+        self._advance(flow, None, finish)
 
-    def _go_on(
-        self, flow: Flow[Any], outcome: object, ended: Callable[[Exception | None], None]
+    def _advance(
+        self, flow: Flow[Any], outcome: object, finish: Callable[[Exception | None], None]
     ) -> None:
         try:
             step = flow.send(outcome)
         except StopIteration:
-            ended(None)
+            finish(None)
             return
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
-            ended(error)
+        except Exception as error:  # noqa: BLE001 - passed on, whatever it is
+            finish(error)
             return
         assert not isinstance(step, Hedge)
         if isinstance(step, Send):
-            self._send(step, lambda found: self._go_on(flow, found, ended))
+            self._send(step, lambda outcome: self._advance(flow, outcome, finish))
         elif isinstance(step, CloseConnections):
-            self._go_on(flow, None, ended)
+            self._advance(flow, None, finish)
         elif isinstance(step, Sleep):
-            self.after(step.seconds, lambda: self._go_on(flow, None, ended))
+            self.after(step.seconds, lambda: self._advance(flow, None, finish))
         else:
-            self._await(step, lambda: self._go_on(flow, None, ended))
+            self._wait(step, lambda: self._advance(flow, None, finish))
 
     def _send(self, step: Send, done: Done) -> None:
         answered = False
@@ -99,18 +99,18 @@ class World:
                 answered = True
                 done(outcome)
 
-        self.servers[step.origin].take(once)
+        self.servers[step.origin].receive(once)
         self.after(step.timeout, lambda: once(SILENT))
 
-    def _await(self, step: WaitForChange, done: Callable[[], None]) -> None:
-        told = False
+    def _wait(self, step: WaitForChange, done: Callable[[], None]) -> None:
+        notified = False
         listening = step.observable.listening(lambda: self.after(0.0, once))
         listening.__enter__()
 
         def once() -> None:
-            nonlocal told
-            if not told:
-                told = True
+            nonlocal notified
+            if not notified:
+                notified = True
                 listening.__exit__(None, None, None)
                 done()
 
@@ -119,55 +119,59 @@ class World:
 
 @dataclass(eq=False)
 class Server:
-    """One instance: ``slots`` requests at a time, the others wait; ``takes`` seconds for each.
+    """A simulated server.
 
-    ``says`` is what it answers; None is silence. While it is not ``up`` it refuses.
+    It processes ``slots`` requests at a time, each for ``service_time()`` seconds; further requests
+    wait. ``outcome`` is its answer; None for none. While it is not ``up`` it refuses.
     """
 
     world: World
-    takes: Callable[[], float]
+    service_time: Callable[[], float]
     slots: int = 8
-    says: Outcome | None = OK
+    outcome: Outcome | None = OK
     up: bool = True
-    asked: int = 0
+    received: int = 0
     _busy: int = 0
     _waiting: deque[Done] = field(default_factory=deque)
-    _life: int = 0
+    _generation: int = 0
 
-    def take(self, done: Done) -> None:
-        """A request arrives."""
-        self.asked += 1
+    def receive(self, done: Done) -> None:
+        """Receive a request."""
+        self.received += 1
         if not self.up:
             self.world.after(REFUSAL, lambda: done(REFUSED))
-        elif self.says is not None:
+        elif self.outcome is not None:
             self._waiting.append(done)
-            self._work()
+            self._process()
 
     def kill(self) -> None:
-        """It ends at once, with all that it has in hand."""
+        """Kill the server and cut all its requests."""
         self.up = False
-        self._life += 1
+        self._generation += 1
         self._busy = 0
         waiting, self._waiting = self._waiting, deque()
         for done in waiting:
             done(CUT)
 
     def start(self) -> None:
-        """It is there again."""
+        """Start the server again."""
         self.up = True
 
-    def _work(self) -> None:
+    def _process(self) -> None:
         while self._waiting and self._busy < self.slots:
             self._busy += 1
-            done, life, says = self._waiting.popleft(), self._life, self.says
-            assert says is not None
+            done = self._waiting.popleft()
+            generation, outcome = self._generation, self.outcome
+            assert outcome is not None
 
-            def finish(done: Done = done, life: int = life, says: Outcome = says) -> None:
-                if life != self._life:  # killed meanwhile
+            def finish(
+                done: Done = done, generation: int = generation, outcome: Outcome = outcome
+            ) -> None:
+                if generation != self._generation:  # killed meanwhile
                     done(CUT)
                     return
                 self._busy -= 1
-                done(says)
-                self._work()
+                done(outcome)
+                self._process()
 
-            self.world.after(self.takes(), finish)
+            self.world.after(self.service_time(), finish)

@@ -1,1 +1,1 @@
-"""Which instance: pure decisions over a `Snapshot`. This room never sees HTTP."""
+"""Load balancing: pure decisions over a `Snapshot`. This package never sees HTTP."""

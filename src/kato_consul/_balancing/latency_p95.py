@@ -1,38 +1,40 @@
-"""How long answers take at the slow end, of late."""
+"""Latency percentile: the 95th of recent latencies, after which a read is hedged."""
 
-KEEP = 128
-"""Answers that are looked at: the slowest six of them are above the 95th percentile."""
+SAMPLES = 128
+"""Latencies kept. The slowest six are above the 95th percentile."""
 
-ENOUGH = 32
-"""Below so many nothing is said: one slow answer would be all that is known."""
+MIN_SAMPLES = 32
+"""Latencies needed for a percentile. With fewer, it would be that of a single slow reply."""
 
-EVERY = 16
-"""Answers after which it is worked out anew."""
+UPDATE_EVERY = 16
+"""Latencies after which the percentile is computed anew."""
 
 
 class LatencyP95:
-    """The 95th percentile of the last answers' times, in seconds. Threads may share it: an answer
-    that two of them lose between each other does not matter."""
+    """The 95th percentile of recent latencies.
 
-    __slots__ = ("_count", "_p95", "_times")
+    Shared by threads without a lock: a lost sample is harmless here.
+    """
+
+    __slots__ = ("_count", "_p95", "_samples")
 
     def __init__(self) -> None:
-        self._times: list[float] = []
+        self._samples: list[float] = []
         self._count = 0
         self._p95: float | None = None
 
     def add(self, seconds: float) -> None:
-        """An answer took so long."""
-        if len(self._times) < KEEP:
-            self._times.append(seconds)
+        """Add the latency of one reply, in seconds."""
+        if len(self._samples) < SAMPLES:
+            self._samples.append(seconds)
         else:
-            self._times[self._count % KEEP] = seconds
+            self._samples[self._count % SAMPLES] = seconds
         self._count += 1
-        if self._count >= ENOUGH and self._count % EVERY == 0:
-            ordered = sorted(self._times)
+        if self._count >= MIN_SAMPLES and self._count % UPDATE_EVERY == 0:
+            ordered = sorted(self._samples)
             self._p95 = ordered[len(ordered) * 95 // 100]
 
     @property
     def p95(self) -> float | None:
-        """Seconds within which 95 of 100 were answered; None while too little is known."""
+        """Seconds within which 95 of 100 replies came; None with too few samples."""
         return self._p95

@@ -1,10 +1,11 @@
-"""How busy and how slow instances are, as this client sees it. Who picks by it does not know how it
-is measured, and this does not know who picks.
+"""Load tracking: in-flight requests and latency of each instance, as this client measures them.
 
-The cost of an instance is what Finagle calls peak EWMA: the average of its answers' times, which
-jumps up to each slower one and sinks back within some `DECAY` seconds, times the requests that it
-has in hand and the one to come. So one slow answer is enough to send work elsewhere, and one that
-hangs grows dearer with each request in it.
+The cost of an instance is Finagle's peak EWMA: its mean latency times the requests in flight plus
+the next one. The mean jumps up to each slower reply and decays within about `DECAY` seconds. So one
+slow reply is enough to send requests elsewhere, and an instance that hangs becomes more expensive
+with each request in flight.
+
+Measuring load and choosing an instance are independent.
 """
 
 import math
@@ -12,26 +13,31 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 DECAY = 10.0
-"""Seconds in which an old average loses 63 % of its weight (Finagle's ``decayTime``, tower's
-default)."""
+"""Seconds in which an old mean loses 63 % of its weight (``decayTime`` of Finagle, default of
+tower)."""
 
-UNMEASURED = 1.0
-"""Seconds that a request counts as taking while an instance has not answered any: one that nothing
-is known of is tried at once, and by one request only (Finagle's ``Penalty``)."""
+UNMEASURED_LATENCY = 1.0
+"""Seconds that an instance without any reply counts as taking per request in flight. So it is tried
+at once, but by one request only (Finagle's ``Penalty``)."""
 
-FAILED = 1.0
-"""Seconds that a failure counts as having taken at least: or a quick one would draw everybody."""
+MIN_FAILURE_LATENCY = 1.0
+"""Seconds that a failure counts as having taken at least. Otherwise an instance that fails quickly
+would attract all requests."""
 
 
 @dataclass(slots=True)
 class _Load:
-    average: float = 0.0
-    measured: float = -math.inf
-    under_way: set[object] = field(default_factory=set)
+    mean_latency: float = 0.0
+    measured_at: float = -math.inf
+    in_flight: set[object] = field(default_factory=set)
 
 
 class LoadTracker:
-    """Costs by uid. Threads may share it: a set takes each change at once, a count would not."""
+    """Load and cost of instances, by uid.
+
+    Threads share it. In-flight requests are a set of tokens, since adding to a set is atomic and
+    incrementing a count is not.
+    """
 
     __slots__ = ("_loads",)
 
@@ -39,54 +45,56 @@ class LoadTracker:
         self._loads: dict[str, _Load] = {}
 
     def started(self, uid: str) -> object:
-        """A request goes to the instance; the token of it is for `ended`."""
+        """Record that a request is sent to the instance. Return its token for `finished`."""
         load = self._loads.get(uid)
         if load is None:
             load = self._loads.setdefault(uid, _Load())
         token = object()
-        load.under_way.add(token)
+        load.in_flight.add(token)
         return token
 
     def abandoned(self, uid: str, token: object) -> None:
-        """The request ended, and tells nothing: whoever made it gave up."""
+        """Record that the caller gave the request up, which shows nothing about the instance."""
         load = self._loads.get(uid)
         if load is not None:
-            load.under_way.discard(token)
+            load.in_flight.discard(token)
 
-    def finished(self, uid: str, token: object, now: float, took: float, *, good: bool) -> None:
-        """The request ended after ``took`` seconds."""
+    def finished(
+        self, uid: str, token: object, now: float, took: float, *, succeeded: bool
+    ) -> None:
+        """Record that the request ended after ``took`` seconds."""
         load = self._loads.get(uid)
         if load is None:
             return
-        load.under_way.discard(token)
-        took = took if good else max(took, FAILED)
-        if took > load.average or load.measured == -math.inf:
-            load.average = took
+        load.in_flight.discard(token)
+        took = took if succeeded else max(took, MIN_FAILURE_LATENCY)
+        if took > load.mean_latency or load.measured_at == -math.inf:
+            load.mean_latency = took
         else:
-            old = math.exp((load.measured - now) / DECAY)
-            load.average = load.average * old + took * (1 - old)
-        load.measured = now
+            old = math.exp((load.measured_at - now) / DECAY)
+            load.mean_latency = load.mean_latency * old + took * (1 - old)
+        load.measured_at = now
 
     def outstanding(self, uid: str) -> int:
-        """Requests that it has in hand."""
+        """Return the number of requests in flight."""
         load = self._loads.get(uid)
-        return 0 if load is None else len(load.under_way)
+        return 0 if load is None else len(load.in_flight)
 
     def mean_latency(self, uid: str, now: float) -> float:
-        """Seconds that an answer takes, sinking while there is none; 0 before the first."""
+        """Return the mean latency in seconds, decayed since the last reply; 0 before the first."""
         load = self._loads.get(uid)
-        if load is None or load.measured == -math.inf:
+        if load is None or load.measured_at == -math.inf:
             return 0.0
-        return load.average * math.exp(min(0.0, load.measured - now) / DECAY)
+        return load.mean_latency * math.exp(min(0.0, load.measured_at - now) / DECAY)
 
     def cost(self, uid: str, now: float) -> float:
-        """Seconds that one more request may be expected to wait."""
+        """Return the seconds that one more request is expected to take."""
         load = self._loads.get(uid)
-        if load is None or load.measured == -math.inf:
-            return UNMEASURED * self.outstanding(uid)
-        return self.mean_latency(uid, now) * (len(load.under_way) + 1)
+        if load is None or load.measured_at == -math.inf:
+            return UNMEASURED_LATENCY * self.outstanding(uid)
+        return self.mean_latency(uid, now) * (len(load.in_flight) + 1)
 
-    def forget(self, uids: Iterable[str]) -> None:
-        """These left the pool."""
+    def remove(self, uids: Iterable[str]) -> None:
+        """Remove instances that left the pool."""
         for uid in uids:
             self._loads.pop(uid, None)

@@ -1,19 +1,21 @@
-"""What our own eyes say of an instance, beside Consul's word: who fails is let alone for a while.
+"""Outlier detection: ejects instances that fail, before Consul's checks notice.
 
-Consul notices a dead instance at its next check, seconds later; a client that was just refused, or
-waited in vain, knows at once. The rules are those of Envoy's outlier detection, sized for a pool of
-three instances instead of three hundred:
+Consul notices a dead instance at its next check, seconds later. A client whose request was just
+refused, or timed out, knows at once. The rules are those of Envoy's outlier detection, sized for a
+pool of three instances instead of three hundred:
 
-| what happened                                  | then                                            |
-| ---------------------------------------------- | ----------------------------------------------- |
-| refused, or silent until an attempt timed out  | out at once                                     |
-| `IN_A_ROW` times in a row cut, 502, 503 or 504 | out                                             |
-| out for the first time in a row                | for as long as the failure took, or `SHORTEST`  |
-| out for the n-th time in a row                 | for 2^(n-1) times that, but `LONGEST` at most   |
-| the time is over                               | half-open: one request at a time tries it       |
-| that one fails                                 | out again, for longer                           |
-| any answer of the application's                | the slate is clean                              |
-| more than half of the pool would be out        | panic: nobody is, since so many are no outliers |
+| event                                       | effect                                          |
+| ------------------------------------------- | ----------------------------------------------- |
+| refused, or no reply before the timeout     | ejected at once                                 |
+| `CONSECUTIVE_FAILURES` cut, 502, 503 or 504 | ejected                                         |
+| first ejection in a row                     | for the failure's time, `MIN_EJECTION` at least |
+| n-th ejection in a row                      | for 2^(n-1) times that, `MAX_EJECTION` at most  |
+| the ejection ends                           | half-open: one request at a time probes it      |
+| the probe fails                             | ejected again, for longer                       |
+| any reply of the application                | the record is cleared                           |
+| more than half of the pool is ejected       | panic: ejections are ignored                    |
+
+In panic so many instances fail that they are no outliers.
 """
 
 from collections.abc import Collection, Iterable
@@ -21,83 +23,93 @@ from dataclasses import dataclass
 
 from kato_consul.models import Instance
 
-IN_A_ROW = 3
-"""Failures in a row, of those that prove nothing alone. Envoy's default is 5, among instances that
-see far more requests than one of three."""
+CONSECUTIVE_FAILURES = 3
+"""Failures in a row that eject, of the kind that does not eject at once. Envoy's default is 5, for
+instances that get far more requests than one of three."""
 
-SHORTEST = 1.0
-"""Seconds. A restarted process is back in about that, and being refused again costs 1 ms."""
+MIN_EJECTION = 1.0
+"""Seconds. A restarted process is back in about that time, and one more refusal costs 1 ms."""
 
-LONGEST = 30.0
-"""Seconds: Envoy's ``base_ejection_time``. By then Consul has had its say with any usual check."""
+MAX_EJECTION = 30.0
+"""Seconds (``base_ejection_time`` of Envoy). By then any usual check of Consul has run."""
 
-DOUBLINGS = 5
-"""2^5 times the shortest is past the longest; more would only overflow one day."""
+MAX_DOUBLINGS = 5
+"""2^5 times the minimum exceeds the maximum; more doublings would overflow in the end."""
 
-AT_MOST = 0.5
-"""The share of a pool that may be out: Envoy's ``healthy_panic_threshold`` of 50 %."""
+MAX_EJECTED_SHARE = 0.5
+"""The share of a pool that may be ejected: 50 %, as Envoy's ``healthy_panic_threshold``."""
 
 NO_INSTANCES: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
 class _Record:
-    in_a_row: int = 0
+    failures_in_a_row: int = 0
     ejections: int = 0
-    out_until: float = 0.0
-    tried_until: float = 0.0
+    ejected_until: float = 0.0
+    probed_until: float = 0.0
 
 
 class OutlierDetector:
-    """Who is out, by uid. Times are those of the caller's clock."""
+    """Failures and ejections of instances, by uid. Times are seconds on the caller's clock."""
 
     __slots__ = ("_records",)
 
     def __init__(self) -> None:
         self._records: dict[str, _Record] = {}
 
-    def attempt_started(self, uid: str, now: float, within: float) -> None:
-        """A request goes to the instance. If it is half-open, nobody else's does meanwhile."""
+    def attempt_started(self, uid: str, now: float, timeout: float) -> None:
+        """Record that a request is sent to the instance.
+
+        If the instance is half-open, this is the probe: other requests avoid the instance for
+        ``timeout`` seconds or until the probe ends.
+        """
         record = self._records.get(uid)
         if record is not None and record.ejections:
-            record.tried_until = now + within
+            record.probed_until = now + timeout
 
-    def record_failure(self, uid: str, now: float, took: float, *, at_once: bool) -> None:
-        """An attempt failed after ``took`` seconds. While out, further failures count as the same:
-        they are the requests that were under way together."""
+    def record_failure(self, uid: str, now: float, took: float, *, eject_now: bool) -> None:
+        """Record that an attempt failed after ``took`` seconds.
+
+        ``eject_now``: one such failure is enough. Failures during an ejection do not prolong it:
+        those requests were in flight together.
+        """
         record = self._records.setdefault(uid, _Record())
-        record.in_a_row += 1
-        if now < record.out_until:
+        record.failures_in_a_row += 1
+        if now < record.ejected_until:
             return
-        if at_once or record.ejections or record.in_a_row >= IN_A_ROW:
-            doublings = min(record.ejections, DOUBLINGS)
+        if eject_now or record.ejections or record.failures_in_a_row >= CONSECUTIVE_FAILURES:
+            doublings = min(record.ejections, MAX_DOUBLINGS)
             record.ejections += 1
-            record.out_until = now + min(LONGEST, max(SHORTEST, took) * 2**doublings)
-            record.tried_until = 0.0
+            record.ejected_until = now + min(MAX_EJECTION, max(MIN_EJECTION, took) * 2**doublings)
+            record.probed_until = 0.0
 
     def record_success(self, uid: str) -> None:
-        """An attempt was answered: the slate is clean."""
+        """Record that an attempt was answered: clears the instance's record."""
         if self._records:
             self._records.pop(uid, None)
 
-    def forget(self, uids: Iterable[str]) -> None:
-        """These left the pool."""
+    def remove(self, uids: Iterable[str]) -> None:
+        """Remove instances that left the pool."""
         for uid in uids:
             self._records.pop(uid, None)
 
     def is_ejected(self, uid: str, now: float) -> bool:
-        """Is the instance let alone for now, panic aside?"""
+        """Return whether the instance is ejected or being probed, regardless of panic."""
         record = self._records.get(uid)
-        return record is not None and (now < record.out_until or now < record.tried_until)
+        return record is not None and (now < record.ejected_until or now < record.probed_until)
 
     def ejected_for(self, uid: str, now: float) -> float:
-        """Seconds until it is tried again; 0 when it is not out."""
+        """Return the seconds until the ejection ends; 0 without one."""
         record = self._records.get(uid)
-        return 0.0 if record is None else max(0.0, record.out_until - now)
+        return 0.0 if record is None else max(0.0, record.ejected_until - now)
 
     def ejected(self, pool: Collection[Instance], now: float) -> frozenset[str]:
-        """The uids of those of a pool that are out; nobody when it is more than `AT_MOST`."""
+        """Return the uids of the ejected instances of a pool.
+
+        Empty in panic, when they are more than `MAX_EJECTED_SHARE` of the pool.
+        """
         if not self._records:
             return NO_INSTANCES
-        out = frozenset(one.uid for one in pool if self.is_ejected(one.uid, now))
-        return out if len(out) <= AT_MOST * len(pool) else NO_INSTANCES
+        ejected = frozenset(instance.uid for instance in pool if self.is_ejected(instance.uid, now))
+        return ejected if len(ejected) <= MAX_EJECTED_SHARE * len(pool) else NO_INSTANCES

@@ -1,15 +1,16 @@
-"""Policies: who gets the next request that belongs to no session.
+"""Balancing policies: choose the instance for a request that belongs to no session.
 
-A policy is a value with one method. `POLICIES` has ours by name; a user may bring one of their own.
-It is given those that may be asked, all alike in health, and a `PoolView` of what is known of them.
+A policy is an object with one method. `POLICIES` has the built-in ones by name; users may pass
+their own. A policy gets instances of equal health to choose from, and a `PoolView` with what is
+known about them.
 
-| name                  | picks                                                                   |
-| --------------------- | ----------------------------------------------------------------------- |
-| ``p2c``               | the cheaper of two drawn by weight (power of two choices; the default)  |
-| ``least_outstanding`` | who has the fewest requests in hand for its weight                      |
-| ``round_robin``       | one after the other; newcomers are passed over now and then             |
-| ``weighted``          | one after the other, as often as its weight says (nginx's smooth order) |
-| ``random``            | by weight, at random                                                    |
+| name                  | chooses                                                            |
+| --------------------- | ------------------------------------------------------------------ |
+| ``p2c``               | the cheaper of two drawn by weight (power of two choices; default) |
+| ``least_outstanding`` | the fewest requests in flight for its weight                       |
+| ``round_robin``       | each in turn; new instances are sometimes skipped                  |
+| ``weighted``          | each in turn, as often as its weight says (smooth order of nginx)  |
+| ``random``            | at random, by weight                                               |
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,76 +20,91 @@ from kato_consul._protocols import Policy, PoolView, Random
 from kato_consul.errors import ConfigurationError
 from kato_consul.models import Instance
 
-TINY = 1e-9
-"""In the place of a weight of 0, which means: only when there is nobody else."""
+MIN_WEIGHT = 1e-9
+"""Stands for a weight of 0, which means: only if there is no other instance."""
 
-DRAWS = 16
-"""Draws until one is taken whatever its weight: enough for one of a sixteenth of the heaviest."""
+MAX_DRAWS = 16
+"""Draws after which an instance is taken whatever its weight. That is enough for one with a
+sixteenth of the largest weight."""
 
 
 class PowerOfTwo:
-    """Two drawn, the cheaper one taken: nearly as good as the cheapest of all, at the cost of two,
-    and without the herd that runs to the cheapest (Mitzenmacher 2001; Finagle's ``P2CPick``)."""
+    """Power of two choices: draws two instances and takes the cheaper one.
+
+    Nearly as good as the cheapest of all, at the cost of two, and without the herd effect of many
+    clients that all choose the cheapest (Mitzenmacher 2001; ``P2CPick`` of Finagle).
+    """
 
     def pick(self, among: Sequence[Instance], view: PoolView, random: Random) -> Instance:
-        """The cheaper of two."""
-        one = draw(among, view, random)
+        """Return the cheaper of two."""
+        first = draw_by_weight(among, view, random)
         if len(among) == 1:
-            return one
-        other = draw([each for each in among if each is not one], view, random)
-        return one if view.cost(one) <= view.cost(other) else other
+            return first
+        others = [instance for instance in among if instance is not first]
+        second = draw_by_weight(others, view, random)
+        return first if view.cost(first) <= view.cost(second) else second
 
 
 class LeastOutstanding:
-    """The fewest requests in hand for its weight; of several, any."""
+    """Takes the fewest requests in flight for its weight; any one of several."""
 
     def pick(self, among: Sequence[Instance], view: PoolView, random: Random) -> Instance:
-        """The least busy one."""
+        """Return the least busy one."""
         start = int(random() * len(among))
-        turned = [*among[start:], *among[:start]]
-        return min(turned, key=lambda one: (view.outstanding(one) + 1) / (view.weight(one) or TINY))
+        rotated = [*among[start:], *among[:start]]
+        return min(
+            rotated,
+            key=lambda instance: (
+                (view.outstanding(instance) + 1) / (view.weight(instance) or MIN_WEIGHT)
+            ),
+        )
 
 
 class Uniform:
-    """At random, by weight."""
+    """Draws at random, by weight."""
 
     def pick(self, among: Sequence[Instance], view: PoolView, random: Random) -> Instance:
-        """Any one."""
-        return draw(among, view, random)
+        """Return one drawn by weight."""
+        return draw_by_weight(among, view, random)
 
 
 @dataclass
 class RoundRobin:
-    """One after the other, in the order of their uids, whoever comes and goes."""
+    """Takes each in turn, in the order of their uids, also while instances join and leave."""
 
     _last: str = ""
 
     def pick(self, among: Sequence[Instance], view: PoolView, random: Random) -> Instance:
-        """The next one that is not passed over for being new."""
-        after = sorted(among, key=lambda one: (one.uid <= self._last, one.uid))
-        for one in after:
-            if random() * view.full_weight(one) <= view.weight(one):
+        """Return the next one that slow start does not skip."""
+        in_turn = sorted(among, key=lambda instance: (instance.uid <= self._last, instance.uid))
+        for instance in in_turn:
+            if random() * view.full_weight(instance) <= view.weight(instance):
                 break
         else:
-            one = after[0]
-        self._last = one.uid
-        return one
+            instance = in_turn[0]
+        self._last = instance.uid
+        return instance
 
 
 @dataclass
 class Weighted:
-    """nginx's smooth weighted round robin: an instance of weight 5 beside two of 1 gets five of
-    seven, and not five in a row."""
+    """Smooth weighted round robin of nginx.
+
+    An instance of weight 5 beside two of weight 1 gets five of seven requests, but not five in a
+    row.
+    """
 
     _current: dict[str, float] = field(default_factory=dict)
 
     def pick(self, among: Sequence[Instance], view: PoolView, random: Random) -> Instance:
-        """The one whose turn it is."""
-        weights = {one.uid: view.weight(one) for one in among}
-        self._current = {uid: self._current.get(uid, 0.0) + more for uid, more in weights.items()}
-        chosen = max(among, key=lambda one: self._current[one.uid])
-        self._current[chosen.uid] -= sum(weights.values())
-        return chosen
+        """Return the one with the highest current weight."""
+        weights = {instance.uid: view.weight(instance) for instance in among}
+        self._current = {
+            uid: self._current.get(uid, 0.0) + weight for uid, weight in weights.items()
+        }
+        picked = max(among, key=lambda instance: self._current[instance.uid])
+        self._current[picked.uid] -= sum(weights.values())
+        return picked
 
 
 POLICIES: Mapping[str, type[Policy]] = {
@@ -100,25 +116,29 @@ POLICIES: Mapping[str, type[Policy]] = {
 }
 
 
-def policy_for(wanted: str | Policy) -> Policy:
-    """The policy of a name, new; or the user's own, as it is.
+def policy_for(policy: str | Policy) -> Policy:
+    """Return a new policy of a name, or the user's own policy unchanged.
 
     Raises:
-        ConfigurationError: there is none of that name.
+        ConfigurationError: There is no policy of that name.
     """
-    if not isinstance(wanted, str):
-        return wanted
-    if wanted not in POLICIES:
-        raise ConfigurationError(f"balancing must be one of {', '.join(POLICIES)}, not {wanted!r}")
-    return POLICIES[wanted]()
+    if not isinstance(policy, str):
+        return policy
+    if policy not in POLICIES:
+        raise ConfigurationError(f"balancing must be one of {', '.join(POLICIES)}, not {policy!r}")
+    return POLICIES[policy]()
 
 
-def draw(among: Sequence[Instance], view: PoolView, random: Random) -> Instance:
-    """One at random, by weight: drawn evenly, and kept as often as its weight says."""
+def draw_by_weight(among: Sequence[Instance], view: PoolView, random: Random) -> Instance:
+    """Draw one at random, by weight.
+
+    Rejection sampling: draws uniformly and keeps an instance with a chance of its weight divided by
+    the largest one.
+    """
     heaviest = view.heaviest()
-    for _ in range(DRAWS):
-        one = among[int(random() * len(among))]
-        weight = view.weight(one)
+    for _ in range(MAX_DRAWS):
+        instance = among[int(random() * len(among))]
+        weight = view.weight(instance)
         if weight >= heaviest or random() * heaviest < weight:
-            return one
-    return one
+            return instance
+    return instance

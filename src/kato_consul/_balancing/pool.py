@@ -1,19 +1,19 @@
-"""Which instance: Consul's word and what this client saw itself, put together.
+"""Instance pool: chooses instances by Consul's health and by what this client has measured.
 
-Tiers first: an instance of a worse one is asked only when those of the better ones were.
+Instances are in tiers. One of a worse tier is used only when all of the better tiers were tried.
 
-| tier | Consul says | our own eyes         |
-| ---- | ----------- | -------------------- |
-| 1    | passing     | nothing against it   |
-| 2    | warning     | nothing against it   |
-| 3    | passing     | out (see `Ejection`) |
-| 4    | warning     | out                  |
+| tier | health in Consul | this client          |
+| ---- | ---------------- | -------------------- |
+| 1    | passing          | not ejected          |
+| 2    | warning          | not ejected          |
+| 3    | passing          | ejected (`outliers`) |
+| 4    | warning          | ejected              |
 
-Within a tier a session goes by its home and its ranking (`placing`), everything else by a policy
-(`picking`), near ones first (`zones`).
+Within a tier, a session goes to its primary or to its next choice (`session_placement`). For other
+requests the policy chooses (`policies`), in the client's own zone first (`zones`).
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from kato_consul._balancing.latency_p95 import LatencyP95
@@ -31,10 +31,14 @@ from kato_consul.models import Health, Instance, Snapshot
 
 @dataclass(frozen=True, slots=True)
 class InstanceView:
-    """What this client sees of one instance, beside what Consul says of it (``instance.health``).
+    """What this client has measured of one instance, next to its health in Consul.
 
-    ``out_for``: seconds for which it is let alone still. ``outstanding``: requests in hand.
-    ``average``: seconds that an answer takes, of late. ``sessions``: those that live there.
+    Args:
+        instance: The instance in the newest snapshot, with its health and the check's output.
+        ejected_for: Seconds until its ejection ends; 0 if it is not ejected.
+        outstanding: Requests of this client in flight.
+        mean_latency: Recent mean latency in seconds (peak EWMA); 0 before the first reply.
+        sessions: Sessions of this client whose primary it is.
     """
 
     instance: Instance
@@ -45,7 +49,14 @@ class InstanceView:
 
 
 class Pool:
-    """The instances of a service, as one client has come to know them."""
+    """The instances of a service as one client has measured them.
+
+    Args:
+        clock: Monotonic seconds.
+        random: Uniform in [0, 1).
+        policy: Chooses instances for requests without a session; `PowerOfTwo` if None.
+        zone: The client's zone, or "".
+    """
 
     def __init__(
         self, clock: Clock, random: Random, policy: Policy | None = None, zone: str = ""
@@ -65,125 +76,159 @@ class Pool:
         self._heaviest = 1.0
 
     def update(self, snapshot: Snapshot) -> None:
-        """Take note of who came and who left. The same snapshot again costs nothing."""
-        before = self._snapshot
-        if snapshot is before:
+        """Take over a snapshot: new instances start slowly, those that left are removed.
+
+        The same snapshot again costs nothing.
+        """
+        previous = self._snapshot
+        if snapshot is previous:
             return
         self._snapshot = snapshot
         self._slow_start.update(snapshot, self._clock())
-        self._heaviest = max((one.weight for one in snapshot.usable), default=1.0)
-        if before is not None:
-            gone = before.by_uid.keys() - snapshot.by_uid.keys()
-            self.outliers.forget(gone)
-            self.load.forget(gone)
+        self._heaviest = max((instance.weight for instance in snapshot.usable), default=1.0)
+        if previous is not None:
+            removed = previous.by_uid.keys() - snapshot.by_uid.keys()
+            self.outliers.remove(removed)
+            self.load.remove(removed)
 
     def pick(self, snapshot: Snapshot, tried: Collection[str]) -> Instance | None:
-        """Who gets a request that belongs to no session; None when all were tried."""
+        """Return the instance for a request without a session; None if all were tried.
+
+        Args:
+            snapshot: The instances.
+            tried: Uids of those to leave out.
+        """
         self.update(snapshot)
-        for tier in self._tiers(snapshot, tried):
-            among = prefer_zone(tier, self._zone, snapshot, self._random)
-            return among[0] if len(among) == 1 else self._policy.pick(among, self, self._random)
-        return None
+        tier = self._best_tier(snapshot, tried)
+        if not tier:
+            return None
+        among = prefer_zone(tier, self._zone, snapshot, self._random)
+        return among[0] if len(among) == 1 else self._policy.pick(among, self, self._random)
 
     def pick_for_session(
         self, key: str, snapshot: Snapshot, tried: Collection[str]
     ) -> Instance | None:
-        """Who gets a request of a session that cannot be where it is; None when all were tried."""
-        self.update(snapshot)
-        for tier in self._tiers(snapshot, tried):
-            return ranked(key, tier, self._zone)[0]
-        return None
+        """Return the next choice of a session, for when its current instance is not available.
 
-    def place_session(self, key: str, home: str, at: str, snapshot: Snapshot) -> tuple[str, str]:
-        """Where a session lives, and where it is, for the operation that begins: their uids.
+        None if all were tried.
 
-        ``home`` and ``at`` are what this said for the operation before, or "". Both are "" when
-        there is nobody.
+        Args:
+            key: The session id.
+            snapshot: The instances.
+            tried: Uids of those to leave out.
         """
         self.update(snapshot)
-        there = snapshot.by_uid.get(home)
-        if there is not None and self._is_available(there):
-            return home, home
-        staying = there is not None and there.health is not Health.MAINTENANCE
-        if staying and at != home and self.available(snapshot, at) is not None:
-            return home, at
-        for tier in self._tiers(snapshot, ()):
-            if there is None or not staying:
-                home = self.placement.place(key, home, tier, self._zone).uid
-                return home, home
-            if there in tier:  # nobody is better off
-                return home, home
-            return home, ranked(key, tier, self._zone)[0].uid
-        return home if staying else "", ""
+        tier = self._best_tier(snapshot, tried)
+        return ranked(key, tier, self._zone)[0] if tier else None
+
+    def place_session(
+        self, key: str, primary: str, current: str, snapshot: Snapshot
+    ) -> tuple[str, str]:
+        """Return a session's primary and current instance for the operation that starts.
+
+        Args:
+            key: The session id.
+            primary: Uid of its primary as returned for the operation before, or "".
+            current: Uid of its current instance as returned for the operation before, or "".
+            snapshot: The instances.
+
+        Returns:
+            Their uids. The current one is "" if no instance is usable, and so is the primary
+            unless it is registered and not in maintenance.
+        """
+        self.update(snapshot)
+        instance = snapshot.by_uid.get(primary)
+        if instance is not None and self._is_available(instance):
+            return primary, primary
+        keeps_primary = instance is not None and instance.health is not Health.MAINTENANCE
+        if keeps_primary and current != primary and self.available(snapshot, current) is not None:
+            return primary, current
+        tier = self._best_tier(snapshot, ())
+        if not tier:
+            return primary if keeps_primary else "", ""
+        if not keeps_primary:
+            primary = self.placement.place(key, primary, tier, self._zone).uid
+            return primary, primary
+        if instance in tier:  # no other instance is better
+            return primary, primary
+        return primary, ranked(key, tier, self._zone)[0].uid
 
     def available(self, snapshot: Snapshot, uid: str) -> Instance | None:
-        """The instance, if nothing speaks against asking it."""
-        one = snapshot.by_uid.get(uid)
-        return one if one is not None and self._is_available(one) else None
+        """Return the instance if it is available, else None.
+
+        Available is an instance that is usable, not ejected, and not waiting for ``Retry-After``.
+        """
+        instance = snapshot.by_uid.get(uid)
+        return instance if instance is not None and self._is_available(instance) else None
 
     def retry_wait(self, snapshot: Snapshot) -> float:
-        """Seconds until anybody may be asked, by their own word; 0 when somebody may."""
-        return self.retry_after.shortest_wait((one.uid for one in snapshot.usable), self._clock())
+        """Return the seconds until the first usable instance's ``Retry-After`` has passed.
+
+        0 if one accepts requests now.
+        """
+        uids = (instance.uid for instance in snapshot.usable)
+        return self.retry_after.shortest_wait(uids, self._clock())
 
     def views(self, snapshot: Snapshot) -> list[InstanceView]:
-        """What is seen of each instance."""
+        """Return what this client has measured of each instance."""
         now = self._clock()
         return [
             InstanceView(
-                one,
-                self.outliers.ejected_for(one.uid, now),
-                self.load.outstanding(one.uid),
-                self.load.mean_latency(one.uid, now),
-                self.placement[one.uid],
+                instance,
+                self.outliers.ejected_for(instance.uid, now),
+                self.load.outstanding(instance.uid),
+                self.load.mean_latency(instance.uid, now),
+                self.placement[instance.uid],
             )
-            for one in snapshot.instances
+            for instance in snapshot.instances
         ]
 
-    # What policies see: `picking.PoolView`.
+    # The methods of `PoolView`, for policies.
 
-    def weight(self, one: Instance) -> float:
-        """Its weight in Consul; less for a while when it is new."""
-        return one.weight * self._slow_start.share(one, self._clock())
+    def weight(self, instance: Instance) -> float:
+        """Return its weight in Consul, reduced during slow start."""
+        return instance.weight * self._slow_start.share(instance, self._clock())
 
-    def full_weight(self, one: Instance) -> float:
-        """Its weight in Consul."""
-        return float(one.weight)
+    def full_weight(self, instance: Instance) -> float:
+        """Return its weight in Consul."""
+        return float(instance.weight)
 
     def heaviest(self) -> float:
-        """The largest weight there is."""
+        """Return the largest weight of a usable instance."""
         return self._heaviest
 
-    def outstanding(self, one: Instance) -> int:
-        """Requests of this client that it has in hand."""
-        return self.load.outstanding(one.uid)
+    def outstanding(self, instance: Instance) -> int:
+        """Return the number of this client's requests in flight."""
+        return self.load.outstanding(instance.uid)
 
-    def cost(self, one: Instance) -> float:
-        """Seconds that one more request may be expected to wait there."""
-        return self.load.cost(one.uid, self._clock())
+    def cost(self, instance: Instance) -> float:
+        """Return the seconds that one more request is expected to take (peak EWMA)."""
+        return self.load.cost(instance.uid, self._clock())
 
-    def _is_available(self, one: Instance) -> bool:
+    def _is_available(self, instance: Instance) -> bool:
         now = self._clock()
         return (
-            one.health in (Health.PASSING, Health.WARNING)
-            and not self.outliers.is_ejected(one.uid, now)
-            and one.uid not in self.retry_after.waiting(now)
+            instance.health in (Health.PASSING, Health.WARNING)
+            and not self.outliers.is_ejected(instance.uid, now)
+            and instance.uid not in self.retry_after.waiting(now)
         )
 
-    def _tiers(self, snapshot: Snapshot, tried: Collection[str]) -> Iterator[Sequence[Instance]]:
-        """The usable instances that were not tried yet, the best first; no empty tier."""
+    def _best_tier(self, snapshot: Snapshot, tried: Collection[str]) -> Sequence[Instance]:
+        """The untried instances of the best tier that has any; empty if there is none."""
         now = self._clock()
-        out = self.outliers.ejected(snapshot.usable, now)
+        ejected = self.outliers.ejected(snapshot.usable, now)
         usable: Sequence[Instance] = snapshot.usable
-        if passed_over := {*tried, *self.retry_after.waiting(now)}:
-            usable = [one for one in usable if one.uid not in passed_over]
-        if not out and snapshot.all_passing:
-            if usable:
-                yield usable
-            return
-        for is_out in (False, True):
+        if excluded := {*tried, *self.retry_after.waiting(now)}:
+            usable = [instance for instance in usable if instance.uid not in excluded]
+        if not ejected and snapshot.all_passing:
+            return usable
+        for is_ejected in (False, True):
             for health in (Health.PASSING, Health.WARNING):
                 tier = [
-                    one for one in usable if one.health is health and (one.uid in out) is is_out
+                    instance
+                    for instance in usable
+                    if instance.health is health and (instance.uid in ejected) is is_ejected
                 ]
                 if tier:
-                    yield tier
+                    return tier
+        return ()

@@ -1,10 +1,10 @@
-"""Who asked to be let alone: an answer with ``Retry-After`` is obeyed, unlike a guess of ours."""
+"""``Retry-After``: instances that asked for time get no request until it has passed."""
 
 from collections.abc import Iterable
 
 
 class RetryAfterTracker:
-    """When each may be asked again, by uid. Times are those of the caller's clock."""
+    """When instances accept requests again, by uid. Times are seconds on the caller's clock."""
 
     __slots__ = ("_until",)
 
@@ -12,16 +12,16 @@ class RetryAfterTracker:
         self._until: dict[str, float] = {}
 
     def record(self, uid: str, until: float) -> None:
-        """It asked for that."""
+        """Record that the instance accepts no request before ``until``."""
         self._until[uid] = until
 
     def waiting(self, now: float) -> frozenset[str]:
-        """The uids of those who may not be asked now."""
+        """Return the uids of the instances that accept no request now."""
         if not self._until:
             return frozenset()
         self._until = {uid: until for uid, until in self._until.items() if now < until}
         return frozenset(self._until)
 
     def shortest_wait(self, uids: Iterable[str], now: float) -> float:
-        """Seconds until one of these may be asked; 0 when one may."""
+        """Return the seconds until the first of these accepts requests; 0 if one does now."""
         return min((max(0.0, self._until.get(uid, 0.0) - now) for uid in uids), default=0.0)

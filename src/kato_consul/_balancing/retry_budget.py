@@ -1,62 +1,66 @@
-"""The retry budget: how many attempts may follow first ones, so that trouble does not make a storm.
+"""Retry budget: bounds the attempts after the first, so that an outage causes no retry storm.
 
-`PRICE` calls pay for one further attempt. One that is answered is paid back: it did what it was
-for, and what has to be bounded is attempts that fail. So a pool with one bad instance never runs
-dry, and one in which all are bad is asked at most 20 % more often than callers call, and `FLOOR`
-times a second beyond that.
+`CALLS_PER_RETRY` calls pay for one retry. A retry that is answered is refunded: it was useful, and
+only attempts that fail have to be bounded. So a pool with one bad instance never exhausts the
+budget. A pool in which all instances fail gets at most 20 % more requests than there are calls,
+plus `MIN_RETRIES_PER_SECOND`.
 
-What was paid is kept for `KEPT` seconds. The numbers are Finagle's (``RetryBudget``: 20 %, ten
-seconds) and tower's, but for the floor: theirs is 10 a second, meant for clients with more to do
+Tokens expire after `TTL` seconds. The numbers are those of Finagle (``RetryBudget``: 20 %, ten
+seconds) and tower, except for the minimum: theirs is 10 a second, for clients with more traffic
 than one of a small fleet.
 """
 
 from dataclasses import dataclass, field
 
-PRICE = 5
-"""Calls for one further attempt: 20 %."""
+CALLS_PER_RETRY = 5
+"""Calls that pay for one retry: 20 %."""
 
-FLOOR = 3
-"""Further attempts a second that are paid in any case, so that a client with little to do may fail
-over."""
+MIN_RETRIES_PER_SECOND = 3
+"""Retries a second that are always allowed, so that a client with few calls can fail over."""
 
-KEPT = 10
-"""Seconds that what was paid is kept."""
+TTL = 10
+"""Seconds after which unused tokens expire."""
+
+_TOKENS_PER_SECOND = MIN_RETRIES_PER_SECOND * CALLS_PER_RETRY
 
 
 @dataclass(slots=True)
 class RetryBudget:
-    """Times are those of the caller's clock. Threads may share it: a call that two of them lose
-    between each other does not matter."""
+    """Tokens for retries. Times are seconds on the caller's clock.
 
-    _paid: list[int] = field(default_factory=lambda: [FLOOR * PRICE] * KEPT)
+    Shared by threads without a lock: a lost update is harmless here.
+    """
+
+    _tokens: list[int] = field(default_factory=lambda: [_TOKENS_PER_SECOND] * TTL)
+    """Tokens by the second in which they were paid, oldest first."""
     _second: int | None = None
 
     def deposit(self, now: float) -> None:
-        """A call is made."""
-        self._turn_to(now)
-        self._paid[-1] += 1
+        """Pay the token of one call."""
+        self._expire(now)
+        self._tokens[-1] += 1
 
     def withdraw(self, now: float) -> bool:
-        """May another attempt be made? Then it is paid for."""
-        self._turn_to(now)
-        if sum(self._paid) < PRICE:
+        """Take the tokens of one retry. Return False, and take none, if there are too few."""
+        self._expire(now)
+        if sum(self._tokens) < CALLS_PER_RETRY:
             return False
-        left = PRICE
-        for second, there in enumerate(self._paid):  # the oldest first, which is lost soonest
-            taken = min(there, left)
-            self._paid[second] -= taken
-            left -= taken
+        due = CALLS_PER_RETRY
+        for second, available in enumerate(self._tokens):  # oldest first: they expire soonest
+            taken = min(available, due)
+            self._tokens[second] -= taken
+            due -= taken
         return True
 
     def refund(self, now: float) -> None:
-        """The other attempt was answered."""
-        self._turn_to(now)
-        self._paid[-1] += PRICE
+        """Return the tokens of a retry that was answered."""
+        self._expire(now)
+        self._tokens[-1] += CALLS_PER_RETRY
 
-    def _turn_to(self, now: float) -> None:
+    def _expire(self, now: float) -> None:
         second = int(now)
         if second == self._second:
             return
-        passed = 0 if self._second is None else min(max(second - self._second, 0), KEPT)
-        self._paid = self._paid[passed:] + [FLOOR * PRICE] * passed
+        passed = 0 if self._second is None else min(max(second - self._second, 0), TTL)
+        self._tokens = self._tokens[passed:] + [_TOKENS_PER_SECOND] * passed
         self._second = second

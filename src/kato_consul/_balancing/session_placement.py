@@ -1,16 +1,19 @@
-"""Where sessions live: each has a home, and is somewhere else only while it cannot be there.
+"""Session placement: gives each session a primary instance.
 
-| when                           | a session                                          |
-| ------------------------------ | -------------------------------------------------- |
-| is opened                      | gets a home: its first choice that is not full     |
-| and an instance joins          | stays where it is                                  |
-| its home drains, or leaves     | gets another home                                  |
-| its home fails, or is critical | goes to its next choice, and stays there meanwhile |
-| its home is well again         | comes back at the beginning of its next operation  |
+A session is on another instance only while its primary is not available.
 
-Choices are ranked by affinity, those of the client's own zone first. Full is who has more than
-`BOUND` times its share of this client's sessions ("Consistent hashing with bounded loads",
-Mirrokni, Thorup & Zadimoghaddam 2016); it counts when a session is placed, never later.
+| when                              | a session                                          |
+| --------------------------------- | -------------------------------------------------- |
+| is opened                         | gets a primary: its first choice that is not full  |
+| an instance joins                 | stays where it is                                  |
+| its primary drains, or leaves     | gets another primary                               |
+| its primary fails, or is critical | moves to its next choice and stays there meanwhile |
+| its primary is available again    | returns at the start of its next operation         |
+
+Choices are ranked by rendezvous hashing, instances in the client's zone first. An instance is full
+when it has more than `BALANCE_FACTOR` times its share of this client's sessions ("Consistent
+hashing with bounded loads", Mirrokni, Thorup & Zadimoghaddam 2016). The bound applies when a
+session is placed, never later.
 """
 
 import math
@@ -21,58 +24,65 @@ from collections.abc import Sequence
 from kato_consul._balancing.rendezvous import rank
 from kato_consul.models import Instance
 
-BOUND = 1.25
-"""How much more than its share an instance may have: Vimeo's and HAProxy's default."""
+BALANCE_FACTOR = 1.25
+"""How many times its share an instance may have: the default of Vimeo and HAProxy."""
 
 
 class SessionPlacement:
-    """How many sessions live where, by uid. Threads may share it."""
+    """The number of sessions by their primary's uid. Threads may share it."""
 
     __slots__ = ("_counts", "_lock")
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
-        self._lock = threading.Lock()  # threads count at once, and a count must not drift
+        self._lock = threading.Lock()  # a lost update would never be corrected
 
     def __getitem__(self, uid: str) -> int:
-        """Sessions that live there."""
+        """Return the number of sessions whose primary the instance is."""
         return self._counts[uid]
 
-    def place(self, key: str, before: str, among: Sequence[Instance], zone: str) -> Instance:
-        """A home for a session that lived at ``before`` (or ""): the first choice that has room."""
+    def place(self, key: str, previous: str, among: Sequence[Instance], zone: str) -> Instance:
+        """Return the primary for a session, and count it: the first choice that is not full.
+
+        Args:
+            key: The session id.
+            previous: Uid of its primary so far, or "".
+            among: The instances to choose from, at least one.
+            zone: The client's zone, or "".
+        """
         choices = ranked(key, among, zone)
         with self._lock:
-            if before:
-                self._leave(before)
-            all_sessions = sum(self._counts[one.uid] for one in choices) + 1
-            all_weights = sum(one.weight for one in choices)
-            chosen = choices[0]
-            for one in choices:
-                if self._counts[one.uid] + 1 <= _room(one, all_sessions, all_weights):
-                    chosen = one
+            if previous:
+                self._remove(previous)
+            all_sessions = sum(self._counts[instance.uid] for instance in choices) + 1
+            all_weights = sum(instance.weight for instance in choices)
+            primary = choices[0]
+            for instance in choices:
+                if self._counts[instance.uid] + 1 <= _capacity(instance, all_sessions, all_weights):
+                    primary = instance
                     break
-            self._counts[chosen.uid] += 1
-        return chosen
+            self._counts[primary.uid] += 1
+        return primary
 
     def release(self, uid: str) -> None:
-        """A session that lived there is no more."""
+        """Remove a session that ended from the count of its primary."""
         with self._lock:
-            self._leave(uid)
+            self._remove(uid)
 
-    def _leave(self, uid: str) -> None:
+    def _remove(self, uid: str) -> None:
         self._counts[uid] -= 1
         if self._counts[uid] <= 0:
             del self._counts[uid]
 
 
 def ranked(key: str, among: Sequence[Instance], zone: str = "") -> list[Instance]:
-    """The choices of a session, most preferred first."""
+    """Return the choices of a session, most preferred first; those in ``zone`` before others."""
     choices = rank(key, among)
     if zone:
-        choices.sort(key=lambda one: one.zone != zone)  # which keeps the order otherwise
+        choices.sort(key=lambda instance: instance.zone != zone)  # stable: keeps the ranking
     return choices
 
 
-def _room(one: Instance, all_sessions: int, all_weights: int) -> int:
-    share = one.weight / all_weights if all_weights else 1.0
-    return math.ceil(BOUND * all_sessions * share)
+def _capacity(instance: Instance, all_sessions: int, all_weights: int) -> int:
+    share = instance.weight / all_weights if all_weights else 1.0
+    return math.ceil(BALANCE_FACTOR * all_sessions * share)

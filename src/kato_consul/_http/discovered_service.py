@@ -13,7 +13,7 @@ from kato_consul._discovery.service import DiscoveryService
 from kato_consul._flow import Outcome, Reply, Send
 from kato_consul._http.httpx_adapter import SendTrace, to_failure
 from kato_consul._kato.session_factory import pool_for
-from kato_consul._requests.classify import LIMIT_BODY
+from kato_consul._requests.classify import ANY_RESPONSE, LIMIT_BODY
 from kato_consul._requests.failover import Failover, Request
 from kato_consul._runtime_defaults import clock, uniform
 from kato_consul.errors import DiscoveryError, KatoConsulError, RequestNotSent
@@ -64,7 +64,7 @@ class Exchange:
             target=target,
             repeatable=self.request.method in REPEATABLE,
             timeout=self.settings.attempt_timeout,
-            plain=True,
+            answer_policy=ANY_RESPONSE,
         )
 
     @property

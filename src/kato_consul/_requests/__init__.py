@@ -1,1 +1,1 @@
-"""One call to a service: pick an instance, send, judge what came, fail over."""
+"""Requests to a service: choose an instance, send, classify the outcome, fail over."""

@@ -1,36 +1,40 @@
-"""What an outcome proves. Three verdicts, and no guessing:
+"""Classification of outcomes: what an outcome proves about the request and about the instance.
 
-* ``NOT_SENT``: the application provably did nothing with the request; another instance may have it.
-* ``ANSWERED``: it is done, well or badly, and the answer says which.
+About the request (`Delivery`):
+
+* ``NOT_SENT``: the application provably did not process it; another instance may get it.
+* ``ANSWERED``: the application processed it. The reply has the result.
 * ``UNKNOWN``: it may have been applied.
 
-| outcome                                            | verdict  | because                      |
-| -------------------------------------------------- | -------- | ---------------------------- |
-| failure before the first byte left                 | NOT_SENT | the engine says so, on fact  |
-| 503 of the server's own concurrency limit          | NOT_SENT | it is sent before the app    |
-| 429                                                | NOT_SENT | it means refused (RFC 6585)  |
-| failure after that: timeout, reset, half an answer | UNKNOWN  | the server may go on alone   |
-| 500 and above otherwise                            | UNKNOWN  | the app may have saved first |
-| anything else                                      | ANSWERED | the app says so itself       |
+| outcome                                           | delivery | reason                        |
+| ------------------------------------------------- | -------- | ----------------------------- |
+| failure before the first byte was sent            | NOT_SENT | the engine reports it as fact |
+| 503 of the server's own concurrency limit         | NOT_SENT | sent before the app is called |
+| 429                                               | NOT_SENT | it means refused (RFC 6585)   |
+| failure after that: timeout, reset, partial reply | UNKNOWN  | the server may still process  |
+| 500 and above otherwise                           | UNKNOWN  | the app may have saved first  |
+| anything else                                     | ANSWERED | the app itself returned it    |
 
-And what it says of the instance, for those who ask next:
+About the instance (`InstanceSignal`):
 
-| outcome                              | sign     | because                                      |
-| ------------------------------------ | -------- | -------------------------------------------- |
-| nothing left; silent until a timeout | `DOWN`   | one is enough: nobody else would fare better |
-| cut, half an answer; 502, 503, 504   | `AILING` | it happens to the best now and then          |
-| 429, or 503 of the concurrency limit | `BUSY`   | it works, on others' requests                |
-| any other 500                        | `BUSY`   | the application failed at this one request   |
-| answered                             | `WELL`   |                                              |
+| outcome                              | signal     | reason                                     |
+| ------------------------------------ | ---------- | ------------------------------------------ |
+| nothing was sent; no reply in time   | `DOWN`     | other requests would fare no better        |
+| cut, partial reply; 502, 503, 504    | `DEGRADED` | a healthy instance does it now and then    |
+| 429, or 503 of the concurrency limit | `BUSY`     | it works, on other requests                |
+| any other 5xx                        | `BUSY`     | the application failed on this one request |
+| any other reply                      | `HEALTHY`  |                                            |
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 
 from kato_consul._flow import Cause, Failure, Outcome, Reply
 
 LIMIT_BODY = b"Service Unavailable"
-"""What uvicorn says when it is asked too much at once."""
+"""The body of uvicorn's 503 when its concurrency limit is reached."""
 
 
 class Delivery(Enum):
@@ -42,7 +46,7 @@ class Delivery(Enum):
 
 
 class InstanceSignal(Enum):
-    """What an outcome says about the instance. `BUSY` says nothing for it, and nothing against."""
+    """What an outcome shows about the instance. `BUSY` counts neither for nor against it."""
 
     HEALTHY = auto()
     BUSY = auto()
@@ -51,21 +55,57 @@ class InstanceSignal(Enum):
 
 
 def classify(outcome: Outcome) -> Delivery:
-    """The verdict on one outcome: the first table above."""
+    """Return what an outcome proves about a request to KATO (the first table above)."""
     if isinstance(outcome, Failure):
         return Delivery.UNKNOWN if outcome.bytes_sent else Delivery.NOT_SENT
-    if outcome.status < 429:  # nearly all of them
+    if outcome.status < 429:  # nearly all replies
         return Delivery.ANSWERED
     if outcome.status == 429 or is_concurrency_limit(outcome):
         return Delivery.NOT_SENT
     return Delivery.UNKNOWN if outcome.status >= 500 else Delivery.ANSWERED
 
 
+def classify_any_response(outcome: Outcome) -> Delivery:
+    """Return what an outcome proves about a request to a service with unknown rules.
+
+    As `classify`, but a 5xx is an answer, except for 502, 503 and 504: a proxy may have sent those.
+    """
+    delivery = classify(outcome)
+    if (
+        delivery is Delivery.UNKNOWN
+        and isinstance(outcome, Reply)
+        and instance_signal(outcome) is not InstanceSignal.DEGRADED
+    ):
+        return Delivery.ANSWERED
+    return delivery
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPolicy:
+    """Which outcomes are the answer to a request.
+
+    Args:
+        classify: Returns what an outcome proves about the request.
+        one_round: Whether the call ends once every instance was tried and one of them may have
+            received the request. Otherwise rounds are repeated until the deadline.
+    """
+
+    classify: Callable[[Outcome], Delivery]
+    one_round: bool = False
+
+
+KATO_RULES = AnswerPolicy(classify)
+"""For KATO: a 5xx is never the answer, and rounds are repeated until the deadline."""
+
+ANY_RESPONSE = AnswerPolicy(classify_any_response, one_round=True)
+"""For any other service: its 500 is the answer, and so is a 502, 503 or 504 of every instance."""
+
+
 def instance_signal(outcome: Outcome) -> InstanceSignal:
-    """What the outcome says about the instance: the second table."""
+    """Return what an outcome shows about the instance (the second table above)."""
     if isinstance(outcome, Failure):
-        silent = not outcome.bytes_sent or outcome.cause is Cause.TIMEOUT
-        return InstanceSignal.DOWN if silent else InstanceSignal.DEGRADED
+        is_down = not outcome.bytes_sent or outcome.cause is Cause.TIMEOUT
+        return InstanceSignal.DOWN if is_down else InstanceSignal.DEGRADED
     if outcome.status < 429:
         return InstanceSignal.HEALTHY
     if outcome.status in (502, 503, 504) and not is_concurrency_limit(outcome):
@@ -78,10 +118,11 @@ def instance_signal(outcome: Outcome) -> InstanceSignal:
 
 
 def is_concurrency_limit(reply: Reply) -> bool:
-    """Is this uvicorn's own 503, answered in the application's place when too many are in flight?
+    """Return whether this is uvicorn's own 503, sent when too many requests are in flight.
 
-    Its shape is fixed (uvicorn, ``service_unavailable``): plain text, closing, these 19 bytes. Any
-    other 503 comes from the application or a proxy, of which nothing is known.
+    uvicorn sends it without calling the application. Its form is fixed (``service_unavailable`` in
+    uvicorn): plain text, ``connection: close``, these 19 bytes. Any other 503 comes from the
+    application or a proxy and proves nothing.
     """
     return (
         reply.status == 503
@@ -92,15 +133,25 @@ def is_concurrency_limit(reply: Reply) -> bool:
 
 
 def retry_after(outcome: Outcome) -> float:
-    """Seconds after which the server wants to be asked again, by a 429 or 503; 0 when it says
-    nothing. A date counts from the answer's own ``Date`` (RFC 9110, 10.2.3)."""
+    """Return the seconds of ``Retry-After`` in a 429 or 503; 0 without one, or if unreadable.
+
+    A date is relative to the reply's own ``Date`` (RFC 9110, 10.2.3).
+    """
     if not isinstance(outcome, Reply) or outcome.status not in (429, 503):
         return 0.0
     text = outcome.headers.get("retry-after", "")
     if text.isdecimal():
         return float(text)
     try:
-        then = parsedate_to_datetime(text)
-        return max(0.0, (then - parsedate_to_datetime(outcome.headers["date"])).total_seconds())
+        until = parsedate_to_datetime(text)
+        return max(0.0, (until - parsedate_to_datetime(outcome.headers["date"])).total_seconds())
     except (KeyError, TypeError, ValueError):
         return 0.0
+
+
+def describe(outcome: Outcome) -> str:
+    """Return the outcome as text for an error message; a body is cut to 200 characters."""
+    if isinstance(outcome, Reply):
+        text = outcome.body.decode("utf-8", "replace").strip()
+        return f"{outcome.status} {text[:200]}".strip()
+    return str(outcome)

@@ -1,17 +1,19 @@
-"""One call, on as many instances as it takes.
+"""Failover: sends a request to one instance after the other until one answers.
 
-A round asks one instance after the other (`Pool` says which). Who did not serve the request is
-passed over for the rest of the round; after a round without success there is a pause, and a new
-round with whatever instances there are then, until the deadline. What may have been applied is sent
-again only if the request is `repeatable`; otherwise `OutcomeUnknown` is raised and the caller
-settles it. Attempts after the first come out of the retry budget: when it is empty they wait.
+Instances are tried in rounds; `Pool` chooses each next one. An instance that failed is skipped for
+the rest of the round. After a round without success there is a pause, and the next round starts
+with the instances of the newest snapshot, until the deadline.
 
-With ``hedge`` what is repeatable is asked of a second instance too, as soon as the first has taken
-longer than 95 of 100 did of late; that attempt comes out of the budget as well.
+A request that may have been applied is sent again only if it is `repeatable`. Otherwise
+`OutcomeUnknown` is raised, and the caller settles it.
+
+Attempts after the first come out of the retry budget; while it is empty they wait. With ``hedge`` a
+repeatable request is also sent to a second instance once the first takes longer than the 95th
+percentile of recent reads. That attempt also comes out of the budget.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from kato_consul._backoff import INSTANCE_WAIT, full_jitter
@@ -21,255 +23,91 @@ from kato_consul._flow import (
     Clock,
     Failure,
     Flow,
-    Hedge,
-    Hedged,
     Outcome,
     Random,
     Reply,
-    Send,
     Sleep,
     WaitForChange,
 )
 from kato_consul._observable import SnapshotStore
-from kato_consul._requests.classify import (
-    Delivery,
-    InstanceSignal,
-    classify,
-    instance_signal,
-    retry_after,
-)
+from kato_consul._requests.attempt import Backup, send_hedged, send_once
+from kato_consul._requests.classify import Delivery
+from kato_consul._requests.classify import describe as describe
+from kato_consul._requests.request import Answer as Answer
+from kato_consul._requests.request import Request as Request
+from kato_consul._requests.request import RoutingHint as RoutingHint
 from kato_consul.errors import KatoError, NoInstances, NoResponse, OutcomeUnknown, RequestNotSent
 from kato_consul.models import Instance, Snapshot
-
-JSON = {"content-type": "application/json"}
-NO_HEADERS: dict[str, str] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to ask, of whichever instance: ``what`` names it in errors.
-
-    ``repeatable``: sending it twice is as good as once (a read, or an idempotent write).
-    ``timeout``: seconds for one attempt. ``needs``: fields that a good answer must have.
-    ``follow_up``: it is made only because an earlier one failed, and counts as another attempt.
-    ``plain``: it is for a service of which nothing else is known, so that a 500 is its answer, and
-    a 502, 503 or 504 of every instance is, too.
-    """
-
-    what: str
-    method: str
-    target: str
-    body: bytes = b""
-    repeatable: bool = False
-    timeout: float = 10.0
-    needs: tuple[str, ...] = ()
-    follow_up: bool = False
-    plain: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RoutingHint:
-    """Where a session's request goes. ``key`` ranks the instances, ``at`` is asked first, and
-    ``shunned`` (a uid or "") after all others."""
-
-    key: str
-    current: str = ""
-    avoid: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An application's answer, whose it was, and how many attempts went before it."""
-
-    reply: Reply
-    instance: Instance
-    failovers: int = 0
 
 
 @dataclass(slots=True)
 class Failover:
-    """The means of a call: where instances are seen, what is known of them, time and chance."""
+    """Sends requests to a service, with failover between its instances.
+
+    Args:
+        store: Holds the newest snapshot of the instances.
+        pool: Chooses instances and keeps what their outcomes show.
+        clock: Monotonic seconds.
+        random: Uniform in [0, 1), for jitter.
+        hedge: Whether repeatable requests are hedged.
+    """
 
     store: SnapshotStore
     pool: Pool
     clock: Clock
     random: Random
     hedge: bool = False
-    _contacted: dict[str, Instance] = field(default_factory=dict)
+    contacted: dict[str, Instance] = field(default_factory=dict, init=False)
 
     def call(
-        self, request: Request, deadline: float, place: RoutingHint | None = None
+        self, request: Request, deadline: float, hint: RoutingHint | None = None
     ) -> Flow[Answer]:
-        """Flow: one call, tried until an instance answers or ``deadline`` (on the clock) is over.
+        """Flow: send the request until an instance answers.
 
-        Without a ``place`` the pool's policy says who is asked.
+        Args:
+            request: What to send.
+            deadline: When to give up, on ``clock``.
+            hint: Where to send it. Without one the pool's policy chooses.
 
         Raises:
-            OutcomeUnknown: it may have been applied and is not repeatable.
-            RequestNotSent: nobody took it before the deadline; nothing happened.
-            NoAnswer: it is repeatable, and nobody answered it before the deadline.
-            NoInstances, ConsulError: there was nobody to ask.
+            OutcomeUnknown: It may have been applied and is not repeatable.
+            RequestNotSent: No instance took it before the deadline; nothing was applied.
+            NoResponse: It is repeatable, and no instance answered before the deadline.
+            NoInstances, ConsulError: There was no usable instance before the deadline.
         """
-        tried = {place.avoid} if place is not None and place.avoid else set()
-        last = ""
-        left_once = False
-        failovers = 0
-        again = request.follow_up
-        if not again:
-            self.pool.budget.deposit(self.clock())
-        pauses: Iterator[float] | None = None
-        while True:
-            snapshot = self.store.current
-            if snapshot is None or not snapshot.usable:
-                try:
-                    snapshot = yield from self._usable(deadline)
-                except NoInstances as error:
-                    if not left_once:
-                        raise
-                    raise NoResponse(f"{request.what}: {error}. Before, {last}") from None
-            left = deadline - self.clock()
-            if left <= 0:
-                raise _too_late(request, last, left_once=left_once)
-            instance = self._next(snapshot, place, tried)
-            if instance is None or (again and not self.pool.budget.withdraw(self.clock())):
-                pauses = pauses or full_jitter(INSTANCE_WAIT, self.random)
-                rest = self.pool.retry_wait(snapshot)
-                if rest >= left:  # they asked for more time than there is
-                    too_late = _too_late(request, last, left_once=left_once)
-                    too_late.retry_after = rest
-                    raise too_late
-                if instance is None:
-                    if request.plain and left_once:
-                        raise NoResponse(f"{request.what}: no instance served it. Last: {last}")
-                    tried.clear()
-                yield Sleep(min(max(next(pauses), rest), left))
-                continue
-            if self.hedge and request.repeatable and not again:
-                other = self._next(snapshot, place, {*tried, instance.uid})
-                instance, outcome = yield from self._hedged(instance, other, request, left)
-            else:
-                outcome = yield from self._attempt(instance, request, left)
-            verdict = classify(outcome)
-            if (
-                request.plain
-                and isinstance(outcome, Reply)
-                and instance_signal(outcome) is not InstanceSignal.DEGRADED
-            ):
-                verdict = verdict if verdict is Delivery.NOT_SENT else Delivery.ANSWERED
-            if verdict is Delivery.ANSWERED:
-                assert isinstance(outcome, Reply)
-                if again:
-                    self.pool.budget.refund(self.clock())
-                return Answer(outcome, instance, failovers)
-            last = f"{instance.uid}: {describe(outcome)}"
-            if verdict is Delivery.UNKNOWN and not request.repeatable:
-                hung = isinstance(outcome, Failure) and outcome.cause is Cause.TIMEOUT
-                raise OutcomeUnknown(request.what, instance.uid, describe(outcome), hung=hung)
-            left_once = left_once or verdict is Delivery.UNKNOWN
-            tried.add(instance.uid)
-            failovers += 1
-            again = True
+        return _Call(self, request, deadline, hint).run()
 
     def attempt(
         self, request: Request, uid: str, deadline: float, *, listed: bool = True
     ) -> Flow[Outcome | None]:
-        """Flow: one attempt on one instance and no other; None when Consul does not list it.
+        """Flow: send the request once, to one given instance.
 
-        With ``listed=False`` one that Consul listed once, when it was asked, will do.
+        Args:
+            request: What to send.
+            uid: The instance.
+            deadline: When the attempt ends at the latest, on ``clock``.
+            listed: Whether Consul has to list the instance now. If False, an instance that this
+                object has sent a request to before will do.
+
+        Returns None if there is no such instance.
         """
         while self.store.current is None and (left := deadline - self.clock()) > 0:
             yield WaitForChange(self.store, None, left)
         snapshot = self.store.current
         instance = snapshot.by_uid.get(uid) if snapshot is not None else None
         if instance is None and not listed:
-            instance = self._contacted.get(uid)
+            instance = self.contacted.get(uid)
         if instance is None:
             return None
-        return (yield from self._attempt(instance, request, deadline - self.clock()))
+        self.contacted[uid] = instance
+        return (yield from send_once(self.pool, self.clock, instance, request, deadline))
 
-    def _next(
-        self, snapshot: Snapshot, place: RoutingHint | None, tried: set[str]
-    ) -> Instance | None:
-        if place is None:
-            return self.pool.pick(snapshot, tried)
-        if (
-            not tried
-            and place.current
-            and (one := self.pool.available(snapshot, place.current)) is not None
-        ):
-            return one
-        return self.pool.pick_for_session(place.key, snapshot, tried)
+    def usable_snapshot(self, deadline: float) -> Flow[Snapshot]:
+        """Flow: wait for a snapshot with a usable instance.
 
-    def _attempt(self, instance: Instance, request: Request, left: float) -> Flow[Outcome]:
-        attempt = self._begin(instance, request, left)
-        try:
-            outcome: Outcome = yield attempt.send
-        except GeneratorExit:  # whoever called gave up: that tells nothing of the instance
-            self.pool.load.abandoned(instance.uid, attempt.token)
-            raise
-        self._learn(attempt, request, outcome)
-        return outcome
-
-    def _hedged(
-        self, instance: Instance, other: Instance | None, request: Request, left: float
-    ) -> Flow[tuple[Instance, Outcome]]:
-        """One attempt, and another beside it when it takes longer than nearly all of late did."""
-        after = self.pool.read_latency.p95
-        if other is None or after is None or not self.pool.budget.withdraw(self.clock()):
-            return instance, (yield from self._attempt(instance, request, left))
-        first, second = (self._begin(one, request, left) for one in (instance, other))
-        try:
-            found: Hedged = yield Hedge(first.send, second.send, after)
-        except GeneratorExit:
-            for one in (first, second):
-                self.pool.load.abandoned(one.instance.uid, one.token)
-            raise
-        for one, outcome in ((first, found.first), (second, found.second)):
-            if outcome is None:
-                self.pool.load.abandoned(one.instance.uid, one.token)
-            else:
-                self._learn(one, request, outcome)
-        if not found.both_sent or isinstance(found.second, Reply):  # not made, or worth it
-            self.pool.budget.refund(self.clock())
-        if isinstance(found.second, Reply) and not isinstance(found.first, Reply):
-            return other, found.second
-        assert found.first is not None
-        return instance, found.first
-
-    def _begin(self, instance: Instance, request: Request, left: float) -> "_Attempt":
-        uid = instance.uid
-        timeout = min(request.timeout, max(left, 0.001))
-        self._contacted[uid] = instance
-        now = self.clock()
-        self.pool.outliers.attempt_started(uid, now, timeout)
-        send = Send(
-            origin=instance.origin,
-            method=request.method,
-            target=request.target,
-            timeout=timeout,
-            headers=JSON if request.body else NO_HEADERS,
-            body=request.body,
-        )
-        return _Attempt(instance, send, now, self.pool.load.started(uid))
-
-    def _learn(self, attempt: "_Attempt", request: Request, outcome: Outcome) -> None:
-        """What an outcome tells of the instance."""
-        uid, pool = attempt.instance.uid, self.pool
-        now = self.clock()
-        took = now - attempt.began
-        said = instance_signal(outcome)
-        pool.load.finished(uid, attempt.token, now, took, good=said is InstanceSignal.HEALTHY)
-        if said is InstanceSignal.HEALTHY:
-            pool.outliers.record_success(uid)
-            if request.repeatable:
-                pool.read_latency.add(took)
-        elif said is not InstanceSignal.BUSY:
-            pool.outliers.record_failure(uid, now, took, at_once=said is InstanceSignal.DOWN)
-        if wanted := retry_after(outcome):
-            pool.retry_after.record(uid, now + wanted)
-
-    def _usable(self, deadline: float) -> Flow[Snapshot]:
-        """A snapshot with somebody to ask, waited for."""
+        Raises:
+            NoInstances, ConsulError: There was none before the deadline.
+        """
         while True:
             snapshot = self.store.current
             if snapshot is not None and snapshot.usable:
@@ -278,39 +116,170 @@ class Failover:
             if left <= 0:
                 if self.store.last_error is not None:
                     raise copy.copy(self.store.last_error)  # many callers may raise it
-                why = _why(self.store, self.clock())
-                raise NoInstances(self.store.service, why, asked=self.store.query_description)
+                reason = _why_none_usable(self.store, self.clock())
+                raise NoInstances(self.store.service, reason, asked=self.store.query_description)
             yield WaitForChange(self.store, snapshot, left)
 
 
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    instance: Instance
-    send: Send
-    began: float
-    token: object
+class _Call:
+    """One call in progress: choose an instance, attempt, classify, and again if it failed."""
+
+    __slots__ = (
+        "_deadline",
+        "_failover",
+        "_failovers",
+        "_hint",
+        "_is_retry",
+        "_last_failure",
+        "_may_be_received",
+        "_pauses",
+        "_request",
+        "_tried",
+    )
+
+    def __init__(
+        self, failover: Failover, request: Request, deadline: float, hint: RoutingHint | None
+    ) -> None:
+        self._failover = failover
+        self._request = request
+        self._deadline = deadline
+        self._hint = hint
+        self._tried = {hint.avoid} if hint is not None and hint.avoid else set()
+        self._is_retry = request.follow_up
+        self._failovers = 0
+        self._may_be_received = False
+        self._last_failure = ""
+        self._pauses: Iterator[float] | None = None
+
+    def run(self) -> Flow[Answer]:
+        """Flow: attempt until an instance answers."""
+        failover, request, deadline = self._failover, self._request, self._deadline
+        pool, clock = failover.pool, failover.clock
+        if not self._is_retry:
+            pool.budget.deposit(clock())
+        while True:
+            instance, backup = yield from self._next_instance()
+            failover.contacted[instance.uid] = instance
+            if backup is None:
+                outcome = yield from send_once(pool, clock, instance, request, deadline)
+            else:
+                failover.contacted[backup.instance.uid] = backup.instance
+                instance, outcome = yield from send_hedged(
+                    pool, clock, instance, backup, request, deadline
+                )
+            delivery = request.answer_policy.classify(outcome)
+            if delivery is Delivery.ANSWERED:
+                assert isinstance(outcome, Reply)
+                if self._is_retry:
+                    pool.budget.refund(clock())
+                return Answer(outcome, instance, self._failovers)
+            self._record_failure(instance, outcome, delivery)
+
+    def _next_instance(self) -> Flow[tuple[Instance, Backup | None]]:
+        """Flow: wait until there is an instance for the next attempt and budget for it."""
+        failover = self._failover
+        while True:
+            snapshot = failover.store.current
+            if snapshot is None or not snapshot.usable:
+                snapshot = yield from self._usable_snapshot()
+            left = self._deadline - failover.clock()
+            if left <= 0:
+                raise self._deadline_error()
+            instance = self._pick(snapshot, self._tried)
+            if instance is None:
+                yield self._pause(snapshot, left, end_of_round=True)
+            elif self._is_retry and not failover.pool.budget.withdraw(failover.clock()):
+                yield self._pause(snapshot, left, end_of_round=False)
+            elif failover.hedge and self._request.repeatable and not self._is_retry:
+                return instance, self._backup(snapshot, instance)
+            else:
+                return instance, None
+
+    def _pick(self, snapshot: Snapshot, tried: Collection[str]) -> Instance | None:
+        hint, pool = self._hint, self._failover.pool
+        if hint is None:
+            return pool.pick(snapshot, tried)
+        if not tried and hint.current:
+            current = pool.available(snapshot, hint.current)
+            if current is not None:
+                return current
+        return pool.pick_for_session(hint.key, snapshot, tried)
+
+    def _backup(self, snapshot: Snapshot, instance: Instance) -> Backup | None:
+        """The second instance for a hedged attempt, withdrawn from the budget; None without one."""
+        pool = self._failover.pool
+        other = self._pick(snapshot, {*self._tried, instance.uid})
+        after = pool.read_latency.p95
+        if other is None or after is None or not pool.budget.withdraw(self._failover.clock()):
+            return None
+        return Backup(other, after)
+
+    def _pause(self, snapshot: Snapshot, left: float, *, end_of_round: bool) -> Sleep:
+        """The pause before the next attempt, or before the next round.
+
+        Raises:
+            RequestNotSent, NoResponse: ``Retry-After`` of all instances is past the deadline, or
+                there is no next round.
+        """
+        failover = self._failover
+        self._pauses = self._pauses or full_jitter(INSTANCE_WAIT, failover.random)
+        wait = failover.pool.retry_wait(snapshot)
+        if wait >= left:
+            error = self._deadline_error()
+            error.retry_after = wait
+            raise error
+        if end_of_round:
+            if self._request.answer_policy.one_round and self._may_be_received:
+                raise NoResponse(
+                    f"{self._request.what}: every instance failed. "
+                    f"Last attempt: {self._last_failure}"
+                )
+            self._tried.clear()
+        return Sleep(min(max(next(self._pauses), wait), left))
+
+    def _record_failure(self, instance: Instance, outcome: Outcome, delivery: Delivery) -> None:
+        """Record a failed attempt.
+
+        Raises:
+            OutcomeUnknown: The request may have been applied and is not repeatable.
+        """
+        if delivery is Delivery.UNKNOWN:
+            if not self._request.repeatable:
+                hung = isinstance(outcome, Failure) and outcome.cause is Cause.TIMEOUT
+                raise OutcomeUnknown(self._request.what, instance.uid, describe(outcome), hung=hung)
+            self._may_be_received = True
+        self._last_failure = f"{instance.uid}: {describe(outcome)}"
+        self._tried.add(instance.uid)
+        self._failovers += 1
+        self._is_retry = True
+
+    def _usable_snapshot(self) -> Flow[Snapshot]:
+        try:
+            return (yield from self._failover.usable_snapshot(self._deadline))
+        except NoInstances as error:
+            if not self._may_be_received:
+                raise
+            raise NoResponse(
+                f"{self._request.what}: {error}. Last attempt: {self._last_failure}"
+            ) from None
+
+    def _deadline_error(self) -> KatoError:
+        text = f"{self._request.what}: no instance answered before the deadline"
+        if self._last_failure:
+            text += f". Last attempt: {self._last_failure}"
+        else:
+            text += ", which had passed before the first attempt"
+        return NoResponse(text) if self._may_be_received else RequestNotSent(text)
 
 
-def describe(outcome: Outcome) -> str:
-    """The outcome in words, for an error."""
-    if isinstance(outcome, Reply):
-        text = outcome.body.decode("utf-8", "replace").strip()
-        return f"{outcome.status} {text[:200]}".strip()
-    return str(outcome)
-
-
-def _too_late(request: Request, last: str, *, left_once: bool) -> KatoError:
-    text = f"{request.what}: no instance answered before the deadline"
-    text += f". Last: {last}" if last else ", which was over before one was asked"
-    return NoResponse(text) if left_once else RequestNotSent(text)
-
-
-def _why(store: SnapshotStore, now: float) -> str:
+def _why_none_usable(store: SnapshotStore, now: float) -> str:
     snapshot = store.current
     if snapshot is None:
         return "Consul has not answered yet"
-    since = f", for {now - store.empty_since:.0f} s" if store.empty_since is not None else ""
+    duration = f", for {now - store.empty_since:.0f} s" if store.empty_since is not None else ""
     if not snapshot.instances:
-        return f"none is registered{since}. 'kato-consul register' puts one in"
-    said = "; ".join(f"{one.id} is {one.health}: {one.output}" for one in snapshot.instances)
-    return f"none is passing{since} ({said})"
+        return f"none is registered{duration}. Register one with 'kato-consul register'"
+    states = "; ".join(
+        f"{instance.id} is {instance.health}: {instance.output}" for instance in snapshot.instances
+    )
+    return f"none is passing{duration} ({states})"

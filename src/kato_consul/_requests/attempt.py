@@ -1,0 +1,111 @@
+"""Attempts: one request to one instance, or hedged to two, and what the pool learns from it."""
+
+from dataclasses import dataclass
+
+from kato_consul._balancing.pool import Pool
+from kato_consul._flow import Clock, Flow, Hedge, Hedged, Outcome, Reply, Send
+from kato_consul._requests.classify import InstanceSignal, instance_signal, retry_after
+from kato_consul._requests.request import Request
+from kato_consul.models import Instance
+
+JSON = {"content-type": "application/json"}
+NO_HEADERS: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """The second instance of a hedged request, and the seconds after which it is sent there."""
+
+    instance: Instance
+    after: float
+
+
+def send_once(
+    pool: Pool, clock: Clock, instance: Instance, request: Request, deadline: float
+) -> Flow[Outcome]:
+    """Flow: send the request to one instance, once."""
+    attempt = _start(pool, clock, instance, request, deadline)
+    try:
+        outcome: Outcome = yield attempt.send
+    except GeneratorExit:  # the caller gave up, which shows nothing about the instance
+        pool.load.abandoned(instance.uid, attempt.token)
+        raise
+    _record(pool, clock(), attempt, request, outcome)
+    return outcome
+
+
+def send_hedged(
+    pool: Pool,
+    clock: Clock,
+    instance: Instance,
+    backup: Backup,
+    request: Request,
+    deadline: float,
+) -> Flow[tuple[Instance, Outcome]]:
+    """Flow: send the request to one instance and, if it is slow, also to a second one.
+
+    Returns the instance whose outcome counts, and that outcome. The caller has withdrawn the
+    second attempt from the retry budget; it is refunded if it was not sent or was answered.
+    """
+    first = _start(pool, clock, instance, request, deadline)
+    second = _start(pool, clock, backup.instance, request, deadline)
+    try:
+        hedged: Hedged = yield Hedge(first.send, second.send, backup.after)
+    except GeneratorExit:
+        for attempt in (first, second):
+            pool.load.abandoned(attempt.instance.uid, attempt.token)
+        raise
+    for attempt, outcome in ((first, hedged.first), (second, hedged.second)):
+        if outcome is None:
+            pool.load.abandoned(attempt.instance.uid, attempt.token)
+        else:
+            _record(pool, clock(), attempt, request, outcome)
+    if not hedged.both_sent or isinstance(hedged.second, Reply):
+        pool.budget.refund(clock())
+    if isinstance(hedged.second, Reply) and not isinstance(hedged.first, Reply):
+        return backup.instance, hedged.second
+    assert hedged.first is not None
+    return instance, hedged.first
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    instance: Instance
+    send: Send
+    started_at: float
+    token: object
+
+
+def _start(
+    pool: Pool, clock: Clock, instance: Instance, request: Request, deadline: float
+) -> _Attempt:
+    uid = instance.uid
+    now = clock()
+    timeout = min(request.timeout, max(deadline - now, 0.001))
+    pool.outliers.attempt_started(uid, now, timeout)
+    send = Send(
+        origin=instance.origin,
+        method=request.method,
+        target=request.target,
+        timeout=timeout,
+        headers=JSON if request.body else NO_HEADERS,
+        body=request.body,
+    )
+    return _Attempt(instance, send, now, pool.load.started(uid))
+
+
+def _record(pool: Pool, now: float, attempt: _Attempt, request: Request, outcome: Outcome) -> None:
+    """Record in the pool what the outcome shows about the instance."""
+    uid = attempt.instance.uid
+    took = now - attempt.started_at
+    signal = instance_signal(outcome)
+    healthy = signal is InstanceSignal.HEALTHY
+    pool.load.finished(uid, attempt.token, now, took, succeeded=healthy)
+    if healthy:
+        pool.outliers.record_success(uid)
+        if request.repeatable:
+            pool.read_latency.add(took)
+    elif signal is not InstanceSignal.BUSY:
+        pool.outliers.record_failure(uid, now, took, eject_now=signal is InstanceSignal.DOWN)
+    if seconds := retry_after(outcome):
+        pool.retry_after.record(uid, now + seconds)

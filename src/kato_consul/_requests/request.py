@@ -1,0 +1,59 @@
+"""Requests, routing hints and answers: what a call to a service takes and returns."""
+
+from dataclasses import dataclass
+
+from kato_consul._flow import Reply
+from kato_consul._requests.classify import KATO_RULES, AnswerPolicy
+from kato_consul.models import Instance
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request that any instance of the service can serve.
+
+    Args:
+        what: The request's name in error messages.
+        method: The HTTP method.
+        target: The path with its query, already escaped.
+        body: The JSON body; empty for none.
+        repeatable: Whether sending it twice is as good as once (a read or an idempotent write).
+        timeout: Seconds for one attempt, above 0.
+        needs: Fields that the JSON object of a successful reply must have.
+        follow_up: Whether it is sent only because an earlier request failed. Then its first
+            attempt comes out of the retry budget, too.
+        answer_policy: Which outcomes are its answer.
+    """
+
+    what: str
+    method: str
+    target: str
+    body: bytes = b""
+    repeatable: bool = False
+    timeout: float = 10.0
+    needs: tuple[str, ...] = ()
+    follow_up: bool = False
+    answer_policy: AnswerPolicy = KATO_RULES
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingHint:
+    """Where the request of a session should go.
+
+    Args:
+        key: Ranks the instances (the session id).
+        current: Uid of the instance to try first, or "".
+        avoid: Uid of an instance to leave out of the first round, or "".
+    """
+
+    key: str
+    current: str = ""
+    avoid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The reply to a request, the instance that sent it, and the number of failed attempts."""
+
+    reply: Reply
+    instance: Instance
+    failovers: int = 0
