@@ -10,7 +10,7 @@ from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.opening import open_session
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.writes import clear_stm
-from kato_consul._requests.failover import Request
+from kato_consul._requests.request import Request
 from kato_consul.errors import KatoAnswerError, OutcomeUnknown, ServerFailed
 from tests.building import hung, reply
 from tests.requests.scripted_service import ScriptedService

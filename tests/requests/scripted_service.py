@@ -6,7 +6,8 @@ from kato_consul._balancing.pool import Pool
 from kato_consul._balancing.rendezvous import rank
 from kato_consul._flow import Outcome, Reply
 from kato_consul._observable import SnapshotStore
-from kato_consul._requests.failover import Answer, Failover, Request, RoutingHint
+from kato_consul._requests.failover import Failover
+from kato_consul._requests.request import Answer, Request, RoutingHint
 from kato_consul.models import Instance
 from kato_consul.testing.clock import ManualClock
 from tests.building import instance, reply, script, snapshot

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from kato_consul._flow import Outcome, Send
-from kato_consul._requests.classify import ANY_RESPONSE
-from kato_consul._requests.failover import Answer, Request, describe
+from kato_consul._requests.classify import ANY_RESPONSE, describe
+from kato_consul._requests.request import Answer, Request
 from kato_consul.errors import (
     KatoConsulError,
     NoInstances,

@@ -8,7 +8,8 @@ from kato_consul._balancing.policies import POLICIES
 from kato_consul._balancing.pool import Pool
 from kato_consul._flow import Flow
 from kato_consul._observable import SnapshotStore
-from kato_consul._requests.failover import Failover, Request
+from kato_consul._requests.failover import Failover
+from kato_consul._requests.request import Request
 from kato_consul.models import Health, Snapshot
 from tests.building import instance
 from tests.simulation.world import Server, World

@@ -14,7 +14,8 @@ from kato_consul._flow import Outcome, Reply, Send
 from kato_consul._http.httpx_adapter import SendTrace, to_failure
 from kato_consul._kato.session_factory import pool_for
 from kato_consul._requests.classify import ANY_RESPONSE, LIMIT_BODY
-from kato_consul._requests.failover import Failover, Request
+from kato_consul._requests.failover import Failover
+from kato_consul._requests.request import Request
 from kato_consul._runtime_defaults import clock, uniform
 from kato_consul.errors import DiscoveryError, KatoConsulError, RequestNotSent
 from kato_consul.settings import Settings

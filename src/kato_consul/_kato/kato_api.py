@@ -15,8 +15,9 @@ import msgspec
 from kato_consul._backoff import INSTANCE_WAIT, full_jitter
 from kato_consul._flow import Flow, Reply, Sleep
 from kato_consul._kato.session_state import SessionState
-from kato_consul._requests.classify import Delivery, classify
-from kato_consul._requests.failover import Answer, Failover, Request, RoutingHint, describe
+from kato_consul._requests.classify import Delivery, classify, describe
+from kato_consul._requests.failover import Failover
+from kato_consul._requests.request import Answer, Request, RoutingHint
 from kato_consul.errors import (
     BadRequest,
     KatoAnswerError,

@@ -9,7 +9,7 @@ from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import SessionState
 from kato_consul._logging import logger
-from kato_consul._requests.failover import Request
+from kato_consul._requests.request import Request
 from kato_consul.errors import ConfigurationError
 
 log = logger("session")

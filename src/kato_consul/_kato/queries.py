@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 from kato_consul._flow import Flow
 from kato_consul._kato import instance_types as types
 from kato_consul._kato.kato_api import KatoApi
-from kato_consul._requests.failover import Request
+from kato_consul._requests.request import Request
 from kato_consul.errors import KatoConsulError, NotFound
 
 R = TypeVar("R")

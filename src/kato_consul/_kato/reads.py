@@ -17,7 +17,7 @@ from kato_consul._kato.types import (
     Prediction,
     SessionInfo,
 )
-from kato_consul._requests.failover import Request
+from kato_consul._requests.request import Request
 from kato_consul.errors import SessionGone
 
 

@@ -15,7 +15,7 @@ from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import Event
 from kato_consul._kato.writes import Write, clear_stm, observe_sequence
 from kato_consul._logging import logger
-from kato_consul._requests.failover import Request
+from kato_consul._requests.request import Request
 from kato_consul.errors import OutcomeUnknown, SessionConflict, SessionGone
 
 log = logger("session")

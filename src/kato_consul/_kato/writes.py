@@ -17,7 +17,7 @@ from kato_consul._kato.types import (
     ObservationResult,
     SequenceResult,
 )
-from kato_consul._requests.failover import Request
+from kato_consul._requests.request import Request
 
 R = TypeVar("R")
 encode = msgspec.json.encode

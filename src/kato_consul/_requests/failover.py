@@ -31,11 +31,8 @@ from kato_consul._flow import (
 )
 from kato_consul._observable import SnapshotStore
 from kato_consul._requests.attempt import Backup, send_hedged, send_once
-from kato_consul._requests.classify import Delivery
-from kato_consul._requests.classify import describe as describe
-from kato_consul._requests.request import Answer as Answer
-from kato_consul._requests.request import Request as Request
-from kato_consul._requests.request import RoutingHint as RoutingHint
+from kato_consul._requests.classify import Delivery, describe
+from kato_consul._requests.request import Answer, Request, RoutingHint
 from kato_consul.errors import KatoError, NoInstances, NoResponse, OutcomeUnknown, RequestNotSent
 from kato_consul.models import Instance, Snapshot
 
