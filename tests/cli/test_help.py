@@ -6,7 +6,7 @@ import tomllib
 import pytest
 
 import kato_consul as package
-from kato_consul._definitions.loader import definitions_in
+from kato_consul._definitions.loader import decode_definitions
 from kato_consul.cli.exit_codes import EXITS
 from tests.cli.running import all_at_once, kato_consul
 
@@ -42,7 +42,7 @@ def test_register_teaches_the_file() -> None:
     shown = kato_consul("register", "--help").stdout
     found = re.search(r"^ +\[\[service\]\] .*?^ +probe = .*?$", shown, re.DOTALL | re.MULTILINE)
     assert found
-    (one,) = definitions_in(tomllib.loads(found[0]), "help")
+    (one,) = decode_definitions(tomllib.loads(found[0]), "help")
     assert (one.id, one.port, one.tags, one.meta) == (
         "kato-1",
         8000,

@@ -186,8 +186,8 @@ def test_every_mistake_in_a_file(agent: ConsulAgent, tmp_path: Path) -> None:
         "service 1 (kato): prot is not known: did you mean port?",
         "service 1 (kato): port is missing",
         "service 1 (kato): check: interval: '10 seconds' is no duration: write it like 10s",
-        "service 2 (kato-2): port: 70000 is no port",
-        "service 2 (kato-2): address: 'http://10.0.0.5' is no host name or address",
+        "service 2 (kato-2): port: 70000 is not a port",
+        "service 2 (kato-2): address: 'http://10.0.0.5' is not a host name or IP",
     ):
         assert any(f"{path}: {words}" in line for line in told), words
     assert "--wait: 'soon' is no duration" in told[-1]
@@ -200,9 +200,9 @@ def test_every_mistake_in_flags() -> None:
     assert done.returncode == 2
     for words in (
         "--name is missing",
-        "--port: 0 is no port",
+        "--port: 0 is not a port",
         "--interval: 'often' is no duration",
-        "--check-http: 'kato' is no http:// or https:// URL",
+        "--check-http: 'kato' is not an http:// or https:// URL",
         "--meta 'zone': write it as KEY=VALUE",
         "the Consul address 'ftp://consul' cannot be used",
     ):

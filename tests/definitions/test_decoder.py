@@ -1,4 +1,4 @@
-"""Definitions in Consul's own JSON, with tables inside tables, and with references."""
+"""Definitions in Consul's own JSON, with nested tables, and with references."""
 
 import json
 from pathlib import Path
@@ -17,23 +17,23 @@ from kato_consul.errors import DefinitionError
 
 
 def read(folder: Path, text: str, name: str = "kato.toml") -> list[ServiceDefinition]:
-    """What is read from a file with this text."""
+    """Read a file with this text."""
     (folder / name).write_text(text, encoding="utf-8")
     return read_definitions(folder / name)
 
 
 def mistakes(folder: Path, text: str, name: str = "kato.toml") -> list[str]:
-    """What is wrong with it, without the file's name."""
+    """Return the mistakes in such a file, without the file's name."""
     with pytest.raises(DefinitionError) as caught:
         read(folder, text, name)
-    return [one.removeprefix(f"{folder / name}: ") for one in caught.value.mistakes]
+    return [mistake.removeprefix(f"{folder / name}: ") for mistake in caught.value.mistakes]
 
 
 KATO = '[[service]]\nname = "kato"\nport = 8000\n'
 
 
-def test_everything(tmp_path: Path) -> None:
-    """All that a definition may hold can be written."""
+def test_every_field_can_be_written(tmp_path: Path) -> None:
+    """Nested tables and lists of checks are decoded."""
     text = (
         KATO
         + """
@@ -59,8 +59,8 @@ header = { X-From = ["consul"] }
     ]
 
 
-def test_which_health(tmp_path: Path) -> None:
-    """With neither probe nor check it is the probe; a check alone stands alone; or both."""
+def test_probe_is_the_default(tmp_path: Path) -> None:
+    """Without probe and check there is a probe; with a check alone there is none."""
     assert read(tmp_path, KATO)[0].probe == ProbeDefinition()
     assert read(tmp_path, KATO + 'check = { interval = "1s" }')[0].probe is None
     both = read(tmp_path, KATO + 'probe = "kato"\ncheck = { interval = "1s" }')[0]
@@ -70,7 +70,7 @@ def test_which_health(tmp_path: Path) -> None:
     )
 
 
-CONSULS = {
+CONSUL_SERVICE = {
     "Name": "kato",
     "ID": "kato-1",
     "Address": "10.0.0.5",
@@ -87,10 +87,12 @@ CONSULS = {
 
 
 @pytest.mark.parametrize(
-    "document", [CONSULS, {"service": CONSULS}, {"services": [CONSULS]}], ids=["api", "one", "many"]
+    "document",
+    [CONSUL_SERVICE, {"service": CONSUL_SERVICE}, {"services": [CONSUL_SERVICE]}],
+    ids=["api", "one", "many"],
 )
-def test_consuls_own(tmp_path: Path, document: dict[str, object]) -> None:
-    """Consul's JSON is taken as the agent takes it: names in any case, any of its three forms."""
+def test_consul_json_is_accepted(tmp_path: Path, document: dict[str, object]) -> None:
+    """Consul's JSON is accepted as by the agent: names in any case, in each of its three forms."""
     assert read(tmp_path, json.dumps(document), "kato.json") == [
         ServiceDefinition(
             name="kato",
@@ -109,30 +111,32 @@ def test_consuls_own(tmp_path: Path, document: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "said"),
+    ("document", "expected"),
     [
         ([], "must be an object"),
         ({"servise": {}}, "servise is not known: did you mean service?"),
-        ({"name": "kato", "port": 1, "check": {"ttl": "10s"}}, "a TTL check has to be fed"),
+        ({"name": "kato", "port": 1, "check": {"ttl": "10s"}}, "a TTL check needs heartbeats"),
         ({"services": {"name": "kato", "port": 1}}, "services must be a list"),
         ({"service": 1}, "service 1 must be an object, not 1"),
         ({"name": "kato", "port": 1, "enable_tag_override": True}, "tags stay as they are defined"),
-        ({"name": "kato", "port": 1, "token": "x"}, "give tokens with CONSUL_HTTP_TOKEN_FILE"),
-        ({"name": "kato", "port": 1, "connect": {"native": True}}, "sidecars and proxies are"),
+        ({"name": "kato", "port": 1, "token": "x"}, "set the token with CONSUL_HTTP_TOKEN_FILE"),
+        (
+            {"name": "kato", "port": 1, "connect": {"native": True}},
+            "register sidecars and proxies with",
+        ),
     ],
 )
-def test_what_is_not_taken(tmp_path: Path, document: object, said: str) -> None:
-    """What Consul knows and we do not take is told with the way to go."""
+def test_unsupported_field_is_reported(tmp_path: Path, document: object, expected: str) -> None:
+    """A field of Consul's that is not supported is reported with what to do instead."""
     (mistake,) = mistakes(tmp_path, json.dumps(document), "kato.json")
-    assert said in mistake
+    assert expected in mistake
 
 
-def test_as_people_have_it(tmp_path: Path) -> None:
-    """What such files say beside that, and says nothing, is passed over; a first status and a body
-    are taken."""
+def test_empty_unsupported_fields_are_ignored(tmp_path: Path) -> None:
+    """Unsupported fields with empty values are ignored; a first status and a body are accepted."""
     check = {"http": "http://10.0.0.5/", "status": "passing", "method": "POST", "body": "{}"}
     document = {
-        **CONSULS,
+        **CONSUL_SERVICE,
         "EnableTagOverride": False,
         "SocketPath": "",
         "Connect": {"Native": False},
@@ -140,12 +144,12 @@ def test_as_people_have_it(tmp_path: Path) -> None:
         "Check": {**check, "TTL": "", "Args": None},
     }
     (one,) = read(tmp_path, json.dumps(document), "kato.json")
-    (made,) = one.plain_checks
-    assert (made.status, made.method, made.body) == ("passing", "POST", "{}")
+    (decoded,) = one.plain_checks
+    assert (decoded.status, decoded.method, decoded.body) == ("passing", "POST", "{}")
 
 
-def test_every_mistake_of_one_answer(tmp_path: Path) -> None:
-    """A rule over several fields, and an id that is used twice, are told beside all others."""
+def test_mistakes_of_every_kind_are_reported_together(tmp_path: Path) -> None:
+    """Rules over several fields and duplicate ids are reported together with all other mistakes."""
     text = """
 services = 1
 [[service]]
@@ -166,16 +170,16 @@ probe = { interval = "0s", agree = 1 }
         "service 1 (same): port is missing",
         f"service 1 (same): check: interval: {often}",
         "service 1 (same): check: give http or tcp, not both",
-        "service 2 (same): probe: interval: must be longer than nothing",
+        "service 2 (same): probe: interval: must be longer than 0s",
         "service 2 (same): probe: agree: 1 must be a majority of the last 3",
-        "service 2 (same): zone: meta has another zone",
+        "service 2 (same): zone: meta has a different zone",
         "the id 'same' is used 2 times",
     ]
 
 
-def test_no_secret_is_told(tmp_path: Path) -> None:
-    """Neither what a file holds nor what stands in a header is in any mistake; and what Consul
-    itself would show does not take a file's content."""
+def test_no_mistake_contains_a_secret(tmp_path: Path) -> None:
+    """No mistake contains the content of a file or of a header. Fields that Consul itself shows
+    reject the content of a file."""
     (tmp_path / "secret").write_text("s3cret")
     of_file = f"${{file:{tmp_path}/secret}}"
     text = f"""
@@ -197,20 +201,20 @@ port = "{of_file}"
     assert "put it into header" in found[0]
 
 
-def test_no_json(tmp_path: Path) -> None:
-    """A file that ends in .json is JSON."""
-    assert mistakes(tmp_path, KATO, "kato.json")[0].startswith("is no JSON")
+def test_json_file_must_be_json(tmp_path: Path) -> None:
+    """A file whose name ends in .json is parsed as JSON."""
+    assert mistakes(tmp_path, KATO, "kato.json")[0].startswith("is not valid JSON")
 
 
-def test_references(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment and files stand where they are named, numbers among them."""
+def test_references_are_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """References to the environment and to files are replaced, also where a number is expected."""
     (tmp_path / "secret").write_text("s3cret\n")
     monkeypatch.setenv("HOST_IP", "10.0.0.5")
     monkeypatch.setenv("PORT", "8123")
-    monkeypatch.delenv("NOBODY", raising=False)
+    monkeypatch.delenv("UNSET", raising=False)
     text = f"""
 [[service]]
-name = "${{NOBODY:-kato}}"
+name = "${{UNSET:-kato}}"
 port = "${{PORT}}"
 address = "${{HOST_IP}}"
 tags = ["a$$b", "plain $"]
@@ -226,33 +230,33 @@ check = {{ header = {{ Authorization = ["Bearer ${{file:{tmp_path}/secret}}"] }}
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "expected"),
     [
-        ("${NOBODY}", "${NOBODY}: NOBODY is not set in the environment"),
+        ("${UNSET}", "${UNSET}: UNSET is not set in the environment"),
         ("${}", "write ${NAME}, ${NAME:-word} or ${file:/path}"),
         ("${file:/nowhere}", "${file:/nowhere}: cannot be read: No such file"),
     ],
 )
-def test_bad_references(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, said: str
+def test_invalid_reference_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, expected: str
 ) -> None:
-    """One that leads nowhere is told with its place."""
-    monkeypatch.delenv("NOBODY", raising=False)
+    """A reference that cannot be replaced is reported with its location."""
+    monkeypatch.delenv("UNSET", raising=False)
     (mistake,) = mistakes(tmp_path, KATO + f'address = "{value}"')
     assert mistake.startswith("service 1 (kato): address: ")
-    assert said in mistake
+    assert expected in mistake
 
 
-def test_a_files_content_is_not_told(tmp_path: Path) -> None:
-    """A mistake in what a file holds does not show what it holds."""
+def test_mistake_does_not_contain_a_files_content(tmp_path: Path) -> None:
+    """If the content of a file breaks a rule, the mistake names the reference instead."""
     (tmp_path / "secret").write_text("s3cret/path")
     (mistake,) = mistakes(tmp_path, KATO + f'address = "${{file:{tmp_path}/secret}}"')
     assert "s3cret" not in mistake
-    assert "stands for cannot be used here" in mistake
+    assert "cannot be used here" in mistake
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "expected"),
     [
         ("probe = 1", "probe must be a table, not 1"),
         ('probe = "redis"', "probe: 'redis' is not known: write probe = \"kato\", or a table"),
@@ -260,15 +264,15 @@ def test_a_files_content_is_not_told(tmp_path: Path) -> None:
         ("probe = { agree = 0 }", "agree: 0 must be above 0"),
         ("checks = 1", "checks must be a list of tables, not 1"),
         ("checks = [1]", "checks 1 must be a table, not 1"),
-        ("weights = { passing = 0 }", "weights: passing: 0 is no weight: a number from 1 to"),
-        ("weights = { warning = -1 }", "weights: warning: -1 is no weight"),
-        ('check = { status = "good" }', "check: status: 'good' is no status"),
+        ("weights = { passing = 0 }", "weights: passing: 0 is not a weight: write a number from 1"),
+        ("weights = { warning = -1 }", "weights: warning: -1 is not a weight"),
+        ('check = { status = "good" }', "check: status: 'good' is not a status"),
         ('tagged_addresses = { wan = { address = "" } }', "wan: address: must not be empty"),
-        ('meta = { "bad key" = "x" }', "meta: 'bad key' is no key that Consul takes"),
-        ('zone = "a"\nmeta = { zone = "b" }', "zone: meta has another zone"),
+        ('meta = { "bad key" = "x" }', "meta: 'bad key' is not a key that Consul accepts"),
+        ('zone = "a"\nmeta = { zone = "b" }', "zone: meta has a different zone"),
     ],
 )
-def test_mistakes_inside(tmp_path: Path, line: str, said: str) -> None:
-    """Mistakes in what is nested are told as all others are."""
+def test_mistakes_in_nested_tables(tmp_path: Path, line: str, expected: str) -> None:
+    """Mistakes in nested tables are reported like all others."""
     (mistake,) = mistakes(tmp_path, KATO + line)
-    assert said in mistake
+    assert expected in mistake

@@ -1,23 +1,23 @@
-"""Definitions in TOML: all mistakes at once, each with its place."""
+"""Definitions in TOML: all mistakes are reported at once, each with its location."""
 
 from pathlib import Path
 
 import pytest
 
-from kato_consul._definitions.loader import definitions_in, read_definitions
+from kato_consul._definitions.loader import decode_definitions, read_definitions
 from kato_consul._definitions.schema import CheckDefinition, ServiceDefinition
 from kato_consul.errors import DefinitionError
 
 
 def read(tmp_path: Path, text: str) -> list[ServiceDefinition]:
-    """The definitions in a file ``kato.toml`` with this text."""
+    """Read a file ``kato.toml`` with this text."""
     path = tmp_path / "kato.toml"
     path.write_text(text, encoding="utf-8")
     return read_definitions(path)
 
 
 def mistakes(tmp_path: Path, text: str) -> list[str]:
-    """The mistakes in such a file; each one begins with the file's path, which is left out."""
+    """Return the mistakes in such a file, without the file's path that each must begin with."""
     with pytest.raises(DefinitionError) as caught:
         read(tmp_path, text)
     prefix = f"{tmp_path / 'kato.toml'}: "
@@ -25,8 +25,8 @@ def mistakes(tmp_path: Path, text: str) -> list[str]:
     return [mistake.removeprefix(prefix) for mistake in caught.value.mistakes]
 
 
-def test_several(tmp_path: Path) -> None:
-    """One [[service]] table is one instance, in the file's order."""
+def test_several_services(tmp_path: Path) -> None:
+    """Each [[service]] table is one instance, in the order of the file."""
     text = """
         [[service]]
         name = "kato"
@@ -72,7 +72,7 @@ def test_several(tmp_path: Path) -> None:
 
 
 def test_single_table(tmp_path: Path) -> None:
-    """One instance may be written as [service], too."""
+    """A single instance may be written as [service]."""
     text = '[service]\nname = "kato"\nport = 8000\ncheck = { interval = "1s" }'
     assert read(tmp_path, text) == [
         ServiceDefinition(name="kato", port=8000, check=CheckDefinition(interval="1s"))
@@ -81,7 +81,7 @@ def test_single_table(tmp_path: Path) -> None:
 
 KATO = '[[service]]\nname = "kato"\nport = 8000\n'
 
-TWO_BAD_ONES = """
+TWO_INVALID_SERVICES = """
     [[service]]
     id = "k1"
     name = ""
@@ -104,15 +104,18 @@ TWO_BAD_ONES = """
         ("service = []", ["defines no service: write [[service]], with name and port"]),
         ("service = 1", ["service must be a table: write [[service]]"]),
         ('service = ["kato"]', ["service must be a table: write [[service]]"]),
-        ("extra = 1\n" + KATO, ["extra is not known: known are service"]),
+        ("extra = 1\n" + KATO, ["extra is not known: known keys are service"]),
         ('[[service]]\nname = "kato"', ["service 1 (kato): port is missing"]),
         ("[[service]]", ["service 1: name is missing", "service 1: port is missing"]),
         (KATO + "prot = 1", ["service 1 (kato): prot is not known: did you mean port?"]),
         (
             KATO + "zzz = 1",
-            ["service 1 (kato): zzz is not known: known are name, port, id, address, tags, meta"],
+            ["service 1 (kato): zzz is not known: known keys are name, port, id, address, tags,"],
         ),
-        (KATO + 'id = "k1"\naddress = "a/b"', ["service 1 (k1): address: 'a/b' is no host name"]),
+        (
+            KATO + 'id = "k1"\naddress = "a/b"',
+            ["service 1 (k1): address: 'a/b' is not a host name"],
+        ),
         (
             KATO + 'check = { intervall = "1s" }',
             ["service 1 (kato): check: intervall is not known: did you mean interval?"],
@@ -129,10 +132,10 @@ TWO_BAD_ONES = """
         (KATO + KATO, ["the id 'kato-8000' is used 2 times"]),
         (KATO + 'id = "a"\n' + KATO + 'id = "a"\n' + KATO + 'id = "a"', ["the id 'a' is used 3"]),
         (
-            TWO_BAD_ONES,
+            TWO_INVALID_SERVICES,
             [
                 "service 1 (k1): name: must not be empty",
-                "service 1 (k1): port: 0 is no port",
+                "service 1 (k1): port: 0 is not a port",
                 "service 2: nmae is not known: did you mean name?",
                 "service 2: name is missing",
                 "service 2: check: interval: 'x' is no duration",
@@ -141,12 +144,12 @@ TWO_BAD_ONES = """
         ),
     ],
 )
-def test_mistakes(tmp_path: Path, text: str, expected: list[str]) -> None:
-    """Every mistake is told at once, each with its file, service and field, and what would do."""
+def test_all_mistakes_are_reported(tmp_path: Path, text: str, expected: list[str]) -> None:
+    """Each mistake has its file, service and field, and says what to write instead."""
     found = mistakes(tmp_path, text)
     assert len(found) == len(expected), found
-    for mistake, begin in zip(found, expected, strict=True):
-        assert mistake.startswith(begin)
+    for mistake, start in zip(found, expected, strict=True):
+        assert mistake.startswith(start)
 
 
 @pytest.mark.parametrize(
@@ -162,41 +165,41 @@ def test_mistakes(tmp_path: Path, text: str, expected: list[str]) -> None:
         ("port = 8000\ncheck = { interval = 10 }", "check: interval", "10"),
     ],
 )
-def test_wrong_type(tmp_path: Path, line: str, field: str, value: str) -> None:
-    """A value of another type is told with its place and itself; nothing is converted silently."""
+def test_wrong_type_is_reported(tmp_path: Path, line: str, field: str, value: str) -> None:
+    """A value of another type is reported with its location; nothing is converted silently."""
     (mistake,) = mistakes(tmp_path, f'[[service]]\nname = "kato"\n{line}')
     assert mistake.startswith(f"service 1 (kato): {field}: ")
     assert mistake.endswith(f": it is {value}")
 
 
-def test_not_toml(tmp_path: Path) -> None:
-    """What is no TOML is told with the line."""
+def test_invalid_toml_is_reported_with_its_line(tmp_path: Path) -> None:
+    """A file that is not TOML is reported with the line of the error."""
     (mistake,) = mistakes(tmp_path, "[[service]]\nname = kato")
-    assert mistake.startswith("is no TOML: ")
+    assert mistake.startswith("is not valid TOML: ")
     assert "line 2" in mistake
 
 
-def test_not_text(tmp_path: Path) -> None:
-    """What is no UTF-8 is no TOML either."""
+def test_file_that_is_not_utf8_is_reported(tmp_path: Path) -> None:
+    """A file that is not UTF-8 is not valid TOML."""
     (tmp_path / "kato.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(DefinitionError, match=r"kato\.toml: is no TOML"):
+    with pytest.raises(DefinitionError, match=r"kato\.toml: is not valid TOML"):
         read_definitions(tmp_path / "kato.toml")
 
 
-def test_no_file(tmp_path: Path) -> None:
-    """A file that is not there is told by its path and the system's reason."""
+def test_missing_file_is_reported(tmp_path: Path) -> None:
+    """The message has the file's path and the reason of the operating system."""
     with pytest.raises(DefinitionError, match=r"none\.toml: cannot be read: No such file"):
         read_definitions(tmp_path / "none.toml")
 
 
-def test_folder(tmp_path: Path) -> None:
-    """So is a folder."""
+def test_folder_is_reported(tmp_path: Path) -> None:
+    """A path that is a folder is reported like a file that cannot be read."""
     with pytest.raises(DefinitionError, match="cannot be read: Is a directory"):
         read_definitions(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("service", "place"),
+    ("service", "location"),
     [
         ({"id": "k1", "name": "kato"}, "service 1 (k1)"),
         ({"id": "", "name": "kato"}, "service 1 (kato)"),
@@ -206,14 +209,14 @@ def test_folder(tmp_path: Path) -> None:
         ({}, "service 1"),
     ],
 )
-def test_place(service: dict[str, object], place: str) -> None:
-    """A service is called by its id, by its name where that is no text, or by its number alone."""
+def test_service_location(service: dict[str, object], location: str) -> None:
+    """A service is named by its id, by its name if the id is not text, or by its number alone."""
     with pytest.raises(DefinitionError) as caught:
-        definitions_in({"service": service}, "flags")
-    assert f"flags: {place}: port is missing" in caught.value.mistakes
+        decode_definitions({"service": service}, "flags")
+    assert f"flags: {location}: port is missing" in caught.value.mistakes
 
 
-def test_place_is_the_callers() -> None:
-    """What did not come from a file has the place that its caller names."""
+def test_location_is_given_by_the_caller() -> None:
+    """Mistakes begin with the location that the caller passed."""
     with pytest.raises(DefinitionError, match=r"flags: service 1 \(kato\): port is missing"):
-        definitions_in({"service": {"name": "kato"}}, "flags")
+        decode_definitions({"service": {"name": "kato"}}, "flags")

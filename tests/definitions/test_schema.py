@@ -1,4 +1,4 @@
-"""Definitions made in code: defaults, rules, and the payload that Consul gets."""
+"""Definitions created in code: defaults, rules, and the payload that is sent to Consul."""
 
 import json
 from typing import Any
@@ -12,14 +12,14 @@ from kato_consul.errors import DefinitionError
 
 
 def payload(definition: ServiceDefinition) -> dict[str, Any]:
-    """The body of the registration."""
+    """Return the body of the registration request."""
     call = ConsulApi("http://consul.test:8500").register(RegistrationPayload(definition))
     body: dict[str, Any] = json.loads(call.send.body)
     return body
 
 
-def test_smallest() -> None:
-    """A name and a port are enough: the id follows from them, and a check that needs the store."""
+def test_name_and_port_are_enough() -> None:
+    """The id and a check that needs the store are derived from the name and the port."""
     assert payload(ServiceDefinition(name="kato", port=8000)) == {
         "name": "kato",
         "id": "kato-8000",
@@ -37,8 +37,8 @@ def test_smallest() -> None:
     }
 
 
-def test_everything() -> None:
-    """All that can be given stands in the payload, under Consul's names."""
+def test_every_field_is_in_the_payload() -> None:
+    """Every field is in the payload, under the name that Consul has for it."""
     definition = ServiceDefinition(
         name="kato",
         id="kato-1",
@@ -88,19 +88,19 @@ def test_everything() -> None:
         ("2001:db8::5", "http://[2001:db8::5]:8000/health"),
     ],
 )
-def test_default_check(address: str, url: str) -> None:
-    """A check that does not say what it asks asks /health where clients reach the instance."""
+def test_check_without_target_requests_health(address: str, url: str) -> None:
+    """A check without http and tcp requests /health at the address that clients use."""
     check = CheckDefinition()
     definition = ServiceDefinition(name="kato", port=8000, address=address, check=check)
     assert [one.http for one in definition.plain_checks] == [url]
 
 
-def test_default_check_keeps_its_times() -> None:
-    """Times may be given without saying what is checked."""
+def test_check_without_target_keeps_its_times() -> None:
+    """Interval and timeout may be given without a target."""
     check = CheckDefinition(interval="1s", timeout="2s")
     definition = ServiceDefinition(name="kato", port=8000, check=check)
-    (made,) = payload(definition)["checks"]
-    assert made == {
+    (check_sent,) = payload(definition)["checks"]
+    assert check_sent == {
         "CheckID": "service:kato-8000",
         "http": "http://localhost:8000/health",
         "interval": "1s",
@@ -110,54 +110,60 @@ def test_default_check_keeps_its_times() -> None:
 
 @pytest.mark.parametrize("tcp", ["10.0.0.5:8000", "kato.test:8000", "[2001:db8::5]:8000"])
 def test_tcp_check(tcp: str) -> None:
-    """A TCP check stands as it was written."""
+    """The target of a TCP check is sent as it was written."""
     check = CheckDefinition(tcp=tcp)
     assert check_payload(check) == {"tcp": tcp, "interval": "10s", "timeout": "5s"}
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "expected"),
     [
         ({"name": ""}, "name: must not be empty"),
         ({"name": "  "}, "name: must not be empty"),
-        ({"port": 0}, "port: 0 is no port: a number from 1 to 65535"),
-        ({"port": -1}, "port: -1 is no port"),
-        ({"port": 65536}, "port: 65536 is no port"),
-        ({"port": "8000"}, "port: '8000' is no port: a number from 1 to 65535"),
-        ({"port": 8000.0}, "port: 8000.0 is no port"),
-        ({"port": None}, "port: None is no port"),
-        ({"tags": "gpu"}, "tags: 'gpu' is one text: write a list"),
-        ({"address": "http://10.0.0.5"}, "address: 'http://10.0.0.5' is no host name or address"),
-        ({"address": "10.0.0.5/x"}, "address: '10.0.0.5/x' is no host name or address"),
-        ({"address": "[::1]"}, "address: '[::1]' is no host name or address"),
-        ({"address": "a b"}, "address: 'a b' is no host name or address"),
-        ({"address": "10.0.0.5:8000"}, "address: '10.0.0.5:8000' is no host name or address"),
-        ({"address": "kato.test:8000"}, "address: 'kato.test:8000' is no host name or address"),
-        ({"address": "[::1]:8000"}, "address: '[::1]:8000' is no host name or address"),
-        ({"address": "10.0.0.5?x"}, "address: '10.0.0.5?x' is no host name or address"),
-        ({"address": "10.0.0.5#x"}, "address: '10.0.0.5#x' is no host name or address"),
-        ({"address": "0.0.0.0"}, "address: 0.0.0.0 is where a server listens, not where clients"),
-        ({"address": "::"}, "address: :: is where a server listens, not where clients reach it"),
+        ({"port": 0}, "port: 0 is not a port: write a number from 1 to 65535"),
+        ({"port": -1}, "port: -1 is not a port"),
+        ({"port": 65536}, "port: 65536 is not a port"),
+        ({"port": "8000"}, "port: '8000' is not a port: write a number from 1 to 65535"),
+        ({"port": 8000.0}, "port: 8000.0 is not a port"),
+        ({"port": None}, "port: None is not a port"),
+        ({"tags": "gpu"}, "tags: 'gpu' is a single string: write a list"),
+        ({"address": "http://10.0.0.5"}, "address: 'http://10.0.0.5' is not a host name or IP"),
+        ({"address": "10.0.0.5/x"}, "address: '10.0.0.5/x' is not a host name or IP"),
+        ({"address": "[::1]"}, "address: '[::1]' is not a host name or IP"),
+        ({"address": "a b"}, "address: 'a b' is not a host name or IP"),
+        ({"address": "10.0.0.5:8000"}, "address: '10.0.0.5:8000' is not a host name or IP"),
+        ({"address": "kato.test:8000"}, "address: 'kato.test:8000' is not a host name or IP"),
+        ({"address": "[::1]:8000"}, "address: '[::1]:8000' is not a host name or IP"),
+        ({"address": "10.0.0.5?x"}, "address: '10.0.0.5?x' is not a host name or IP"),
+        ({"address": "10.0.0.5#x"}, "address: '10.0.0.5#x' is not a host name or IP"),
+        (
+            {"address": "0.0.0.0"},
+            "address: 0.0.0.0 is an address to listen on, not one that clients",
+        ),
+        ({"address": "::"}, "address: :: is an address to listen on, not one that clients can"),
     ],
 )
-def test_bad_service(fields: dict[str, Any], said: str) -> None:
-    """A field that breaks its rule is told by name, with its value and why."""
+def test_invalid_service_field_is_reported(fields: dict[str, Any], expected: str) -> None:
+    """A field that breaks its rule is reported with its name, its value and the reason."""
     with pytest.raises(DefinitionError) as caught:
         ServiceDefinition(**{"name": "kato", "port": 8000, **fields})
     (mistake,) = caught.value.mistakes
-    assert mistake.startswith(said)
+    assert mistake.startswith(expected)
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "expected"),
     [
         (
             {"http": "10.0.0.5:8000/health"},
-            "http: '10.0.0.5:8000/health' is no http:// or https://",
+            "http: '10.0.0.5:8000/health' is not an http:// or https://",
         ),
-        ({"http": "ftp://kato.test/"}, "http: 'ftp://kato.test/' is no http:// or https:// URL"),
-        ({"http": "http://"}, "http: 'http://' is no http:// or https:// URL"),
-        ({"http": "http://kato.test:99999/"}, "http: 'http://kato.test:99999/' is no"),
+        (
+            {"http": "ftp://kato.test/"},
+            "http: 'ftp://kato.test/' is not an http:// or https:// URL",
+        ),
+        ({"http": "http://"}, "http: 'http://' is not an http:// or https:// URL"),
+        ({"http": "http://kato.test:99999/"}, "http: 'http://kato.test:99999/' is not"),
         ({"tcp": "kato.test"}, "tcp: 'kato.test' is not host:port"),
         ({"tcp": ":8000"}, "tcp: ':8000' is not host:port"),
         ({"tcp": "kato.test:0"}, "tcp: 'kato.test:0' is not host:port"),
@@ -166,7 +172,7 @@ def test_bad_service(fields: dict[str, Any], said: str) -> None:
         ({"tcp": "::1:8000"}, "tcp: '::1:8000' is not host:port, or [address]:port for IPv6"),
         ({"tcp": "2001:db8::5"}, "tcp: '2001:db8::5' is not host:port, or [address]:port"),
         ({"interval": "10"}, "interval: '10' is no duration: write it like 10s"),
-        ({"interval": "0s"}, "interval: must be longer than nothing"),
+        ({"interval": "0s"}, "interval: must be longer than 0s"),
         ({"timeout": "soon"}, "timeout: 'soon' is no duration"),
         (
             {"deregister_critical_service_after": "x"},
@@ -181,25 +187,25 @@ def test_bad_service(fields: dict[str, Any], said: str) -> None:
         ({"http": "http://kato.test/", "tcp": "kato.test:1"}, "give http or tcp, not both"),
     ],
 )
-def test_bad_check(fields: dict[str, Any], said: str) -> None:
-    """The same for a check."""
+def test_invalid_check_field_is_reported(fields: dict[str, Any], expected: str) -> None:
+    """A field of a check that breaks its rule is reported in the same way."""
     with pytest.raises(DefinitionError) as caught:
         CheckDefinition(**fields)
     (mistake,) = caught.value.mistakes
-    assert mistake.startswith(said)
+    assert mistake.startswith(expected)
 
 
 @pytest.mark.parametrize(
     "check", [CheckDefinition(), CheckDefinition(tcp="a:1"), CheckDefinition(http="http://a/")]
 )
-def test_bad_address_with_any_check(check: CheckDefinition) -> None:
-    """An address is refused by its own rule, whether or not a check is made of it."""
-    with pytest.raises(DefinitionError, match=r"address: '10\.0\.0\.5:8000' is no host"):
+def test_invalid_address_is_reported_with_any_check(check: CheckDefinition) -> None:
+    """The address is rejected by its own rule, whether or not a check uses it."""
+    with pytest.raises(DefinitionError, match=r"address: '10\.0\.0\.5:8000' is not a host"):
         ServiceDefinition(name="kato", port=8000, address="10.0.0.5:8000", check=check)
 
 
-def test_all_mistakes_at_once() -> None:
-    """One round of mending is enough."""
+def test_all_mistakes_are_reported_at_once() -> None:
+    """Every field that breaks its rule is reported, in the order of the fields."""
     with pytest.raises(DefinitionError) as caught:
         ServiceDefinition(name="", port=0, address="a/b")
     assert [mistake.partition(":")[0] for mistake in caught.value.mistakes] == [
@@ -210,13 +216,13 @@ def test_all_mistakes_at_once() -> None:
 
 
 @pytest.mark.parametrize("after", ["1m", "60s", "2h"])
-def test_reap_minimum(after: str) -> None:
-    """Consul's own minimum may be given."""
+def test_shortest_reap_time_is_accepted(after: str) -> None:
+    """Consul's own minimum, one minute, is accepted."""
     check = CheckDefinition(http="http://kato.test/", deregister_critical_service_after=after)
     assert check_payload(check)["DeregisterCriticalServiceAfter"] == after
 
 
-def test_a_truth_value_is_no_port() -> None:
-    """``True`` is an int to Python, but no port."""
-    with pytest.raises(DefinitionError, match="no port"):
+def test_bool_is_not_a_port() -> None:
+    """``True`` is an int in Python, but not a port."""
+    with pytest.raises(DefinitionError, match="not a port"):
         ServiceDefinition(name="kato", port=True)

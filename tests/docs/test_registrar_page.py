@@ -18,7 +18,7 @@ import httpx
 import pytest
 import yaml
 
-from kato_consul._definitions.loader import definitions_in
+from kato_consul._definitions.loader import decode_definitions
 from kato_consul.testing import ConsulAgent, StandInKato
 from kato_consul.testing.ports import free_ports
 from tests.cli.running import ENDS_WITHIN, ask, healths, ids, line_with
@@ -247,7 +247,7 @@ def test_definition_blocks_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for page in PAGES:
         for block in blocks(page, "toml"):
             text = block.replace("/run/secrets/check", str(tmp_path / "check"))
-            (definition,) = definitions_in(tomllib.loads(text), page.name)
+            (definition,) = decode_definitions(tomllib.loads(text), page.name)
             assert (definition.id, definition.address, definition.port) == (
                 "kato-1",
                 "10.0.0.5",

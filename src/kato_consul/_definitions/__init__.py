@@ -1,1 +1,1 @@
-"""Service definitions: what users write, decoded and checked."""
+"""Service definitions: what users write, decoded and validated."""

@@ -1,5 +1,7 @@
-"""Tables of a document, read as definitions: each value by the rule of its field, and what is
-wrong, all of it, with its place.
+"""Decoder: turns the tables of a document into definitions.
+
+Each value is decoded by the type and the rule of its field. All mistakes are collected, each with
+its location.
 """
 
 import difflib
@@ -10,33 +12,33 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 
-from kato_consul._definitions.interpolation import Expansion
+from kato_consul._definitions.interpolation import Interpolation
+from kato_consul._definitions.rules import broken_rule
 from kato_consul._definitions.schema import (
     CheckDefinition,
     ProbeDefinition,
     ServiceDefinition,
     TaggedAddress,
     Weights,
-    mistake_in,
 )
 from kato_consul.errors import DefinitionError
 
 T = TypeVar("T", CheckDefinition, ProbeDefinition, ServiceDefinition, TaggedAddress, Weights)
 
-_TABLES: dict[str, type[Any]] = {
+_NESTED_TABLES: dict[str, type[Any]] = {
     "check": CheckDefinition,
     "probe": ProbeDefinition,
     "weights": Weights,
 }
 
-_NO_SCRIPTS = "the agent's scripts are not for us: write http or tcp"
+_NO_SCRIPTS = "script checks are not supported: write http or tcp"
 _HTTP_OR_TCP = "write http or tcp"
-_SIDECARS = "sidecars and proxies are registered with Consul's own tools"
-_NOT_HANDED_ON = "it would not be handed on to the agent: leave it out"
+_SIDECARS = "register sidecars and proxies with Consul's own tools"
+_NOT_SENT = "it would not be sent to the agent: leave it out"
 _TAGS = "the tags stay as they are defined here"
 
-_HINTS = {
-    "ttl": "a TTL check has to be fed: leave it out, and let kato-consul run probe the instance",
+_UNSUPPORTED = {
+    "ttl": "a TTL check needs heartbeats: leave it out, and let kato-consul run probe the instance",
     "args": _NO_SCRIPTS,
     "script": _NO_SCRIPTS,
     "shell": _NO_SCRIPTS,
@@ -47,170 +49,175 @@ _HINTS = {
     "udp": _HTTP_OR_TCP,
     "aliasnode": _HTTP_OR_TCP,
     "aliasservice": _HTTP_OR_TCP,
-    "token": "give tokens with CONSUL_HTTP_TOKEN_FILE or CONSUL_HTTP_TOKEN",
-    "namespace": "give it with CONSUL_NAMESPACE",
-    "partition": "give it with CONSUL_PARTITION",
+    "token": "set the token with CONSUL_HTTP_TOKEN_FILE or CONSUL_HTTP_TOKEN",
+    "namespace": "set it with CONSUL_NAMESPACE",
+    "partition": "set it with CONSUL_PARTITION",
     "kind": _SIDECARS,
     "connect": _SIDECARS,
     "proxy": _SIDECARS,
     "proxydestination": _SIDECARS,
     "socketpath": "KATO listens on a port",
     "enabletagoverride": _TAGS,
-    "disableredirects": _NOT_HANDED_ON,
-    "outputmaxsize": _NOT_HANDED_ON,
-    "tlsservername": _NOT_HANDED_ON,
+    "disableredirects": _NOT_SENT,
+    "outputmaxsize": _NOT_SENT,
+    "tlsservername": _NOT_SENT,
 }
-"""For what Consul knows and we do not take."""
+"""Consul's fields that are not supported here, and what to do instead."""
 
-_IN_A_CHECK = ("deregister_critical_service_after", "interval", "timeout", "http", "tcp")
+_CHECK_FIELDS = ("deregister_critical_service_after", "interval", "timeout", "http", "tcp")
+"""Fields of checks that users write directly into ``[[service]]`` by mistake."""
 
 _ALIASES = {"checkid": "id", "serviceid": "id"}
 
-_STAND_IN = {"name": "kato", "port": 1, "address": "localhost"}
-"""For what is missing or wrong, so that rules over several fields are looked at all the same."""
+_PLACEHOLDERS = {"name": "kato", "port": 1, "address": "localhost"}
+"""Values for required fields that are missing or wrong, so that rules over several fields are
+checked all the same."""
 
-_MEANT = {
-    str: "text in quotes",
+_TYPE_DESCRIPTIONS = {
+    str: "a string in quotes",
     int: "a whole number",
     bool: "true or false",
-    tuple[str, ...]: "a list of texts",
-    dict[str, str]: "a table of texts",
-    dict[str, list[str]]: "a table of lists of texts",
+    tuple[str, ...]: "a list of strings",
+    dict[str, str]: "a table of strings",
+    dict[str, list[str]]: "a table of lists of strings",
 }
 
 
-class Reader:
-    """Reads tables as definitions; adds what is wrong to ``mistakes``.
+class TableDecoder:
+    """Decodes tables into definitions and appends what is wrong to ``mistakes``.
 
-    ``loose``: names of fields are taken as Consul's agent takes them, in any case and with or
-    without underscores; and what Consul knows, we do not take, and says nothing (``false``, ``""``,
-    ``null``) is passed over.
+    With ``consul_json``, names of fields are accepted as Consul's agent accepts them: in any case,
+    with or without underscores. A field of Consul's that is not supported here is ignored if its
+    value is empty (``false``, ``""``, ``null``).
     """
 
-    def __init__(self, mistakes: list[str], *, loose: bool) -> None:
+    def __init__(self, mistakes: list[str], *, consul_json: bool) -> None:
         self._mistakes = mistakes
-        self._loose = loose
+        self._consul_json = consul_json
 
-    def read(self, table: Any, kind: type[T], place: str) -> T | None:
-        """The table as a ``kind``; None when it has mistakes."""
+    def decode(self, table: Any, kind: type[T], location: str) -> T | None:
+        """Return the table as a ``kind``, or None if it has mistakes."""
         if not isinstance(table, Mapping):
-            self._mistakes.append(f"{place} must be a table, not {table!r}")
+            self._mistakes.append(f"{location} must be a table, not {table!r}")
             return None
-        before = len(self._mistakes)
+        mistakes_before = len(self._mistakes)
         known = {one.name: one for one in fields(kind)}
         types = get_type_hints(kind)
-        given = self._given(table, known, place)
-        found: dict[str, Any] = {}
+        values = self._values_by_field(table, known, location)
+        decoded: dict[str, Any] = {}
         for name, one in known.items():
-            so_far = len(self._mistakes)
-            if name in given:
-                found[name] = self._value(name, given[name], one, types[name], place)
-            elif one.default is MISSING and one.default_factory is MISSING:
-                self._mistakes.append(f"{place}: {name} is missing")
-            if len(self._mistakes) > so_far:
-                found.pop(name, None)
-                if one.default is MISSING and one.default_factory is MISSING:
-                    found[name] = _STAND_IN[name]
+            count = len(self._mistakes)
+            required = one.default is MISSING and one.default_factory is MISSING
+            if name in values:
+                decoded[name] = self._decode_field(name, values[name], one, types[name], location)
+            elif required:
+                self._mistakes.append(f"{location}: {name} is missing")
+            if len(self._mistakes) > count:
+                decoded.pop(name, None)
+                if required:
+                    decoded[name] = _PLACEHOLDERS[name]
         try:
-            made = kind(**found)
+            definition = kind(**decoded)
         except DefinitionError as error:  # a rule over several fields
-            self._mistakes += [f"{place}: {one}" for one in error.mistakes]
-        return made if len(self._mistakes) == before else None
+            self._mistakes += [f"{location}: {mistake}" for mistake in error.mistakes]
+        return definition if len(self._mistakes) == mistakes_before else None
 
-    def _given(
-        self, table: Mapping[str, Any], known: Collection[str], place: str
+    def _values_by_field(
+        self, table: Mapping[str, Any], known: Collection[str], location: str
     ) -> dict[str, Any]:
-        """The table's values by the names that we have for them."""
-        names = {_bare(name): name for name in known}
-        given = {}
+        """Return the table's values by the names of the definition's fields."""
+        names = {_normalized(name): name for name in known}
+        values = {}
         for key, value in table.items():
             name = key if key in known else None
-            if self._loose and name is None:
-                name = names.get(_ALIASES.get(_bare(key), _bare(key)))
-            if self._loose and (value is None or (_bare(key) in _HINTS and not _says(value))):
+            if self._consul_json and name is None:
+                name = names.get(_ALIASES.get(_normalized(key), _normalized(key)))
+            unsupported = _normalized(key) in _UNSUPPORTED
+            if self._consul_json and (value is None or (unsupported and _is_empty(value))):
                 continue
             if name is None:
-                self._mistakes.append(unknown(place, key, known))
+                self._mistakes.append(unknown_key(location, key, known))
             else:
-                given[name] = value
-        return given
+                values[name] = value
+        return values
 
-    def _value(self, name: str, value: Any, one: Field[Any], wanted: Any, place: str) -> Any:
+    def _decode_field(
+        self, name: str, value: Any, one: Field[Any], type_: Any, location: str
+    ) -> Any:
         if name == "probe" and isinstance(value, str):
             if value != "kato":
                 self._mistakes.append(
-                    f'{place}: probe: {value!r} is not known: write probe = "kato", or a table'
+                    f'{location}: probe: {value!r} is not known: write probe = "kato", or a table'
                 )
             return ProbeDefinition()
-        if name in _TABLES:
-            return self.read(value, _TABLES[name], f"{place}: {name}")
+        if name in _NESTED_TABLES:
+            return self.decode(value, _NESTED_TABLES[name], f"{location}: {name}")
         if name == "checks":
             if not isinstance(value, list):
-                self._mistakes.append(f"{place}: checks must be a list of tables, not {value!r}")
+                self._mistakes.append(f"{location}: checks must be a list of tables, not {value!r}")
                 return None
             return tuple(
-                self.read(check, CheckDefinition, f"{place}: checks {number}")
+                self.decode(check, CheckDefinition, f"{location}: checks {number}")
                 for number, check in enumerate(value, 1)
             )
         if name == "tagged_addresses" and isinstance(value, Mapping):
             return {
-                tag: self.read(address, TaggedAddress, f"{place}: {name}: {tag}")
+                tag: self.decode(address, TaggedAddress, f"{location}: {name}: {tag}")
                 for tag, address in value.items()
             }
-        return self._plain(f"{place}: {name}", value, one, wanted)
+        return self._decode_value(value, one, type_, f"{location}: {name}")
 
-    def _plain(self, place: str, written: Any, one: Field[Any], wanted: Any) -> Any:
-        expansion = Expansion()
-        value = expansion.of(written)
-        if expansion.mistakes:
-            self._mistakes += [f"{place}: {mistake}" for mistake in expansion.mistakes]
+    def _decode_value(self, written: Any, one: Field[Any], type_: Any, location: str) -> Any:
+        interpolation = Interpolation()
+        value = interpolation.apply(written)
+        if interpolation.mistakes:
+            self._mistakes += [f"{location}: {mistake}" for mistake in interpolation.mistakes]
             return None
-        if expansion.secret and one.metadata.get("shown"):
+        if interpolation.secret and one.metadata.get("shown_by_consul"):
             self._mistakes.append(
-                f"{place}: a file's content is not taken here, since Consul shows what a check "
-                f"asks: put it into header"
+                f"{location}: a file's content is not allowed here, because Consul shows the "
+                f"target of a check: put it into header"
             )
             return None
         try:
-            # What comes from outside is text: ${PORT} is a number all the same.
-            found = msgspec.convert(value, wanted, strict=not expansion.changed)
+            # Interpolated values are text: ${PORT} must convert to a number all the same.
+            converted = msgspec.convert(value, type_, strict=not interpolation.changed)
         except msgspec.ValidationError:
-            # What may hold a secret, which `repr` leaves out as well, is not repeated.
-            told = f": it is {written!r}" if one.repr else ""
-            self._mistakes.append(f"{place}: must be {_meant(wanted)}{told}")
+            # A value that may be a secret is not repeated; `repr` omits such fields too.
+            repeated = f": it is {written!r}" if one.repr else ""
+            self._mistakes.append(f"{location}: must be {_type_description(type_)}{repeated}")
             return None
-        if mistake := mistake_in(one.metadata, found):
-            if expansion.secret:
-                mistake = f"what {written!r} stands for cannot be used here"
-            self._mistakes.append(f"{place}: {mistake}")
-        return found
+        if mistake := broken_rule(one.metadata, converted):
+            if interpolation.secret:
+                mistake = f"the value of {written!r} cannot be used here"
+            self._mistakes.append(f"{location}: {mistake}")
+        return converted
 
 
-def unknown(place: str, key: str, known: Collection[str]) -> str:
-    """What is said of a key that is not known: what would do instead."""
-    if _bare(key) in _HINTS:
-        return f"{place}: {key} is not taken here: {_HINTS[_bare(key)]}"
-    if key in _IN_A_CHECK:
-        return f"{place}: {key} belongs into check, or probe: check = {{ {key} = … }}"
-    near = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-    return f"{place}: {key} is not known: {hint}"
+def unknown_key(location: str, key: str, known: Collection[str]) -> str:
+    """Return the mistake for a key that is not known, with what to write instead."""
+    if _normalized(key) in _UNSUPPORTED:
+        return f"{location}: {key} is not supported here: {_UNSUPPORTED[_normalized(key)]}"
+    if key in _CHECK_FIELDS:
+        return f"{location}: {key} belongs in check or probe: check = {{ {key} = … }}"
+    similar = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {similar[0]}?" if similar else f"known keys are {', '.join(known)}"
+    return f"{location}: {key} is not known: {hint}"
 
 
-def _says(value: Any) -> bool:
-    """Whether a value says anything: ``{"native": false}`` does not."""
+def _is_empty(value: Any) -> bool:
+    """Return whether a value has no content; ``{"native": false}`` has none."""
     if isinstance(value, Mapping):
-        return any(map(_says, value.values()))
-    return bool(value)
+        return all(map(_is_empty, value.values()))
+    return not value
 
 
-def _meant(wanted: Any) -> str:
-    """A field's type, in words."""
-    kinds = [one for one in get_args(wanted) if one is not NoneType]
-    if wanted not in _MEANT and len(kinds) == 1:
-        (wanted,) = kinds
-    return _MEANT.get(wanted, "a table")
+def _type_description(type_: Any) -> str:
+    alternatives = [one for one in get_args(type_) if one is not NoneType]
+    if type_ not in _TYPE_DESCRIPTIONS and len(alternatives) == 1:
+        (type_,) = alternatives
+    return _TYPE_DESCRIPTIONS.get(type_, "a table")
 
 
-def _bare(name: str) -> str:
+def _normalized(name: str) -> str:
     return name.replace("_", "").lower()

@@ -1,8 +1,10 @@
-"""Definitions as people write them: TOML, one ``[[service]]`` table for each instance, or Consul's
-own JSON (``{"service": {…}}`` or ``{"services": […]}``), in a file whose name ends in ``.json``.
+"""Loader: reads service definitions from a file.
 
-Nothing is registered from a file with a mistake in it, and every mistake is told at once, with its
-place, so that one round of mending is enough.
+A file is TOML, with one ``[[service]]`` table per instance. A file whose name ends in ``.json`` is
+Consul's own JSON: ``{"service": {…}}`` or ``{"services": […]}``.
+
+If a file has a mistake, none of its instances is registered. All mistakes are reported at once,
+each with its location, so that one round of corrections is enough.
 """
 
 import json
@@ -11,70 +13,79 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kato_consul._definitions.decoder import Reader, unknown
-from kato_consul._definitions.interpolation import Expansion
+from kato_consul._definitions.decoder import TableDecoder, unknown_key
+from kato_consul._definitions.interpolation import Interpolation
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul.errors import DefinitionError
 
 
 def read_definitions(path: Path) -> list[ServiceDefinition]:
-    """The definitions in a file.
+    """Read and decode the definitions in a file.
 
     Raises:
-        DefinitionError: the file cannot be read, or has mistakes: all of them, with their places.
+        DefinitionError: the file cannot be read or has mistakes; it holds all of them, with their
+            locations.
     """
-    of_consul = path.suffix == ".json"
+    consul_json = path.suffix == ".json"
     try:
         text = path.read_text(encoding="utf-8")
-        document = json.loads(text) if of_consul else tomllib.loads(text)
+        document = json.loads(text) if consul_json else tomllib.loads(text)
     except OSError as error:
         raise DefinitionError([f"{path}: cannot be read: {error.strerror}"]) from error
     except ValueError as error:  # not TOML or JSON, or not UTF-8
-        kind = "JSON" if of_consul else "TOML"
-        raise DefinitionError([f"{path}: is no {kind}: {error}"]) from error
-    return definitions_in(document, str(path), of_consul=of_consul)
+        kind = "JSON" if consul_json else "TOML"
+        raise DefinitionError([f"{path}: is not valid {kind}: {error}"]) from error
+    return decode_definitions(document, str(path), consul_json=consul_json)
 
 
-def definitions_in(
-    document: Any, place: str, *, of_consul: bool = False
+def decode_definitions(
+    document: Any, location: str, *, consul_json: bool = False
 ) -> list[ServiceDefinition]:
-    """The definitions in a document; ``place`` is the file's name.
+    """Decode the definitions in a document.
 
-    ``of_consul``: it is Consul's own JSON, and taken as the agent takes it.
+    Args:
+        document: what TOML or JSON was parsed to.
+        location: first part of each mistake, such as the file's name.
+        consul_json: the document is Consul's own JSON, and is accepted as the agent accepts it.
 
     Raises:
-        DefinitionError: with every mistake in it.
+        DefinitionError: the document has mistakes; it holds all of them, with their locations.
     """
     mistakes: list[str] = []
-    if of_consul:
-        document = _as_toml_has_it(document, place, mistakes)
-    mistakes += [unknown(place, key, ["service"]) for key in document if key != "service"]
+    if consul_json:
+        document = _from_consul_json(document, location, mistakes)
+    mistakes += [unknown_key(location, key, ["service"]) for key in document if key != "service"]
     tables = document.get("service", [])
-    good: list[ServiceDefinition] = []
+    definitions: list[ServiceDefinition] = []
     if isinstance(tables, Mapping):
         tables = [tables]
-    if not isinstance(tables, list) or not all(isinstance(one, Mapping) for one in tables):
-        mistakes.append(f"{place}: service must be a table: write [[service]]")
+    if not isinstance(tables, list) or not all(isinstance(table, Mapping) for table in tables):
+        mistakes.append(f"{location}: service must be a table: write [[service]]")
     elif not tables:
         if not mistakes:
-            mistakes.append(f"{place}: defines no service: write [[service]], with name and port")
+            mistakes.append(
+                f"{location}: defines no service: write [[service]], with name and port"
+            )
     else:
-        reader = Reader(mistakes, loose=of_consul)
-        found = [
-            reader.read(table, ServiceDefinition, _place_of(place, number, table))
+        decoder = TableDecoder(mistakes, consul_json=consul_json)
+        decoded = [
+            decoder.decode(table, ServiceDefinition, _service_location(location, number, table))
             for number, table in enumerate(tables, 1)
         ]
-        mistakes += _repeated(tables, found, place)
-        good = [one for one in found if one is not None]
+        mistakes += _duplicate_ids(tables, decoded, location)
+        definitions = [definition for definition in decoded if definition is not None]
     if mistakes:
         raise DefinitionError(mistakes)
-    return good
+    return definitions
 
 
-def _as_toml_has_it(document: Any, place: str, mistakes: list[str]) -> dict[str, Any]:
-    """Consul's JSON as a document of ours: one service, several, or the body of an API call."""
+def _from_consul_json(document: Any, location: str, mistakes: list[str]) -> dict[str, Any]:
+    """Convert Consul's JSON to the form of the TOML file.
+
+    It is one service, several services, or the body of a registration request.
+    """
     if not isinstance(document, Mapping):
-        raise DefinitionError([f'{place}: must be an object: {{"service": {{…}}}}'])
+        raise DefinitionError([f'{location}: must be an object: {{"service": {{…}}}}'])
     if any(key.lower() == "name" for key in document):
         return {"service": [document]}
     services = []
@@ -84,38 +95,41 @@ def _as_toml_has_it(document: Any, place: str, mistakes: list[str]) -> dict[str,
         elif key == "services" and isinstance(value, list):
             services += value
         elif key == "services":
-            mistakes.append(f"{place}: services must be a list: {{{_SERVICES}}}")
+            mistakes.append(f'{location}: services must be a list: {{"services": [{{…}}, {{…}}]}}')
         else:
-            mistakes.append(unknown(place, key, ["service", "services"]))
-    for number, one in enumerate(services, 1):
-        if not isinstance(one, Mapping):
-            mistakes.append(f"{place}: service {number} must be an object, not {one!r}")
-    return {"service": [one for one in services if isinstance(one, Mapping)]}
+            mistakes.append(unknown_key(location, key, ["service", "services"]))
+    for number, service in enumerate(services, 1):
+        if not isinstance(service, Mapping):
+            mistakes.append(f"{location}: service {number} must be an object, not {service!r}")
+    return {"service": [service for service in services if isinstance(service, Mapping)]}
 
 
-_SERVICES = '"services": [{…}, {…}]'
-
-
-def _repeated(
-    tables: Sequence[Mapping[str, Any]], found: Sequence[ServiceDefinition | None], place: str
+def _duplicate_ids(
+    tables: Sequence[Mapping[str, Any]],
+    decoded: Sequence[ServiceDefinition | None],
+    location: str,
 ) -> list[str]:
-    """Ids that several have, those among them whose definitions have other mistakes; as they are
-    written, since a file's content may be in them."""
-    count: dict[str, list[str]] = {}
-    for table, one in zip(tables, found, strict=True):
+    """Return one mistake for each id that several services have.
+
+    Services with other mistakes count too. Ids are reported as written in the file, because the
+    content of a secret file may be part of them.
+    """
+    written_by_id: dict[str, list[str]] = {}
+    for table, definition in zip(tables, decoded, strict=True):
         written = table.get("id") or table.get("ID")
-        if one is not None:
-            count.setdefault(one.id, []).append(written if isinstance(written, str) else one.id)
+        if definition is not None:
+            written = written if isinstance(written, str) else definition.id
+            written_by_id.setdefault(definition.id, []).append(written)
         elif isinstance(written, str):
-            count.setdefault(Expansion().of(written), []).append(written)
+            written_by_id.setdefault(Interpolation().apply(written), []).append(written)
     return [
-        f"{place}: the id {written[0]!r} is used {len(written)} times"
-        for _, written in sorted(count.items())
+        f"{location}: the id {written[0]!r} is used {len(written)} times"
+        for _, written in sorted(written_by_id.items())
         if len(written) > 1
     ]
 
 
-def _place_of(place: str, number: int, table: Mapping[str, Any]) -> str:
-    names = (table.get("id"), table.get("name"))
-    name = next((one for one in names if isinstance(one, str) and one), None)
-    return f"{place}: service {number} ({name})" if name else f"{place}: service {number}"
+def _service_location(location: str, number: int, table: Mapping[str, Any]) -> str:
+    candidates = (table.get("id"), table.get("name"))
+    name = next((text for text in candidates if isinstance(text, str) and text), None)
+    return f"{location}: service {number} ({name})" if name else f"{location}: service {number}"

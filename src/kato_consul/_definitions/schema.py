@@ -1,167 +1,71 @@
-"""Services and checks, as people want them to stand in Consul.
+"""Service definitions: an instance with its checks, as it is registered in Consul.
 
-A definition that was made is a good one: each field has its rule, all mistakes are told at once.
-Definition files are read by `kato_consul._definitions.loader`; what the agent is sent is built by
-`kato_consul._consul.registration_payload`.
+An object that could be created is valid: each field has a rule (`kato_consul._definitions.rules`),
+and all mistakes are reported at once. `kato_consul._definitions.loader` reads definition files;
+`kato_consul._consul.registration_payload` builds what is sent to the agent.
 """
 
-import ipaddress
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field, replace
 
-from kato_consul import _durations as durations
+from kato_consul._definitions import rules
+from kato_consul._definitions.rules import field_mistakes, ruled_field
 from kato_consul.errors import DefinitionError
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-SHORTEST_REAP = 60.0
-"""Seconds. Consul takes a shorter ``deregister_critical_service_after`` for this without a word
-(its documented minimum is 1 m), so a shorter one would promise what is not kept."""
-
-
-def _no_rule(value: Any) -> str | None:
-    return None
-
-
-def _duration(value: str | None) -> str | None:
-    try:
-        if value is not None and not durations.seconds(value) > 0:
-            return "must be longer than nothing"
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-def _reap(value: str | None) -> str | None:
-    mistake = _duration(value)
-    if mistake is None and value is not None and durations.seconds(value) < SHORTEST_REAP:
-        return f"{value!r} is shorter than Consul's minimum of 1m"
-    return mistake
-
-
-def _port(value: Any) -> str | None:
-    good = type(value) is int and 0 < value < 65536
-    return None if good else f"{value!r} is no port: a number from 1 to 65535"
-
-
-def _texts(value: Any) -> str | None:
-    return f"{value!r} is one text: write a list" if isinstance(value, str) else None
-
-
-def _not_empty(value: str) -> str | None:
-    return None if value.strip() else "must not be empty"
-
-
-def _host(value: str) -> str | None:
-    try:
-        if value and ipaddress.ip_address(value).is_unspecified:
-            return f"{value} is where a server listens, not where clients reach it"
-    except ValueError:  # a name, then
-        if any(sign in value for sign in "/ ?#:[]"):
-            return f"{value!r} is no host name or address: no scheme, port, path or brackets here"
-    return None
-
-
-def _url(value: str | None) -> str | None:
-    if value is None:
-        return None
-    try:
-        parts = urlsplit(value)
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        good = False
-    return None if good else f"{value!r} is no http:// or https:// URL"
-
-
-def _host_and_port(value: str | None) -> str | None:
-    if value is None:
-        return None
-    host, _, port = value.rpartition(":")
-    bare = ":" in host and not (host.startswith("[") and host.endswith("]"))
-    good = host and not bare and port.isdecimal() and 0 < int(port) < 65536
-    return None if good else f"{value!r} is not host:port, or [address]:port for IPv6"
-
-
-def _meta(value: dict[str, str]) -> str | None:
-    if len(value) > 64:
-        return f"{len(value)} entries are more than the 64 that Consul takes"
-    for key, text in value.items():
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", key):
-            return f"{key!r} is no key that Consul takes: letters, digits, - and _, 128 at most"
-        if len(text) > 512:
-            return f"{key}: {len(text)} signs are more than the 512 that Consul takes"
-    return None
-
-
-def _not_negative(value: int) -> str | None:
-    return None if value >= 0 else f"{value} must not be below 0"
-
-
-def _weight(value: int) -> str | None:
-    # Consul's own limits (structs.ValidateWeights).
-    return None if 0 < value < 65536 else f"{value} is no weight: a number from 1 to 65535"
-
-
-def _warning_weight(value: int) -> str | None:
-    return None if 0 <= value < 65536 else f"{value} is no weight: a number from 0 to 65535"
-
-
-def _first_status(value: str | None) -> str | None:
-    good = value in (None, "passing", "warning", "critical")
-    return None if good else f"{value!r} is no status: passing, warning or critical"
-
-
-def _above_zero(value: int) -> str | None:
-    return None if value > 0 else f"{value} must be above 0"
-
-
-def _reachable_host(value: str) -> str | None:
-    return _not_empty(value) or _host(value)
-
-
-def _port_or_none(value: Any) -> str | None:
-    return None if value == 0 else _port(value)
-
-
-def _rule(rule: Callable[[Any], str | None], *, shown: bool = False, **given: Any) -> Any:
-    """``shown``: Consul repeats it in the check's output, which is no place for a secret."""
-    return field(metadata={"rule": rule, "shown": shown}, **given)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckDefinition:
-    """How Consul finds out about an instance's health: by ``http`` or by ``tcp``.
+    """A plain check: Consul's agent itself checks an instance, by ``http`` or by ``tcp``.
 
-    ``http`` is a URL that must answer 2xx, ``tcp`` a ``host:port`` that must take a connection;
-    with neither, it is ``/health`` on the service's own address. Times are Go durations: ``10s``.
-    ``status`` is what it shows before its first look: critical unless given.
+    With neither of them, the agent requests ``/health`` at the service's own address. Times are Go
+    durations longer than 0s, such as ``10s``, ``1m30s`` or ``500ms``. The fields are Consul's, see
+    https://developer.hashicorp.com/consul/api-docs/agent/check.
+
+    Attributes:
+        http: URL (``http://`` or ``https://``) that must return a 2xx status.
+        tcp: ``host:port``, or ``[address]:port`` for IPv6, that must accept a connection. Not
+            together with ``http``.
+        interval: time from one check to the next; default ``10s``.
+        timeout: time that one check may take; default ``5s``.
+        id: id of the check; by default the agent's own: ``service:<service id>``, with
+            ``:<number>`` behind it when the service has several plain checks.
+        name: name that Consul shows; by default the agent chooses one.
+        notes: text for people that Consul shows; default none.
+        status: status before the first check: ``passing``, ``warning`` or ``critical``. By default
+            the agent starts with ``critical``.
+        method: HTTP method; the agent's default is GET.
+        body: body of the HTTP request; default none. It may hold a secret, so ``repr`` omits it.
+        header: HTTP headers, each with a list of values; default none. They may hold secrets, so
+            ``repr`` omits them.
+        tls_skip_verify: do not verify the certificate of an ``https://`` URL; default False.
+        success_before_passing: results in a row before the check becomes passing, 0 or more;
+            default 0: the first one counts.
+        failures_before_critical: results in a row before the check becomes critical, 0 or more;
+            default 0: the first one counts.
+        deregister_critical_service_after: time in critical after which the agent deregisters the
+            instance, ``1m`` or more (Consul's minimum); default None: never.
 
     Raises:
-        DefinitionError: with every mistake.
+        DefinitionError: one or more values are not allowed; it holds every mistake.
     """
 
-    http: str | None = _rule(_url, shown=True, default=None)
-    tcp: str | None = _rule(_host_and_port, shown=True, default=None)
-    interval: str = _rule(_duration, default="10s")
-    timeout: str = _rule(_duration, default="5s")
+    http: str | None = ruled_field(rules.url, shown_by_consul=True, default=None)
+    tcp: str | None = ruled_field(rules.host_and_port, shown_by_consul=True, default=None)
+    interval: str = ruled_field(rules.duration, default="10s")
+    timeout: str = ruled_field(rules.duration, default="5s")
     id: str | None = None
     name: str | None = None
     notes: str | None = None
-    status: str | None = _rule(_first_status, default=None)
+    status: str | None = ruled_field(rules.check_status, default=None)
     method: str | None = None
-    body: str | None = field(default=None, repr=False)  # may hold a secret, as the next
+    body: str | None = field(default=None, repr=False)
     header: dict[str, list[str]] = field(default_factory=dict, repr=False)
     tls_skip_verify: bool = False
-    success_before_passing: int = _rule(_not_negative, default=0)
-    failures_before_critical: int = _rule(_not_negative, default=0)
-    deregister_critical_service_after: str | None = _rule(_reap, default=None)
+    success_before_passing: int = ruled_field(rules.not_negative, default=0)
+    failures_before_critical: int = ruled_field(rules.not_negative, default=0)
+    deregister_critical_service_after: str | None = ruled_field(rules.reap_after, default=None)
 
     def __post_init__(self) -> None:
-        mistakes = [*mistakes_in(self)]
+        mistakes = [*field_mistakes(self)]
         if self.http is not None and self.tcp is not None:
             mistakes.append("give http or tcp, not both")
         if mistakes:
@@ -170,25 +74,37 @@ class CheckDefinition:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeDefinition:
-    """How the registrar probes a KATO instance: `kato_consul._registration.health_probe`.
+    """The probe of a KATO instance: the registrar itself checks the instance and its store.
 
-    ``interval`` from probe to probe, ``timeout`` for an answer, ``slow``: an answer that takes
-    longer is a warning. A status changes when ``agree`` of the last ``of`` probes say so. Times are
-    Go durations.
+    What a probe requests, and which result means which status, is in docs/registrar.md. Times are
+    Go durations longer than 0s, such as ``5s`` or ``500ms``.
+
+    Attributes:
+        interval: time from one probe to the next; default ``5s``.
+        timeout: time that each answer may take; default ``5s``.
+        slow: an answer that takes longer is a warning; default ``1s``.
+        agree: number of probes that must agree before the status changes: a majority of ``of``,
+            and at most ``of``; default 2. To become worse, so many of the last ``of`` probes; to
+            become better, the last so many in a row.
+        of: number of the last probes that are counted, 1 or more; default 3.
+        deregister_critical_service_after: time in critical after which the agent deregisters the
+            instance, ``1m`` or more (Consul's minimum,
+            https://developer.hashicorp.com/consul/api-docs/agent/check). Default None: ``30m``
+            while a registrar runs, never after a startup job.
 
     Raises:
-        DefinitionError: with every mistake.
+        DefinitionError: one or more values are not allowed; it holds every mistake.
     """
 
-    interval: str = _rule(_duration, default="5s")
-    timeout: str = _rule(_duration, default="5s")
-    slow: str = _rule(_duration, default="1s")
-    agree: int = _rule(_above_zero, default=2)
-    of: int = _rule(_above_zero, default=3)
-    deregister_critical_service_after: str | None = _rule(_reap, default=None)
+    interval: str = ruled_field(rules.duration, default="5s")
+    timeout: str = ruled_field(rules.duration, default="5s")
+    slow: str = ruled_field(rules.duration, default="1s")
+    agree: int = ruled_field(rules.above_zero, default=2)
+    of: int = ruled_field(rules.above_zero, default=3)
+    deregister_critical_service_after: str | None = ruled_field(rules.reap_after, default=None)
 
     def __post_init__(self) -> None:
-        mistakes = [*mistakes_in(self)]
+        mistakes = [*field_mistakes(self)]
         if not mistakes and not self.of / 2 < self.agree <= self.of:
             mistakes.append(f"agree: {self.agree} must be a majority of the last {self.of}")
         if mistakes:
@@ -197,49 +113,83 @@ class ProbeDefinition:
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """The instance's share of the traffic, while passing and while in warning; Consul's default
-    is 1 each."""
+    """An instance's share of the traffic, relative to the other instances.
 
-    passing: int = _rule(_weight, default=1)
-    warning: int = _rule(_warning_weight, default=1)
+    The ranges are Consul's (``structs.ValidateWeights``).
+
+    Attributes:
+        passing: weight while it is passing, 1 to 65535; default 1, as Consul's.
+        warning: weight while it is in warning, 0 to 65535; default 1, as Consul's.
+
+    Raises:
+        DefinitionError: one or more values are out of range; it holds every mistake.
+    """
+
+    passing: int = ruled_field(rules.passing_weight, default=1)
+    warning: int = ruled_field(rules.warning_weight, default=1)
 
     def __post_init__(self) -> None:
-        if mistakes := [*mistakes_in(self)]:
+        if mistakes := [*field_mistakes(self)]:
             raise DefinitionError(mistakes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaggedAddress:
-    """Another address of the instance, such as ``wan``; port 0 is the service's own."""
+    """Another address of an instance, such as the one tagged ``wan``.
 
-    address: str = _rule(_reachable_host)
-    port: int = _rule(_port_or_none, default=0)
+    Attributes:
+        address: host name or IP address, without scheme, port, path and brackets.
+        port: 1 to 65535; default 0: the service's own port.
+
+    Raises:
+        DefinitionError: one or more values are not allowed; it holds every mistake.
+    """
+
+    address: str = ruled_field(rules.non_empty_host)
+    port: int = ruled_field(rules.port_or_zero, default=0)
 
     def __post_init__(self) -> None:
-        if mistakes := [*mistakes_in(self)]:
+        if mistakes := [*field_mistakes(self)]:
             raise DefinitionError(mistakes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceDefinition:
-    """One instance of a service, as it is to stand in Consul.
+    """One instance of a service, as it is registered in Consul.
 
-    ``id`` is ``name-port`` unless given. Without an ``address``, clients are sent to that of the
-    agent's node. ``zone`` goes into the metadata, where clients look for it.
+    A ``probe`` knows KATO and its store; plain checks (``check`` and ``checks``) are run by
+    Consul's agent. An instance may have both. With none of them it gets a default
+    `ProbeDefinition`.
 
-    Health is found out by a ``probe`` of ours, which knows KATO, by plain ``checks`` of Consul's
-    (``check`` is one of them), or by both together. With none of them it is the probe.
+    Attributes:
+        name: name of the service, which clients look up; not empty.
+        port: port that clients connect to, 1 to 65535.
+        id: id of the instance, unique on its agent; default ``name-port``.
+        address: host name or IP address that clients connect to, without scheme, port, path and
+            brackets; not an address to listen on such as ``0.0.0.0``. Default: the address of the
+            agent's node.
+        tags: Consul's tags; default none.
+        meta: Consul's metadata; default none. At most 64 pairs; keys of 1 to 128 letters, digits,
+            ``-`` and ``_``; values of at most 512 characters (``agent/structs`` of Consul).
+        zone: zone of the instance; default none. It is written to the metadata as ``zone``, where
+            clients read it, so ``meta`` must not have another one.
+        weights: share of the traffic; see `Weights`.
+        tagged_addresses: further addresses by their tag, such as ``wan``; see `TaggedAddress`.
+            Default none.
+        check: one plain check; see `CheckDefinition`. Default none.
+        checks: several plain checks, beside ``check``; default none.
+        probe: the registrar's probe; see `ProbeDefinition`.
 
     Raises:
-        DefinitionError: with every mistake.
+        DefinitionError: one or more values are not allowed; it holds every mistake.
     """
 
-    name: str = _rule(_not_empty)
-    port: int = _rule(_port)
+    name: str = ruled_field(rules.not_empty)
+    port: int = ruled_field(rules.port)
     id: str = ""
-    address: str = _rule(_host, default="")
-    tags: tuple[str, ...] = _rule(_texts, default=())
-    meta: dict[str, str] = field(default_factory=dict, metadata={"rule": _meta})
+    address: str = ruled_field(rules.host, default="")
+    tags: tuple[str, ...] = ruled_field(rules.list_of_strings, default=())
+    meta: dict[str, str] = field(default_factory=dict, metadata={"rule": rules.metadata})
     zone: str = ""
     weights: Weights = field(default_factory=Weights)
     tagged_addresses: dict[str, TaggedAddress] = field(default_factory=dict)
@@ -248,44 +198,31 @@ class ServiceDefinition:
     probe: ProbeDefinition | None = None
 
     def __post_init__(self) -> None:
-        mistakes = [*mistakes_in(self)]
+        mistakes = [*field_mistakes(self)]
         if self.zone and self.meta.get("zone", self.zone) != self.zone:
-            mistakes.append("zone: meta has another zone")
+            mistakes.append("zone: meta has a different zone")
         if mistakes:
             raise DefinitionError(mistakes)
         if not self.id:
             object.__setattr__(self, "id", f"{self.name}-{self.port}")
         if self.check is not None:
-            object.__setattr__(self, "check", self._completed(self.check))
-        object.__setattr__(self, "checks", tuple(map(self._completed, self.checks)))
+            object.__setattr__(self, "check", self._with_target(self.check))
+        object.__setattr__(self, "checks", tuple(map(self._with_target, self.checks)))
         if self.probe is None and not self.plain_checks:
             object.__setattr__(self, "probe", ProbeDefinition())
 
     @property
     def plain_checks(self) -> tuple[CheckDefinition, ...]:
-        """Consul's own checks: all that are not ours to make."""
+        """All checks that the agent runs itself: ``check`` and ``checks``."""
         return (() if self.check is None else (self.check,)) + self.checks
 
     @property
     def origin(self) -> str:
-        """Where we reach the instance ourselves; without an address it is on this machine."""
+        """URL at which the registrar reaches the instance; without an address, on ``localhost``."""
         host = f"[{self.address}]" if ":" in self.address else self.address or "localhost"
         return f"http://{host}:{self.port}"
 
-    def _completed(self, check: CheckDefinition) -> CheckDefinition:
+    def _with_target(self, check: CheckDefinition) -> CheckDefinition:
         if check.http is None and check.tcp is None:
             return replace(check, http=f"{self.origin}/health")
         return check
-
-
-def mistakes_in(definition: "DataclassInstance") -> Iterator[str]:
-    """Each field whose value breaks its rule, with the reason."""
-    for one in fields(definition):
-        if mistake := mistake_in(one.metadata, getattr(definition, one.name)):
-            yield f"{one.name}: {mistake}"
-
-
-def mistake_in(metadata: Mapping[str, Any], value: Any) -> str | None:
-    """What is wrong with a field's value by the field's own rule."""
-    rule: Callable[[Any], str | None] = metadata.get("rule", _no_rule)
-    return rule(value)
