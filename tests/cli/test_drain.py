@@ -56,7 +56,8 @@ def test_still_busy(agent: ConsulAgent, service: str, kato: StandInKato) -> None
         kato.thaw()
     assert done.returncode == 7
     assert (
-        "still busy when the drain time was over (it does not tell how busy it is)" in done.stdout
+        "still busy at the end of the drain time (it does not report its number of requests)"
+        in done.stdout
     )
 
 
@@ -85,7 +86,7 @@ def test_one_that_is_not_there(agent: ConsulAgent, service: str) -> None:
     """An instance that this agent does not have: exit 1, with what to do."""
     done = kato_consul("drain", f"{service}-1", env=at(agent))
     assert done.returncode == 1
-    assert "Ask the agent that it was registered with" in done.stderr
+    assert "Use the agent that it was registered with" in done.stderr
 
 
 @pytest.mark.parametrize("given", [[], ["kato-1", "--all"], [""]])

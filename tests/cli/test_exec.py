@@ -75,7 +75,7 @@ def test_a_child_that_dies(agent: ConsulAgent, service: str, one: Instance) -> N
         started_as = line_with(process, "as process")
         line_with(process, f"{service}-1: registered")
         os.kill(int(started_as.split()[-1]), signal.SIGKILL)
-        line_with(process, "ended by itself with 137")
+        line_with(process, "exited by itself with code 137")
         line_with(process, f"{service}-1: deregistered")
         assert process.wait(10) == 137
     assert ids(agent, service) == set()

@@ -64,7 +64,7 @@ def test_twice(agent: ConsulAgent, service: str, instance: Instance) -> None:
     assert kato_consul(*command, env=at(agent)).returncode == 0
     again = kato_consul(*command, env=at(agent))
     assert again.returncode == 0
-    assert f"{service}-1: registered again" in again.stdout
+    assert f"{service}-1: registration updated" in again.stdout
     assert healths(agent, service) == {f"{service}-1": "passing"}
 
 

@@ -43,11 +43,11 @@ def test_a_file_that_changes(
         assert eventually(lambda: ids(agent, service) == {f"{service}-2", f"{service}-3"})
         path.write_text("[[service]]\nprot = 1\n")
         line_with(process, "prot is not known: did you mean port?")
-        line_with(process, "what was defined before stays")
+        line_with(process, "the previous definitions stay in effect")
         process.send_signal(signal.SIGHUP)
         line_with(process, "prot is not known")
         path.unlink()
-        line_with(process, "is gone; what it defined before stays")
+        line_with(process, "is missing; its previous definitions stay in effect")
         assert ids(agent, service) == {f"{service}-2", f"{service}-3"}
         process.terminate()
         assert process.wait(10) == 0
@@ -75,7 +75,7 @@ def test_killed_and_started_again(
         with started("run", "-f", path, env=at(agent)) as process:
             line_with(process, ALL_REGISTERED)
             doomed.healthy = False
-            line_with(process, f"{service}-1: left behind by an earlier run, taken out")
+            line_with(process, f"{service}-1: left behind by an earlier run, deregistered")
             assert eventually(lambda: healths(agent, service).get(f"{service}-9") == "critical")
             kept = {f"{service}-2", f"{service}-3", f"{service}-9"}
             assert ids(agent, service) == kept

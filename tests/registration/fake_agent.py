@@ -1,4 +1,4 @@
-"""A Consul agent in a dict, and a registrar that talks to it."""
+"""A fake Consul agent that keeps its services in a dict, and a registrar that uses it."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ Services = dict[str, dict[str, Any]]
 
 
 def listed(*definitions: ServiceDefinition) -> Services:
-    """What an agent that has these, and nothing else, answers for ``/v1/agent/services``."""
+    """Return the ``/v1/agent/services`` of an agent that has exactly these instances."""
     return {
         one.id: _service({"id": one.id, "name": one.name, **RegistrationPayload(one).keywords()})
         for one in definitions
@@ -36,7 +36,7 @@ def listed(*definitions: ServiceDefinition) -> Services:
 
 
 def _service(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A registration, as the agent lists it."""
+    """Return a registration as the agent lists it."""
     return {
         "ID": body["id"],
         "Service": body["name"],
@@ -55,7 +55,7 @@ def _service(body: Mapping[str, Any]) -> dict[str, Any]:
 def catalogued(
     service: Mapping[str, Any], status: str, output: str, *, node: str = "here"
 ) -> dict[str, Any]:
-    """The entry of the catalog for a service of an agent, with one check."""
+    """Return the catalog's entry for a service of an agent, with one check."""
     return {
         "Node": {"Node": node, "Address": "10.0.0.1"},
         "Service": dict(service),
@@ -65,12 +65,13 @@ def catalogued(
 
 @dataclass
 class Agent:
-    """An agent that keeps services in a dict; ``bad`` answers instead of it, by what is asked.
+    """An agent that keeps services in a dict.
 
-    ``passing`` are the ids whose checks pass, ``warning`` those in warning; ``says`` what a check
-    says, where the agent alone knows. ``elsewhere`` is what the catalog has from other agents.
-    ``when_blocked`` is called for each blocking query, whose wait passes on the clock unless it
-    returns True (something changed at once).
+    ``override`` maps a request (``requests`` has them) to an outcome that replaces the agent's.
+    ``passing`` are the ids whose checks pass, ``warning`` those in warning; ``outputs`` are outputs
+    of checks that only the agent has, not the catalog. ``elsewhere`` are the catalog's entries from
+    other agents. ``when_blocked`` is called for each blocking query. The query's wait passes on the
+    clock unless it returns True (something changed at once).
     """
 
     clock: ManualClock = field(default_factory=lambda: ManualClock(1_000.0))
@@ -78,19 +79,19 @@ class Agent:
     passing: set[str] = field(default_factory=set)
     warning: set[str] = field(default_factory=set)
     elsewhere: list[dict[str, Any]] = field(default_factory=list)
-    bad: Callable[[str], Outcome | None] = lambda what: None
+    override: Callable[[str], Outcome | None] = lambda request: None
     when_blocked: Callable[[], bool] = lambda: False
-    says: dict[str, str] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    outputs: dict[str, str] = field(default_factory=dict)
+    requests: list[str] = field(default_factory=list)
 
     def __call__(self, send: Send) -> Outcome:
         url = urlsplit(send.target)
         path = unquote(url.path.removeprefix("/v1/"))
-        what = path
+        request = path
         if path == "agent/service/register":
-            what = f"{path}/{json.loads(send.body)['id']}"
-        self.asked.append(what)
-        if (outcome := self.bad(what)) is not None:
+            request = f"{path}/{json.loads(send.body)['id']}"
+        self.requests.append(request)
+        if (outcome := self.override(request)) is not None:
             return outcome
         if path == "agent/services":
             return reply(200, self.services)
@@ -110,7 +111,7 @@ class Agent:
             f"service:{one}": {
                 "ServiceID": one,
                 "Status": "passing" if one in self.passing else "critical",
-                "Output": self.says.get(one, ""),
+                "Output": self.outputs.get(one, ""),
             }
             for one in self.services
         }
@@ -118,7 +119,7 @@ class Agent:
     def _health(self, name: str, query: dict[str, list[str]]) -> Reply:
         if "index" in query and not self.when_blocked():
             self.clock.advance(float(query["wait"][0].removesuffix("s")))
-        ours = [
+        own = [
             catalogued(service, "passing", "200 OK")
             if one in self.passing
             else catalogued(service, "warning", "degraded")
@@ -126,17 +127,17 @@ class Agent:
             else catalogued(service, "critical", "connection refused")
             for one, service in self.services.items()
         ]
-        entries = [one for one in [*ours, *self.elsewhere] if one["Service"]["Service"] == name]
+        entries = [one for one in [*own, *self.elsewhere] if one["Service"]["Service"] == name]
         return reply(200, entries, x_consul_index="7")
 
 
 @dataclass
 class Run:
-    """A registrar of some definitions, and what it said."""
+    """A registrar of some definitions, and the events that it sent."""
 
     agent: Agent
     definitions: tuple[ServiceDefinition, ...] = (ONE, TWO)
-    said: list[tuple[str, str]] = field(default_factory=list)
+    events: list[tuple[str, str]] = field(default_factory=list)
     owner: str | None = None
 
     def __post_init__(self) -> None:
@@ -146,7 +147,7 @@ class Run:
         self.flows = self._flows(CONSUL_WITHIN)
 
     def register(self, *, wait: float, consul_within: float = CONSUL_WITHIN) -> None:
-        """What a registrar does: put in, see passing, and roll back when that fails."""
+        """Register, wait until passing, and roll back if that fails, as a registrar does."""
         self.flows = self._flows(consul_within)
         try:
             self.play(self.flows.register_all())
@@ -156,8 +157,8 @@ class Run:
             self.play(self.flows.roll_back())
             raise
 
-    def keep(self) -> Flow[None]:
-        """The endless flow, of a registrar that has put all in before."""
+    def reconcile(self) -> Flow[None]:
+        """Return the endless flow of a registrar that has registered all instances before."""
         for one in self.state.instances.values():
             one.registered = True
         return reconcile_registrations(
@@ -168,9 +169,9 @@ class Run:
         """Run one of the flows to its end."""
         self.player.play(flow)
 
-    def on_event(self, event: RegistrarEvent, who: str, /, **fields: Any) -> None:
-        """Note what is told, in the words for people."""
-        self.said.append((who, describe_event(event, fields)))
+    def on_event(self, event: RegistrarEvent, subject: str, /, **fields: Any) -> None:
+        """Record an event with its description."""
+        self.events.append((subject, describe_event(event, fields)))
 
     def _flows(self, consul_within: float) -> Registration:
         return Registration(
@@ -183,6 +184,6 @@ class Run:
         )
 
 
-def failing(*paths: str, with_: Outcome) -> Callable[[str], Outcome | None]:
-    """Answers these questions with that outcome, and lets the agent answer all others."""
-    return lambda what: with_ if what in paths else None
+def failing(*requests: str, with_: Outcome) -> Callable[[str], Outcome | None]:
+    """Return an override that gives these requests that outcome."""
+    return lambda request: with_ if request in requests else None

@@ -1,11 +1,11 @@
-"""Events: each has words, and the words need no field that is not told."""
+"""Registrar events: each has a description, which uses only the event's own fields."""
 
 import pytest
 
 from kato_consul._registration.events import DESCRIPTIONS, WARNINGS, RegistrarEvent, describe_event
 
 FIELDS = {
-    "lost": "is gone from",
+    "cause": "missing from",
     "status": "critical",
     "note": "no answer in time",
     "version": "3.10.1",
@@ -25,14 +25,14 @@ FIELDS = {
 
 
 @pytest.mark.parametrize("event", RegistrarEvent)
-def test_words(event: RegistrarEvent) -> None:
-    """Each event can be said to people."""
+def test_every_event_has_a_description(event: RegistrarEvent) -> None:
+    """The description is not empty, and all its fields are filled in."""
     assert describe_event(event, FIELDS)
     assert "{" not in describe_event(event, FIELDS)
 
 
 def test_names_are_stable() -> None:
-    """The names are a promise to machines: of whom, and what happened. None is ever renamed."""
+    """Programs rely on the names (subject and event): none is ever renamed."""
     assert set(DESCRIPTIONS) == set(RegistrarEvent)
     assert set(DESCRIPTIONS) >= WARNINGS
     assert [event.value for event in RegistrarEvent] == [

@@ -1,4 +1,4 @@
-"""When clients have gone: nobody's request under way, and none since, for a moment."""
+"""Draining: clients have left when no request is in progress and none arrives for a moment."""
 
 import itertools
 
@@ -17,33 +17,36 @@ from tests.flows import Player
 ONE = ServiceDefinition(name="kato", id="kato-1", port=8001)
 
 
-def quiet(others: list[tuple[int, int]], within: float) -> tuple[bool, list[str], float]:
-    """Play a drain: of others, how many requests are under way, and how many came in, at each look
-    (the last one goes on). Whether it became quiet, what was said, and how long it took."""
-    clock, served, looks, said = ManualClock(100.0), 0, 0, []
+def drain(clients: list[tuple[int, int]], within: float) -> tuple[bool, list[str], float]:
+    """Play a drain; return whether the instance became idle, the events, and the seconds it took.
+
+    ``clients`` has for each poll how many requests of clients are in progress, and how many are
+    new. Its last item is repeated.
+    """
+    clock, served, polls, events = ManualClock(100.0), 0, 0, []
 
     def answer(send: Send) -> Outcome:
-        nonlocal served, looks
+        nonlocal served, polls
         if send.target == "/health":
             return reply(200, {"last_collection": 1.5})
-        under_way, came = others[min(looks, len(others) - 1)]
+        in_progress, new = clients[min(polls, len(clients) - 1)]
         served += 1
         if send.target == "/concurrency":
-            served += came
-            return reply(200, {"current": {"concurrent_requests": 1 + under_way}})
-        looks += 1
+            served += new
+            return reply(200, {"current": {"concurrent_requests": 1 + in_progress}})
+        polls += 1
         return reply(200, {"summary": {"performance": {"total_requests": float(served)}}})
 
-    def on_event(event: RegistrarEvent, who: str, /, **fields: object) -> None:
-        said.append(describe_event(event, fields))
+    def on_event(event: RegistrarEvent, subject: str, /, **fields: object) -> None:
+        events.append(describe_event(event, fields))
 
     flow = wait_until_idle([ONE], within, clock=clock, on_event=on_event)
-    done = Player(answer, clock=clock).play(flow)
-    return done, said, clock.now - 100.0
+    idle = Player(answer, clock=clock).play(flow)
+    return idle, events, clock.now - 100.0
 
 
 @pytest.mark.parametrize(
-    ("others", "done"),
+    ("clients", "idle"),
     [
         ([(0, 0)], True),
         ([(3, 5), (1, 2), (0, 0)], True),
@@ -52,34 +55,34 @@ def quiet(others: list[tuple[int, int]], within: float) -> tuple[bool, list[str]
         ([(0, 1)], False),  # many short ones
     ],
 )
-def test_quiet(others: list[tuple[int, int]], done: bool) -> None:
-    """It is over when others ask nothing for a moment, and never before."""
-    found, said, took = quiet(others, 10.0)
-    assert found is done
-    assert said[0].startswith("drained" if done else "still busy")
+def test_drained_when_idle_for_a_moment(clients: list[tuple[int, int]], idle: bool) -> None:
+    """The drain ends when clients have sent no request for a moment, and never before."""
+    became_idle, events, took = drain(clients, 10.0)
+    assert became_idle is idle
+    assert events[0].startswith("drained" if idle else "still busy")
     assert took >= IDLE_FOR
 
 
-def test_does_not_tell() -> None:
-    """An instance that does not tell is given the whole time."""
+def test_instance_without_numbers_is_given_the_whole_time() -> None:
+    """An instance that does not report its requests is given the whole drain time."""
     clock = ManualClock(100.0)
-    said: list[str] = []
+    events: list[str] = []
 
-    def on_event(event: RegistrarEvent, who: str, /, **fields: object) -> None:
-        said.append(describe_event(event, fields))
+    def on_event(event: RegistrarEvent, subject: str, /, **fields: object) -> None:
+        events.append(describe_event(event, fields))
 
     flow = wait_until_idle([ONE], 3.0, clock=clock, on_event=on_event)
     assert Player(lambda send: refused(), clock=clock).play(flow) is False
     assert clock.now == pytest.approx(103.0)
-    assert "does not tell how busy it is" in said[0]
+    assert "does not report its number of requests" in events[0]
 
 
-def test_several_workers() -> None:
-    """Of an instance with several processes, one look sees one of them: it is given the time."""
-    clock, said, started = ManualClock(100.0), [], itertools.cycle([1.5, 1.5, 2.5])
+def test_instance_with_several_workers_is_given_the_whole_time() -> None:
+    """With several worker processes, a poll reads the numbers of only one of them."""
+    clock, events, started = ManualClock(100.0), [], itertools.cycle([1.5, 1.5, 2.5])
 
-    def on_event(event: RegistrarEvent, who: str, /, **fields: object) -> None:
-        said.append(describe_event(event, fields))
+    def on_event(event: RegistrarEvent, subject: str, /, **fields: object) -> None:
+        events.append(describe_event(event, fields))
 
     def answer(send: Send) -> Outcome:
         assert send.target == "/health"
@@ -92,12 +95,12 @@ def test_several_workers() -> None:
         is False
     )
     assert clock.now == pytest.approx(103.0)
-    assert "several worker processes" in said[0]
+    assert "several worker processes" in events[0]
 
 
-def test_an_unknown_one() -> None:
-    """An instance that the agent does not have cannot be drained there."""
+def test_unknown_instance_cannot_be_drained() -> None:
+    """Draining an instance that the agent does not have is an error."""
     missing = reply(404, b'No service registered with ID "kato-1"')
     flow = enter(ConsulApi("http://consul.test:8500"), "kato-1", "why", lambda *_, **__: None)
-    with pytest.raises(ConsulRejected, match="Ask the agent that it was registered with"):
+    with pytest.raises(ConsulRejected, match="Use the agent that it was registered with"):
         Player(lambda send: missing).play(flow)

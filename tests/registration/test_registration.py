@@ -1,6 +1,7 @@
-"""Putting instances in: all or none, by an agent that may not be there yet.
+"""Registering instances: all or none, on an agent that may not be available yet.
 
-The wait until they pass is in `test_passing`; keeping them and taking them out in `test_keeping`.
+Waiting until they pass is in `test_waiting_for_passing`; reconciling and deregistering are in
+`test_reconciler`.
 """
 
 import pytest
@@ -21,26 +22,26 @@ from tests.registration.fake_agent import ONE, OTHER, REDIS, TWO, Agent, Run, fa
 NO_LEADER = reply(500, b"No cluster leader")
 
 
-def test_register() -> None:
-    """All are put in, told of, and nothing else is done when nobody wants to wait."""
+def test_register_all() -> None:
+    """All instances are registered and reported; without a wait no other request is sent."""
     run = Run(Agent())
     run.register(wait=0)
     assert run.agent.services == listed(ONE, TWO)
-    assert run.said == [("kato-1", "registered"), ("kato/2", "registered")]
-    assert run.agent.asked == [
+    assert run.events == [("kato-1", "registered"), ("kato/2", "registered")]
+    assert run.agent.requests == [
         "agent/services",
         "agent/service/register/kato-1",
         "agent/service/register/kato/2",
     ]
 
 
-def test_register_again() -> None:
-    """What is there already is registered again: the definition may have changed."""
+def test_existing_instance_is_updated() -> None:
+    """An instance that is registered already is registered again: its definition may differ."""
     before = ServiceDefinition(name="kato", id="kato-1", port=1)
     run = Run(Agent(services=listed(before)))
     run.register(wait=0)
     assert run.agent.services == listed(ONE, TWO)
-    assert run.said == [("kato-1", "registered again"), ("kato/2", "registered")]
+    assert run.events == [("kato-1", "registration updated"), ("kato/2", "registered")]
 
 
 @pytest.mark.parametrize(
@@ -55,30 +56,30 @@ def test_register_again() -> None:
     ],
 )
 def test_all_or_none(outcome: Outcome, kind: type[ConsulError]) -> None:
-    """When one cannot be put in, those that this run put in are taken out again."""
-    run = Run(Agent(bad=failing("agent/service/register/kato/2", with_=outcome)))
+    """If one instance cannot be registered, those that this run added are rolled back."""
+    run = Run(Agent(override=failing("agent/service/register/kato/2", with_=outcome)))
     with pytest.raises(kind):
         run.register(wait=0)
     assert run.agent.services == {}
-    assert ("kato-1", "taken out again") in run.said
+    assert ("kato-1", "rolled back") in run.events
     assert run.flows.added == []
 
 
 @pytest.mark.parametrize("status", [400, 301])
-def test_rejected_was_never_in(status: int) -> None:
-    """A definition that Consul would not have is not taken out, nor said to be."""
-    run = Run(Agent(bad=failing("agent/service/register/kato-1", with_=reply(status))))
+def test_rejected_instance_is_not_rolled_back(status: int) -> None:
+    """An instance that Consul rejected is not deregistered, and not reported as rolled back."""
+    run = Run(Agent(override=failing("agent/service/register/kato-1", with_=reply(status))))
     with pytest.raises(ConsulRejected, match=f"registering 'kato-1': {status}"):
         run.register(wait=0)
-    assert run.agent.asked == ["agent/services", "agent/service/register/kato-1"]
-    assert run.said == []
+    assert run.agent.requests == ["agent/services", "agent/service/register/kato-1"]
+    assert run.events == []
 
 
-def test_what_was_there_stays() -> None:
-    """What was in the agent before this run is not taken out when it fails."""
+def test_existing_instance_is_not_rolled_back() -> None:
+    """An instance that was registered before the run stays when the run fails."""
     agent = Agent(
         services=listed(ONE, REDIS),
-        bad=failing("agent/service/register/memory-1", with_=reply(400)),
+        override=failing("agent/service/register/memory-1", with_=reply(400)),
     )
     run = Run(agent, (ONE, TWO, OTHER))
     with pytest.raises(ConsulRejected):
@@ -86,28 +87,28 @@ def test_what_was_there_stays() -> None:
     assert run.agent.services == listed(ONE, REDIS)
 
 
-def test_what_was_there_stays_when_rejected() -> None:
-    """A definition that was in before is left as it was when its new words are rejected."""
+def test_existing_instance_stays_when_its_update_is_rejected() -> None:
+    """An existing registration stays as it was when its new definition is rejected."""
     before = ServiceDefinition(name="kato", id="kato-1", port=1)
     agent = Agent(
         services=listed(before),
-        bad=failing("agent/service/register/kato-1", with_=reply(400)),
+        override=failing("agent/service/register/kato-1", with_=reply(400)),
     )
     run = Run(agent)
     with pytest.raises(ConsulRejected):
         run.register(wait=0)
     assert agent.services == listed(before)
-    assert run.said == []
+    assert run.events == []
 
 
-def test_rolling_back_fails() -> None:
-    """The error that made us roll back is raised, not the one met in doing so; that one is told."""
+def test_failed_rollback_is_reported() -> None:
+    """The error that caused the rollback is raised; the error of the rollback is an event."""
     agent = Agent(
-        bad=lambda what: (
+        override=lambda request: (
             reply(400, b"bad address")
-            if what.endswith("register/kato/2")
+            if request.endswith("register/kato/2")
             else refused()
-            if "deregister" in what
+            if "deregister" in request
             else None
         )
     )
@@ -115,13 +116,13 @@ def test_rolling_back_fails() -> None:
     with pytest.raises(ConsulRejected, match="bad address"):
         run.register(wait=0)
     assert any(
-        who == "kato-1" and what.startswith("could not be taken out again: no answer from Consul")
-        for who, what in run.said
+        subject == "kato-1" and text.startswith("could not be rolled back: no answer from Consul")
+        for subject, text in run.events
     )
 
 
-class Late(Agent):
-    """An agent at which the one that is interrupted lands behind its own deregistration."""
+class LateAgent(Agent):
+    """An agent that applies an interrupted registration after its own deregistration."""
 
     def __call__(self, send: Send) -> Outcome:
         if send.target.endswith("/deregister/kato-1") and "kato-1" not in self.services:
@@ -131,10 +132,9 @@ class Late(Agent):
         return super().__call__(send)
 
 
-def test_interrupted_while_it_registers() -> None:
-    """Ctrl-C while a registration is under way: though it lands after it was taken out again, it
-    does not stay."""
-    agent = Late()
+def test_interrupted_registration_is_rolled_back() -> None:
+    """Ctrl-C during a registration: it is removed even if it is applied after its rollback."""
+    agent = LateAgent()
     run = Run(agent)
     flow = run.flows.register_all()
     step = next(flow)
@@ -145,63 +145,68 @@ def test_interrupted_while_it_registers() -> None:
     assert agent.services == {}
 
 
-def test_taken_out_without_a_word() -> None:
-    """An agent without a leader takes an instance out and does not answer in time: that it is gone
-    is seen, and said."""
+def test_rollback_without_an_answer() -> None:
+    """An agent without a leader deregisters but does not answer in time: the result is read."""
     agent = Agent(services={})
     run = Run(agent)
     run.play(run.flows.register_all())
 
-    def silent(what: str) -> Outcome | None:
-        if "deregister" in what:
-            agent.services.pop(what.rpartition("deregister/")[2], None)
+    def no_answer(request: str) -> Outcome | None:
+        if "deregister" in request:
+            agent.services.pop(request.rpartition("deregister/")[2], None)
             return Failure(Cause.TIMEOUT, bytes_sent=True, detail="timed out")
         return None
 
-    agent.bad = silent
+    agent.override = no_answer
     run.play(run.flows.roll_back())
-    assert run.said[-2:] == [("kato/2", "taken out again"), ("kato-1", "taken out again")]
+    assert run.events[-2:] == [("kato/2", "rolled back"), ("kato-1", "rolled back")]
 
 
-# --- an agent that is away ------------------------------------------------------------------
+# --- an agent that is not available ---------------------------------------------------------
 
 
-@pytest.mark.parametrize("good", [0, 1, 2])
+@pytest.mark.parametrize("answered", [0, 1, 2])
 @pytest.mark.parametrize("outcome", [refused(), NO_LEADER, reply(429)])
-def test_agent_comes(outcome: Outcome, good: int) -> None:
-    """An agent that cannot serve, at first or in between, is waited for, in growing pauses."""
+def test_register_is_retried_until_the_agent_is_available(outcome: Outcome, answered: int) -> None:
+    """If the agent fails, at first or in between, requests are retried with growing pauses."""
     agent = Agent()
-    agent.bad = lambda what: outcome if good < len(agent.asked) <= good + 5 else None
+    agent.override = lambda request: (
+        outcome if answered < len(agent.requests) <= answered + 5 else None
+    )
     run = Run(agent)
     run.register(wait=0)
     assert run.player.slept == pytest.approx([0.1, 0.2, 0.4, 0.4, 0.4])
     assert agent.services == listed(ONE, TWO)
-    assert run.said == [("kato-1", "registered"), ("kato/2", "registered")]
+    assert run.events == [("kato-1", "registered"), ("kato/2", "registered")]
 
 
-def test_agent_says_when() -> None:
-    """What Consul asked for is waited for, plus the jitter."""
+def test_retry_after_is_respected() -> None:
+    """The pause is the agent's Retry-After plus the jitter."""
     agent = Agent()
-    agent.bad = lambda what: reply(429, b"", retry_after="3") if len(agent.asked) <= 1 else None
+    agent.override = lambda request: (
+        reply(429, b"", retry_after="3") if len(agent.requests) <= 1 else None
+    )
     run = Run(agent)
     run.register(wait=0)
     assert run.player.slept == pytest.approx([3.1])
 
 
 @pytest.mark.parametrize(("options", "within"), [({}, 10.0), ({"consul_within": 3.0}, 3.0)])
-def test_agent_never_comes(options: dict[str, float], within: float) -> None:
-    """After the time given to it, the last error is raised; nothing is to be rolled back."""
-    run = Run(Agent(bad=lambda what: refused()))
+def test_unavailable_agent_is_an_error_after_the_time_given(
+    options: dict[str, float], within: float
+) -> None:
+    """After ``consul_within`` the last error is raised; there is nothing to roll back."""
+    run = Run(Agent(override=lambda request: refused()))
     with pytest.raises(ConsulUnreachable):
         run.register(wait=0, **options)
     assert run.agent.clock.now == pytest.approx(1_000.0 + within)
-    assert set(run.agent.asked) == {"agent/services"}
-    assert run.said == []
+    assert set(run.agent.requests) == {"agent/services"}
+    assert run.events == []
 
 
-def test_agent_goes() -> None:
-    """An agent that goes in between is given as long, and then all is rolled back."""
-    run = Run(Agent(bad=failing("agent/service/register/kato/2", with_=NO_LEADER)))
+def test_agent_that_fails_in_between_causes_a_rollback() -> None:
+    """An agent that fails in between is given the same time; then all is rolled back."""
+    run = Run(Agent(override=failing("agent/service/register/kato/2", with_=NO_LEADER)))
     with pytest.raises(ConsulUnavailable):
         run.register(wait=0)
     assert run.agent.clock.now == pytest.approx(1_000.0 + CONSUL_WITHIN)
@@ -212,21 +217,20 @@ def test_agent_goes() -> None:
     ("outcome", "kind"),
     [(reply(403), ConsulDenied), (reply(404), ConsulRejected), (reply(301), ConsulRejected)],
 )
-def test_agent_refuses(outcome: Outcome, kind: type[ConsulError]) -> None:
-    """A bad token, or something that is no agent, does not get better by waiting."""
-    run = Run(Agent(bad=lambda what: outcome))
+def test_refusal_is_not_retried(outcome: Outcome, kind: type[ConsulError]) -> None:
+    """A wrong token, or a server that is not an agent, is an error at once."""
+    run = Run(Agent(override=lambda request: outcome))
     with pytest.raises(kind):
         run.register(wait=0)
-    assert run.agent.asked == ["agent/services"]
-    assert run.said == []
+    assert run.agent.requests == ["agent/services"]
+    assert run.events == []
 
 
-def test_standing() -> None:
-    """What stands in the agent can be chosen from, whoever registered it: an address that we would
-    refuse keeps nobody from taking that one, or another, out."""
-    odd = {"ID": "odd", "Service": "odd", "Address": "http://10.0.0.5:80", "Port": 80}
-    nowhere = {"ID": "db", "Service": "db", "Address": "", "Port": 0}
-    run = Run(Agent(services=listed(ONE) | {"odd": odd, "db": nowhere}))
+def test_registered_returns_instances_of_any_origin() -> None:
+    """All instances that the agent has are returned, also one whose address the rules reject."""
+    invalid = {"ID": "odd", "Service": "odd", "Address": "http://10.0.0.5:80", "Port": 80}
+    without_port = {"ID": "db", "Service": "db", "Address": "", "Port": 0}
+    run = Run(Agent(services=listed(ONE) | {"odd": invalid, "db": without_port}))
     found = run.player.play(run.flows.registered())
     assert [(one.id, one.name, one.address, one.port) for one in found] == [
         ("kato-1", "kato", "", 8001),

@@ -1,4 +1,4 @@
-"""Waiting until those that were registered pass: each of ours, and nobody else's."""
+"""Waiting until the registered instances pass, and only these instances."""
 
 from dataclasses import replace
 
@@ -11,25 +11,25 @@ from tests.building import refused, reply
 from tests.registration.fake_agent import ONE, OTHER, TWO, Agent, Run, catalogued, listed
 
 
-def test_passing_already() -> None:
-    """Who passes at the first look is not waited for."""
+def test_passing_at_the_first_read() -> None:
+    """Instances that pass at the first read are not waited for."""
     run = Run(Agent(passing={"kato-1", "kato/2"}))
     run.register(wait=60)
-    assert run.said[2:] == [("kato-1", "passing"), ("kato/2", "passing")]
-    assert run.agent.asked[3:] == ["health/service/kato"]
+    assert run.events[2:] == [("kato-1", "passing"), ("kato/2", "passing")]
+    assert run.agent.requests[3:] == ["health/service/kato"]
     assert run.agent.clock.now == 1_000.0
 
 
 def test_warning_is_enough() -> None:
-    """One in warning is used by clients, so it is not waited for, and told as what it is."""
+    """Clients use an instance in warning, so it is not waited for; it is reported as warning."""
     run = Run(Agent(passing={"kato-1"}, warning={"kato/2"}))
     run.register(wait=60)
-    assert run.said[2:] == [("kato-1", "passing"), ("kato/2", "warning")]
+    assert run.events[2:] == [("kato-1", "passing"), ("kato/2", "warning")]
     assert run.agent.clock.now == 1_000.0
 
 
-def test_becomes_passing() -> None:
-    """Each is told of when it passes; the wait is a blocking query and ends with the last one."""
+def test_each_instance_is_reported_when_it_passes() -> None:
+    """The wait is a blocking query and ends when the last instance passes."""
     agent = Agent()
 
     def change() -> bool:
@@ -40,27 +40,27 @@ def test_becomes_passing() -> None:
     agent.when_blocked = change
     run = Run(agent)
     run.register(wait=60)
-    assert run.said[2:] == [("kato-1", "passing"), ("kato/2", "passing")]
+    assert run.events[2:] == [("kato-1", "passing"), ("kato/2", "passing")]
     assert queries(run) == ["", "index=7&wait=60.000s", "index=7&wait=58.000s"]
     blocking = [send for send in run.player.sent if "index=" in send.target]
     assert blocking[0].timeout == 60 + 60 / 16 + 5
 
 
 def queries(run: Run) -> list[str]:
-    """The parameters with which the catalog was asked."""
+    """Return the parameters of the requests to the catalog."""
     targets = [send.target for send in run.player.sent if "/health/" in send.target]
     return [target.partition("?")[2] for target in targets]
 
 
-def test_several_services() -> None:
-    """Instances of several services are all waited for."""
+def test_several_services_are_waited_for() -> None:
+    """The instances of all services are waited for."""
     run = Run(Agent(passing={"kato-1", "memory-1"}), (ONE, OTHER))
     run.register(wait=60)
-    assert run.agent.asked[3:] == ["health/service/kato", "health/service/memory"]
+    assert run.agent.requests[3:] == ["health/service/kato", "health/service/memory"]
 
 
-def test_not_passing() -> None:
-    """Who does not pass in time is named with what its checks say, and all are taken out again."""
+def test_not_passing_in_time_is_rolled_back() -> None:
+    """The error has the output of the checks that do not pass; all instances are rolled back."""
     run = Run(Agent(passing={"kato-1"}))
     with pytest.raises(NotPassing) as caught:
         run.register(wait=60)
@@ -73,26 +73,26 @@ def test_not_passing() -> None:
     assert run.agent.clock.now == pytest.approx(1_060.0)
 
 
-def test_not_passing_but_there_before() -> None:
-    """What was registered before this run stays registered, though it does not pass."""
+def test_existing_instance_that_does_not_pass_stays() -> None:
+    """An instance that was registered before the run stays, although it does not pass."""
     run = Run(Agent(services=listed(ONE)))
     with pytest.raises(NotPassing):
         run.register(wait=60)
     assert run.agent.services == listed(ONE)
-    assert ("kato-1", "taken out again") not in run.said
+    assert ("kato-1", "rolled back") not in run.events
 
 
-def test_not_in_the_catalog() -> None:
-    """An instance that clients cannot see at all is told apart from a critical one."""
+def test_instance_that_is_not_in_the_catalog() -> None:
+    """An instance that is not in the catalog has another reason than a critical one."""
     agent = Agent()
 
-    def nobody(what: str) -> Outcome | None:
-        if not what.startswith("health/"):
+    def empty_catalog(request: str) -> Outcome | None:
+        if not request.startswith("health/"):
             return None
         agent.clock.advance(30.0)
         return reply(200, [], x_consul_index="7")
 
-    agent.bad = nobody
+    agent.override = empty_catalog
     run = Run(agent, (ONE,))
     with pytest.raises(NotPassing) as caught:
         run.register(wait=60)
@@ -103,18 +103,18 @@ def test_not_in_the_catalog() -> None:
 
 
 @pytest.mark.parametrize("outcome", [refused(), reply(500, b"No cluster leader"), reply(429)])
-def test_agent_away_while_waiting(outcome: Outcome) -> None:
-    """An agent that is away for a moment while we wait is asked again, and nobody is taken out."""
+def test_wait_survives_a_failing_agent(outcome: Outcome) -> None:
+    """If the agent fails for a moment during the wait, the query is retried without a rollback."""
     agent = Agent(passing={"kato-1", "kato/2"})
-    agent.bad = lambda what: outcome if 3 < len(agent.asked) <= 5 else None
+    agent.override = lambda request: outcome if 3 < len(agent.requests) <= 5 else None
     run = Run(agent)
     run.register(wait=60)
     assert run.player.slept == pytest.approx([0.1, 0.2])
     assert agent.services == listed(ONE, TWO)
 
 
-def test_busy_catalog() -> None:
-    """A catalog that changes all the time is looked at ten times at once, then twice a second."""
+def test_queries_of_a_busy_catalog_are_limited() -> None:
+    """A catalog that changes all the time is read ten times at once, then twice a second."""
     run = Run(Agent(when_blocked=lambda: True))
     with pytest.raises(NotPassing):
         run.register(wait=5)
@@ -122,8 +122,8 @@ def test_busy_catalog() -> None:
     assert run.agent.clock.now == pytest.approx(1_005.0)
 
 
-def test_last_moment() -> None:
-    """Less than a millisecond left is a millisecond: 0 s would be 5 minutes to Consul."""
+def test_shortest_blocking_query_is_a_millisecond() -> None:
+    """With less than a millisecond left, the query waits 1 ms: Consul takes 0 s as 5 minutes."""
     agent = Agent()
 
     def change() -> bool:
@@ -137,62 +137,64 @@ def test_last_moment() -> None:
     assert queries(run) == ["", "index=7&wait=60.000s", "index=7&wait=0.001s"]
 
 
-HERE = replace(ONE, address="10.0.0.5")
+WITH_ADDRESS = replace(ONE, address="10.0.0.5")
 
 
 @pytest.mark.parametrize(
-    ("one", "seen"),
+    ("definition", "listed_instance"),
     [
         (ONE, replace(ONE, port=9999)),
         (ONE, replace(ONE, address="10.0.0.5", port=9999)),
-        (HERE, replace(ONE, address="10.0.0.6")),
-        (HERE, replace(ONE, address="10.0.0.5", port=9999)),
-        (HERE, ONE),  # at its node's address, which is another one
+        (WITH_ADDRESS, replace(ONE, address="10.0.0.6")),
+        (WITH_ADDRESS, replace(ONE, address="10.0.0.5", port=9999)),
+        (WITH_ADDRESS, ONE),  # listed with its node's address, which is another one
     ],
 )
-def test_same_id_elsewhere(one: ServiceDefinition, seen: ServiceDefinition) -> None:
-    """Another agent's instance with the same id does not pass for ours, wherever it stands."""
-    for node in ("elsewhere", "there"):  # listed before ours, and after
-        other = catalogued(listed(seen)["kato-1"], "passing", "200 OK", node=node)
-        run = Run(Agent(elsewhere=[other]), (one,))
+def test_same_id_on_another_agent_is_not_accepted(
+    definition: ServiceDefinition, listed_instance: ServiceDefinition
+) -> None:
+    """Another agent's instance with the same id does not end the wait."""
+    for node in ("elsewhere", "there"):  # sorted before "here", and after
+        other = catalogued(listed(listed_instance)["kato-1"], "passing", "200 OK", node=node)
+        run = Run(Agent(elsewhere=[other]), (definition,))
         with pytest.raises(NotPassing):
             run.register(wait=60)
-        assert ("kato-1", "passing") not in run.said
+        assert ("kato-1", "passing") not in run.events
 
 
-@pytest.mark.parametrize("one", [ONE, HERE])
-def test_same_id_elsewhere_fails(one: ServiceDefinition) -> None:
-    """Ours is seen to pass beside another agent's instance with the same id that does not."""
-    seen = listed(replace(ONE, address="10.0.0.6", port=9999))["kato-1"]
+@pytest.mark.parametrize("definition", [ONE, WITH_ADDRESS])
+def test_same_id_on_another_agent_does_not_block(definition: ServiceDefinition) -> None:
+    """The wait ends although another agent's instance with the same id is critical."""
+    service = listed(replace(ONE, address="10.0.0.6", port=9999))["kato-1"]
     for node in ("elsewhere", "there"):
-        other = catalogued(seen, "critical", "refused", node=node)
-        run = Run(Agent(passing={"kato-1"}, elsewhere=[other]), (one,))
+        other = catalogued(service, "critical", "refused", node=node)
+        run = Run(Agent(passing={"kato-1"}, elsewhere=[other]), (definition,))
         run.register(wait=60)
-        assert run.said == [("kato-1", "registered"), ("kato-1", "passing")]
+        assert run.events == [("kato-1", "registered"), ("kato-1", "passing")]
 
 
-def test_a_cut_query_does_not_prolong_the_wait() -> None:
-    """A blocking query that was cut is asked again for what is left of the wait, not for all."""
+def test_cut_query_does_not_prolong_the_wait() -> None:
+    """A blocking query that was cut is retried for the rest of the wait, not for all of it."""
     agent = Agent()
 
-    def cut_the_second(what: str) -> Outcome | None:
-        queries = sum(asked.startswith("health/") for asked in agent.asked)
-        if what.startswith("health/") and queries == 2:
+    def cut_the_second(request: str) -> Outcome | None:
+        queries = sum(one.startswith("health/") for one in agent.requests)
+        if request.startswith("health/") and queries == 2:
             agent.clock.advance(50)
             return Failure(Cause.CUT, bytes_sent=True, detail="reset")
         return None
 
-    began = agent.clock.now
-    agent.bad = cut_the_second
+    started = agent.clock.now
+    agent.override = cut_the_second
     run = Run(agent, (ONE,))
     with pytest.raises(NotPassing):
         run.register(wait=60)
-    assert agent.clock.now <= began + 61
+    assert agent.clock.now <= started + 61
 
 
-def test_the_agent_knows_more_than_the_catalog() -> None:
-    """The reason is what the agent's check says: the catalog gets an output late."""
-    run = Run(Agent(says={"kato-1": "dial tcp: connection\n  refused"}), (ONE,))
+def test_reason_is_the_output_of_the_agents_check() -> None:
+    """The reason is the output that the agent has: the catalog receives outputs late."""
+    run = Run(Agent(outputs={"kato-1": "dial tcp: connection\n  refused"}), (ONE,))
     with pytest.raises(NotPassing) as caught:
         run.register(wait=5)
     assert caught.value.waiting == {"kato-1": "critical, dial tcp: connection refused"}

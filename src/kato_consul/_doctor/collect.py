@@ -11,9 +11,9 @@ import msgspec
 from kato_consul._consul.api import ConsulApi, ConsulCall, T, execute
 from kato_consul._doctor.facts import Facts, InstanceFacts
 from kato_consul._flow import Failure, Flow, Outcome, Reply, Send
-from kato_consul._registration.health_probe import NODE
+from kato_consul._registration.health_probe import PROBE_NODE_ID
 from kato_consul._registration.instance_info import field_of
-from kato_consul._registration.worker_count import THOROUGH, count_workers
+from kato_consul._registration.worker_count import THOROUGH_CONNECTIONS, count_workers
 from kato_consul.errors import ConsulDenied, ConsulError, ConsulUnreachable
 from kato_consul.models import Instance
 
@@ -85,7 +85,9 @@ class FactCollector:
         skew = self._skew(health)
         store = yield from _store(one.instance)
         status = yield from _asked(one.instance, "/status")
-        processes = yield from count_workers(one.instance.origin, ANSWER_WITHIN, most=THOROUGH)
+        processes = yield from count_workers(
+            one.instance.origin, ANSWER_WITHIN, most=THOROUGH_CONNECTIONS
+        )
         return replace(
             one,
             health=said if isinstance(said, str) else None,
@@ -180,7 +182,7 @@ def _store(one: Instance) -> Flow[Outcome]:
     outcome = yield from _asked(one, STORE_CALL)
     if not (isinstance(outcome, Reply) and outcome.status == 200):
         return outcome
-    body = msgspec.json.encode({"node_id": NODE, "ttl_seconds": SHORT_LIFE})
+    body = msgspec.json.encode({"node_id": PROBE_NODE_ID, "ttl_seconds": SHORT_LIFE})
     headers = {"content-type": "application/json"}
     made: Outcome = yield Send(one.origin, "POST", "/sessions", ANSWER_WITHIN, headers, body)
     if session := _text(made, "session_id"):

@@ -1,7 +1,7 @@
-"""What the registrar tells of: events with stable names, the words for people beside each.
+"""Registrar events: stable names for programs, descriptions for people.
 
-In code they are structlog events; on the command line a line each, in words or as JSON. The names
-do not change; fields may be added.
+Code receives them through an `EventSink`; by default they are log events. On the command line each
+is one line, as text or as JSON. The names do not change; fields may be added.
 """
 
 from enum import StrEnum
@@ -9,7 +9,39 @@ from typing import Any, Protocol
 
 
 class RegistrarEvent(StrEnum):
-    """The event's name. `WORDS` says it to people, with the event's fields filled in."""
+    """Name of an event. `DESCRIPTIONS` has the text for people and the event's fields.
+
+    Members:
+        REGISTERED: an instance that was not in the agent was registered.
+        UPDATED: an instance that was in the agent already was registered with its definition.
+        RE_REGISTERED: an instance was missing from the agent or changed in it (``cause``), and was
+            registered again.
+        PASSING: Consul reports the instance as passing, or as in warning (``status``).
+        HEALTH: the probe reports another health status (``status``, with the reason in ``note``).
+        INFO: the instance reported its ``version`` and its ``base_processor_id``.
+        UNKNOWN_VERSION: the instance did not report them (``why``).
+        ROLLED_BACK: a registration of this run was removed, because the run failed.
+        ROLLBACK_FAILED: the same, but it could not be removed (``why``).
+        DEREGISTERED: the instance was deregistered.
+        NOT_REGISTERED: the instance was to be deregistered, but the agent did not have it.
+        PRUNED: an instance that an earlier run left behind was deregistered.
+        DRAINING: the instance is in maintenance mode (``reason``).
+        DRAINED: clients stopped using the instance (``why``: how that was found out).
+        STILL_BUSY: they did not within the drain time, or that is not known (``why``).
+        RESUMED: the instance is no longer in maintenance mode.
+        POOL_DIFFERS: the instance differs from ``other`` in the field ``what``: ``mine`` here,
+            ``theirs`` there.
+        CONSUL_ERROR: a request to Consul failed (``why``); reported again only when ``why``
+            changes.
+        CONSUL_RECOVERED: Consul answers again.
+        FILE_RELOADED: the definition ``file`` was read again, after a change or on SIGHUP; it
+            defines ``count`` instances.
+        FILE_REJECTED: the same, but it has mistakes (``why``).
+        FILE_MISSING: the definition ``file`` does not exist any more.
+        CHILD_STARTED: ``exec`` started ``command`` as process ``pid``.
+        CHILD_ENDED: ``command`` exited without being told to, with exit code ``code`` (128 + n
+            for signal n).
+    """
 
     REGISTERED = "instance.registered"
     UPDATED = "instance.updated"
@@ -39,30 +71,30 @@ class RegistrarEvent(StrEnum):
 
 DESCRIPTIONS = {
     RegistrarEvent.REGISTERED: "registered",
-    RegistrarEvent.UPDATED: "registered again",
-    RegistrarEvent.RE_REGISTERED: "{lost} the agent, registered again",
+    RegistrarEvent.UPDATED: "registration updated",
+    RegistrarEvent.RE_REGISTERED: "was {cause} the agent, registered again",
     RegistrarEvent.PASSING: "{status}",
     RegistrarEvent.HEALTH: "{status}: {note}",
-    RegistrarEvent.INFO: "is KATO {version}, SERVICE_NAME {base_processor_id}",
-    RegistrarEvent.UNKNOWN_VERSION: "did not tell its version ({why}); registered without",
-    RegistrarEvent.ROLLED_BACK: "taken out again",
-    RegistrarEvent.ROLLBACK_FAILED: "could not be taken out again: {why}",
+    RegistrarEvent.INFO: "runs KATO {version}, SERVICE_NAME {base_processor_id}",
+    RegistrarEvent.UNKNOWN_VERSION: "did not report its version ({why}); registered without it",
+    RegistrarEvent.ROLLED_BACK: "rolled back",
+    RegistrarEvent.ROLLBACK_FAILED: "could not be rolled back: {why}",
     RegistrarEvent.DEREGISTERED: "deregistered",
     RegistrarEvent.NOT_REGISTERED: "was not registered",
-    RegistrarEvent.PRUNED: "left behind by an earlier run, taken out",
+    RegistrarEvent.PRUNED: "left behind by an earlier run, deregistered",
     RegistrarEvent.DRAINING: "in maintenance mode: {reason}",
     RegistrarEvent.DRAINED: "drained: {why}",
-    RegistrarEvent.STILL_BUSY: "still busy when the drain time was over ({why})",
+    RegistrarEvent.STILL_BUSY: "still busy at the end of the drain time ({why})",
     RegistrarEvent.RESUMED: "out of maintenance mode",
     RegistrarEvent.POOL_DIFFERS: "differs from {other} in {what}: {mine} here, {theirs} there. "
     "They do not work as one pool",
     RegistrarEvent.CONSUL_ERROR: "{why}",
     RegistrarEvent.CONSUL_RECOVERED: "answers again",
-    RegistrarEvent.FILE_RELOADED: "{file} was read again; instances in it: {count}",
-    RegistrarEvent.FILE_REJECTED: "{why}\n  what was defined before stays",
-    RegistrarEvent.FILE_MISSING: "{file} is gone; what it defined before stays",
+    RegistrarEvent.FILE_RELOADED: "{file} was reloaded; instances in it: {count}",
+    RegistrarEvent.FILE_REJECTED: "{why}\n  the previous definitions stay in effect",
+    RegistrarEvent.FILE_MISSING: "{file} is missing; its previous definitions stay in effect",
     RegistrarEvent.CHILD_STARTED: "started {command} as process {pid}",
-    RegistrarEvent.CHILD_ENDED: "{command} ended by itself with {code}",
+    RegistrarEvent.CHILD_ENDED: "{command} exited by itself with code {code}",
 }
 
 WARNINGS = frozenset(
@@ -76,15 +108,22 @@ WARNINGS = frozenset(
         RegistrarEvent.FILE_MISSING,
     }
 )
-"""Events that somebody may have to act on."""
+"""Events that may need action by an operator."""
 
 
 class EventSink(Protocol):
-    """Told of an event: ``who`` is an instance's id, ``consul``, or ``kato-consul`` itself."""
+    """Callable that receives the registrar's events.
 
-    def __call__(self, event: RegistrarEvent, who: str, /, **fields: Any) -> None: ...
+    Args:
+        event: name of the event.
+        subject: what the event is about: the id of an instance, ``consul``, or ``kato-consul`` for
+            the command itself.
+        fields: the event's own fields, as `RegistrarEvent` lists them. All can be written as JSON.
+    """
+
+    def __call__(self, event: RegistrarEvent, subject: str, /, **fields: Any) -> None: ...
 
 
 def describe_event(event: RegistrarEvent, fields: dict[str, Any]) -> str:
-    """The event, said to people."""
+    """Return the event's description for people, with its fields filled in."""
     return DESCRIPTIONS[event].format(**fields)

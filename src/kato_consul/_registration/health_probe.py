@@ -1,25 +1,26 @@
-"""How a KATO instance really is, found out by asking it as a client would.
+"""Health probe: the health status of a KATO instance, measured by requests as a client sends them.
 
-KATO's own ``/health`` is a 200 whatever its body says, and stays "healthy" while the store is away
-or takes no writes. So a look is two questions: ``/health``, whose body is read, and emptying the
-memory of a session of our own, which has to read from the store and write to it (on KATO 3.10.1
-that answers 404 while the store is down or full).
+KATO's own ``/health`` returns 200 whatever its body reports, and it reports "healthy" while the
+store is down or rejects writes. So a probe sends two requests: ``/health``, whose body is read, and
+one that empties the short-term memory of a session of the probe's own. The second one must read
+from the store and write to it (KATO 3.10.1 returns 404 for it while the store is down or full).
 
-| what was seen                                  | status   |
-| ---------------------------------------------- | -------- |
-| no connection; no answer in time; not KATO     | critical |
-| it calls itself unhealthy                      | critical |
-| its store does not answer, or takes no writes  | critical |
-| it calls itself degraded; at its request limit | warning  |
-| an answer took longer than ``slow``            | warning  |
-| otherwise                                      | passing  |
+| result of the probe                                      | status   |
+| -------------------------------------------------------- | -------- |
+| no connection; no answer in time; not KATO               | critical |
+| it reports "unhealthy"                                   | critical |
+| its store does not answer, or accepts no writes          | critical |
+| it reports "degraded"; at its limit of requests          | warning  |
+| an answer took longer than ``slow``                      | warning  |
+| otherwise                                                | passing  |
 
-A status becomes worse when ``agree`` of the last ``of`` looks say so, and better when the last
-``agree`` in a row do: an instance that is well every other time stays out. The first look decides
-alone. A
-look that differs from the verdict is repeated soon, so that hysteresis does not make a crash late.
-There is one look at a time. While an instance hangs, each look waits longer than the one before, so
-that no heap of requests waits in it, and the first answer is known at once.
+The status becomes worse when ``agree`` of the last ``of`` results say so, and better when the last
+``agree`` in a row do: an instance that fails every other probe stays critical. The first result
+decides alone. A result that differs from the current status is checked again soon, so that this
+hysteresis does not delay the detection of a crash.
+
+Probes of one instance do not overlap. While an instance hangs, each probe waits longer than the one
+before. So requests do not pile up in it, and the first answer is noticed at once.
 """
 
 from collections import deque
@@ -45,27 +46,27 @@ from kato_consul._registration.instance_info import field_of, read_info
 from kato_consul._registration.registrar_state import HealthStatus, ManagedInstance, RegistrarState
 from kato_consul.models import Health
 
-NODE = "kato-consul-probe"
-"""The node of our sessions: it never learns anything."""
+PROBE_NODE_ID = "kato-consul-probe"
+"""KATO's node id of the probe's sessions. Nothing is ever learned on this node."""
 
 RETRY_DIVISOR = 5
-"""A doubtful look is repeated after a fifth of the interval."""
+"""A result that differs from the current status is checked again after a fifth of the interval."""
 
-JITTER = 0.1
-"""Share of the interval by which looks are spread, so that probers do not march in step."""
+PROBE_JITTER = 0.1
+"""Share of the interval by which probes vary, so that several probers do not synchronize."""
 
 LONGEST_PROBE = 30.0
-"""Seconds a look waits for a hung instance at most: a connection whose other end is gone without a
-word must not be waited for much longer."""
+"""Seconds that a probe waits for a hung instance at most. If the other end of the connection is
+gone without a reset, no answer will come, and a longer wait would only delay the next probe."""
 
-GOOD = "KATO and its store answer"
+PASSING_NOTE = "KATO and its store answer"
 
-WORST_LAST = (Health.PASSING, Health.WARNING, Health.CRITICAL)
+_FROM_BEST_TO_WORST = (Health.PASSING, Health.WARNING, Health.CRITICAL)
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What one look saw. ``hung``: the instance took the request and was silent."""
+    """Result of one probe. ``hung``: the instance received the request and did not answer."""
 
     status: Health
     note: str
@@ -73,77 +74,79 @@ class ProbeResult:
 
 
 class Hysteresis:
-    """The n of m rule: turns looks into a verdict, and a new verdict only with a majority."""
+    """The n-of-m rule: derives the health status from probe results, and changes it by majority."""
 
     def __init__(self, agree: int, of: int) -> None:
         self._agree = agree
-        self._last: deque[ProbeResult] = deque(maxlen=of)
+        self._results: deque[ProbeResult] = deque(maxlen=of)
 
-    def after(self, look: ProbeResult, verdict: HealthStatus | None) -> HealthStatus:
-        """The verdict now: the same object as before while the status does not change."""
-        self._last.append(look)
-        if verdict is None:
-            return HealthStatus(look.status, look.note)
-        if look.status is verdict.status:
-            return verdict
-        worse = WORST_LAST.index(look.status) > WORST_LAST.index(verdict.status)
-        counted = list(self._last) if worse else list(self._last)[-self._agree :]
-        same = [one for one in counted if one.status is look.status]
-        return HealthStatus(look.status, same[0].note) if len(same) >= self._agree else verdict
+    def after(self, result: ProbeResult, current: HealthStatus | None) -> HealthStatus:
+        """Return the status after a result: the same object while the status does not change."""
+        self._results.append(result)
+        if current is None:
+            return HealthStatus(result.status, result.note)
+        if result.status is current.status:
+            return current
+        rank = _FROM_BEST_TO_WORST.index
+        worse = rank(result.status) > rank(current.status)
+        counted = list(self._results) if worse else list(self._results)[-self._agree :]
+        agreeing = [one for one in counted if one.status is result.status]
+        if len(agreeing) < self._agree:
+            return current
+        return HealthStatus(result.status, agreeing[0].note)
 
 
 class Prober:
-    """Looks at one instance. Keeps the session it asks with between looks."""
+    """Probes one instance. Its session is kept from probe to probe."""
 
-    def __init__(self, origin: str, probe: ProbeDefinition, clock: Clock) -> None:
+    def __init__(self, origin: str, definition: ProbeDefinition, clock: Clock) -> None:
         self._origin = origin
         self._clock = clock
         self._session = ""
-        self._slow = durations.seconds(probe.slow)
+        self._slow = durations.seconds(definition.slow)
 
     def probe(self, within: float) -> Flow[ProbeResult]:
-        """Flow: one look; each question may take ``within`` seconds."""
-        began = self._clock()
+        """Flow: probe once; each answer may take ``within`` seconds."""
+        started = self._clock()
         health: Outcome = yield self._send("GET", "/health", within)
-        took = self._clock() - began
-        if (bad := _of_health(health)) is not None and bad.status is Health.CRITICAL:
-            return bad
-        began = self._clock()
-        store = yield from self._ask_store(within)
-        took = max(took, self._clock() - began)
-        if store is not None:
-            return store
-        if bad is not None:
-            return bad
-        if took > self._slow:
+        longest = self._clock() - started
+        health_problem = _health_problem(health)
+        if health_problem is not None and health_problem.status is Health.CRITICAL:
+            return health_problem
+        started = self._clock()
+        store_problem = yield from self._probe_store(within)
+        longest = max(longest, self._clock() - started)
+        if store_problem is not None:
+            return store_problem
+        if health_problem is not None:
+            return health_problem
+        if longest > self._slow:
             return ProbeResult(Health.WARNING, f"slow: an answer took longer than {self._slow:g} s")
-        return ProbeResult(Health.PASSING, GOOD)
+        return ProbeResult(Health.PASSING, PASSING_NOTE)
 
-    def _ask_store(self, within: float) -> Flow[ProbeResult | None]:
-        """What is wrong with the store, if anything."""
+    def _probe_store(self, within: float) -> Flow[ProbeResult | None]:
+        """Flow: probe the store; None if it answers and accepts writes."""
         if self._session:
             outcome: Outcome = yield self._send("POST", f"{self._path}/clear-stm", within)
             if not (isinstance(outcome, Reply) and outcome.status == 404):
-                return _of_store(outcome)
-            # "Not found" is what KATO says of a store that is away, too.
+                return _store_problem(outcome)
+            # KATO returns 404 for a store that is down as well as for a missing session.
             outcome = yield self._send("GET", f"{self._path}/exists", within)
-            if (bad := _of_store(outcome)) is not None:
-                return bad
+            if (problem := _store_problem(outcome)) is not None:
+                return problem
             assert isinstance(outcome, Reply)
             if field_of(outcome, "exists") is not False:
-                return ProbeResult(Health.CRITICAL, "its store takes no writes")
+                return ProbeResult(Health.CRITICAL, "its store accepts no writes")
             self._session = ""  # it expired, or the store was emptied
-        body = msgspec.json.encode({"node_id": NODE})
+        body = msgspec.json.encode({"node_id": PROBE_NODE_ID})
         outcome = yield self._send("POST", "/sessions", within, body)
-        if (bad := _of_store(outcome)) is not None:
-            return bad
+        if (problem := _store_problem(outcome)) is not None:
+            return problem
         assert isinstance(outcome, Reply)
         self._session = str(field_of(outcome, "session_id") or "")
-        return (
-            None
-            if self._session
-            else ProbeResult(Health.CRITICAL, "it makes sessions without an id")
-        )
+        if not self._session:
+            return ProbeResult(Health.CRITICAL, "it created a session without an id")
+        return None
 
     @property
     def _path(self) -> str:
@@ -156,81 +159,80 @@ class Prober:
 
 def probe(
     state: RegistrarState,
-    one: ManagedInstance,
+    instance: ManagedInstance,
     *,
     clock: Clock,
     random: Random,
     on_event: EventSink,
 ) -> Flow[None]:
-    """Flow: look at an instance again and again, until nobody looks after it any more."""
-    asked = one.definition.probe
-    assert asked is not None
-    prober = Prober(one.definition.origin, asked, clock)
-    hysteresis = Hysteresis(asked.agree, asked.of)
-    interval, timeout = durations.seconds(asked.interval), durations.seconds(asked.timeout)
+    """Flow: probe an instance periodically and set its health, until it is removed."""
+    definition = instance.definition.probe
+    assert definition is not None
+    prober = Prober(instance.definition.origin, definition, clock)
+    hysteresis = Hysteresis(definition.agree, definition.of)
+    interval = durations.seconds(definition.interval)
+    timeout = durations.seconds(definition.timeout)
     within = timeout
-    came_up = True
-    while not one.removed:
-        if one.in_maintenance:
-            yield WaitForChange(one.health, one.health.current, interval / RETRY_DIVISOR)
+    info_outdated = True
+    while not instance.removed:
+        if instance.in_maintenance:
+            yield WaitForChange(instance.health, instance.health.current, interval / RETRY_DIVISOR)
             continue
-        look = yield from prober.probe(within)
-        before = one.health.current
-        verdict = hysteresis.after(look, before)
-        if verdict is not before and not one.removed:
-            one.health.set(verdict)
+        result = yield from prober.probe(within)
+        before = instance.health.current
+        health = hysteresis.after(result, before)
+        if health is not before and not instance.removed:
+            instance.health.set(health)
             on_event(
                 RegistrarEvent.HEALTH,
-                one.definition.id,
-                status=verdict.status.value,
-                note=verdict.note,
+                instance.definition.id,
+                status=health.status.value,
+                note=health.note,
             )
-        if before is not None and verdict is not before and before.status is Health.CRITICAL:
-            came_up = True  # for all we know it came up as another version
-        if came_up and look.status is not Health.CRITICAL:
-            came_up = False
-            yield from read_info(one, on_event)
-            state.request_reconcile()  # what was learned is to stand in Consul
-        down = look.hung and verdict.status is Health.CRITICAL
-        within = min(max(timeout, LONGEST_PROBE), within * 2) if down else timeout
-        pause = interval if look.status is verdict.status else interval / RETRY_DIVISOR
-        spread = 1 + JITTER * (2 * random() - 1)
-        yield WaitForChange(one.health, one.health.current, pause * spread)
+        if before is not None and health is not before and before.status is Health.CRITICAL:
+            info_outdated = True  # it may have been restarted with another version
+        if info_outdated and result.status is not Health.CRITICAL:
+            info_outdated = False
+            yield from read_info(instance, on_event)
+            state.request_reconcile()  # to publish the info
+        hangs = result.hung and health.status is Health.CRITICAL
+        within = min(max(timeout, LONGEST_PROBE), within * 2) if hangs else timeout
+        pause = interval if result.status is health.status else interval / RETRY_DIVISOR
+        spread = 1 + PROBE_JITTER * (2 * random() - 1)
+        yield WaitForChange(instance.health, instance.health.current, pause * spread)
 
 
-def _of_health(outcome: Outcome) -> ProbeResult | None:
-    if (bad := _of_transport(outcome)) is not None:
-        return bad
+def _health_problem(outcome: Outcome) -> ProbeResult | None:
+    if (problem := _transport_problem(outcome)) is not None:
+        return problem
     assert isinstance(outcome, Reply)
     status = field_of(outcome, "status")
     if outcome.status != 200 or not isinstance(status, str):
-        return ProbeResult(Health.CRITICAL, f"no KATO: /health says {outcome.status}")
+        return ProbeResult(Health.CRITICAL, f"not KATO: /health returned {outcome.status}")
     if status == "unhealthy":
-        return ProbeResult(Health.CRITICAL, "it calls itself unhealthy")
-    return (
-        None
-        if status == "healthy"
-        else ProbeResult(Health.WARNING, f"it calls itself {status[:40]}")
-    )
+        return ProbeResult(Health.CRITICAL, "/health reports unhealthy")
+    if status != "healthy":
+        return ProbeResult(Health.WARNING, f"/health reports {status[:40]}")
+    return None
 
 
-def _of_store(outcome: Outcome) -> ProbeResult | None:
-    if (bad := _of_transport(outcome)) is not None:
-        return bad
+def _store_problem(outcome: Outcome) -> ProbeResult | None:
+    if (problem := _transport_problem(outcome)) is not None:
+        return problem
     assert isinstance(outcome, Reply)
     if outcome.status == 200:
         return None
     return ProbeResult(
-        Health.CRITICAL, f"its store does not answer: a session call says {outcome.status}"
+        Health.CRITICAL,
+        f"its store does not answer: a session request returned {outcome.status}",
     )
 
 
-def _of_transport(outcome: Outcome) -> ProbeResult | None:
+def _transport_problem(outcome: Outcome) -> ProbeResult | None:
     if isinstance(outcome, Failure):
         hung = outcome.bytes_sent and outcome.cause is Cause.TIMEOUT
-        note = "no answer in time" if hung else f"{outcome.cause}"
-        return ProbeResult(Health.CRITICAL, note, hung=hung)
-    # The server's own limit: it has more to do than it takes, which is not broken.
+        return ProbeResult(Health.CRITICAL, str(outcome.cause), hung=hung)
+    # The server's own limit: it is busy, not broken.
     if outcome.status == 503:
         return ProbeResult(Health.WARNING, "at its limit of concurrent requests")
     return None

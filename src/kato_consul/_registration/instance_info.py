@@ -1,8 +1,8 @@
-"""What an instance says of itself: its version, and whose memory it has.
+"""Instance info: the version and the ``base_processor_id`` that an instance reports.
 
-Both go into Consul as metadata, where clients and people see them. Instances that differ in
-``base_processor_id`` (made of KATO's SERVICE_NAME) do not share what they learn, whatever database
-they share; so a pool that differs in either is told of.
+Both are published in Consul as metadata, for clients and for people. Instances that differ in
+``base_processor_id`` (derived from KATO's SERVICE_NAME) do not share what they learn, whatever
+database they share. So differences within a pool are reported.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,30 +18,34 @@ from kato_consul.models import Instance
 INFO_FIELDS = ("version", "base_processor_id")
 """Fields of KATO's ``/status``, and keys of the metadata."""
 
-ANSWER_WITHIN = 5.0
-"""Seconds. It is asked of instances that just answered."""
+INFO_TIMEOUT = 5.0
+"""Seconds that ``/status`` may take. It is requested from instances that have just answered."""
 
 
-def read_info(one: ManagedInstance, on_event: EventSink) -> Flow[None]:
-    """Flow: ask the instance, and keep what it said; what it does not say is told, not raised."""
-    outcome: Outcome = yield Send(one.definition.origin, "GET", "/status", ANSWER_WITHIN)
-    found = {
+def read_info(instance: ManagedInstance, on_event: EventSink) -> Flow[None]:
+    """Flow: read an instance's info and store it. A missing field is an event, not an error."""
+    origin, service_id = instance.definition.origin, instance.definition.id
+    outcome: Outcome = yield Send(origin, "GET", "/status", INFO_TIMEOUT)
+    info = {
         name: value
         for name in INFO_FIELDS
         if isinstance(outcome, Reply)
         and isinstance(value := field_of(outcome, name), str)
         and value
     }
-    if len(found) < len(INFO_FIELDS):
-        why = str(outcome) if isinstance(outcome, Failure) else f"/status says {outcome.status}"
-        on_event(RegistrarEvent.UNKNOWN_VERSION, one.definition.id, why=why)
-    elif found != one.info:
-        on_event(RegistrarEvent.INFO, one.definition.id, **found)
-    one.info = {**one.info, **found}
+    if len(info) < len(INFO_FIELDS):
+        why = str(outcome) if isinstance(outcome, Failure) else f"/status returned {outcome.status}"
+        on_event(RegistrarEvent.UNKNOWN_VERSION, service_id, why=why)
+    elif info != instance.info:
+        on_event(RegistrarEvent.INFO, service_id, **info)
+    instance.info = {**instance.info, **info}
 
 
 def differences(mine: Instance, pool: Sequence[Instance]) -> Iterator[tuple[str, Instance]]:
-    """Which of `LEARNED` differs, and in whom: the first one for each."""
+    """Yield each field of `INFO_FIELDS` that differs, with the first instance that differs in it.
+
+    An instance without the field does not differ.
+    """
     for name in INFO_FIELDS:
         for other in pool:
             if name in other.meta and name in mine.meta and other.meta[name] != mine.meta[name]:
@@ -50,9 +54,9 @@ def differences(mine: Instance, pool: Sequence[Instance]) -> Iterator[tuple[str,
 
 
 def field_of(reply: Reply, name: str) -> Any:
-    """A field of a JSON object; None when there is none, or it is no JSON object."""
+    """Return a field of the JSON object in a reply; None if there is no such field or object."""
     try:
-        found = msgspec.json.decode(reply.body)
+        document = msgspec.json.decode(reply.body)
     except msgspec.DecodeError:
         return None
-    return found.get(name) if isinstance(found, dict) else None
+    return document.get(name) if isinstance(document, dict) else None

@@ -1,10 +1,11 @@
-"""Draining: clients are sent elsewhere first, and the instance ends when nobody needs it any more.
+"""Maintenance mode and draining: moves clients to other instances, and waits until they have.
 
-Maintenance mode is Consul's own word for it: clients see it at once and choose others, and what was
-under way comes to its end. Whether they have gone is seen in KATO itself: no request under way but
-ours (``/concurrency``), and none that came in since the last look but ours (``/stats``; on KATO
-3.10.1 ``/metrics`` repeats itself for 5 s), for a moment. An instance that does not tell is given
-the whole time, and so is one with several worker processes, each of which counts for itself.
+Maintenance mode is Consul's own. Clients see it at once and choose other instances; requests in
+progress complete. Whether clients have left is read from KATO itself: for a moment there must be no
+request in progress (``/concurrency``) and no new request since the previous poll (``/stats``; on
+KATO 3.10.1 ``/metrics`` repeats its last values for 5 s), except the polls themselves. An instance
+that does not report these numbers is given the whole drain time. So is one with several worker
+processes, each of which counts only its own requests.
 """
 
 from collections.abc import Sequence
@@ -18,15 +19,23 @@ from kato_consul._registration.instance_info import field_of
 from kato_consul._registration.worker_count import count_workers
 from kato_consul.errors import ConsulRejected
 
-POLL_INTERVAL = 0.25
-"""Seconds between looks at the instance."""
+ACTIVITY_POLL_INTERVAL = 0.25
+"""Seconds from one poll of an instance's activity to the next."""
+
+ACTIVITY_TIMEOUT = 2.0
+"""Seconds that each request of a poll may take."""
+
+REQUESTS_PER_POLL = 2
+"""Requests that a poll itself adds to the instance's count."""
 
 IDLE_FOR = 1.0
-"""Seconds without anybody's request after which clients have gone: they hear of it within
-milliseconds, and a call that was under way comes back, if at all, with its next attempt."""
+"""Seconds without a request of a client after which clients have left. They see maintenance mode
+within milliseconds, and a call that was in progress returns, if at all, with its next attempt."""
 
-ANSWER_WITHIN = 2.0
-"""Seconds one look may take."""
+_TOTAL_REQUESTS = ("summary", "performance", "total_requests")
+"""Path of the number of requests served, in the body of ``/stats``."""
+
+_NO_SUCH_INSTANCE = "the agent has no such instance. Use the agent that it was registered with"
 
 
 def enter(api: ConsulApi, service_id: str, reason: str, on_event: EventSink) -> Flow[None]:
@@ -34,93 +43,93 @@ def enter(api: ConsulApi, service_id: str, reason: str, on_event: EventSink) -> 
 
     Raises:
         ConsulRejected: the agent has no such instance.
-        ConsulError: it does not answer, or does not let us.
+        ConsulError: the agent does not answer, or the token is not allowed to do this.
     """
     if not (yield from execute(api.maintenance(service_id, reason))):
-        raise ConsulRejected(api.address, f"draining {service_id!r}", 404, _ELSEWHERE)
+        raise ConsulRejected(api.address, f"draining {service_id!r}", 404, _NO_SUCH_INSTANCE)
     on_event(RegistrarEvent.DRAINING, service_id, reason=reason)
 
 
 def leave(api: ConsulApi, service_id: str, on_event: EventSink) -> Flow[None]:
-    """Flow: take an instance out of maintenance mode. Raises as `enter`."""
+    """Flow: end an instance's maintenance mode. Raises as `enter`."""
     if not (yield from execute(api.maintenance(service_id, None))):
-        raise ConsulRejected(api.address, f"resuming {service_id!r}", 404, _ELSEWHERE)
+        raise ConsulRejected(api.address, f"resuming {service_id!r}", 404, _NO_SUCH_INSTANCE)
     on_event(RegistrarEvent.RESUMED, service_id)
 
 
 def wait_until_idle(
     definitions: Sequence[ServiceDefinition], within: float, *, clock: Clock, on_event: EventSink
 ) -> Flow[bool]:
-    """Flow: wait until nobody asks the instances anything, ``within`` seconds at most; have all
-    come to that?"""
+    """Flow: wait until no client uses the instances, at most ``within`` seconds.
+
+    Returns whether all became idle in time.
+    """
     until = clock() + within
-    waiting = [_Activity(one) for one in definitions]
+    waiting = [_Activity(definition) for definition in definitions]
     while waiting and until > clock():
-        for one in list(waiting):
-            yield from one.look(clock)
-            if one.quiet_for(clock()) >= IDLE_FOR:
+        for activity in list(waiting):
+            yield from activity.poll(clock)
+            if activity.idle_for(clock()) >= IDLE_FOR:
                 on_event(
-                    RegistrarEvent.DRAINED, one.definition.id, why=f"no request for {IDLE_FOR:g} s"
+                    RegistrarEvent.DRAINED,
+                    activity.definition.id,
+                    why=f"no request for {IDLE_FOR:g} s",
                 )
-                waiting.remove(one)
+                waiting.remove(activity)
         if waiting:
-            yield Sleep(min(POLL_INTERVAL, max(until - clock(), 0.0)))
-    for one in waiting:
-        on_event(RegistrarEvent.STILL_BUSY, one.definition.id, why=one.why)
+            yield Sleep(min(ACTIVITY_POLL_INTERVAL, max(until - clock(), 0.0)))
+    for activity in waiting:
+        on_event(RegistrarEvent.STILL_BUSY, activity.definition.id, why=activity.description)
     return not waiting
 
 
 @dataclass
 class _Activity:
-    """What is seen of one instance's work."""
+    """Requests of clients to one instance, as far as polls show them."""
 
     definition: ServiceDefinition
     served: float | None = None
-    quiet_since: float | None = None
+    idle_since: float | None = None
     workers: int | None = None
-    why: str = "it does not tell how busy it is"
+    description: str = "it does not report its number of requests"
 
-    def quiet_for(self, now: float) -> float:
-        """Seconds without anybody's request."""
-        return 0.0 if self.quiet_since is None else now - self.quiet_since
+    def idle_for(self, now: float) -> float:
+        """Return the seconds without a request of a client."""
+        return 0.0 if self.idle_since is None else now - self.idle_since
 
-    def look(self, clock: Clock) -> Flow[None]:
-        """One look: two requests of ours, and at first those that count the processes."""
+    def poll(self, clock: Clock) -> Flow[None]:
+        """Flow: poll once: two requests, and before the first poll those that count the workers."""
         if self.workers is None:
-            self.workers = yield from count_workers(self.definition.origin, ANSWER_WITHIN)
+            self.workers = yield from count_workers(self.definition.origin, ACTIVITY_TIMEOUT)
         if self.workers != 1:
             if self.workers is not None:
-                self.why = "it has several worker processes, each of which counts for itself"
+                self.description = (
+                    "it has several worker processes, each of which counts only its own requests"
+                )
             return
-        under_way = yield from self._number("/concurrency", "current", "concurrent_requests")
-        served = yield from self._number("/stats?minutes=0", *_SERVED)
-        if under_way is None or served is None:
+        in_progress = yield from self._read_number("/concurrency", "current", "concurrent_requests")
+        served = yield from self._read_number("/stats?minutes=0", *_TOTAL_REQUESTS)
+        if in_progress is None or served is None:
             return
-        # The first of them is itself under way when it is answered.
-        under_way -= 1
-        others = 0.0 if self.served is None else max(served - self.served - OWN_REQUESTS, 0.0)
-        first, self.served = self.served is None, served
-        self.why = f"{under_way:g} requests under way, {others:g} since the look before"
-        if under_way > 0 or others > 0:
-            self.quiet_since = None
-        elif not first and self.quiet_since is None:
-            self.quiet_since = clock()
-        if self.quiet_since is not None:
-            self.why = f"quiet by now, but not for {IDLE_FOR:g} s"
+        in_progress -= 1  # the request to /concurrency itself
+        previous, self.served = self.served, served
+        new = 0.0 if previous is None else max(served - previous - REQUESTS_PER_POLL, 0.0)
+        self.description = (
+            f"{in_progress:g} requests in progress, {new:g} new since the previous poll"
+        )
+        if in_progress > 0 or new > 0:
+            self.idle_since = None
+        elif previous is not None and self.idle_since is None:
+            self.idle_since = clock()
+        if self.idle_since is not None:
+            self.description = f"idle now, but for less than {IDLE_FOR:g} s"
 
-    def _number(self, target: str, part: str, *names: str) -> Flow[float | None]:
-        outcome: Outcome = yield Send(self.definition.origin, "GET", target, ANSWER_WITHIN)
+    def _read_number(self, target: str, *path: str) -> Flow[float | None]:
+        """Flow: read a number from the JSON body of ``target``; None if it is not there."""
+        outcome: Outcome = yield Send(self.definition.origin, "GET", target, ACTIVITY_TIMEOUT)
         if not isinstance(outcome, Reply):
             return None
-        found = field_of(outcome, part)
-        for name in names:
-            found = found.get(name) if isinstance(found, dict) else None
-        return float(found) if isinstance(found, int | float) else None
-
-
-OWN_REQUESTS = 2
-"""Requests of one look."""
-
-_SERVED = ("summary", "performance", "total_requests")
-
-_ELSEWHERE = "the agent has no such instance. Ask the agent that it was registered with"
+        value = field_of(outcome, path[0])
+        for name in path[1:]:
+            value = value.get(name) if isinstance(value, dict) else None
+        return float(value) if isinstance(value, int | float) else None

@@ -1,12 +1,13 @@
-"""Keeping registrations true: whatever the agent lost or has otherwise is put back.
+"""Reconciler: registers again what the agent lost or has changed.
 
-The agent is looked at every second, which costs it two small local answers; it is the only way to
-see a check that was removed, and it bounds how late a restarted agent is noticed. It may be away
-for hours: then it is asked some five times a second, with jitter, and told of once.
+The agent is read every second, which costs it two small local answers. This is the only way to
+notice a check that was removed, and it bounds how late a restarted agent is noticed. The agent may
+be down for hours: then some five requests a second are sent, with jitter, and the error is reported
+once.
 
-Instances that carry our owner's mark, are not wanted, and are critical, were left behind by an
-earlier run that crashed: they are taken out. Nobody else's ever are, nor one that is well: another
-registrar with our name may look after it.
+An instance is pruned if its metadata has this registrar's owner name, it is not defined any more,
+and it is critical: an earlier run left it behind when it crashed. Instances of other owners are
+never pruned. Nor is one that is not critical: another registrar with the same name may manage it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,86 +15,90 @@ from typing import Any
 
 from kato_consul._backoff import CONSUL_WAIT, full_jitter
 from kato_consul._consul.api import ConsulApi, execute
+from kato_consul._consul.registration_payload import RegistrationPayload
 from kato_consul._consul.snapshot_decoder import NODE_MAINTENANCE, SERVICE_MAINTENANCE
 from kato_consul._flow import Flow, Random, WaitForChange
 from kato_consul._registration.events import EventSink, RegistrarEvent
 from kato_consul._registration.instance_info import differences
-from kato_consul._registration.registrar_state import OWNER, RegistrarState
+from kato_consul._registration.registrar_state import OWNER, ManagedInstance, RegistrarState
 from kato_consul.errors import ConsulError, ConsulUnavailable, ConsulUnreachable
 from kato_consul.models import Health, Instance
 
-INTERVAL = 1.0
-"""Seconds between looks at the agent."""
+RECONCILE_INTERVAL = 1.0
+"""Seconds from one read of the agent to the next."""
 
 Checks = Mapping[str, Mapping[str, Any]]
+"""An agent's checks by their ids, as ``/v1/agent/checks`` returns them."""
+
+Services = Mapping[str, Mapping[str, Any]]
+"""An agent's services by their ids, as ``/v1/agent/services`` returns them."""
 
 
 def reconcile_registrations(
     state: RegistrarState, api: ConsulApi, *, random: Random, on_event: EventSink
 ) -> Flow[None]:
-    """Flow: keep all that are tended in the agent, until the registrar ends."""
-    trouble = ""
+    """Flow: keep all managed instances registered, until the registrar stops."""
+    last_error = ""
     compared: dict[str, object] = {}
     pauses = full_jitter(CONSUL_WAIT, random)
     while not state.stopped:
-        seen = state.reconcile_requests.current
+        requests_seen = state.reconcile_requests.current
         try:
             if (yield from _reconcile_once(state, api, on_event)):
                 yield from compare_with_pool(state, api, compared, on_event)
         except ConsulError as error:
-            # Whatever it is, it may pass: a token that is not there yet, a restart. Said once.
-            if str(error) != trouble:
+            # Any error may pass: a token that does not exist yet, a restart. It is reported once.
+            if str(error) != last_error:
                 on_event(RegistrarEvent.CONSUL_ERROR, "consul", why=str(error))
-            trouble = str(error)
-            away = isinstance(error, ConsulUnreachable | ConsulUnavailable)
-            pause = next(pauses) + (error.retry_after or 0.0) if away else INTERVAL
+            last_error = str(error)
+            if isinstance(error, ConsulUnreachable | ConsulUnavailable):
+                pause = next(pauses) + (error.retry_after or 0.0)
+            else:
+                pause = RECONCILE_INTERVAL
         else:
-            if trouble:
+            if last_error:
                 on_event(RegistrarEvent.CONSUL_RECOVERED, "consul")
-            trouble = ""
+            last_error = ""
             pauses = full_jitter(CONSUL_WAIT, random)
-            pause = INTERVAL
-        yield WaitForChange(state.reconcile_requests, seen, pause)
+            pause = RECONCILE_INTERVAL
+        yield WaitForChange(state.reconcile_requests, requests_seen, pause)
 
 
 def _reconcile_once(state: RegistrarState, api: ConsulApi, on_event: EventSink) -> Flow[bool]:
-    """One look, and all that it shows to be done; the first error is raised after the rest.
+    """Flow: read the agent once and repair all differences.
 
-    True when nothing had to be done, and the catalog had the time to hear of what was done before.
+    Returns True if there was no difference. Then the catalog has had time to receive earlier
+    repairs. An error does not keep the other instances from being repaired; the first error is
+    raised at the end.
     """
-    there = yield from execute(api.agent_services())
+    services = yield from execute(api.agent_services())
     checks = yield from execute(api.agent_checks())
-    first: ConsulError | None = None
-    good = True
-    for one in list(state.instances.values()):
-        entry = state.payload(one)
-        one.in_maintenance = in_maintenance(checks, entry.id)
-        if state.waits_for_health(one) or one.removed:
+    first_error: ConsulError | None = None
+    unchanged = True
+    for instance in list(state.instances.values()):
+        payload = state.payload(instance)
+        instance.in_maintenance = in_maintenance(checks, payload.id)
+        if state.waits_for_health(instance) or instance.removed:
             continue
-        if entry.matches(there.get(entry.id), check_ids(checks, entry.id)):
-            one.registered = True
+        if payload.matches(services.get(payload.id), check_ids(checks, payload.id)):
+            instance.registered = True
             continue
-        good = False
+        unchanged = False
         try:
-            # One that is in maintenance mode stays there.
-            yield from execute(api.register(entry, replace_checks=not one.in_maintenance))
+            # Replacing all checks would remove the check that is maintenance mode.
+            yield from execute(api.register(payload, replace_checks=not instance.in_maintenance))
         except ConsulError as error:
-            first = first or error
+            first_error = first_error or error
         else:
-            if not one.registered:
-                on_event(RegistrarEvent.REGISTERED, entry.id)
-            elif not there.get(entry.id):
-                on_event(RegistrarEvent.RE_REGISTERED, entry.id, lost="is gone from")
-            elif not entry.matches(there[entry.id], check_ids(checks, entry.id), but_for=one.info):
-                on_event(RegistrarEvent.RE_REGISTERED, entry.id, lost="was changed in")
-            one.registered = True
-            one.health.notify()  # reported at once
-    state.to_deregister = [one for one in state.to_deregister if one in there]
-    for service_id in _to_deregister(state, there, checks):
+            _report_registered(instance, payload, services, checks, on_event)
+            instance.registered = True
+            instance.health.notify()  # so that the heartbeat is sent at once
+    state.to_deregister = [one for one in state.to_deregister if one in services]
+    for service_id in _to_deregister(state, services, checks):
         try:
             yield from execute(api.deregister(service_id))
         except ConsulError as error:
-            first = first or error
+            first_error = first_error or error
         else:
             on_event(
                 RegistrarEvent.DEREGISTERED
@@ -101,29 +106,45 @@ def _reconcile_once(state: RegistrarState, api: ConsulApi, on_event: EventSink) 
                 else RegistrarEvent.PRUNED,
                 service_id,
             )
-    if first is not None:
-        raise first
-    return good
+    if first_error is not None:
+        raise first_error
+    return unchanged
+
+
+def _report_registered(
+    instance: ManagedInstance,
+    payload: RegistrationPayload,
+    services: Services,
+    checks: Checks,
+    on_event: EventSink,
+) -> None:
+    """Report why an instance was registered; that only its own info changed is not reported."""
+    service = services.get(payload.id)
+    if not instance.registered:
+        on_event(RegistrarEvent.REGISTERED, payload.id)
+    elif not service:
+        on_event(RegistrarEvent.RE_REGISTERED, payload.id, cause="missing from")
+    elif not payload.matches(service, check_ids(checks, payload.id), but_for=instance.info):
+        on_event(RegistrarEvent.RE_REGISTERED, payload.id, cause="changed in")
 
 
 def in_maintenance(checks: Checks, service_id: str) -> bool:
-    """Was the instance itself put into maintenance mode?"""
+    """Return whether the instance itself, not only its node, is in maintenance mode."""
     return f"{SERVICE_MAINTENANCE}:{service_id}" in checks
 
 
 def check_ids(checks: Checks, service_id: str) -> set[str]:
-    """The ids of the checks of an instance."""
+    """Return the ids of an instance's checks."""
     return {name for name, check in checks.items() if check.get("ServiceID") == service_id}
 
 
-def _to_deregister(
-    state: RegistrarState, there: Mapping[str, Mapping[str, Any]], checks: Checks
-) -> Iterator[str]:
-    for service_id, service in there.items():
-        ours = bool(state.owner) and (service.get("Meta") or {}).get(OWNER) == state.owner
+def _to_deregister(state: RegistrarState, services: Services, checks: Checks) -> Iterator[str]:
+    """Yield the ids that are not wanted any more, and those to be pruned."""
+    for service_id, service in services.items():
+        owned = bool(state.owner) and (service.get("Meta") or {}).get(OWNER) == state.owner
         if service_id in state.instances:
             continue
-        if service_id in state.to_deregister or (ours and _is_critical(checks, service_id)):
+        if service_id in state.to_deregister or (owned and _is_critical(checks, service_id)):
             yield service_id
 
 
@@ -131,34 +152,41 @@ def _is_critical(checks: Checks, service_id: str) -> bool:
     return any(
         check.get("Status") == Health.CRITICAL.value
         for name, check in checks.items()
-        if check.get("ServiceID") == service_id and not name.startswith(_MAINTENANCE)
+        if check.get("ServiceID") == service_id and not name.startswith(_MAINTENANCE_CHECKS)
     )
 
 
-_MAINTENANCE = (NODE_MAINTENANCE, SERVICE_MAINTENANCE)
+_MAINTENANCE_CHECKS = (NODE_MAINTENANCE, SERVICE_MAINTENANCE)
 
 
 def compare_with_pool(
     state: RegistrarState, api: ConsulApi, compared: dict[str, object], on_event: EventSink
 ) -> Flow[None]:
-    """Flow: tell, once each time that something new was learned, who in the pool differs.
+    """Flow: report which instances of the pool differ from a managed one in their info.
 
-    ``compared`` keeps what was told of already.
+    This happens once after each change of an instance's info; ``compared`` maps the ids to the info
+    that was compared last.
     """
-    for one in list(state.instances.values()):
-        mine = one.definition
-        if not one.info or compared.get(mine.id) == one.info:
+    for instance in list(state.instances.values()):
+        definition = instance.definition
+        if not instance.info or compared.get(definition.id) == instance.info:
             continue
-        pool = yield from execute(api.health(mine.name))
-        compared[mine.id] = one.info
-        me = Instance(mine.id, mine.name, mine.address, mine.port, meta=one.info)
-        others = [one for one in pool.instances if one.id != mine.id]
-        for name, other in differences(me, others):
+        pool = yield from execute(api.health(definition.name))
+        compared[definition.id] = instance.info
+        mine = Instance(
+            definition.id,
+            definition.name,
+            definition.address,
+            definition.port,
+            meta=instance.info,
+        )
+        others = [one for one in pool.instances if one.id != definition.id]
+        for name, other in differences(mine, others):
             on_event(
                 RegistrarEvent.POOL_DIFFERS,
-                mine.id,
+                definition.id,
                 what=name,
-                mine=me.meta[name],
+                mine=mine.meta[name],
                 theirs=other.meta[name],
                 other=other.uid,
             )

@@ -1,4 +1,4 @@
-"""How a registrar's flows are put together, for both shells."""
+"""Registrar service: one registrar's state and flows, for both shells."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from kato_consul._consul.agents import consul_api
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._flow import Flow
 from kato_consul._logging import logger
-from kato_consul._registration import maintenance as draining
+from kato_consul._registration import maintenance
 from kato_consul._registration.events import WARNINGS, EventSink, RegistrarEvent
 from kato_consul._registration.health_probe import probe
 from kato_consul._registration.reconciler import reconcile_registrations
@@ -20,13 +20,13 @@ from kato_consul.settings import Settings
 log = logger("registrar")
 
 
-def log_event(event: RegistrarEvent, who: str, /, **fields: Any) -> None:
-    """Tell of an event in the log; who listens to nothing else hears it there."""
-    (log.warning if event in WARNINGS else log.info)(event.value, instance=who, **fields)
+def log_event(event: RegistrarEvent, subject: str, /, **fields: Any) -> None:
+    """Write an event to the log ``kato_consul.registrar``: the default `EventSink`."""
+    (log.warning if event in WARNINGS else log.info)(event.value, instance=subject, **fields)
 
 
 class RegistrarService:
-    """One registrar: what it looks after, and the flows for that."""
+    """One registrar: the state of its instances, and the flows that manage them."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class RegistrarService:
         consul_within: float | None,
         on_event: EventSink,
     ) -> None:
-        self._say = on_event
+        self._on_event = on_event
         self.api = consul_api(settings)
         self.state = RegistrarState(definitions, owner=owner)
         self.registration = Registration(
@@ -50,29 +50,35 @@ class RegistrarService:
         )
 
     def reconcile(self) -> Flow[None]:
-        """Flow: keep the registrations true, until `Tending.end`."""
-        return reconcile_registrations(self.state, self.api, random=uniform, on_event=self._say)
+        """Flow: keep the instances registered, until `RegistrarState.stop`."""
+        return reconcile_registrations(
+            self.state, self.api, random=uniform, on_event=self._on_event
+        )
 
-    def instance_flows(self, one: ManagedInstance) -> Iterator[tuple[Flow[None], str]]:
-        """The flows that look after one instance, and their names."""
-        name = one.definition.id
-        if one.definition.probe is not None:
-            looking = probe(self.state, one, clock=clock, random=uniform, on_event=self._say)
-            yield looking, f"kato-consul probe {name}"
+    def instance_flows(self, instance: ManagedInstance) -> Iterator[tuple[Flow[None], str]]:
+        """Yield the flows that run for one instance, each with a name for its thread or task."""
+        service_id = instance.definition.id
+        if instance.definition.probe is not None:
             yield (
-                send_heartbeats(self.state, one, self.api, random=uniform),
-                f"kato-consul report {name}",
+                probe(self.state, instance, clock=clock, random=uniform, on_event=self._on_event),
+                f"kato-consul probe {service_id}",
+            )
+            yield (
+                send_heartbeats(self.state, instance, self.api, random=uniform),
+                f"kato-consul heartbeat {service_id}",
             )
 
     def enter_maintenance(self, service_id: str, reason: str) -> Flow[None]:
-        """Flow: into maintenance mode."""
-        return draining.enter(self.api, service_id, reason, self._say)
+        """Flow: put an instance into maintenance mode."""
+        return maintenance.enter(self.api, service_id, reason, self._on_event)
 
     def leave_maintenance(self, service_id: str) -> Flow[None]:
-        """Flow: out of maintenance mode."""
-        return draining.leave(self.api, service_id, self._say)
+        """Flow: end an instance's maintenance mode."""
+        return maintenance.leave(self.api, service_id, self._on_event)
 
     def wait_until_idle(self, within: float) -> Flow[bool]:
-        """Flow: wait until clients have gone."""
+        """Flow: wait until no client uses the instances, at most ``within`` seconds."""
         definitions = [one.definition for one in self.state.instances.values()]
-        return draining.wait_until_idle(definitions, within, clock=clock, on_event=self._say)
+        return maintenance.wait_until_idle(
+            definitions, within, clock=clock, on_event=self._on_event
+        )

@@ -1,7 +1,8 @@
-"""What a registrar looks after, and knows of each: state that its flows share, and no more.
+"""Registrar state: the managed instances and what is known of each, shared by a registrar's flows.
 
-Each value has one writer and any number of readers (see `Observable`): the prober writes health
-and instance info, the reconciler what was removed. Nothing here asks or waits.
+Each value has one writer at a time and any number of readers (see `Observable`). While a registrar
+runs, the prober writes health and instance info, and the reconciler writes whether an instance is
+registered and in maintenance mode. Nothing here sends requests or waits.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,13 +14,17 @@ from kato_consul._observable import Observable
 from kato_consul.models import Health
 
 OWNER = "registrar"
-"""The metadata key that says whose an instance is, so that only its own are pruned."""
+"""The metadata key for the name of the registrar that owns an instance. Only instances with its own
+name are pruned."""
 
 
 @dataclass(frozen=True)
 class HealthStatus:
-    """How an instance is: what its check in Consul is to show. The note is the one of the moment
-    when the status began, and does not change while the status does not."""
+    """An instance's health, as its check in Consul shows it.
+
+    ``note`` is the reason from the moment when the status began. It does not change while the
+    status does not.
+    """
 
     status: Health
     note: str
@@ -27,25 +32,30 @@ class HealthStatus:
 
 @dataclass
 class ManagedInstance:
-    """One instance that is looked after."""
+    """One instance that the registrar manages."""
 
     definition: ServiceDefinition
     health: Observable[HealthStatus | None] = field(default_factory=lambda: Observable(None))
     info: Mapping[str, str] = field(default_factory=dict)
     registered: bool = False
-    """This registrar has put it in once: what is missing now was lost."""
+    """This registrar has registered it. If it is missing from the agent now, the agent lost it."""
     in_maintenance: bool = False
-    """It is in maintenance mode: nobody sends it anything, and neither do we."""
+    """It is in maintenance mode: clients send it no requests, and it is not probed."""
     removed: bool = False
-    """Nobody looks after it any more: its flows end."""
+    """It is not managed any more: its flows end."""
 
 
 class RegistrarState:
     """All instances of one registrar.
 
-    ``staying``: somebody stays to feed the checks. ``when_ready``: one that was not put in yet is
-    put in when its probe first says that it works. ``owner`` marks its instances; None marks none,
-    and then none is pruned. ``wake`` is shown a new value whenever the guardian shall look at once.
+    Attributes:
+        stays: the registrar keeps running and sends heartbeats for TTL checks.
+        when_ready: register an instance only once its probe has reported that it is usable.
+        owner: the name that marks this registrar's instances; None marks none, and prunes none.
+        instances: the managed instances by their ids.
+        reconcile_requests: changes when the reconciler must run at once.
+        stopped: the registrar is stopping; its flows end.
+        to_deregister: ids that are not wanted any more and may still be in the agent.
     """
 
     def __init__(
@@ -58,33 +68,34 @@ class RegistrarState:
         self.reconcile_requests: Observable[int] = Observable(0)
         self.stopped = False
         self.to_deregister: list[str] = []
-        """Ids that are no longer wanted, and still have to be taken out."""
 
-    def payload(self, one: ManagedInstance) -> RegistrationPayload:
-        """The instance, as it is to stand in the agent by now."""
+    def payload(self, instance: ManagedInstance) -> RegistrationPayload:
+        """Return how the instance must be registered at this moment."""
         owner = {OWNER: self.owner} if self.owner else {}
-        verdict = one.health.current
+        health = instance.health.current
         return RegistrationPayload(
-            one.definition,
+            instance.definition,
             ttl=self.stays,
-            meta={**owner, **one.info},
-            status=verdict.status if verdict else None,
+            meta={**owner, **instance.info},
+            status=health.status if health else None,
         )
 
-    def waits_for_health(self, one: ManagedInstance) -> bool:
-        """Is it too early to put the instance in?"""
-        verdict = one.health.current
-        early = verdict is None or verdict.status is Health.CRITICAL
-        return self.when_ready and not one.registered and one.definition.probe is not None and early
+    def waits_for_health(self, instance: ManagedInstance) -> bool:
+        """Return whether the instance must not be registered before its probe succeeds."""
+        if not self.when_ready or instance.registered or instance.definition.probe is None:
+            return False
+        health = instance.health.current
+        return health is None or health.status is Health.CRITICAL
 
     def request_reconcile(self) -> None:
-        """Let the guardian look at once."""
+        """Make the reconciler run at once."""
         self.reconcile_requests.set(self.reconcile_requests.current + 1)
 
     def replace(self, definitions: Iterable[ServiceDefinition]) -> list[ManagedInstance]:
-        """Look after these from now on; those that are new or changed, whose flows have to begin.
+        """Manage these instances instead of the current ones.
 
-        Whoever is not among them any more is on ``leaving``.
+        Instances that are not among them any more are added to ``to_deregister``. Returns those
+        that are new or changed: their flows must be started.
         """
         wanted = {one.id: one for one in definitions}
         new = []
@@ -94,9 +105,9 @@ class RegistrarState:
                 continue
             if before is not None:
                 self._remove(before)
-            one = ManagedInstance(definition)
-            new.append(one)
-            self.instances = {**self.instances, service_id: one}
+            instance = ManagedInstance(definition)
+            new.append(instance)
+            self.instances = {**self.instances, service_id: instance}
         for service_id in set(self.instances) - set(wanted):
             self._remove(self.instances[service_id])
             self.to_deregister.append(service_id)
@@ -105,13 +116,13 @@ class RegistrarState:
         return new
 
     def stop(self) -> None:
-        """Let every flow end."""
+        """End all flows of the registrar."""
         self.stopped = True
-        for one in self.instances.values():
-            self._remove(one)
+        for instance in self.instances.values():
+            self._remove(instance)
         self.request_reconcile()
 
     @staticmethod
-    def _remove(one: ManagedInstance) -> None:
-        one.removed = True
-        one.health.set(None)
+    def _remove(instance: ManagedInstance) -> None:
+        instance.removed = True
+        instance.health.set(None)

@@ -1,8 +1,8 @@
-"""Putting instances into Consul, and taking them out: all of them, or none.
+"""Registration: registers and deregisters a set of instances, all or none.
 
-Registering is idempotent: the agent keeps the state of a check that is registered again, so an
-instance that passes does not flap. What a run put in is taken out again when the run fails; what
-was there before stays.
+Registering is idempotent: the agent keeps the state of a check that is registered again, so a
+passing instance does not flap. If a run fails, the instances that it added are deregistered;
+instances that were registered before stay.
 """
 
 from collections.abc import Iterable, Mapping
@@ -30,22 +30,23 @@ from kato_consul.errors import (
 from kato_consul.models import Health, Instance, Snapshot
 
 ROLL_BACK_WITHIN = 3.0
-"""Seconds for taking one instance out again: the job is failing already, and somebody waits."""
+"""Seconds that the rollback of one instance may take: the job has failed already, and its caller
+waits."""
 
 LATE_REGISTRATION_WITHIN = 0.5
-"""Seconds after which a registration that was cut off has landed, if the agent lives: it is local,
-and takes it milliseconds."""
+"""Seconds after which an interrupted registration has been applied, if the agent is alive: the
+agent is local, and applies it within milliseconds."""
 
 USABLE = (Health.PASSING, Health.WARNING)
-"""In these, clients use an instance."""
+"""Clients use an instance in these states."""
 
 CONSUL_WITHIN = 10.0
-"""Seconds that an agent which does not answer is given to: one that was started with us, or that
-is between two leaders (an election takes a few seconds)."""
+"""Seconds that an agent may take to become available: it may have been started together with the
+registrar, or have no leader at the moment (an election takes a few seconds)."""
 
 
 class Registration:
-    """Flows for a set of instances, on one agent."""
+    """Flows that register and deregister a set of instances on one agent."""
 
     def __init__(
         self,
@@ -57,95 +58,97 @@ class Registration:
         on_event: EventSink,
         consul_within: float = CONSUL_WITHIN,
     ) -> None:
-        self._calls = api
-        self._tending = state
+        self._api = api
+        self._state = state
         self._clock = clock
         self._random = random
-        self._say = on_event
+        self._on_event = on_event
         self._consul_within = consul_within
         self.added: list[str] = []
-        """Ids that were not in the agent before: what has to be taken out when the run fails."""
+        """Ids that were not in the agent before: they are deregistered if the run fails."""
         self._unconfirmed: set[str] = set()
-        """Those among them whose registration was sent, and has no answer yet."""
+        """Those of them whose registration was sent and not answered yet."""
 
     def register_all(self) -> Flow[None]:
-        """Flow: register all. Whoever runs it runs `roll_back` when it fails or is interrupted.
+        """Flow: register all instances. If it fails or is interrupted, run `roll_back`.
 
         Raises:
-            ConsulError: the agent did not answer in time, or would not have a definition.
+            ConsulError: the agent did not answer in time, or refused a definition.
         """
-        before = yield from self._execute(self._calls.agent_services())
+        services = yield from self._execute(self._api.agent_services())
         checks: Checks = {}
-        if before.keys() & self._tending.instances.keys():  # one of them may be in maintenance mode
-            checks = yield from self._execute(self._calls.agent_checks())
-        for one in self._tending.instances.values():
-            yield from self._register_one(one, before.get(one.definition.id), checks)
+        if services.keys() & self._state.instances.keys():  # one may be in maintenance mode
+            checks = yield from self._execute(self._api.agent_checks())
+        for instance in self._state.instances.values():
+            yield from self._register_one(instance, services.get(instance.definition.id), checks)
 
     def wait_until_passing(self, wait: float) -> Flow[None]:
-        """Flow: wait until all are passing for clients, or in warning, in which clients use them:
-        a KATO on a machine whose processor is busy calls itself degraded (3.10.1: above 80 %).
+        """Flow: wait until clients see all instances as passing, or as in warning.
+
+        Clients use an instance in warning. And KATO reports itself as degraded while the processor
+        of its machine is busy (3.10.1: above 80 %).
 
         Raises:
-            NotPassing: somebody was not within ``wait`` seconds.
+            NotPassing: an instance was not passing within ``wait`` seconds.
         """
         until = self._clock() + wait
-        definitions = [one.definition for one in self._tending.instances.values()]
+        definitions = [one.definition for one in self._state.instances.values()]
         for service in sorted({one.name for one in definitions}):
             waiting = {one.id: one for one in definitions if one.name == service}
             yield from self._wait_for_service(service, waiting, until, wait)
 
     def publish_metadata(self) -> Flow[None]:
-        """Flow: ask each instance what it is, and add that to what Consul has of it.
+        """Flow: read each instance's info and add it to its metadata in Consul.
 
-        For a startup job; where somebody stays, the prober does it. That it cannot be found out is
-        told, not raised: where the job runs the instances may be out of reach.
+        This is for a startup job; in a registrar that stays, the prober does it. Info that cannot
+        be read is an event, not an error: the job may run where it cannot reach the instances.
         """
-        checks = yield from self._execute(self._calls.agent_checks())
-        for one in self._tending.instances.values():
-            if one.definition.probe is None:
+        checks = yield from self._execute(self._api.agent_checks())
+        for instance in self._state.instances.values():
+            if instance.definition.probe is None:
                 continue
-            before = one.info
-            yield from read_info(one, self._say)
-            if one.info != before:
-                yield from self._register(one, checks)
-        yield from compare_with_pool(self._tending, self._calls, {}, self._say)
+            before = instance.info
+            yield from read_info(instance, self._on_event)
+            if instance.info != before:
+                yield from self._register(instance, checks)
+        yield from compare_with_pool(self._state, self._api, {}, self._on_event)
 
     def deregister_all(self) -> Flow[None]:
-        """Flow: take all out. One that is not there is as good as taken out.
+        """Flow: deregister all instances. One that is not registered is not an error.
 
         Raises:
-            ConsulError: the first one that came; the others were taken out all the same.
+            ConsulError: the first error; the other instances were deregistered all the same.
         """
-        # Asked first: agents before 1.9 answer 200 for an id that they never heard of.
-        there = yield from self._execute(self._calls.agent_services())
-        first: ConsulError | None = None
-        for service_id in [*self._tending.instances, *self._tending.to_deregister]:
+        # The list is read first: agents before 1.9 return 200 for an id that they do not have.
+        services = yield from self._execute(self._api.agent_services())
+        first_error: ConsulError | None = None
+        for service_id in [*self._state.instances, *self._state.to_deregister]:
             try:
-                if service_id in there:
-                    yield from self._execute(self._calls.deregister(service_id))
-                    self._say(RegistrarEvent.DEREGISTERED, service_id)
-                elif service_id in self._tending.instances:
-                    self._say(RegistrarEvent.NOT_REGISTERED, service_id)
+                if service_id in services:
+                    yield from self._execute(self._api.deregister(service_id))
+                    self._on_event(RegistrarEvent.DEREGISTERED, service_id)
+                elif service_id in self._state.instances:
+                    self._on_event(RegistrarEvent.NOT_REGISTERED, service_id)
             except ConsulError as error:
-                first = first or error
-        if first is not None:
-            raise first
+                first_error = first_error or error
+        if first_error is not None:
+            raise first_error
 
     def registered(self) -> Flow[list[ServiceDefinition]]:
-        """Flow: the instances of any service that the agent has, whoever registered them."""
-        there = yield from self._execute(self._calls.agent_services())
+        """Flow: read all instances of any service that the agent has, whatever registered them."""
+        services = yield from self._execute(self._api.agent_services())
         return [
-            _as_defined(service_id, one)
-            for service_id, one in there.items()
-            if one.get("Port")  # what listens nowhere is no instance
+            _definition_of(service_id, service)
+            for service_id, service in services.items()
+            if service.get("Port")  # a service without a port is not an instance
         ]
 
     def roll_back(self) -> Flow[None]:
-        """Flow: take out what `put_in` added; what cannot be taken out is told, not raised."""
+        """Flow: deregister what `register_all` added. A failure is an event, not an error."""
         while self.added:
             yield from self._roll_back_one(self.added.pop())
         if self._unconfirmed:
-            # One that was under way when the run ended may land behind its own deregistration.
+            # An interrupted registration may be applied after its own deregistration.
             yield Sleep(LATE_REGISTRATION_WITHIN)
             for service_id in sorted(self._unconfirmed & (yield from self._still_registered())):
                 yield from self._roll_back_one(service_id)
@@ -153,54 +156,55 @@ class Registration:
 
     def _roll_back_one(self, service_id: str) -> Flow[None]:
         try:
-            call = self._calls.deregister(service_id).within(ROLL_BACK_WITHIN)
+            call = self._api.deregister(service_id).within(ROLL_BACK_WITHIN)
             if (yield from execute(call)):
-                self._say(RegistrarEvent.ROLLED_BACK, service_id)
+                self._on_event(RegistrarEvent.ROLLED_BACK, service_id)
         except ConsulError as error:
-            # An agent without a leader takes it out, and answers only when it gave up on servers.
-            if service_id in (yield from self._still_registered(unless=service_id)):
-                self._say(RegistrarEvent.ROLLBACK_FAILED, service_id, why=str(error))
+            # An agent without a leader deregisters at once, but answers only after it gave up on
+            # the servers.
+            if service_id in (yield from self._still_registered(if_unknown=service_id)):
+                self._on_event(RegistrarEvent.ROLLBACK_FAILED, service_id, why=str(error))
             else:
-                self._say(RegistrarEvent.ROLLED_BACK, service_id)
+                self._on_event(RegistrarEvent.ROLLED_BACK, service_id)
 
-    def _still_registered(self, unless: str = "") -> Flow[set[str]]:
-        """The ids that the agent has; ``unless`` it does not tell: then that one."""
+    def _still_registered(self, if_unknown: str = "") -> Flow[set[str]]:
+        """Flow: read the ids that the agent has; only ``if_unknown`` if it does not answer."""
         try:
-            there = yield from execute(self._calls.agent_services().within(ROLL_BACK_WITHIN))
+            services = yield from execute(self._api.agent_services().within(ROLL_BACK_WITHIN))
         except ConsulError:
-            return {unless}
-        return set(there)
+            return {if_unknown}
+        return set(services)
 
     def _register_one(
-        self, one: ManagedInstance, there: Mapping[str, Any] | None, checks: Checks
+        self, instance: ManagedInstance, before: Mapping[str, Any] | None, checks: Checks
     ) -> Flow[None]:
-        service_id = one.definition.id
-        if there is None:
+        """Flow: register one instance; ``before`` is the service that the agent had, if any."""
+        service_id = instance.definition.id
+        if before is None:
             self.added.append(service_id)
             self._unconfirmed.add(service_id)
-        else:  # what was learned before stays until it is learned anew
-            meta = there.get("Meta") or {}
-            one.info = {name: meta[name] for name in INFO_FIELDS if name in meta}
+        else:  # earlier info stays until it is read again
+            meta = before.get("Meta") or {}
+            instance.info = {name: meta[name] for name in INFO_FIELDS if name in meta}
         try:
-            yield from self._register(one, checks)
+            yield from self._register(instance, checks)
         except ConsulError as error:
-            if there is None and isinstance(error, ConsulDenied | ConsulRejected):
-                self.added.remove(service_id)  # never in: there is nothing to take out
+            if before is None and isinstance(error, ConsulDenied | ConsulRejected):
+                self.added.remove(service_id)  # refused: there is nothing to roll back
             if not isinstance(error, ConsulUnreachable):  # answered, whatever the answer
                 self._unconfirmed.discard(service_id)
             raise
         self._unconfirmed.discard(service_id)
-        one.registered = True
-        self._say(
-            RegistrarEvent.REGISTERED if there is None else RegistrarEvent.UPDATED,
-            service_id,
+        instance.registered = True
+        self._on_event(
+            RegistrarEvent.REGISTERED if before is None else RegistrarEvent.UPDATED, service_id
         )
 
-    def _register(self, one: ManagedInstance, checks: Checks) -> Flow[None]:
-        entry = self._tending.payload(one)
-        # One that is in maintenance mode stays there.
-        replaced = not in_maintenance(checks, entry.id)
-        yield from self._execute(self._calls.register(entry, replace_checks=replaced))
+    def _register(self, instance: ManagedInstance, checks: Checks) -> Flow[None]:
+        payload = self._state.payload(instance)
+        # Replacing all checks would remove the check that is maintenance mode.
+        replace_checks = not in_maintenance(checks, payload.id)
+        yield from self._execute(self._api.register(payload, replace_checks=replace_checks))
 
     def _execute(self, call: ConsulCall[T]) -> Flow[T]:
         return execute_with_retry(call, self._consul_within, clock=self._clock, random=self._random)
@@ -208,7 +212,7 @@ class Registration:
     def _wait_for_service(
         self, service: str, waiting: dict[str, ServiceDefinition], until: float, wait: float
     ) -> Flow[None]:
-        """What clients see is waited for: the catalog's view, by a blocking query."""
+        """Flow: wait until the catalog, which clients read, reports the instances as usable."""
         bucket = TokenBucket(RATE, BURST)
         pauses = full_jitter(CONSUL_WAIT, self._random)
         index = 0
@@ -217,13 +221,12 @@ class Registration:
             left = until - self._clock()
             if left <= 0:
                 instances = snapshot.instances if snapshot else ()
-                raise NotPassing(
-                    wait, _reasons(waiting, instances, (yield from self._check_outputs()))
-                )
+                outputs = yield from self._check_outputs()
+                raise NotPassing(wait, _reasons_not_passing(waiting, instances, outputs))
             if pause := bucket.take(self._clock()):
                 yield Sleep(min(pause, left))
                 left = max(0.0, until - self._clock())
-            call = self._calls.health(service, index=index, wait=left if index else None)
+            call = self._api.health(service, index=index, wait=left if index else None)
             try:
                 snapshot = yield from execute(call.within(left + left / 16 + SLACK))
             except (ConsulUnreachable, ConsulUnavailable) as error:
@@ -235,51 +238,61 @@ class Registration:
                 continue
             pauses = full_jitter(CONSUL_WAIT, self._random)
             index = next_index(index, snapshot.index)
-            for one in snapshot.instances:
-                if one.health in USABLE and _is_ours(one, waiting.get(one.id)):
-                    del waiting[one.id]
-                    self._say(RegistrarEvent.PASSING, one.id, status=one.health.value)
+            for instance in snapshot.instances:
+                if instance.health in USABLE and _is_same(instance, waiting.get(instance.id)):
+                    del waiting[instance.id]
+                    self._on_event(
+                        RegistrarEvent.PASSING, instance.id, status=instance.health.value
+                    )
 
-    def _check_outputs(self) -> Flow[Mapping[str, Mapping[str, Any]]]:
-        """What the agent's checks say, if it tells."""
+    def _check_outputs(self) -> Flow[Checks]:
+        """Flow: read the agent's checks with their outputs; empty if it does not answer."""
         try:
-            return (yield from execute(self._calls.agent_checks()))
+            return (yield from execute(self._api.agent_checks()))
         except ConsulError:
             return {}
 
 
-def _as_defined(service_id: str, one: Mapping[str, Any]) -> ServiceDefinition:
-    """What the agent has, as a definition. Others may have registered what we would refuse, such as
-    an address with a port in it; it can be taken out all the same."""
-    address = one.get("Address") or ""
-    try:
-        return ServiceDefinition(
-            name=one["Service"], id=service_id, address=address, port=one["Port"]
-        )
-    except DefinitionError:
-        return ServiceDefinition(name=one["Service"] or "?", id=service_id, port=one["Port"])
+def _definition_of(service_id: str, service: Mapping[str, Any]) -> ServiceDefinition:
+    """Return the definition of a service that the agent has.
 
-
-def _is_ours(seen: Instance, one: ServiceDefinition | None) -> bool:
-    """Another agent may have an instance with the same id; where it is tells them apart."""
-    return one is not None and one.port == seen.port and one.address in ("", seen.address)
-
-
-def _reasons(
-    waiting: Mapping[str, ServiceDefinition],
-    instances: Iterable[Instance],
-    checks: Mapping[str, Mapping[str, Any]],
-) -> dict[str, str]:
-    """Why each is not passing: its health in the catalog, and what its check says in the agent.
-
-    The agent holds back changes of the output alone (``check_update_interval``, 5 minutes), so the
-    catalog may still have nothing to say.
+    Other programs may have registered what the rules reject, such as an address with a port in it.
+    It can be deregistered all the same.
     """
-    seen = {one.id: one for one in instances if _is_ours(one, waiting.get(one.id))}
-    said = {check["ServiceID"]: " ".join(check["Output"].split()) for check in checks.values()}
+    name, port = service["Service"], service["Port"]
+    address = service.get("Address") or ""
+    try:
+        return ServiceDefinition(name=name, id=service_id, address=address, port=port)
+    except DefinitionError:
+        return ServiceDefinition(name=name or "?", id=service_id, port=port)
+
+
+def _is_same(instance: Instance, definition: ServiceDefinition | None) -> bool:
+    """Return whether an instance in the catalog is the one that the definition describes.
+
+    Another agent may have an instance with the same id; the address distinguishes them.
+    """
+    return (
+        definition is not None
+        and definition.port == instance.port
+        and definition.address in ("", instance.address)
+    )
+
+
+def _reasons_not_passing(
+    waiting: Mapping[str, ServiceDefinition], instances: Iterable[Instance], checks: Checks
+) -> dict[str, str]:
+    """Return for each id why it is not passing: its health and the output of its check.
+
+    The health is the catalog's. The output is the agent's: the agent holds back changes of the
+    output alone (``check_update_interval``, 5 minutes), so the catalog may have none yet.
+    """
+    listed = {one.id: one for one in instances if _is_same(one, waiting.get(one.id))}
+    outputs = {check["ServiceID"]: " ".join(check["Output"].split()) for check in checks.values()}
     return {
-        one: f"{seen[one].health}, {said.get(one) or seen[one].output}"
-        if one in seen
+        service_id: f"{listed[service_id].health}, "
+        f"{outputs.get(service_id) or listed[service_id].output}"
+        if service_id in listed
         else "not in the catalog yet, or the token may not read it there (node:read, service:read)"
-        for one in sorted(waiting)
+        for service_id in sorted(waiting)
     }

@@ -1,5 +1,7 @@
-"""Telling Consul what a probe found, through a TTL check: at once when it changes, and again within
-each interval, so that the check goes critical by itself when nobody is left to report.
+"""TTL heartbeat: reports a probe's health status to Consul through a TTL check.
+
+A heartbeat is sent at once when the status changes, and again within each interval. So the check
+becomes critical by itself when the registrar dies.
 """
 
 from kato_consul import _durations as durations
@@ -10,37 +12,37 @@ from kato_consul._flow import Flow, Random, WaitForChange
 from kato_consul._registration.registrar_state import ManagedInstance, RegistrarState
 from kato_consul.errors import ConsulError
 
-JITTER = 0.2
-"""Reports come early by up to this share of the interval, never late."""
+HEARTBEAT_JITTER = 0.2
+"""Share of the interval by which a heartbeat is early at most. It is never late."""
 
-UNTIL_KNOWN = 3600.0
-"""Seconds between looks at whether there is a verdict; a change wakes at once."""
+FIRST_STATUS_WAIT = 3600.0
+"""Seconds that one wait for the first health status lasts; the status ends the wait at once."""
 
 
 def send_heartbeats(
-    state: RegistrarState, one: ManagedInstance, api: ConsulApi, *, random: Random
+    state: RegistrarState, instance: ManagedInstance, api: ConsulApi, *, random: Random
 ) -> Flow[None]:
-    """Flow: keep the instance's check fed, until nobody looks after it any more.
+    """Flow: send heartbeats for an instance's check, until the instance is removed.
 
-    What goes wrong with Consul is the guardian's to tell, who meets it too; here it is tried again.
+    The reconciler reports Consul errors; this only retries.
     """
-    probe = one.definition.probe
+    probe = instance.definition.probe
     assert probe is not None
     interval = durations.seconds(probe.interval)
-    check_id = probe_check_id(one.definition.id)
+    check_id = probe_check_id(instance.definition.id)
     pauses = full_jitter(CONSUL_WAIT, random)
-    while not one.removed:
-        verdict = one.health.current
-        if verdict is None:
-            yield WaitForChange(one.health, None, UNTIL_KNOWN)
+    while not instance.removed:
+        health = instance.health.current
+        if health is None:
+            yield WaitForChange(instance.health, None, FIRST_STATUS_WAIT)
             continue
         try:
-            known = yield from execute(api.update_ttl(check_id, verdict.status, verdict.note))
+            check_exists = yield from execute(api.update_ttl(check_id, health.status, health.note))
         except ConsulError as error:
             pause = next(pauses) + (error.retry_after or 0.0)
         else:
-            if not known:
-                state.request_reconcile()  # the agent lost the instance, or its check was removed
+            if not check_exists:
+                state.request_reconcile()  # the agent lost the instance or its check
             pauses = full_jitter(CONSUL_WAIT, random)
-            pause = interval * (1 - JITTER * random())
-        yield WaitForChange(one.health, verdict, pause)
+            pause = interval * (1 - HEARTBEAT_JITTER * random())
+        yield WaitForChange(instance.health, health, pause)

@@ -1,39 +1,42 @@
-"""How many worker processes an instance has, found out by asking again and again.
+"""Worker count: how many worker processes an instance has, counted over new connections.
 
-KATO's own ``/concurrency`` says 1 whatever its server was started with: it reads an environment
-variable that KATO's image does not set (measured on KATO 3.10.1 with four). But each process tells
-the moment of its own start, as ``last_collection`` of ``/health``, and a new connection goes to
-whichever of them takes it first. So different moments are different processes.
+KATO's own ``/concurrency`` reports 1 whatever its server was started with: it reads an environment
+variable that KATO's image does not set (measured on KATO 3.10.1 with four workers). But each
+process reports the time of its own start, as ``last_collection`` of ``/health``, and a new
+connection is accepted by any of the processes. So different start times are different processes.
 """
 
 from kato_consul._flow import Flow, Outcome, Reply, Send
 from kato_consul._registration.instance_info import field_of
 
-USUAL = 16
-"""Connections that are made. If two processes took them by chance alone, both would be seen but for
-one time in 2**15."""
+USUAL_CONNECTIONS = 16
+"""Connections that are opened. If two processes accept them at random, both are seen except in one
+count of 2**15."""
 
-THOROUGH = 96
-"""The same, up to so many while only one process was seen, for who has the time. One that has just
-answered is awake, and is quicker: if it takes nine of ten, the other is still seen but for one time
-in 20,000."""
+THOROUGH_CONNECTIONS = 96
+"""Connections that are opened at most while only one process was seen, if time permits. A process
+that has just answered is awake and accepts faster: if it accepts nine of ten, the other one is
+still seen except in one count of 20,000."""
 
-ANEW = {"connection": "close"}
-"""Of a request that is the last on its connection, so that the next one is made anew."""
+_LAST_ON_CONNECTION = {"connection": "close"}
+"""Headers that end the connection after the response, so that the next request opens a new one."""
 
 
-def count_workers(origin: str, answer_within: float, *, most: int = USUAL) -> Flow[int | None]:
-    """Flow: how many were seen, which is how many there are at least; None when it does not tell.
+def count_workers(
+    origin: str, answer_within: float, *, most: int = USUAL_CONNECTIONS
+) -> Flow[int | None]:
+    """Flow: count the worker processes that answer, a lower bound of how many there are.
 
-    ``answer_within`` are the seconds that each answer may take; ``most`` the connections.
+    Returns None if an answer has no start time. ``answer_within`` is the time in seconds that each
+    answer may take; ``most`` is the highest number of connections.
     """
-    seen: set[float] = set()
+    start_times: set[float] = set()
     for number in range(most):
-        if number >= USUAL and len(seen) > 1:
+        if number >= USUAL_CONNECTIONS and len(start_times) > 1:
             break
-        outcome: Outcome = yield Send(origin, "GET", "/health", answer_within, ANEW)
+        outcome: Outcome = yield Send(origin, "GET", "/health", answer_within, _LAST_ON_CONNECTION)
         started = field_of(outcome, "last_collection") if isinstance(outcome, Reply) else None
         if not isinstance(started, int | float):
             return None
-        seen.add(started)
-    return len(seen)
+        start_times.add(started)
+    return len(start_times)
