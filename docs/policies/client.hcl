@@ -1,4 +1,4 @@
-# For clients of the service kato, and for instances and doctor.
+# For clients of the service kato, and for the commands instances and doctor.
 service "kato" {
   policy = "read"
 }

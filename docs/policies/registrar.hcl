@@ -3,7 +3,7 @@ service "kato" {
   policy = "write"
 }
 
-# To see in the catalog, as clients do, that an instance passes.
+# To read from the catalog, as clients do, that an instance passes.
 node_prefix "" {
   policy = "read"
 }

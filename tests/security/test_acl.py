@@ -30,9 +30,9 @@ def test_the_least_policies(guarded: Guarded, kato: StandInKato) -> None:
     """With the documented policies every command and the client work; no token is ever shown."""
     registrar = guarded.token(policy("registrar", kato.name))
     client = guarded.token(policy("client", kato.name))
-    hand = guarded.token(policy("hand", kato.name))
+    operator = guarded.token(policy("operator", kato.name))
     writes = {"CONSUL_HTTP_ADDR": guarded.http_addr, "CONSUL_HTTP_TOKEN": registrar}
-    takes_out = {"CONSUL_HTTP_ADDR": guarded.http_addr, "CONSUL_HTTP_TOKEN": hand}
+    takes_out = {"CONSUL_HTTP_ADDR": guarded.http_addr, "CONSUL_HTTP_TOKEN": operator}
     reads = {"CONSUL_HTTP_ADDR": guarded.http_addr, "CONSUL_HTTP_TOKEN": client}
     service = ["--service", kato.name]
     shown = []
@@ -69,7 +69,7 @@ def test_the_least_policies(guarded: Guarded, kato: StandInKato) -> None:
         said, errors = process.communicate(timeout=20)
     assert process.returncode == 0, errors
     shown.append(said + errors)
-    assert all(one not in words for words in shown for one in (registrar, client, hand))
+    assert all(one not in words for words in shown for one in (registrar, client, operator))
 
 
 @pytest.mark.parametrize(

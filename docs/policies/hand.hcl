@@ -1,4 +1,0 @@
-# For drain and deregister of the service kato, by hand.
-service "kato" {
-  policy = "write"
-}
