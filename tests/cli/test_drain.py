@@ -79,7 +79,7 @@ def test_still_asked(agent: ConsulAgent, service: str, kato: StandInKato) -> Non
             over.set()
     asks.result()
     assert done.returncode == 7
-    assert "since the look before" in done.stdout
+    assert "new since the previous poll" in done.stdout
 
 
 def test_one_that_is_not_there(agent: ConsulAgent, service: str) -> None:
