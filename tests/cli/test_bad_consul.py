@@ -1,4 +1,4 @@
-"""Consul on a bad day: whatever it answers, the command ends with words and the code that fits."""
+"""Bad responses of Consul: every command ends with a message and the exit code that fits."""
 
 import threading
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ ONE = ["--name", "kato", "--port", "8000", "--address", "127.0.0.1"]
 
 @contextmanager
 def answering(status: int, body: bytes, headers: dict[str, str]) -> Iterator[str]:
-    """The address of something that answers everything in one way."""
+    """The address of a server that answers every request in the same way."""
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
@@ -32,7 +32,7 @@ def answering(status: int, body: bytes, headers: dict[str, str]) -> Iterator[str
             raise AttributeError(name)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
@@ -60,10 +60,10 @@ def answering(status: int, body: bytes, headers: dict[str, str]) -> Iterator[str
         (200, b"\xff\xfe", {}, 1, "unreadable"),
     ],
 )
-def test_any_answer(
+def test_bad_response(
     status: int, body: bytes, headers: dict[str, str], code: int, said: str
 ) -> None:
-    """No answer is taken for a good one by any command, and none ends in a traceback."""
+    """No command accepts a bad response as a good one, and none ends in a traceback."""
     with answering(status, body, headers) as address:
         where = ["--consul", address]
         commands = [

@@ -157,7 +157,7 @@ def check_payload(check: CheckDefinition) -> dict[str, Any]:
 
 
 def _ttl_payload(service_id: str, probe: ProbeDefinition, status: Health) -> dict[str, Any]:
-    seconds = TTL_INTERVALS * durations.seconds(probe.interval)
+    seconds = TTL_INTERVALS * durations.parse_duration(probe.interval)
     made: dict[str, Any] = consul.Check.ttl(f"{round(seconds * 1000)}ms")
     made["CheckID"] = probe_check_id(service_id)
     made["name"] = PROBE_NAME

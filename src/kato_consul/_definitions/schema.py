@@ -29,7 +29,7 @@ def _no_rule(value: Any) -> str | None:
 
 def _duration(value: str | None) -> str | None:
     try:
-        if value is not None and not durations.seconds(value) > 0:
+        if value is not None and not durations.parse_duration(value) > 0:
             return "must be longer than nothing"
     except ValueError as error:
         return str(error)
@@ -38,7 +38,7 @@ def _duration(value: str | None) -> str | None:
 
 def _reap(value: str | None) -> str | None:
     mistake = _duration(value)
-    if mistake is None and value is not None and durations.seconds(value) < SHORTEST_REAP:
+    if mistake is None and value is not None and durations.parse_duration(value) < SHORTEST_REAP:
         return f"{value!r} is shorter than Consul's minimum of 1m"
     return mistake
 

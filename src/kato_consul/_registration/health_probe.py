@@ -99,7 +99,7 @@ class Prober:
         self._origin = origin
         self._clock = clock
         self._session = ""
-        self._slow = durations.seconds(probe.slow)
+        self._slow = durations.parse_duration(probe.slow)
 
     def probe(self, within: float) -> Flow[ProbeResult]:
         """Flow: one look; each question may take ``within`` seconds."""
@@ -167,7 +167,10 @@ def probe(
     assert asked is not None
     prober = Prober(one.definition.origin, asked, clock)
     hysteresis = Hysteresis(asked.agree, asked.of)
-    interval, timeout = durations.seconds(asked.interval), durations.seconds(asked.timeout)
+    interval, timeout = (
+        durations.parse_duration(asked.interval),
+        durations.parse_duration(asked.timeout),
+    )
     within = timeout
     came_up = True
     while not one.removed:

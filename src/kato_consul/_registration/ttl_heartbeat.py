@@ -26,7 +26,7 @@ def send_heartbeats(
     """
     probe = one.definition.probe
     assert probe is not None
-    interval = durations.seconds(probe.interval)
+    interval = durations.parse_duration(probe.interval)
     check_id = probe_check_id(one.definition.id)
     pauses = full_jitter(CONSUL_WAIT, random)
     while not one.removed:
