@@ -78,8 +78,8 @@ def environment(more: dict[str, str] | None = None) -> dict[str, str]:
     return {**kept, "COLUMNS": "80", **(more or {})}
 
 
-def line_with(process: Process, words: str, *, stream: IO[str] | None = None) -> str:
-    """Return the next line of standard output, or of ``stream``, that contains ``words``.
+def line_with(process: Process, text: str, *, stream: IO[str] | None = None) -> str:
+    """Return the next line of standard output, or of ``stream``, that contains ``text``.
 
     AssertionError if the process ends first; it is killed after `ENDS_WITHIN` seconds.
     """
@@ -91,11 +91,11 @@ def line_with(process: Process, words: str, *, stream: IO[str] | None = None) ->
         seen = []
         for line in lines:
             seen.append(line)
-            if words in line:
+            if text in line:
                 return line
     finally:
         hung.cancel()
-    raise AssertionError(f"{words!r} is not in:\n{''.join(seen)}")
+    raise AssertionError(f"{text!r} is not in:\n{''.join(seen)}")
 
 
 class Instance:

@@ -46,7 +46,7 @@ def answering(status: int, body: bytes, headers: dict[str, str]) -> Iterator[str
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "headers", "code", "said"),
+    ("status", "body", "headers", "code", "message"),
     [
         (500, b"No cluster leader", {}, 3, "cannot serve now: 500 No cluster leader"),
         (503, b"", {"retry-after": "1"}, 3, "cannot serve now: 503"),
@@ -61,7 +61,7 @@ def answering(status: int, body: bytes, headers: dict[str, str]) -> Iterator[str
     ],
 )
 def test_bad_response(
-    status: int, body: bytes, headers: dict[str, str], code: int, said: str
+    status: int, body: bytes, headers: dict[str, str], code: int, message: str
 ) -> None:
     """No command accepts a bad response as a good one, and none ends in a traceback."""
     with answering(status, body, headers) as address:
@@ -81,5 +81,5 @@ def test_bad_response(
             assert done.returncode == 9, done.stdout
         else:
             assert done.returncode == code, (command, done.stderr)
-            assert said in done.stderr
+            assert message in done.stderr
             assert done.stderr.startswith("error: ")

@@ -206,8 +206,8 @@ def test_whole_demo() -> None:
     assert found["settlements"] >= 1  # the killed instance had writes in flight
     assert sum(answered.values()) >= found["observations"]
     # Progress is on standard error.
-    for words in ("kato-1: passing", f"{killed} killed with SIGKILL", f"{killed} started again"):
-        assert words in progress
+    for expected in ("kato-1: passing", f"{killed} killed with SIGKILL", f"{killed} started again"):
+        assert expected in progress
     assert "Traceback" not in progress
     assert eventually(lambda: left_behind(mark) == []), left_behind(mark)
 

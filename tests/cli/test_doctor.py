@@ -93,8 +93,8 @@ def pool(agent: ConsulAgent, service: str, tmp_path: Path) -> Iterator[Pool]:
 
 def processes(kato: StandInKato) -> int:
     """How many worker processes respond."""
-    asked = [HTTP.get(f"{kato.url}/health", headers={"connection": "close"}) for _ in range(16)]
-    return len({one.json()["last_collection"] for one in asked})
+    responses = [HTTP.get(f"{kato.url}/health", headers={"connection": "close"}) for _ in range(16)]
+    return len({one.json()["last_collection"] for one in responses})
 
 
 def test_healthy_pool(pool: Pool) -> None:

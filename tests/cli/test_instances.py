@@ -137,7 +137,7 @@ def test_static_list_without_consul() -> None:
 
 
 @pytest.mark.parametrize(
-    ("age", "words"),
+    ("age", "expected"),
     [
         (0.2, "just now"),
         (1.0, "1 s ago"),
@@ -147,9 +147,9 @@ def test_static_list_without_consul() -> None:
         (300_000.0, "3 days ago"),
     ],
 )
-def test_age(age: float, words: str) -> None:
+def test_age(age: float, expected: str) -> None:
     """An age is given in a unit that fits it."""
-    assert describe_source(Snapshot("kato", ()), age) == f"reported by Consul {words}"
+    assert describe_source(Snapshot("kato", ()), age) == f"reported by Consul {expected}"
 
 
 def test_invalid_setting() -> None:

@@ -187,14 +187,14 @@ def test_all_mistakes_in_a_file(agent: ConsulAgent, tmp_path: Path) -> None:
     assert done.stdout == ""
     head, *mistakes = done.stderr.splitlines()
     assert head == "error: 6 mistakes:"
-    for words in (
+    for expected in (
         "service 1 (kato): prot is not known: did you mean port?",
         "service 1 (kato): port is missing",
         "service 1 (kato): check: interval: '10 seconds' is no duration: write it like 10s",
         "service 2 (kato-2): port: 70000 is no port",
         "service 2 (kato-2): address: 'http://10.0.0.5' is no host name or address",
     ):
-        assert any(f"{path}: {words}" in line for line in mistakes), words
+        assert any(f"{path}: {expected}" in line for line in mistakes), expected
     assert "--wait: 'soon' is no duration" in mistakes[-1]
 
 
@@ -203,7 +203,7 @@ def test_all_mistakes_in_flags() -> None:
     wrong = ["--port", "0", "--interval", "often", "--check-http", "kato", "--meta", "zone"]
     done = kato_consul("register", *wrong, "--consul", "ftp://consul")
     assert done.returncode == 2
-    for words in (
+    for expected in (
         "--name is missing",
         "--port: 0 is no port",
         "--interval: 'often' is no duration",
@@ -211,7 +211,7 @@ def test_all_mistakes_in_flags() -> None:
         "--meta 'zone': write it as KEY=VALUE",
         "the Consul address 'ftp://consul' cannot be used",
     ):
-        assert f"  {words}" in done.stderr
+        assert f"  {expected}" in done.stderr
 
 
 def test_missing_or_conflicting_options() -> None:
@@ -223,9 +223,9 @@ def test_missing_or_conflicting_options() -> None:
         "either -f FILE or the flags": ["-f", "kato.toml", "--name", "kato"],
     }
     runs = all_at_once(*(["register", *given] for given in wrong.values()))
-    for words, done in zip(wrong, runs, strict=True):
+    for expected, done in zip(wrong, runs, strict=True):
         assert done.returncode == 2
-        assert words in done.stderr
+        assert expected in done.stderr
 
 
 def test_invalid_toml(tmp_path: Path) -> None:

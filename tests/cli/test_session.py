@@ -32,18 +32,19 @@ def test_learned_sequence_is_predicted(env: dict[str, str]) -> None:
     answer = json.loads(again.stdout)
     assert (answer["time"], answer["stm_length"]) == (1, 1)
     kato_consul("observe", "--session", answer["session_id"], "stove", "gas", env=env)
-    asked = ["predictions", "--session", answer["session_id"]]
-    words = kato_consul(*asked, env=env)
-    assert words.stdout.endswith("  rope\n")
-    found = json.loads(kato_consul(*asked, "--json", env=env).stdout)
+    command = ["predictions", "--session", answer["session_id"]]
+    text = kato_consul(*command, env=env)
+    assert text.stdout.endswith("  rope\n")
+    found = json.loads(kato_consul(*command, "--json", env=env).stdout)
     assert found[0]["future"] == [["rope"]]
 
 
 def test_no_predictions(env: dict[str, str]) -> None:
     """Without a matching learned sequence, a message says so."""
     done = kato_consul("observe", "--json", "--node", "empty", "x", env=env)
-    asked = kato_consul("predictions", "--session", json.loads(done.stdout)["session_id"], env=env)
-    assert (asked.returncode, asked.stdout) == (
+    session = json.loads(done.stdout)["session_id"]
+    done = kato_consul("predictions", "--session", session, env=env)
+    assert (done.returncode, done.stdout) == (
         0,
         "no predictions: no learned sequence matches these events\n",
     )

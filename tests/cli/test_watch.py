@@ -94,7 +94,7 @@ ONE = instance("kato-1")
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "expected"),
     [
         ({"health": Health.MAINTENANCE, "output": "upgrade\n now"}, "maintenance: upgrade now"),
         ({"address": "10.0.0.9"}, "now at 10.0.0.9:8000"),
@@ -103,11 +103,13 @@ ONE = instance("kato-1")
         ({"node": "n2"}, 'node "n2"'),
     ],
 )
-def test_changed_instance(change: dict[str, Any], words: str) -> None:
+def test_changed_instance(change: dict[str, Any], expected: str) -> None:
     """Changes of an instance are described; unchanged instances are left out."""
     other = instance("kato-2")
     changed: Instance = replace(ONE, **change)
-    assert list(differences(snapshot(ONE, other), snapshot(changed, other))) == [("kato-1", words)]
+    assert list(differences(snapshot(ONE, other), snapshot(changed, other))) == [
+        ("kato-1", expected)
+    ]
 
 
 @pytest.mark.parametrize(
