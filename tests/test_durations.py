@@ -2,7 +2,7 @@
 
 import pytest
 
-from kato_consul._durations import seconds
+from kato_consul._durations import parse_duration
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from kato_consul._durations import seconds
 )
 def test_duration(text: str, expected: float) -> None:
     """What Go's ParseDuration takes, in seconds."""
-    assert seconds(text) == pytest.approx(expected)
+    assert parse_duration(text) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -53,5 +53,5 @@ def test_duration(text: str, expected: float) -> None:
 def test_no_duration(text: str) -> None:
     """Anything else is refused, with itself and what would do."""
     with pytest.raises(ValueError) as caught:
-        seconds(text)
+        parse_duration(text)
     assert str(caught.value) == f"{text!r} is no duration: write it like 10s, 1m30s or 500ms"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kato_consul._async.session import AsyncSession
     from kato_consul._async.transport import AsyncDiscoveryTransport
     from kato_consul._balancing.pool import InstanceView
+    from kato_consul._definitions.loader import read_definitions
     from kato_consul._definitions.schema import (
         CheckDefinition,
         ProbeDefinition,
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
         TaggedAddress,
         Weights,
     )
+    from kato_consul._doctor.facts import DeploymentFacts, InstanceFacts
+    from kato_consul._doctor.findings import Diagnosis, Finding, Severity
+    from kato_consul._durations import parse_duration
     from kato_consul._kato import queries
     from kato_consul._kato.session_state import SessionFacts
     from kato_consul._kato.types import (
@@ -38,9 +42,11 @@ if TYPE_CHECKING:
         SessionInfo,
     )
     from kato_consul._protocols import Policy, PoolView
+    from kato_consul._registration.events import EventSink, RegistrarEvent, describe_event
     from kato_consul._secret import Secret
     from kato_consul._sync.client import KatoClient
     from kato_consul._sync.discovery import Discovery
+    from kato_consul._sync.doctor import diagnose
     from kato_consul._sync.instances import KatoInstance, KatoNode
     from kato_consul._sync.registrar import Registrar
     from kato_consul._sync.session import Session
@@ -97,14 +103,19 @@ __all__ = [
     "ConsulUnavailable",
     "ConsulUnreachable",
     "DefinitionError",
+    "DeploymentFacts",
+    "Diagnosis",
     "Discovery",
     "DiscoveryError",
     "DiscoveryTransport",
     "Event",
+    "EventSink",
     "Fault",
     "FinalizeResult",
+    "Finding",
     "Health",
     "Instance",
+    "InstanceFacts",
     "InstanceView",
     "KatoAnswerError",
     "KatoClient",
@@ -126,6 +137,7 @@ __all__ = [
     "Prediction",
     "ProbeDefinition",
     "Registrar",
+    "RegistrarEvent",
     "RequestNotSent",
     "Secret",
     "SequenceResult",
@@ -137,6 +149,7 @@ __all__ = [
     "SessionGone",
     "SessionInfo",
     "Settings",
+    "Severity",
     "Snapshot",
     "Source",
     "StoreUnavailable",
@@ -144,7 +157,11 @@ __all__ = [
     "UnknownService",
     "ValidationFailed",
     "Weights",
+    "describe_event",
+    "diagnose",
+    "parse_duration",
     "queries",
+    "read_definitions",
 ]
 
 _HOMES = {
@@ -209,6 +226,12 @@ _HOMES = {
         "TaggedAddress",
         "Weights",
     ),
+    "kato_consul._definitions.loader": ("read_definitions",),
+    "kato_consul._doctor.facts": ("DeploymentFacts", "InstanceFacts"),
+    "kato_consul._doctor.findings": ("Diagnosis", "Finding", "Severity"),
+    "kato_consul._durations": ("parse_duration",),
+    "kato_consul._registration.events": ("EventSink", "RegistrarEvent", "describe_event"),
+    "kato_consul._sync.doctor": ("diagnose",),
     "kato_consul._kato": ("queries",),
     "kato_consul._kato.types": (
         "CognitionData",

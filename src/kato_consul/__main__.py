@@ -1,4 +1,4 @@
-"""``python -m kato_consul``: the command line."""
+"""``python -m kato_consul``: the same as ``kato-consul``."""
 
 from kato_consul.cli import main
 

@@ -1,4 +1,4 @@
-"""One agent for all tests of the command line: each test has a service name of its own."""
+"""Fixtures of the command-line tests: one agent for all; each test has its own service name."""
 
 from collections.abc import Iterator
 
@@ -17,19 +17,19 @@ def agent() -> Iterator[ConsulAgent]:
 
 @pytest.fixture
 def service() -> str:
-    """A name that nobody registered before."""
+    """A service name that is not registered yet."""
     return fresh_name()
 
 
 @pytest.fixture
 def instance() -> Iterator[Instance]:
-    """An instance that is well."""
+    """A healthy instance."""
     with Instance() as running:
         yield running
 
 
 @pytest.fixture
-def ill() -> Iterator[Instance]:
-    """An instance that is not."""
+def unhealthy() -> Iterator[Instance]:
+    """An instance that is not healthy."""
     with Instance(healthy=False) as running:
         yield running

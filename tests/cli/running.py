@@ -1,4 +1,4 @@
-"""Running the command line as people do: as a process of its own, against a real agent."""
+"""Runs the command line as users do: as a process of its own, with a real agent."""
 
 import contextlib
 import os
@@ -17,10 +17,10 @@ import httpx
 from kato_consul.testing import ConsulAgent
 
 ENDS_WITHIN = 30.0
-"""Seconds after which a command that should have ended is taken for hung."""
+"""Seconds after which a command that should have ended counts as hung."""
 
 HTTP = httpx.Client(timeout=10, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
-"""For questions past our own client; each on a connection of its own, so that none is left over."""
+"""For requests without this library's client; each on a new connection, so that none is left."""
 
 Process = subprocess.Popen[str]
 
@@ -28,7 +28,7 @@ Process = subprocess.Popen[str]
 def kato_consul(
     *args: str | Path, env: dict[str, str] | None = None, program: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end; ``program`` is Python to run in place of the package."""
+    """Run a command to its end; ``program`` is Python code to run instead of the package."""
     return subprocess.run(
         argv(*args, program=program),
         env=environment(env),
@@ -41,7 +41,7 @@ def kato_consul(
 
 
 def all_at_once(*commands: list[str]) -> list[subprocess.CompletedProcess[str]]:
-    """Run commands beside each other: half of a short one is waiting for its start."""
+    """Run commands concurrently: a short one spends half its time starting."""
     with ThreadPoolExecutor(5) as pool:
         return list(pool.map(lambda command: kato_consul(*command), commands))
 
@@ -50,7 +50,7 @@ def all_at_once(*commands: list[str]) -> list[subprocess.CompletedProcess[str]]:
 def started(
     *args: str | Path, env: dict[str, str] | None = None, program: str | None = None, **given: Any
 ) -> Iterator[Process]:
-    """A command that stays; it is killed with the block if it has not ended."""
+    """Start a long-running command; it is killed at the end of the block."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **given}
     with subprocess.Popen(
         argv(*args, program=program),
@@ -66,22 +66,22 @@ def started(
 
 
 def argv(*args: str | Path, program: str | None = None) -> list[str]:
-    """The words that run the command line."""
+    """The arguments that run the command line."""
     how = ["-m", "kato_consul"] if program is None else ["-c", program]
     return [sys.executable, *how, *map(str, args)]
 
 
 def environment(more: dict[str, str] | None = None) -> dict[str, str]:
-    """An environment that says nothing of Consul or terminals but what ``more`` says."""
+    """The environment without variables for Consul or terminals, plus ``more``."""
     foreign = ("CONSUL_", "KATO_", "NO_COLOR", "FORCE_COLOR", "GITHUB_ACTIONS", "COLUMNS")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return {**kept, "COLUMNS": "80", **(more or {})}
 
 
-def line_with(process: Process, words: str, *, stream: IO[str] | None = None) -> str:
-    """The next line of its standard output, or ``stream``, that has these words.
+def line_with(process: Process, text: str, *, stream: IO[str] | None = None) -> str:
+    """Return the next line of standard output, or of ``stream``, that contains ``text``.
 
-    AssertionError when it ends without them, as it is made to when they do not come.
+    AssertionError if the process ends first; it is killed after `ENDS_WITHIN` seconds.
     """
     lines = stream or process.stdout
     assert lines is not None
@@ -91,11 +91,11 @@ def line_with(process: Process, words: str, *, stream: IO[str] | None = None) ->
         seen = []
         for line in lines:
             seen.append(line)
-            if words in line:
+            if text in line:
                 return line
     finally:
         hung.cancel()
-    raise AssertionError(f"not a word of {words!r}, but:\n{''.join(seen)}")
+    raise AssertionError(f"{text!r} is not in:\n{''.join(seen)}")
 
 
 class Instance:
@@ -113,7 +113,7 @@ class Instance:
                 self.end_headers()
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.port = int(self._server.server_address[1])
@@ -129,7 +129,7 @@ class Instance:
         self._server.server_close()
 
     def table(self, service: str, number: int, *, more: str = "") -> str:
-        """Its definition, as people write it."""
+        """Its definition in TOML."""
         return (
             f'[[service]]\nname = "{service}"\nid = "{service}-{number}"\n'
             f'address = "127.0.0.1"\nport = {self.port}\n{more}'
@@ -137,50 +137,50 @@ class Instance:
         )
 
     def flags(self, service: str) -> list[str]:
-        """The same as flags."""
+        """The same definition as flags."""
         flags = ["--name", service, "--id", f"{service}-1", "--address", "127.0.0.1"]
         check = ["--check-http", f"http://127.0.0.1:{self.port}/health", "--interval", "200ms"]
         return [*flags, "--port", str(self.port), *check]
 
 
 def fresh_name() -> str:
-    """The name of a service that nobody registered before."""
+    """A service name that is not registered yet."""
     return f"kato-{uuid.uuid4().hex[:8]}"
 
 
 def at(agent: ConsulAgent) -> dict[str, str]:
-    """The environment of somebody who works with this agent."""
+    """The environment of a user of this agent."""
     return {"CONSUL_HTTP_ADDR": agent.http_addr}
 
 
 def ids(agent: ConsulAgent, service: str) -> set[str]:
-    """The ids that the agent itself has of a service: where half-registered ones would stand."""
+    """The ids of a service that the agent itself has, incomplete registrations included."""
     found = ask(agent, "/v1/agent/services")
     return {service_id for service_id, one in found.items() if one["Service"] == service}
 
 
 def healths(agent: ConsulAgent, service: str) -> dict[str, str]:
-    """What the catalog says of each instance's own check."""
+    """The catalog's status of each instance's own check."""
     found = ask(agent, f"/v1/health/checks/{service}")
     return {check["ServiceID"]: check["Status"] for check in found}
 
 
 def ask(agent: ConsulAgent, path: str) -> Any:
-    """The agent's answer, past our own client."""
+    """The agent's response, without this library's client."""
     return HTTP.get(f"{agent.url}{path}").raise_for_status().json()
 
 
 def marked() -> dict[str, str]:
-    """An environment by which `left_behind` finds every process that has it from us."""
+    """An environment by which `left_behind` finds every process that inherited it."""
     return {"KATO_CONSUL_TEST": uuid.uuid4().hex}
 
 
 def left_behind(mark: dict[str, str]) -> list[str]:
-    """The processes that carry the mark and still run, as they were called."""
+    """The command lines of running processes that carry the mark."""
     sign = f"KATO_CONSUL_TEST={mark['KATO_CONSUL_TEST']}".encode()
     found = []
     for process in Path("/proc").glob("[0-9]*"):
-        # One that ends while it is looked at is no longer there.
+        # A process may end while it is read.
         with contextlib.suppress(OSError):
             if sign in (process / "environ").read_bytes():
                 found.append((process / "cmdline").read_text().replace("\0", " "))

@@ -1,4 +1,4 @@
-"""The command line in a terminal: a pseudo-terminal of 80 columns and 30 rows."""
+"""A pseudo-terminal of 80 columns and 30 rows, to run commands in."""
 
 import contextlib
 import fcntl
@@ -17,14 +17,14 @@ from tests.cli.running import ENDS_WITHIN, argv, environment
 
 ROWS, COLUMNS = 30, 80
 
-GLANCE = 0.1
-"""Seconds between looks at whether the terminal is to be closed."""
+CLOSE_POLL_INTERVAL = 0.1
+"""Seconds between checks whether the terminal is to be closed."""
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Terminal:
-    """A command in a terminal of its own; ``shown`` is all it wrote there so far."""
+    """A command in a terminal of its own; ``shown`` is all that it has written there."""
 
     def __init__(
         self, *args: str | Path, env: dict[str, str] | None = None, program: str | None = None
@@ -43,7 +43,7 @@ class Terminal:
             stdout=self._theirs,
             stderr=self._theirs,
             start_new_session=True,
-            # The terminal's signals go to whom it controls, which is what makes Ctrl-C one.
+            # Ctrl-C is a signal only for processes whose controlling terminal this is.
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(self._theirs)
@@ -60,35 +60,35 @@ class Terminal:
             os.close(self._ours)
 
     def press(self, keys: str) -> None:
-        """Type something; Ctrl-C is ``\\x03``."""
+        """Type keys; Ctrl-C is ``\\x03``."""
         os.write(self._ours, keys.encode())
 
     def close(self) -> None:
-        """Close the terminal over the command's head, as a window or a lost connection does."""
+        """Close the terminal while the command runs, as a window or a lost connection does."""
         self._open = False
-        self._reader.join(ENDS_WITHIN)  # one that reads would keep it open
+        self._reader.join(ENDS_WITHIN)  # a blocked read would keep it open
         os.close(self._ours)
 
     def wait(self, timeout: float = ENDS_WITHIN) -> int:
-        """Its exit code, once it has ended and all it wrote was read."""
+        """Return the exit code, once the command has ended and all its output was read."""
         code = self.process.wait(timeout)
         self._reader.join(ENDS_WITHIN)
         return code
 
     @property
     def shown(self) -> str:
-        """What it wrote, control sequences and all."""
+        """All output, with its control sequences."""
         return "".join(self._pieces)
 
     @property
     def lines(self) -> list[str]:
-        """The lines that it wrote, without the control sequences."""
+        """The lines of the output, without control sequences."""
         return _CONTROL.sub("", self.shown).splitlines()
 
     def _read(self) -> None:
-        # Reading fails once nobody has the other end open: that is how a terminal ends.
+        # Reading fails once no process has the other end open: the terminal ends like this.
         with contextlib.suppress(OSError):
             while self._open:
-                readable, _, _ = select.select([self._ours], [], [], GLANCE)
+                readable, _, _ = select.select([self._ours], [], [], CLOSE_POLL_INTERVAL)
                 if readable:
                     self._pieces.append(os.read(self._ours, 65536).decode(errors="replace"))

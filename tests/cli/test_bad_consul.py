@@ -1,4 +1,4 @@
-"""Consul on a bad day: whatever it answers, the command ends with words and the code that fits."""
+"""Bad responses of Consul: every command ends with a message and the exit code that fits."""
 
 import threading
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ ONE = ["--name", "kato", "--port", "8000", "--address", "127.0.0.1"]
 
 @contextmanager
 def answering(status: int, body: bytes, headers: dict[str, str]) -> Iterator[str]:
-    """The address of something that answers everything in one way."""
+    """The address of a server that answers every request in the same way."""
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
@@ -32,7 +32,7 @@ def answering(status: int, body: bytes, headers: dict[str, str]) -> Iterator[str
             raise AttributeError(name)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
@@ -46,7 +46,7 @@ def answering(status: int, body: bytes, headers: dict[str, str]) -> Iterator[str
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "headers", "code", "said"),
+    ("status", "body", "headers", "code", "message"),
     [
         (500, b"No cluster leader", {}, 3, "cannot serve now: 500 No cluster leader"),
         (503, b"", {"retry-after": "1"}, 3, "cannot serve now: 503"),
@@ -60,10 +60,10 @@ def answering(status: int, body: bytes, headers: dict[str, str]) -> Iterator[str
         (200, b"\xff\xfe", {}, 1, "unreadable"),
     ],
 )
-def test_any_answer(
-    status: int, body: bytes, headers: dict[str, str], code: int, said: str
+def test_bad_response(
+    status: int, body: bytes, headers: dict[str, str], code: int, message: str
 ) -> None:
-    """No answer is taken for a good one by any command, and none ends in a traceback."""
+    """No command accepts a bad response as a good one, and none ends in a traceback."""
     with answering(status, body, headers) as address:
         where = ["--consul", address]
         commands = [
@@ -81,5 +81,5 @@ def test_any_answer(
             assert done.returncode == 9, done.stdout
         else:
             assert done.returncode == code, (command, done.stderr)
-            assert said in done.stderr
+            assert message in done.stderr
             assert done.stderr.startswith("error: ")

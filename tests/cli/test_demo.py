@@ -1,4 +1,4 @@
-"""`kato-consul demo`: the main job with a crash in the middle, and a verdict that can be bad."""
+"""`kato-consul demo`: a workload with a crash, and a report that detects losses."""
 
 import asyncio
 import json
@@ -16,36 +16,36 @@ from tests.cli.running import HTTP, left_behind, line_with, marked, started
 from tests.cli.terminal import Terminal
 from tests.testing.waiting import eventually
 
-ALL_OF_IT = 60.0
+DEMO_WITHIN = 60.0
 """Seconds that a demo may take."""
 
 SHORT = """
-from kato_consul.cli.demo.command import command as demo
-demo.SECONDS, demo.KILL_AT, demo.RETURN_AT = 2.0, 1.0, 1.5
+from kato_consul.cli.demo import scenario
+scenario.SECONDS, scenario.KILL_AT, scenario.RESTART_AT = 2.0, 1.0, 1.5
 """
 
 LOSING = f"""{SHORT}
 import json, sqlite3
 from kato_consul.cli import main
 
-verify = demo.verify
+verify = scenario.verify
 
-def losing(told, failed, url):
-    # The store loses one observation, after all was done and before it is read back.
-    session = told[0].session.id
+def losing(ledgers, failed, url):
+    # The store loses one observation after the workload, before everything is read back.
+    session = ledgers[0].session.id
     with sqlite3.connect(store()) as db:
         (document,) = db.execute("SELECT document FROM sessions WHERE id = ?", [session]).fetchone()
         changed = json.loads(document)
         del changed["stm"][-1]
         db.execute("UPDATE sessions SET document = ? WHERE id = ?", [json.dumps(changed), session])
-    return verify(told, failed, url)
+    return verify(ledgers, failed, url)
 
 def store():
     import glob, os, tempfile
     (path,) = glob.glob(os.path.join(tempfile.gettempdir(), "kato-consul-*", "store.sqlite"))
     return path
 
-demo.verify = losing
+scenario.verify = losing
 main()
 """
 
@@ -61,61 +61,64 @@ main()
         ("", "ab", 0, 2),
         ("abc", "abd", 1, 1),
         ("abcabc", "abc", 3, 0),
-        ("abc", "acb", 2, 0),  # each once, but two of them not where they were put
+        ("abc", "acb", 2, 0),  # each once, but two of them misplaced
     ],
 )
 def test_differences(expected: str, found: str, missing: int, extra: int) -> None:
-    """What is missing, or in another place, is lost; what is there too often was applied twice."""
+    """Missing or misplaced events are lost; events that are there too often were applied twice."""
     assert differences(expected, found) == (missing, extra)
 
 
 @pytest.mark.parametrize(
-    ("verdict", "good"),
+    ("report", "passed"),
     [
         (DemoReport(100, 0, 0, 0), True),
         (DemoReport(100, 1, 0, 0), False),
         (DemoReport(100, 0, 1, 0), False),
         (DemoReport(100, 0, 0, 1), False),
-        (DemoReport(0, 0, 0, 0), False),  # nothing done is nothing shown
+        (DemoReport(0, 0, 0, 0), False),  # without observations nothing is proven
     ],
 )
-def test_what_is_good(verdict: DemoReport, good: bool) -> None:
-    """Only three zeros are good, of at least one observation."""
-    assert verdict.good is good
+def test_passed(report: DemoReport, passed: bool) -> None:
+    """A report passes with three zeros, and at least one observation."""
+    assert report.passed is passed
 
 
-class Talk:
-    """A session told past our client: two stories learned twice, and three events open."""
+class RecordedSession:
+    """A session and its ledger, made without this library's client.
+
+    Two sequences are learned twice each, and three events are unlearned.
+    """
 
     def __init__(self, kato: StandInKato, node: str) -> None:
         self.kato = kato
-        session = HTTP.post(f"{kato.url}/sessions", json={"node_id": node})
-        self.id = session.json()["session_id"]
-        self.told = Ledger(cast(Any, SimpleNamespace(id=self.id, key=node)))
+        created = HTTP.post(f"{kato.url}/sessions", json={"node_id": node})
+        self.id = created.json()["session_id"]
+        self.ledger = Ledger(cast(Any, SimpleNamespace(id=self.id, key=node)))
         for number in (1, 2):
-            story = tuple(f"{node}-{number}-{event}" for event in range(4))
+            sequence = tuple(f"{node}-{number}-{event}" for event in range(4))
             for _ in range(2):
-                name = self.learn(story)
-            self.told.learned[story] = 2
-            self.told.names[story] = name
+                name = self.learn(sequence)
+            self.ledger.learned[sequence] = 2
+            self.ledger.pattern_names[sequence] = name
         for event in ("x", "y", "z"):
             self.post("observe", {"strings": [event]})
-            self.told.open.append(event)
+            self.ledger.unlearned.append(event)
 
     def post(self, what: str, body: Any = None) -> Any:
-        """The stand-in's answer."""
+        """The stand-in's response."""
         url = f"{self.kato.url}/sessions/{self.id}/{what}"
         return HTTP.post(url, json=body).raise_for_status().json()
 
-    def learn(self, story: tuple[str, ...]) -> str:
-        """Observe and learn a story; its name."""
-        for event in story:
+    def learn(self, sequence: tuple[str, ...]) -> str:
+        """Observe and learn a sequence; return the pattern's name."""
+        for event in sequence:
             self.post("observe", {"strings": [event]})
         return str(self.post("learn")["pattern_name"])
 
-    def verdict(self) -> tuple[int, int, int]:
-        """Acknowledged, lost and applied twice."""
-        found = asyncio.run(verify([self.told], 0, self.kato.url))
+    def report(self) -> tuple[int, int, int]:
+        """Observations acknowledged, lost and applied twice."""
+        found = asyncio.run(verify([self.ledger], 0, self.kato.url))
         return found.observations, found.lost, found.applied_twice
 
 
@@ -127,67 +130,67 @@ def kato(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield running
 
 
-def test_all_is_there(kato: StandInKato) -> None:
-    """What was acknowledged is found; all of it is counted."""
-    assert Talk(kato, "good").verdict() == (2 * 2 * 4 + 3, 0, 0)
+def test_nothing_lost(kato: StandInKato) -> None:
+    """What was acknowledged is found, and all of it is counted."""
+    assert RecordedSession(kato, "good").report() == (2 * 2 * 4 + 3, 0, 0)
 
 
-def test_an_open_event_that_is_lost(kato: StandInKato) -> None:
+def test_lost_unlearned_event(kato: StandInKato) -> None:
     """An observation missing from the short-term memory is lost."""
-    talk = Talk(kato, "open")
-    talk.told.open.append("acknowledged, and not there")
-    assert talk.verdict() == (20, 1, 0)
+    session = RecordedSession(kato, "open")
+    session.ledger.unlearned.append("acknowledged, but missing")
+    assert session.report() == (20, 1, 0)
 
 
-def test_an_open_event_that_is_there_twice(kato: StandInKato) -> None:
-    """One that is in the short-term memory once more was applied twice."""
-    talk = Talk(kato, "double")
-    talk.post("observe", {"strings": ["z"]})
-    assert talk.verdict() == (19, 0, 1)
+def test_unlearned_event_applied_twice(kato: StandInKato) -> None:
+    """An observation that is in the short-term memory twice was applied twice."""
+    session = RecordedSession(kato, "double")
+    session.post("observe", {"strings": ["z"]})
+    assert session.report() == (19, 0, 1)
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_a_story_that_was_learned_too_often(kato: StandInKato, named: bool) -> None:
-    """A learn applied twice is seen by the counts, also where no answer ever carried the name."""
-    talk = Talk(kato, f"often{named}")
-    story = next(iter(talk.told.learned))
+def test_sequence_learned_too_often(kato: StandInKato, named: bool) -> None:
+    """The symbol counts show a learn that was applied twice, also without a pattern name."""
+    session = RecordedSession(kato, f"often{named}")
+    sequence = next(iter(session.ledger.learned))
     if not named:
-        del talk.told.names[story]
-    talk.told.learned[story] -= 1
-    assert talk.verdict() == (15, 0, 4)
+        del session.ledger.pattern_names[sequence]
+    session.ledger.learned[sequence] -= 1
+    assert session.report() == (15, 0, 4)
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_a_story_that_is_lost(kato: StandInKato, named: bool) -> None:
-    """A story acknowledged and not there is lost, named or not."""
-    talk = Talk(kato, f"lost{named}")
-    story = ("a", "b", "c")
-    talk.told.learned[story] = 1
+def test_lost_sequence(kato: StandInKato, named: bool) -> None:
+    """A sequence that was acknowledged and is missing is lost, with or without a pattern name."""
+    session = RecordedSession(kato, f"lost{named}")
+    sequence = ("a", "b", "c")
+    session.ledger.learned[sequence] = 1
     if named:
-        talk.told.names[story] = "PTRN|0000000000000000000000000000000000000000"
-    assert talk.verdict() == (22, 3, 0)
+        session.ledger.pattern_names[sequence] = "PTRN|0000000000000000000000000000000000000000"
+    assert session.report() == (22, 3, 0)
 
 
-def test_a_story_in_another_order(kato: StandInKato) -> None:
-    """Counts that are right do not hide that a pattern is not what was told."""
-    talk = Talk(kato, "order")
-    story = next(iter(talk.told.learned))
-    swapped = (story[1], story[0], *story[2:])
-    talk.told.names[swapped] = talk.told.names.pop(story)
-    talk.told.learned[swapped] = talk.told.learned.pop(story)
-    assert talk.verdict() == (19, 4, 0)
+def test_sequence_in_another_order(kato: StandInKato) -> None:
+    """A pattern with the right counts, but in another order, is not accepted."""
+    session = RecordedSession(kato, "order")
+    sequence = next(iter(session.ledger.learned))
+    swapped = (sequence[1], sequence[0], *sequence[2:])
+    session.ledger.pattern_names[swapped] = session.ledger.pattern_names.pop(sequence)
+    session.ledger.learned[swapped] = session.ledger.learned.pop(sequence)
+    assert session.report() == (19, 4, 0)
 
 
-def test_the_whole_demo() -> None:
-    """Three zeros, told in JSON with all that led to them; under a minute; no process is left."""
+def test_whole_demo() -> None:
+    """Three zeros in JSON, with all other counts; in under a minute; no process is left."""
     mark = marked()
     with started("demo", "--json", env=mark) as process:
-        text, progress = process.communicate(timeout=ALL_OF_IT)
+        text, progress = process.communicate(timeout=DEMO_WITHIN)
     assert process.returncode == 0, progress
     assert text.count("\n") == 1
     found = json.loads(text)
-    promised = {name: found.pop(name) for name in ("good", "failed", "lost", "applied_twice")}
-    assert promised == {"good": True, "failed": 0, "lost": 0, "applied_twice": 0}
+    zeros = {name: found.pop(name) for name in ("good", "failed", "lost", "applied_twice")}
+    assert zeros == {"good": True, "failed": 0, "lost": 0, "applied_twice": 0}
     assert (found.pop("sessions"), found.pop("instances")) == (8, 3)
     answered = found.pop("answered")
     assert set(answered) == {"kato-1", "kato-2", "kato-3"}
@@ -197,32 +200,32 @@ def test_the_whole_demo() -> None:
         "observations", "failovers", "settlements", "repairs", "learned", "asked", "predicted"
     }  # fmt: skip
     assert all(isinstance(count, int) for count in found.values())
-    # Each story is observed and learned twice, and asked for once; three more events stay open.
+    # Each sequence is observed and learned twice, and predicted once; three events stay unlearned.
     assert found["observations"] == 6 * found["learned"] + 8 * 3
     assert found["predicted"] == found["asked"] == found["learned"] / 2
-    assert found["settlements"] >= 1  # the victim had calls in its hands
+    assert found["settlements"] >= 1  # the killed instance had writes in flight
     assert sum(answered.values()) >= found["observations"]
-    # What went on is told meanwhile, on standard error.
-    for words in ("kato-1: passing", f"{killed} killed with SIGKILL", f"{killed} started again"):
-        assert words in progress
+    # Progress is on standard error.
+    for expected in ("kato-1: passing", f"{killed} killed with SIGKILL", f"{killed} started again"):
+        assert expected in progress
     assert "Traceback" not in progress
     assert eventually(lambda: left_behind(mark) == []), left_behind(mark)
 
 
-def test_a_store_that_loses_an_observation(tmp_path: Path) -> None:
-    """One observation lost is found, and said; exit 1. In a terminal there is a table meanwhile."""
+def test_store_that_loses_an_observation(tmp_path: Path) -> None:
+    """One lost observation is found and reported; exit 1. In a terminal the progress is a table."""
     env = {"TMPDIR": str(tmp_path)}
     with Terminal("demo", env=env, program=LOSING) as terminal:
-        assert terminal.wait(ALL_OF_IT) == 1
+        assert terminal.wait(DEMO_WITHIN) == 1
     assert "0 failed, 1 lost, 0 applied twice" in terminal.shown
-    assert "That is not what was promised" in terminal.shown
-    assert any("Consul says" in line for line in terminal.lines)
+    assert "This breaks the guarantees" in terminal.shown
+    assert any("in the last second" in line for line in terminal.lines)
     assert any("killed with SIGKILL" in line for line in terminal.lines)
     assert all(len(line) <= 80 for line in terminal.lines)
 
 
 def test_interrupted(tmp_path: Path) -> None:
-    """Ctrl-C in the middle of the work ends all: exit 130, no process, no file, no traceback."""
+    """Ctrl-C during the workload stops everything: exit 130, no process, file or traceback."""
     mark = marked()
     with started("demo", env={**mark, "TMPDIR": str(tmp_path)}) as process:
         line_with(process, "0 failed", stream=process.stderr)

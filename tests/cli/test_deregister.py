@@ -1,4 +1,4 @@
-"""`kato-consul deregister`: what it names is out of Consul, and nothing else."""
+"""`kato-consul deregister`: deregisters the named instances, and no others."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def file(agent: ConsulAgent, service: str, instance: Instance, tmp_path: Path) -
 
 
 def test_by_id(agent: ConsulAgent, service: str, file: Path) -> None:
-    """Ids can be given as they are or with --id; the others stay."""
+    """Ids are arguments or given with --id; other instances stay registered."""
     command = ["deregister", f"{service}-1", "--id", f"{service}-3", f"{service}-1"]
     done = kato_consul(*command, env=at(agent))
     assert done.returncode == 0, done.stderr
@@ -30,20 +30,20 @@ def test_by_id(agent: ConsulAgent, service: str, file: Path) -> None:
 
 
 def test_by_file(agent: ConsulAgent, service: str, file: Path) -> None:
-    """All that a file defines is taken out."""
+    """All instances in a file are deregistered."""
     assert kato_consul("deregister", "-f", file, env=at(agent)).returncode == 0
     assert ids(agent, service) == set()
 
 
-def test_one_that_is_not_there(agent: ConsulAgent, service: str) -> None:
-    """One that is not registered is as good as taken out, and told apart."""
+def test_unknown_instance(agent: ConsulAgent, service: str) -> None:
+    """An instance that is not registered counts as deregistered, and is reported as such."""
     done = kato_consul("deregister", f"{service}-1", env=at(agent))
     assert done.returncode == 0
     assert f"{service}-1: was not registered" in done.stdout
 
 
-def test_too_little_or_too_much() -> None:
-    """It wants ids, or a file: exit 2, and says so."""
+def test_missing_or_conflicting_options() -> None:
+    """It needs ids, or a file: exit 2, with a message."""
     wrong: list[list[str]] = [[], ["kato-1", "-f", "kato.toml"], [""]]
     for done in all_at_once(*(["deregister", *given] for given in wrong)):
         assert done.returncode == 2

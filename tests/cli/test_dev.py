@@ -1,4 +1,4 @@
-"""`kato-consul dev`: a fleet while it runs, and no trace of it after."""
+"""`kato-consul dev`: a fleet while it runs, and nothing left afterwards."""
 
 import json
 import os
@@ -13,8 +13,8 @@ from tests.cli.running import kato_consul, left_behind, line_with, marked, start
 from tests.testing.waiting import eventually
 
 
-def test_the_fleet(tmp_path: Path) -> None:
-    """One line of JSON tells where all is; all is registered and passing; SIGTERM ends it all."""
+def test_fleet(tmp_path: Path) -> None:
+    """One line of JSON has the addresses; all are registered and passing; SIGTERM stops all."""
     mark = marked()
     env = {**mark, "TMPDIR": str(tmp_path)}
     with started("dev", "--count", "2", "--json", env=env) as process:
@@ -23,13 +23,13 @@ def test_the_fleet(tmp_path: Path) -> None:
         assert [one["id"] for one in fleet["instances"]] == ["kato-1", "kato-2"]
         assert all(set(one) == {"id", "address", "port", "pid"} for one in fleet["instances"])
 
-        seen = kato_consul("instances", "--json", "--consul", fleet["consul"])
-        found = json.loads(seen.stdout)["instances"]
-        told = [(one["id"], one["address"], one["port"]) for one in fleet["instances"]]
-        assert [(one["id"], one["address"], one["port"]) for one in found] == told
+        listed = kato_consul("instances", "--json", "--consul", fleet["consul"])
+        found = json.loads(listed.stdout)["instances"]
+        expected = [(one["id"], one["address"], one["port"]) for one in fleet["instances"]]
+        assert [(one["id"], one["address"], one["port"]) for one in found] == expected
         assert all(one["used"] for one in found)
 
-        # An instance that dies is told of; the others stay.
+        # An instance whose process ends is reported; the others stay.
         os.kill(fleet["instances"][0]["pid"], signal.SIGKILL)
         line_with(process, "kato-1: its process", stream=process.stderr)
 
@@ -43,14 +43,14 @@ def test_the_fleet(tmp_path: Path) -> None:
         socket.create_connection((host, int(port)))
 
 
-def test_for_people() -> None:
-    """Without --json it prints the addresses and what to try next; Ctrl-C is a good end."""
+def test_output_as_text() -> None:
+    """Without --json it prints the addresses and example commands; Ctrl-C is a successful end."""
     mark = marked()
     with started("dev", "--count", "1", env=mark, stderr=subprocess.DEVNULL) as process:
         consul = line_with(process, "Consul  http://").split("http://")[1].strip()
         assert "kato-1  http://127.0.0.1:" in line_with(process, "kato-1")
         line_with(process, f"export CONSUL_HTTP_ADDR={consul}")
-        line_with(process, "Ctrl-C ends it all")
+        line_with(process, "Ctrl-C stops everything")
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
     assert eventually(lambda: left_behind(mark) == []), left_behind(mark)
@@ -58,7 +58,7 @@ def test_for_people() -> None:
 
 @pytest.mark.parametrize("moment", ["starting a Consul agent", "(stand-in) 1 of 2"])
 def test_interrupted_while_starting(tmp_path: Path, moment: str) -> None:
-    """Cut short while it starts, it leaves nothing."""
+    """Interrupted while it starts, it leaves nothing."""
     mark = marked()
     env = {**mark, "TMPDIR": str(tmp_path)}
     with started("dev", "--count", "2", env=env) as process:
@@ -70,16 +70,16 @@ def test_interrupted_while_starting(tmp_path: Path, moment: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_consul_program() -> None:
-    """A Consul program that cannot be used is named, with what to do."""
+def test_invalid_consul_program() -> None:
+    """An invalid path of the Consul program is named, with advice."""
     done = kato_consul("demo", env={"CONSUL_BIN": "/nowhere/consul"})
     assert done.returncode == 1
     assert done.stderr.startswith("error: CONSUL_BIN names '/nowhere/consul', which does not exist")
 
 
 @pytest.mark.parametrize(("command", "missing"), [("dev", "fastapi"), ("demo", "uvicorn")])
-def test_without_the_extra(command: str, missing: str) -> None:
-    """Without the extra it says what to install; exit 2, and nothing was started."""
+def test_missing_extra(command: str, missing: str) -> None:
+    """Without the extra ``testing`` a message names what to install; exit 2, nothing starts."""
     program = f"""
 import sys
 sys.modules[{missing!r}] = None

@@ -1,4 +1,4 @@
-"""`kato-consul doctor`: on real instances that are ill in real ways."""
+"""`kato-consul doctor`: on real instances with real problems."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ from tests.testing.waiting import eventually
 
 @pytest.fixture(scope="module")
 def leaderless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of one server of three: alone, it elects nobody."""
+    """The address of one server of three: alone, it elects no leader."""
     http, lan, server = free_ports(3)
     ports = {"http": http, "serf_lan": lan, "server": server, "dns": -1, "serf_wan": -1}
     settings = {"server": True, "bootstrap_expect": 3, "bind_addr": "127.0.0.1", "ports": ports}
@@ -36,7 +36,7 @@ def leaderless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def answers(url: str) -> bool:
-    """Whether anybody answers there."""
+    """Whether there is a response from the URL."""
     try:
         return HTTP.get(url).status_code > 0
     except httpx.TransportError:
@@ -92,22 +92,22 @@ def pool(agent: ConsulAgent, service: str, tmp_path: Path) -> Iterator[Pool]:
 
 
 def processes(kato: StandInKato) -> int:
-    """How many answer."""
-    asked = [HTTP.get(f"{kato.url}/health", headers={"connection": "close"}) for _ in range(16)]
-    return len({one.json()["last_collection"] for one in asked})
+    """How many worker processes respond."""
+    responses = [HTTP.get(f"{kato.url}/health", headers={"connection": "close"}) for _ in range(16)]
+    return len({one.json()["last_collection"] for one in responses})
 
 
-def test_all_is_well(pool: Pool) -> None:
-    """A pool in order: exit 0, and one line that says so."""
+def test_healthy_pool(pool: Pool) -> None:
+    """A healthy pool: exit 0, and one line that reports it."""
     done = kato_consul("doctor", "--service", pool.service, env=at(pool.agent))
     assert done.returncode == 0, done.stdout
-    assert done.stdout == f"{pool.service}: Consul and 2 instances looked at, nothing wrong\n"
-    assert "leaving connections idle for 4 s" in done.stderr
+    assert done.stdout == f"{pool.service}: checked Consul and 2 instances: no problems\n"
+    assert "keeping connections idle for 4 s" in done.stderr
 
 
-def test_ill_in_many_ways(pool: Pool) -> None:
-    """A green check over a dead store, another memory, several workers, short keep-alive, and one
-    that is gone: each is found, where it is; exit 9."""
+def test_many_problems(pool: Pool) -> None:
+    """A dead store behind a passing check, another SERVICE_NAME, several workers, short keep-alive
+    and a dead instance: each is found in the right place; exit 9."""
     first, second = pool.instances.values()
     third = pool.add(3, name="another", workers=2)
     assert eventually(lambda: processes(third) == 2)  # the second is up later than the first
@@ -116,32 +116,32 @@ def test_ill_in_many_ways(pool: Pool) -> None:
     second.kill()
     code, found = pool.findings()
     assert code == 9
-    assert found["check.dishonest"].startswith(pool.service)
-    assert found["pool.memory"] == f"service {pool.service!r}"
+    assert found["check.false-passing"].startswith(pool.service)
+    assert found["pool.knowledge"] == f"service {pool.service!r}"
     assert found["instance.workers"] == f"{pool.service}-3"
     assert found["instance.keepalive"] == f"{pool.service}-4"
-    assert {"instance.unreachable", "instance.ghost"} & set(found)
+    assert {"instance.unreachable", "instance.stale"} & set(found)
 
 
-def test_a_full_store(pool: Pool) -> None:
-    """A store that is read but takes no writes is found, though a plain check is green; no session
-    of doctor's is left behind in one that does."""
+def test_full_store(pool: Pool) -> None:
+    """A store that serves reads but no writes is found, though a plain check is passing; doctor
+    deletes its session from an instance that works."""
     first, second = pool.instances.values()
     first.switch(store="full")
     code, found = pool.findings()
-    assert (code, found) == (9, {"check.dishonest": f"{pool.service}-1"})
+    assert (code, found) == (9, {"check.false-passing": f"{pool.service}-1"})
     assert httpx.get(f"{second.url}/sessions/count").json() == {"active_session_count": 0}
 
 
-def test_nothing_registered(agent: ConsulAgent, service: str) -> None:
-    """No instance at all is an error, with what to do."""
+def test_no_instance_registered(agent: ConsulAgent, service: str) -> None:
+    """No instance at all is an error, with advice."""
     done = kato_consul("doctor", "--service", service, env=at(agent))
     assert done.returncode == 9
     assert "no instance is registered [pool.empty]" in done.stdout
 
 
 def test_no_consul() -> None:
-    """Without Consul that is the finding, with what to do; exit 3, as of every command."""
+    """An unreachable Consul is the only finding, with advice; exit 3, as of every command."""
     done = kato_consul("doctor", "--consul", "127.0.0.1:1")
     assert done.returncode == 3
     assert "error: consul: no answer from Consul at http://127.0.0.1:1" in done.stdout
@@ -152,7 +152,7 @@ def test_no_consul() -> None:
 
 
 def test_no_leader(leaderless: str) -> None:
-    """A server without a leader, which can answer nothing else: that is the finding; exit 9."""
+    """A server without a leader answers no other query: this is the only finding; exit 9."""
     done = kato_consul("doctor", "--json", "--consul", leaderless)
     (found,) = json.loads(done.stdout)["findings"]
     assert (done.returncode, found["name"]) == (9, "consul.no-leader")

@@ -1,4 +1,4 @@
-"""`kato-consul drain`: clients go elsewhere, and it says when they have gone."""
+"""`kato-consul drain`: clients switch to other instances, and it waits until they have left."""
 
 import threading
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from tests.cli.running import ask, at, healths, ids, kato_consul
 
 @pytest.fixture
 def kato(agent: ConsulAgent, service: str, tmp_path: Path) -> Iterator[StandInKato]:
-    """An instance that is registered."""
+    """A registered instance."""
     with StandInKato(store=tmp_path / "store.sqlite", name=service) as made:
         flags = ["--name", service, "--id", f"{service}-1", "--address", made.host]
         done = kato_consul(
@@ -25,9 +25,9 @@ def kato(agent: ConsulAgent, service: str, tmp_path: Path) -> Iterator[StandInKa
         kato_consul("deregister", f"{service}-1", env=at(agent))
 
 
-def test_drained(agent: ConsulAgent, service: str, kato: StandInKato) -> None:
-    """An instance that nobody uses is in maintenance mode, drained, and still registered; --off
-    takes it out of maintenance mode again."""
+def test_idle_instance(agent: ConsulAgent, service: str, kato: StandInKato) -> None:
+    """An instance without clients is in maintenance mode, drained, and still registered; --off ends
+    maintenance mode."""
     done = kato_consul("drain", f"{service}-1", "--reason", "new disks", env=at(agent))
     assert done.returncode == 0, done.stderr
     assert f"{service}-1: in maintenance mode: new disks" in done.stdout
@@ -47,8 +47,8 @@ def test_drained(agent: ConsulAgent, service: str, kato: StandInKato) -> None:
     assert set(healths(agent, service).values()) == {"passing"}
 
 
-def test_still_busy(agent: ConsulAgent, service: str, kato: StandInKato) -> None:
-    """When the time is over and it is not known that clients have gone: exit 7, and why."""
+def test_unknown_load(agent: ConsulAgent, service: str, kato: StandInKato) -> None:
+    """When it is not known in time whether clients have left: exit 7, and why."""
     kato.freeze()
     try:
         done = kato_consul("drain", f"{service}-1", "--wait", "200ms", env=at(agent))
@@ -61,35 +61,35 @@ def test_still_busy(agent: ConsulAgent, service: str, kato: StandInKato) -> None
     )
 
 
-def test_still_asked(agent: ConsulAgent, service: str, kato: StandInKato) -> None:
-    """Somebody who goes on asking, one short request after the other, is seen, though KATO's
-    /metrics shows nothing of it for seconds: exit 7, and how many there were."""
+def test_busy_instance(agent: ConsulAgent, service: str, kato: StandInKato) -> None:
+    """A client that keeps sending short requests is detected, though KATO's /metrics does not show
+    them for seconds: exit 7, and how many requests there were."""
     over = threading.Event()
 
-    def asking() -> None:
+    def send_requests() -> None:
         with httpx.Client(base_url=kato.url, trust_env=False) as http:
             while not over.wait(0.02):
-                http.get("/sessions/nobody/exists").raise_for_status()
+                http.get("/sessions/none/exists").raise_for_status()
 
     with ThreadPoolExecutor(1) as pool:
-        asks = pool.submit(asking)
+        client = pool.submit(send_requests)
         try:
             done = kato_consul("drain", f"{service}-1", "--wait", "3s", env=at(agent))
         finally:
             over.set()
-    asks.result()
+    client.result()
     assert done.returncode == 7
     assert "new since the previous poll" in done.stdout
 
 
-def test_one_that_is_not_there(agent: ConsulAgent, service: str) -> None:
-    """An instance that this agent does not have: exit 1, with what to do."""
+def test_unknown_instance(agent: ConsulAgent, service: str) -> None:
+    """An instance that this agent does not have: exit 1, with advice."""
     done = kato_consul("drain", f"{service}-1", env=at(agent))
     assert done.returncode == 1
     assert "Use the agent that it was registered with" in done.stderr
 
 
 @pytest.mark.parametrize("given", [[], ["kato-1", "--all"], [""]])
-def test_too_little_or_too_much(given: list[str]) -> None:
-    """It wants ids, a file, or --all: exit 2."""
+def test_missing_or_conflicting_options(given: list[str]) -> None:
+    """It needs ids, a file, or --all: exit 2."""
     assert kato_consul("drain", *given).returncode == 2

@@ -1,4 +1,4 @@
-"""`kato-consul exec`: the parent of an instance, from its start to its drain."""
+"""`kato-consul exec`: the parent process of an instance, from start to drain."""
 
 import json
 import os
@@ -28,7 +28,7 @@ from tests.testing.waiting import eventually
 
 
 class Instance:
-    """A stand-in to be started by ``exec``: its flags, and its command."""
+    """A stand-in that ``exec`` starts: its flags, and its command."""
 
     def __init__(self, service: str, folder: Path) -> None:
         self.port = free_ports(1)[0]
@@ -47,12 +47,12 @@ def one(service: str, tmp_path: Path) -> Instance:
 
 
 def passing(agent: ConsulAgent, service: str) -> bool:
-    """Whether Consul says that the instance passes."""
+    """Whether Consul reports the instance as passing."""
     return healths(agent, service) == {f"{service}-1": "passing"}
 
 
-def test_a_life(agent: ConsulAgent, service: str, one: Instance) -> None:
-    """Started, registered when ready; on SIGTERM drained, stopped, taken out: nothing is left."""
+def test_whole_life(agent: ConsulAgent, service: str, one: Instance) -> None:
+    """Started, registered when ready; on SIGTERM drained, stopped, deregistered."""
     mark = marked()
     env = {**at(agent), **mark}
     with started("exec", *one.flags, "--", *one.command, env=env) as process:
@@ -68,9 +68,9 @@ def test_a_life(agent: ConsulAgent, service: str, one: Instance) -> None:
     assert eventually(lambda: left_behind(mark) == []), left_behind(mark)
 
 
-def test_a_child_that_dies(agent: ConsulAgent, service: str, one: Instance) -> None:
-    """A child that is killed is taken out of Consul within 100 ms (measured in
-    `tests/faults/registrar_times.py`), and its code is ours."""
+def test_killed_child(agent: ConsulAgent, service: str, one: Instance) -> None:
+    """A child that is killed is deregistered within 100 ms (measured in
+    `tests/faults/registrar_times.py`), and its exit code is returned."""
     with started("exec", *one.flags, "--", *one.command, env=at(agent)) as process:
         started_as = line_with(process, "as process")
         line_with(process, f"{service}-1: registered")
@@ -81,26 +81,26 @@ def test_a_child_that_dies(agent: ConsulAgent, service: str, one: Instance) -> N
     assert ids(agent, service) == set()
 
 
-def test_told_twice(agent: ConsulAgent, service: str, one: Instance) -> None:
-    """A second SIGTERM skips the waiting for clients; the child is stopped all the same."""
+def test_second_sigterm_skips_the_wait(agent: ConsulAgent, service: str, one: Instance) -> None:
+    """A second SIGTERM skips the wait for clients; the child is stopped all the same."""
     flags = [*one.flags, "--drain", "10m"]
     with started("exec", *flags, "--", *one.command, env=at(agent)) as process:
         child = int(line_with(process, "as process").split()[-1])
         line_with(process, f"{service}-1: registered")
-        os.kill(child, signal.SIGSTOP)  # so that it never says that it is quiet
+        os.kill(child, signal.SIGSTOP)  # so that it never reports itself idle
         process.terminate()
         line_with(process, "in maintenance mode")
         process.terminate()
         os.kill(child, signal.SIGCONT)
         _, errors = process.communicate(timeout=20)
         assert process.returncode in (0, 143)
-    assert "error:" not in errors, errors  # ours; the child, which was cut short, may say something
+    assert "error:" not in errors, errors  # of exec; the child may print something
     assert "Traceback" not in errors, errors
     assert ids(agent, service) == set()
 
 
-def test_a_child_that_does_not_end(agent: ConsulAgent, service: str, one: Instance) -> None:
-    """A child that ignores SIGTERM is killed when its time is over; 137 then."""
+def test_child_that_ignores_sigterm(agent: ConsulAgent, service: str, one: Instance) -> None:
+    """A child that ignores SIGTERM is killed after --stop; exit 137."""
     stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
     stubborn += "print('here', flush=True); time.sleep(600)"
     flags = [*one.flags, "--drain", "0", "--stop", "200ms"]
@@ -113,8 +113,10 @@ def test_a_child_that_does_not_end(agent: ConsulAgent, service: str, one: Instan
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT])
-def test_signals_are_handed_on(agent: ConsulAgent, one: Instance, number: signal.Signals) -> None:
-    """What is not about ending is the child's; its exit code is ours."""
+def test_other_signals_are_forwarded(
+    agent: ConsulAgent, one: Instance, number: signal.Signals
+) -> None:
+    """Other signals are forwarded to the child; its exit code is returned."""
     child = f"""
 import signal, sys, time
 signal.signal({int(number)}, lambda *_: sys.exit(7))
@@ -129,7 +131,7 @@ time.sleep(600)
 
 
 def test_orphans_are_reaped(agent: ConsulAgent, one: Instance) -> None:
-    """What the child leaves behind falls to us, is reaped while we run, and killed when we end."""
+    """Orphans of the child are reaped while `exec` runs, and killed when it ends."""
     child = """
 import os, sys, time
 if os.fork() == 0:
@@ -167,8 +169,8 @@ def zombies_of(pid: int) -> list[str]:
     return found
 
 
-def test_consul_away(service: str, one: Instance) -> None:
-    """While Consul is away the child runs, and is registered when Consul answers."""
+def test_consul_down(service: str, one: Instance) -> None:
+    """While Consul is down the child runs, and is registered when Consul answers."""
     with ConsulAgent() as late:
         late.freeze()
         with started("exec", *one.flags, "--", *one.command, env=at(late)) as process:
@@ -182,9 +184,8 @@ def test_consul_away(service: str, one: Instance) -> None:
             assert process.wait(30) in (0, 143)
 
 
-def test_not_registered_yet(agent: ConsulAgent, service: str, one: Instance) -> None:
-    """Told to end before the instance was ready, there is nobody to send elsewhere: no waiting, and
-    no word of an error."""
+def test_signal_before_registration(agent: ConsulAgent, service: str, one: Instance) -> None:
+    """Stopped before the instance was ready: there are no clients to wait for, and no error."""
     flags = [*one.flags, "--drain", "10m"]
     with started("exec", *flags, "--", "sleep", "600", env=at(agent)) as process:
         line_with(process, f"{service}-1: critical")
@@ -193,8 +194,8 @@ def test_not_registered_yet(agent: ConsulAgent, service: str, one: Instance) -> 
     assert (process.returncode, errors) == (143, "")
 
 
-def test_tls_that_cannot_be_used(one: Instance) -> None:
-    """What is wrong with the way to Consul is told before the child starts: none stays behind."""
+def test_invalid_tls_files(one: Instance) -> None:
+    """Invalid TLS settings are reported before the child starts: none stays behind."""
     mark = marked()
     env = {"CONSUL_HTTP_ADDR": "https://127.0.0.1:1", "CONSUL_CACERT": "/nowhere.pem", **mark}
     done = kato_consul("exec", *one.flags, "--", "sleep", "600", env=env)
@@ -203,8 +204,8 @@ def test_tls_that_cannot_be_used(one: Instance) -> None:
     assert left_behind(mark) == []
 
 
-def test_as_json(agent: ConsulAgent, service: str, one: Instance) -> None:
-    """For machines, all that it tells are events: the child's life among them."""
+def test_output_as_json(agent: ConsulAgent, service: str, one: Instance) -> None:
+    """With --json all output is events, those of the child included."""
     done = kato_consul("exec", *one.flags, "--json", "--", "sh", "-c", "exit 3", env=at(agent))
     assert (done.returncode, done.stderr) == (3, "")
     events = [json.loads(line) for line in done.stdout.splitlines()]
@@ -216,7 +217,7 @@ PROCESS_1 = """
 import os, sys
 if os.fork() == 0:
     if os.fork() == 0:
-        os._exit(0)  # nobody's child but process 1's, once its parent has ended
+        os._exit(0)  # reparented to process 1 when its parent ends
     os._exit(0)
 os.wait()
 print("process", os.getpid(), "of", os.getppid(), flush=True)
@@ -226,8 +227,8 @@ import time; time.sleep(600)
 
 
 def test_as_process_1(agent: ConsulAgent, service: str, one: Instance) -> None:
-    """In a PID namespace of its own, as in a container, it is process 1: it reaps, hands on, and
-    ends with the child's code."""
+    """In a PID namespace of its own, as in a container, it is process 1: it reaps, it forwards
+    signals, and exits with the code of the child."""
     alone = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
     if subprocess.run([*alone, "true"], check=False, capture_output=True).returncode != 0:
         pytest.skip("no permission to make a PID namespace")
@@ -255,7 +256,7 @@ def children_of(pid: int) -> list[int]:
 @pytest.mark.parametrize(
     ("program", "code"), [("no-such-program", 127), ("/etc/passwd", 126), ("no-header", 126)]
 )
-def test_no_program(
+def test_command_that_cannot_run(
     agent: ConsulAgent, service: str, one: Instance, program: str, code: int, tmp_path: Path
 ) -> None:
     """A command that cannot be run is named, with a shell's exit code; nothing is registered."""
@@ -270,7 +271,7 @@ def test_no_program(
     assert ids(agent, service) == set()
 
 
-def test_bad_words(tmp_path: Path) -> None:
+def test_invalid_arguments(tmp_path: Path) -> None:
     """Several instances, or no command: exit 2."""
     path = tmp_path / "kato.toml"
     path.write_text('[[service]]\nname="a"\nport=1\n[[service]]\nname="b"\nport=2\n')

@@ -1,4 +1,4 @@
-"""`kato-consul instances`: what a client would see."""
+"""`kato-consul instances`: the instances as a client sees them."""
 
 import json
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kato_consul import Discovery, Settings, Snapshot
-from kato_consul.cli.commands.instances import by_whom
+from kato_consul.cli.commands.instances import describe_source
 from kato_consul.testing import ConsulAgent
 from tests.cli.running import Instance, at, fresh_name, healths, kato_consul, started
 from tests.cli.terminal import Terminal
@@ -34,12 +34,14 @@ PORTS: dict[str, int] = {}
 
 @pytest.fixture(scope="module")
 def two(agent: ConsulAgent, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A service with one instance that is well, and one that is not."""
+    """A service with one healthy instance and one that is not."""
     service = fresh_name()
-    with Instance() as well, Instance(healthy=False) as ill:
-        PORTS[service] = well.port
+    with Instance() as healthy, Instance(healthy=False) as unhealthy:
+        PORTS[service] = healthy.port
         path = tmp_path_factory.mktemp("two") / "kato.toml"
-        path.write_text(well.table(service, 1, more='tags = ["blue"]\n') + ill.table(service, 2))
+        path.write_text(
+            healthy.table(service, 1, more='tags = ["blue"]\n') + unhealthy.table(service, 2)
+        )
         assert kato_consul("register", "-f", path, "--wait", "0", env=at(agent)).returncode == 0
         wanted = {f"{service}-1": "passing", f"{service}-2": "critical"}
         assert eventually(lambda: healths(agent, service) == wanted)
@@ -47,7 +49,7 @@ def two(agent: ConsulAgent, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def test_json(agent: ConsulAgent, two: str) -> None:
-    """In JSON: one line, each field of each instance, and which of them a client would use."""
+    """One line of JSON: each field of each instance, and which of them a client uses."""
     done = kato_consul("instances", "--service", two, "--json", env=at(agent))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 1
@@ -61,26 +63,26 @@ def test_json(agent: ConsulAgent, two: str) -> None:
     assert (second["health"], second["used"]) == ("critical", False)
 
 
-def test_in_a_pipe(agent: ConsulAgent, two: str) -> None:
-    """For grep: a line for each instance, however long, and no colours."""
+def test_output_to_a_pipe(agent: ConsulAgent, two: str) -> None:
+    """For grep: one line for each instance, however long, and no colours."""
     env = {**at(agent), "KATO_CONSUL_SERVICE": two}
     head, first, second, summary = kato_consul("instances", env=env).stdout.splitlines()
     assert head.split()[:4] == ["id", "address", "health", "used"]
     assert first.split()[:4] == [f"{two}-1", f"127.0.0.1:{PORTS[two]}", "passing", "yes"]
     assert "critical  no" in second
     assert f"Service '{two}' check" in second
-    assert summary == f"{two}: 2 instances: 1 passing, 1 critical, as Consul said now"
+    assert summary == f"{two}: 2 instances: 1 passing, 1 critical, reported by Consul just now"
 
 
-def test_in_a_terminal(agent: ConsulAgent, two: str) -> None:
-    """For eyes: in colour, folded to the width of the terminal."""
+def test_output_to_a_terminal(agent: ConsulAgent, two: str) -> None:
+    """For people: in colour, folded to the width of the terminal."""
     with Terminal("instances", "--service", two, env=at(agent)) as terminal:
         assert terminal.wait() == 0
     assert "\x1b[32mpassing" in terminal.shown
     assert all(len(line) <= 80 for line in terminal.lines)
 
 
-def test_no_colour(agent: ConsulAgent, two: str) -> None:
+def test_no_color(agent: ConsulAgent, two: str) -> None:
     """NO_COLOR is respected."""
     env = {**at(agent), "NO_COLOR": "1"}
     with Terminal("instances", "--service", two, env=env) as terminal:
@@ -89,17 +91,17 @@ def test_no_colour(agent: ConsulAgent, two: str) -> None:
     assert "\x1b[3" not in terminal.shown
 
 
-def test_an_unknown_service(agent: ConsulAgent, two: str) -> None:
-    """A service that Consul does not know: those it knows are named; exit 5."""
-    done = kato_consul("instances", "--service", "nobody", env=at(agent))
+def test_unknown_service(agent: ConsulAgent, two: str) -> None:
+    """A service that Consul does not know: the known ones are named; exit 5."""
+    done = kato_consul("instances", "--service", "unknown", env=at(agent))
     assert done.returncode == 5
-    assert "knows no service 'nobody'" in done.stderr
+    assert "knows no service 'unknown'" in done.stderr
     assert two in done.stderr
     assert "--service" in done.stderr
 
 
-def test_nobody_reads(agent: ConsulAgent, two: str) -> None:
-    """A reader that went away ends it as any program, without a word."""
+def test_closed_stdout(agent: ConsulAgent, two: str) -> None:
+    """A closed output pipe ends it quietly, as any program."""
     with started("instances", "--service", two, env=at(agent)) as process:
         assert process.stdout is not None
         process.stdout.close()
@@ -109,32 +111,35 @@ def test_nobody_reads(agent: ConsulAgent, two: str) -> None:
     assert errors == ""
 
 
-def test_consul_is_away(agent: ConsulAgent, two: str, tmp_path: Path) -> None:
-    """While Consul is away the copy on disk is shown, as clients would use it, and said to be one;
-    the trouble is on stderr."""
+def test_consul_is_unreachable(agent: ConsulAgent, two: str, tmp_path: Path) -> None:
+    """While Consul is unreachable the saved snapshot is shown, as clients use it, and named as the
+    source; the error is on stderr."""
     env = {**at(agent), "KATO_CONSUL_STATE_DIR": str(tmp_path)}
     with Discovery(Settings(consul_addr=agent.http_addr, service=two, state_dir=tmp_path)):
         assert eventually(lambda: bool(list(tmp_path.iterdir())))
     env["CONSUL_HTTP_ADDR"] = "127.0.0.1:1"
     done = kato_consul("instances", "--service", two, env=env)
     assert done.returncode == 0
-    assert "by the copy on disk of what Consul said" in done.stdout.splitlines()[-1]
+    assert done.stdout.splitlines()[-1].endswith(" (saved snapshot)")
     assert done.stderr.startswith("warning: no answer from Consul at http://127.0.0.1:1: ")
     found = json.loads(kato_consul("instances", "--service", two, "--json", env=env).stdout)
     assert (found["source"], len(found["instances"])) == ("disk", 2)
 
 
-def test_a_list_alone() -> None:
-    """Who has KATO_URL and no Consul sees that list, and whose it is."""
+def test_static_list_without_consul() -> None:
+    """With KATO_URL and no Consul, that list is shown and named as the source."""
     done = kato_consul("instances", env={"KATO_URL": "http://kato:8000"})
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-1] == "kato: 1 instance: 1 passing, by the list in KATO_URL"
+    assert (
+        done.stdout.splitlines()[-1]
+        == "kato: 1 instance: 1 passing, from the static list in KATO_URL"
+    )
 
 
 @pytest.mark.parametrize(
-    ("age", "words"),
+    ("age", "expected"),
     [
-        (0.2, "now"),
+        (0.2, "just now"),
         (1.0, "1 s ago"),
         (119.0, "119 s ago"),
         (150.0, "2 min ago"),
@@ -142,19 +147,19 @@ def test_a_list_alone() -> None:
         (300_000.0, "3 days ago"),
     ],
 )
-def test_how_old(age: float, words: str) -> None:
-    """An age is told in a unit that fits it."""
-    assert by_whom(Snapshot("kato", ()), age) == f"as Consul said {words}"
+def test_age(age: float, expected: str) -> None:
+    """An age is given in a unit that fits it."""
+    assert describe_source(Snapshot("kato", ()), age) == f"reported by Consul {expected}"
 
 
-def test_a_setting_that_cannot_be_used() -> None:
-    """A bad variable is named, with what would do; exit 2."""
+def test_invalid_setting() -> None:
+    """An invalid variable is named, with valid values; exit 2."""
     done = kato_consul("instances", env={"CONSUL_HTTP_SSL": "maybe"})
     assert done.returncode == 2
     assert done.stderr == "error: CONSUL_HTTP_SSL must be true or false, not 'maybe'\n"
 
 
 def test_errors_go_to_stderr(agent: ConsulAgent) -> None:
-    """Nothing but results is on standard output."""
-    done = kato_consul("instances", "--service", "nobody", "--json", env=at(agent))
+    """Standard output has nothing but results."""
+    done = kato_consul("instances", "--service", "unknown", "--json", env=at(agent))
     assert done.stdout == ""

@@ -1,4 +1,4 @@
-"""No Consul where it was looked for: each command says so while it tries, and then what to do."""
+"""No Consul at the address: every command prints that it waits, and then what to do."""
 
 from kato_consul.testing import ConsulAgent
 from tests.cli.running import Instance, all_at_once
@@ -6,10 +6,10 @@ from tests.cli.running import Instance, all_at_once
 NOWHERE = "127.0.0.1:1"
 
 
-def test_nobody_answers(agent: ConsulAgent, instance: Instance) -> None:
-    """Each tells meanwhile that it waits, then where it looked and how to name another; exit 3.
+def test_no_answer(agent: ConsulAgent, instance: Instance) -> None:
+    """Each prints that it waits, then the address and how to use another one; exit 3.
 
-    An agent that hangs, taking connections and answering nothing, is as good as none.
+    An agent that hangs, accepting connections without answering, has the same result.
     """
     commands = [
         ["register", *instance.flags("kato"), "--consul", NOWHERE],
@@ -21,13 +21,13 @@ def test_nobody_answers(agent: ConsulAgent, instance: Instance) -> None:
     ]
     agent.freeze()
     try:
-        done = all_at_once(*commands)  # each is patient for 5 to 10 s
+        done = all_at_once(*commands)  # each waits for 5 to 10 s
     finally:
         agent.thaw()
     for command, one in zip(commands, done, strict=True):
         address = command[-1]
         assert one.returncode == 3, one.stderr
         waiting, error = one.stderr.splitlines()
-        assert waiting == f"no answer from Consul at {address} yet; trying on"
+        assert waiting == f"no answer from Consul at {address} yet; still trying"
         assert error.startswith(f"error: no answer from Consul at http://{address}: ")
         assert "CONSUL_HTTP_ADDR or --consul" in error

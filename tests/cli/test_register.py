@@ -1,4 +1,4 @@
-"""`kato-consul register`: all in and passing, or none and the reason."""
+"""`kato-consul register`: all instances are registered and passing, or none, with the reason."""
 
 import signal
 import subprocess
@@ -21,10 +21,10 @@ from tests.cli.running import (
 from tests.testing.waiting import eventually
 
 
-def test_a_file_of_two(
+def test_file_with_two_instances(
     agent: ConsulAgent, service: str, instance: Instance, tmp_path: Path
 ) -> None:
-    """Each instance in a file is in Consul, and passing, when the command ends with 0."""
+    """Each instance in a file is registered and passing when the command exits with 0."""
     path = tmp_path / "kato.toml"
     path.write_text(instance.table(service, 1) + instance.table(service, 2))
     done = kato_consul("register", "-f", path, env=at(agent))
@@ -34,7 +34,7 @@ def test_a_file_of_two(
 
 
 def test_flags(agent: ConsulAgent, service: str, instance: Instance) -> None:
-    """One instance can be told by flags alone; all of them arrive in Consul."""
+    """One instance can be defined by flags alone; Consul receives all of them."""
     more = ["--tag", "blue", "--tag", "new", "--meta", "zone=a", "--consul", agent.http_addr]
     done = kato_consul("register", *instance.flags(service), *more)
     assert done.returncode == 0, done.stderr
@@ -44,8 +44,8 @@ def test_flags(agent: ConsulAgent, service: str, instance: Instance) -> None:
     assert found["Meta"] == {"zone": "a"}
 
 
-def test_what_the_check_asks(agent: ConsulAgent, service: str, instance: Instance) -> None:
-    """The agent asks what --check-http names, and what is named last counts."""
+def test_check_http(agent: ConsulAgent, service: str, instance: Instance) -> None:
+    """The agent requests the URL of --check-http; the last registration counts."""
     url = f"http://127.0.0.1:{instance.port}/elsewhere"
     elsewhere = ["--check-http", url, "--wait", "0"]
     assert (
@@ -58,8 +58,8 @@ def test_what_the_check_asks(agent: ConsulAgent, service: str, instance: Instanc
     assert healths(agent, service) == {f"{service}-1": "passing"}
 
 
-def test_twice(agent: ConsulAgent, service: str, instance: Instance) -> None:
-    """Registering again is harmless, and says that it was there already."""
+def test_registering_again(agent: ConsulAgent, service: str, instance: Instance) -> None:
+    """Registering again is harmless, and the output says so."""
     command = ["register", *instance.flags(service)]
     assert kato_consul(*command, env=at(agent)).returncode == 0
     again = kato_consul(*command, env=at(agent))
@@ -68,47 +68,50 @@ def test_twice(agent: ConsulAgent, service: str, instance: Instance) -> None:
     assert healths(agent, service) == {f"{service}-1": "passing"}
 
 
-def test_one_that_comes_up_late(agent: ConsulAgent, service: str, ill: Instance) -> None:
-    """An instance that is not well yet is waited for."""
-    with started("register", *ill.flags(service), env=at(agent)) as process:
+def test_waits_for_a_slow_instance(agent: ConsulAgent, service: str, unhealthy: Instance) -> None:
+    """An instance that is not passing yet is waited for."""
+    with started("register", *unhealthy.flags(service), env=at(agent)) as process:
         line_with(process, f"{service}-1: registered")
         assert eventually(lambda: healths(agent, service) == {f"{service}-1": "critical"})
         assert process.poll() is None
-        ill.healthy = True
+        unhealthy.healthy = True
         assert process.wait(10) == 0
 
 
-def test_not_waiting(agent: ConsulAgent, service: str, ill: Instance) -> None:
-    """With --wait 0 it registers, and goes."""
-    done = kato_consul("register", *ill.flags(service), "--wait", "0", env=at(agent))
+def test_wait_zero(agent: ConsulAgent, service: str, unhealthy: Instance) -> None:
+    """With --wait 0 it registers and exits."""
+    done = kato_consul("register", *unhealthy.flags(service), "--wait", "0", env=at(agent))
     assert done.returncode == 0
     assert ids(agent, service) == {f"{service}-1"}
 
 
-def test_never_passing(agent: ConsulAgent, service: str, ill: Instance) -> None:
-    """One that does not pass in time is named, with its state; exit 6, and it is taken out."""
-    done = kato_consul("register", *ill.flags(service), "--wait", "1s", env=at(agent))
+def test_instance_that_never_passes(agent: ConsulAgent, service: str, unhealthy: Instance) -> None:
+    """An instance that is not passing in time is named with its state and deregistered; exit 6."""
+    done = kato_consul("register", *unhealthy.flags(service), "--wait", "1s", env=at(agent))
     assert done.returncode == 6
     assert "not passing after 1 s" in done.stderr
     assert f"{service}-1: critical" in done.stderr
     assert ids(agent, service) == set()
 
 
-def test_what_was_there_before_stays(
-    agent: ConsulAgent, service: str, ill: Instance, tmp_path: Path
+def test_failed_run_keeps_earlier_registrations(
+    agent: ConsulAgent, service: str, unhealthy: Instance, tmp_path: Path
 ) -> None:
-    """A run that fails takes out what it put in, and not what it found."""
+    """A run that fails deregisters what it added, not what was registered before."""
     assert (
-        kato_consul("register", *ill.flags(service), "--wait", "0", env=at(agent)).returncode == 0
+        kato_consul("register", *unhealthy.flags(service), "--wait", "0", env=at(agent)).returncode
+        == 0
     )
     path = tmp_path / "kato.toml"
-    path.write_text(ill.table(service, 1) + ill.table(service, 2))
+    path.write_text(unhealthy.table(service, 1) + unhealthy.table(service, 2))
     assert kato_consul("register", "-f", path, "--wait", "500ms", env=at(agent)).returncode == 6
     assert ids(agent, service) == {f"{service}-1"}
 
 
-def test_one_refused(agent: ConsulAgent, service: str, instance: Instance, tmp_path: Path) -> None:
-    """When Consul refuses the second of three, none stays; its reason is told."""
+def test_rejected_definition(
+    agent: ConsulAgent, service: str, instance: Instance, tmp_path: Path
+) -> None:
+    """When Consul rejects the second of three, none stays registered; the reason is printed."""
     path = tmp_path / "kato.toml"
     refused = instance.table(service, 2, more='meta = { "consul-x" = "x" }\n')
     path.write_text(instance.table(service, 1) + refused + instance.table(service, 3))
@@ -121,10 +124,10 @@ def test_one_refused(agent: ConsulAgent, service: str, instance: Instance, tmp_p
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted(
-    agent: ConsulAgent, service: str, ill: Instance, number: signal.Signals
+    agent: ConsulAgent, service: str, unhealthy: Instance, number: signal.Signals
 ) -> None:
-    """Cut short while it waits, by Ctrl-C or a signal, it leaves nothing; exit 130."""
-    with started("register", *ill.flags(service), env=at(agent)) as process:
+    """Interrupted while it waits, by Ctrl-C or a signal, it leaves no instance; exit 130."""
+    with started("register", *unhealthy.flags(service), env=at(agent)) as process:
         line_with(process, f"{service}-1: registered")
         process.send_signal(number)
         _, errors = process.communicate(timeout=10)
@@ -133,25 +136,27 @@ def test_interrupted(
     assert ids(agent, service) == set()
 
 
-def test_an_impatient_user(agent: ConsulAgent, service: str, ill: Instance) -> None:
-    """A second Ctrl-C while it cleans up does not break that off."""
-    with started("register", *ill.flags(service), env=at(agent)) as process:
+def test_second_signal_during_cleanup(
+    agent: ConsulAgent, service: str, unhealthy: Instance
+) -> None:
+    """A second Ctrl-C does not abort the cleanup."""
+    with started("register", *unhealthy.flags(service), env=at(agent)) as process:
         line_with(process, f"{service}-1: registered")
         agent.freeze()
         try:
             process.send_signal(signal.SIGINT)
             process.send_signal(signal.SIGTERM)  # two SIGINT at once would be one
             assert process.stderr is not None
-            assert "cleaning up already" in process.stderr.readline()
+            assert "already cleaning up" in process.stderr.readline()
         finally:
             agent.thaw()
         assert process.wait(40) == 130
     assert ids(agent, service) == set()
 
 
-def test_nobody_reads(agent: ConsulAgent, service: str, ill: Instance) -> None:
-    """A reader that went away does not keep it from taking out what it put in."""
-    command = ["register", *ill.flags(service), "--wait", "1s"]
+def test_closed_stdout(agent: ConsulAgent, service: str, unhealthy: Instance) -> None:
+    """A closed output pipe does not keep it from deregistering what it added."""
+    command = ["register", *unhealthy.flags(service), "--wait", "1s"]
     with started(*command, env=at(agent)) as process:
         assert process.stdout is not None
         process.stdout.close()
@@ -173,32 +178,32 @@ address = "http://10.0.0.5"
 """
 
 
-def test_every_mistake_in_a_file(agent: ConsulAgent, tmp_path: Path) -> None:
-    """All mistakes are told at once, each with its place and what would do; exit 2."""
+def test_all_mistakes_in_a_file(agent: ConsulAgent, tmp_path: Path) -> None:
+    """All mistakes are reported at once, each with its place and a valid form; exit 2."""
     path = tmp_path / "kato.toml"
     path.write_text(EVERY_MISTAKE)
     done = kato_consul("register", "-f", path, "--wait", "soon", env=at(agent))
     assert done.returncode == 2
     assert done.stdout == ""
-    head, *told = done.stderr.splitlines()
+    head, *mistakes = done.stderr.splitlines()
     assert head == "error: 6 mistakes:"
-    for words in (
+    for expected in (
         "service 1 (kato): prot is not known: did you mean port?",
         "service 1 (kato): port is missing",
         "service 1 (kato): check: interval: '10 seconds' is no duration: write it like 10s",
         "service 2 (kato-2): port: 70000 is not a port",
         "service 2 (kato-2): address: 'http://10.0.0.5' is not a host name or IP",
     ):
-        assert any(f"{path}: {words}" in line for line in told), words
-    assert "--wait: 'soon' is no duration" in told[-1]
+        assert any(f"{path}: {expected}" in line for line in mistakes), expected
+    assert "--wait: 'soon' is no duration" in mistakes[-1]
 
 
-def test_every_mistake_in_flags() -> None:
-    """Mistakes in flags are told at once, too, and by the flags' names."""
+def test_all_mistakes_in_flags() -> None:
+    """Mistakes in flags are reported at once too, with the names of the flags."""
     wrong = ["--port", "0", "--interval", "often", "--check-http", "kato", "--meta", "zone"]
     done = kato_consul("register", *wrong, "--consul", "ftp://consul")
     assert done.returncode == 2
-    for words in (
+    for expected in (
         "--name is missing",
         "--port: 0 is not a port",
         "--interval: 'often' is no duration",
@@ -206,25 +211,25 @@ def test_every_mistake_in_flags() -> None:
         "--meta 'zone': write it as KEY=VALUE",
         "the Consul address 'ftp://consul' cannot be used",
     ):
-        assert f"  {words}" in done.stderr
+        assert f"  {expected}" in done.stderr
 
 
-def test_too_little_or_too_much() -> None:
-    """What is missing, or does not go together, is said; exit 2."""
+def test_missing_or_conflicting_options() -> None:
+    """Missing and conflicting options are named; exit 2."""
     wrong: dict[str, list[str]] = {
-        "say what to register: -f FILE, or --name and --port": [],
+        "nothing to register: give -f FILE, or --name and --port": [],
         "--port is missing": ["--name", "kato"],
         "there-is-none.toml: cannot be read: No such file": ["-f", "there-is-none.toml"],
         "either -f FILE or the flags": ["-f", "kato.toml", "--name", "kato"],
     }
     runs = all_at_once(*(["register", *given] for given in wrong.values()))
-    for words, done in zip(wrong, runs, strict=True):
+    for expected, done in zip(wrong, runs, strict=True):
         assert done.returncode == 2
-        assert words in done.stderr
+        assert expected in done.stderr
 
 
-def test_no_toml(tmp_path: Path) -> None:
-    """A file that is no TOML is named, with the line."""
+def test_invalid_toml(tmp_path: Path) -> None:
+    """A file that is not TOML is named, with the line."""
     path = tmp_path / "kato.toml"
     path.write_text("[[service]]\nname = kato\n")
     done = kato_consul("register", "-f", path)
@@ -233,8 +238,8 @@ def test_no_toml(tmp_path: Path) -> None:
     assert "line 2" in done.stderr
 
 
-def test_a_token_is_not_shown(service: str, instance: Instance) -> None:
-    """A token that Consul does not take is exit 4; no word of it appears."""
+def test_token_is_not_printed(service: str, instance: Instance) -> None:
+    """A token that Consul does not know: exit 4, and no part of it is printed."""
     token = "11111111-2222-3333-4444-555555555555"
     acl = {"acl": {"enabled": True, "default_policy": "allow"}}
     with ConsulAgent(config=acl) as guarded:
@@ -245,23 +250,23 @@ def test_a_token_is_not_shown(service: str, instance: Instance) -> None:
     assert token not in done.stdout + done.stderr
 
 
-def test_in_a_shell_pipe(agent: ConsulAgent, service: str, instance: Instance) -> None:
-    """Its output can be read by another program: lines, without colours or cursor play."""
+def test_output_to_a_pipe(agent: ConsulAgent, service: str, instance: Instance) -> None:
+    """Other programs can read the output: lines without colours or cursor movements."""
     with started("register", *instance.flags(service), env=at(agent)) as process:
         text, errors = process.communicate(timeout=20)
     assert errors == ""
     assert "\x1b" not in text
     assert [line[10:] for line in text.splitlines()] == [
         f"kato-consul: registering 1 instance with Consul at {agent.http_addr}",
-        "kato-consul: and waiting up to 60 s until Consul says passing",
+        "kato-consul: waiting up to 60 s until Consul reports passing",
         f"{service}-1: registered",
         f"{service}-1: passing",
     ]
 
 
-def test_in_the_background(agent: ConsulAgent, service: str, ill: Instance) -> None:
-    """A SIGINT that the shell has set to be ignored, as for jobs in its background, is."""
-    command = ["register", *ill.flags(service), "--wait", "1s"]
+def test_ignored_sigint(agent: ConsulAgent, service: str, unhealthy: Instance) -> None:
+    """A SIGINT that the shell ignores, as for background jobs, stays ignored."""
+    command = ["register", *unhealthy.flags(service), "--wait", "1s"]
 
     def ignore() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)

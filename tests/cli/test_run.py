@@ -1,4 +1,4 @@
-"""`kato-consul run`: in Consul while it runs, out of it when it ends."""
+"""`kato-consul run`: instances are registered while it runs, and deregistered when it ends."""
 
 import json
 import signal
@@ -14,26 +14,24 @@ ALL_REGISTERED = "all registered"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_stays_until_told(
+def test_runs_until_a_signal(
     agent: ConsulAgent, service: str, instance: Instance, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """It stays when all pass; a signal takes all out and is a good end."""
+    """It runs on when all are passing; a signal deregisters all and is a successful end."""
     path = tmp_path / "kato.toml"
     path.write_text(instance.table(service, 1) + instance.table(service, 2))
     with started("run", "-f", path, env=at(agent)) as process:
         line_with(process, ALL_REGISTERED)
         assert healths(agent, service) == {f"{service}-1": "passing", f"{service}-2": "passing"}
         process.send_signal(number)
-        said, errors = process.communicate(timeout=10)
+        output, errors = process.communicate(timeout=10)
     assert process.returncode == 0, errors
-    assert f"{service}-1: deregistered" in said
+    assert f"{service}-1: deregistered" in output
     assert ids(agent, service) == set()
 
 
-def test_a_file_that_changes(
-    agent: ConsulAgent, service: str, instance: Instance, tmp_path: Path
-) -> None:
-    """A file is read again when it changes, or on SIGHUP; one with a mistake changes nothing."""
+def test_changed_file(agent: ConsulAgent, service: str, instance: Instance, tmp_path: Path) -> None:
+    """A file is reloaded when it changes, or on SIGHUP; one with a mistake changes nothing."""
     path = tmp_path / "kato.toml"
     path.write_text(instance.table(service, 1) + instance.table(service, 2))
     with started("run", "-f", path, env=at(agent)) as process:
@@ -57,11 +55,11 @@ def test_a_file_that_changes(
 def test_killed_and_started_again(
     agent: ConsulAgent, service: str, instance: Instance, tmp_path: Path
 ) -> None:
-    """What a run that was killed left behind is taken out by the next one when it is critical;
-    what is well, and what is somebody else's, is not."""
+    """What a killed run left behind is deregistered by the next one once it is critical. Healthy
+    instances, and those of others, are not."""
     path = tmp_path / "kato.toml"
-    with Instance() as doomed, Instance() as well:
-        tables = [doomed.table(service, 1), well.table(service, 2), instance.table(service, 3)]
+    with Instance() as doomed, Instance() as healthy:
+        tables = [doomed.table(service, 1), healthy.table(service, 2), instance.table(service, 3)]
         path.write_text("".join(tables))
         with started("run", "-f", path, env=at(agent)) as process:
             line_with(process, ALL_REGISTERED)
@@ -85,8 +83,8 @@ def test_killed_and_started_again(
             kato_consul("deregister", f"{service}-{one}", env=at(agent))
 
 
-def test_killed_and_gone(agent: ConsulAgent, service: str, tmp_path: Path) -> None:
-    """When the registrar is killed its checks run out by themselves: nobody vouches any more."""
+def test_killed(agent: ConsulAgent, service: str, tmp_path: Path) -> None:
+    """When the registrar is killed, its TTL checks expire and turn critical."""
     with StandInKato(store=tmp_path / "store.sqlite", name=service) as kato:
         flags = ["--name", service, "--id", f"{service}-1", "--address", kato.host]
         flags += ["--port", str(kato.port), "--interval", "200ms"]
@@ -99,8 +97,8 @@ def test_killed_and_gone(agent: ConsulAgent, service: str, tmp_path: Path) -> No
         kato_consul("deregister", f"{service}-1", env=at(agent))
 
 
-def test_as_json(agent: ConsulAgent, service: str, instance: Instance) -> None:
-    """For machines each event is a JSON line with a stable name."""
+def test_output_as_json(agent: ConsulAgent, service: str, instance: Instance) -> None:
+    """With --json each event is a line of JSON with a stable name."""
     done = kato_consul("register", *instance.flags(service), "--json", env=at(agent))
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert [one["event"] for one in events] == ["instance.registered", "instance.passing"]
@@ -108,8 +106,8 @@ def test_as_json(agent: ConsulAgent, service: str, instance: Instance) -> None:
     kato_consul("deregister", f"{service}-1", env=at(agent))
 
 
-def test_an_agent_that_forgets(agent: ConsulAgent, service: str, instance: Instance) -> None:
-    """What the agent lost is put back."""
+def test_agent_loses_an_instance(agent: ConsulAgent, service: str, instance: Instance) -> None:
+    """An instance that the agent lost is registered again."""
     with started("run", *instance.flags(service), env=at(agent)) as process:
         line_with(process, ALL_REGISTERED)
         url = f"{agent.url}/v1/agent/service/deregister/{service}-1"
@@ -120,24 +118,24 @@ def test_an_agent_that_forgets(agent: ConsulAgent, service: str, instance: Insta
         assert process.wait(10) == 0
 
 
-def test_never_passing(agent: ConsulAgent, service: str, ill: Instance) -> None:
-    """Instances that do not pass in time are not kept: exit 6, and they are taken out."""
-    done = kato_consul("run", *ill.flags(service), "--wait", "1s", env=at(agent))
+def test_instance_that_never_passes(agent: ConsulAgent, service: str, unhealthy: Instance) -> None:
+    """Instances that are not passing in time are deregistered; exit 6."""
+    done = kato_consul("run", *unhealthy.flags(service), "--wait", "1s", env=at(agent))
     assert done.returncode == 6
     assert ids(agent, service) == set()
 
 
-def test_told_to_end_while_waiting(agent: ConsulAgent, service: str, ill: Instance) -> None:
-    """A signal before all pass takes out what was put in; exit 130."""
-    with started("run", *ill.flags(service), env=at(agent)) as process:
+def test_signal_while_waiting(agent: ConsulAgent, service: str, unhealthy: Instance) -> None:
+    """A signal before all are passing deregisters what was added; exit 130."""
+    with started("run", *unhealthy.flags(service), env=at(agent)) as process:
         line_with(process, f"{service}-1: registered")
         process.terminate()
         assert process.wait(10) == 130
     assert ids(agent, service) == set()
 
 
-def test_nobody_reads(agent: ConsulAgent, service: str, instance: Instance) -> None:
-    """A reader that went away does not end it, and does not keep it from taking all out."""
+def test_closed_stdout(agent: ConsulAgent, service: str, instance: Instance) -> None:
+    """A closed output pipe does not end it, and does not keep it from deregistering all."""
     with started("run", *instance.flags(service), env=at(agent)) as process:
         line_with(process, ALL_REGISTERED)
         assert process.stdout is not None

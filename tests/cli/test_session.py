@@ -1,4 +1,4 @@
-"""`kato-consul observe` and `predictions`: a session, one command after the other."""
+"""`kato-consul observe` and `predictions`: one session over several commands."""
 
 import json
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ from tests.cli.running import kato_consul
 
 @pytest.fixture(scope="module")
 def env() -> Iterator[dict[str, str]]:
-    """Where a fleet's Consul is."""
+    """The address of a fleet's Consul."""
     with Fleet(2) as fleet, Registrar(fleet.definitions, fleet.settings):
         yield {"CONSUL_HTTP_ADDR": fleet.agent.http_addr}
 
 
-def test_a_story(env: dict[str, str]) -> None:
-    """A session goes on from command to command; what it learned comes next in another one."""
+def test_learned_sequence_is_predicted(env: dict[str, str]) -> None:
+    """A session continues over commands; what it learned is predicted in another session."""
     first = kato_consul("observe", "--node", "shop", "tent", env=env)
     assert first.returncode == 0, first.stderr
     session = first.stdout.split()[1].rstrip(":")
@@ -32,31 +32,32 @@ def test_a_story(env: dict[str, str]) -> None:
     answer = json.loads(again.stdout)
     assert (answer["time"], answer["stm_length"]) == (1, 1)
     kato_consul("observe", "--session", answer["session_id"], "stove", "gas", env=env)
-    asked = ["predictions", "--session", answer["session_id"]]
-    words = kato_consul(*asked, env=env)
-    assert words.stdout.endswith("  rope\n")
-    found = json.loads(kato_consul(*asked, "--json", env=env).stdout)
+    command = ["predictions", "--session", answer["session_id"]]
+    text = kato_consul(*command, env=env)
+    assert text.stdout.endswith("  rope\n")
+    found = json.loads(kato_consul(*command, "--json", env=env).stdout)
     assert found[0]["future"] == [["rope"]]
 
 
-def test_nothing_to_predict(env: dict[str, str]) -> None:
-    """Where nothing was learned, it says so."""
-    done = kato_consul("observe", "--json", "--node", "nobody", "x", env=env)
-    asked = kato_consul("predictions", "--session", json.loads(done.stdout)["session_id"], env=env)
-    assert (asked.returncode, asked.stdout) == (
+def test_no_predictions(env: dict[str, str]) -> None:
+    """Without a matching learned sequence, a message says so."""
+    done = kato_consul("observe", "--json", "--node", "empty", "x", env=env)
+    session = json.loads(done.stdout)["session_id"]
+    done = kato_consul("predictions", "--session", session, env=env)
+    assert (done.returncode, done.stdout) == (
         0,
-        "no predictions: nothing was learned that begins so\n",
+        "no predictions: no learned sequence matches these events\n",
     )
 
 
 @pytest.mark.parametrize("command", [["observe", "x"], ["predictions"]])
-def test_no_such_session(env: dict[str, str], command: list[str]) -> None:
-    """A session that KATO does not have is told as gone, and none is opened in its place."""
+def test_unknown_session(env: dict[str, str], command: list[str]) -> None:
+    """A session that KATO does not have is an error, and no session is opened in its place."""
     done = kato_consul(command[0], "--session", "session-0-1", *command[1:], env=env)
     assert done.returncode == 1
     assert "'session-0-1' (session-0-1) is gone from KATO" in done.stderr
 
 
 def test_predictions_need_a_session(env: dict[str, str]) -> None:
-    """What it predicts for has to be said."""
+    """--session is required."""
     assert kato_consul("predictions", env=env).returncode == 2

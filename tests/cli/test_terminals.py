@@ -1,4 +1,4 @@
-"""The registrar's commands in a terminal: Ctrl-C, a window that is closed, and SIGHUP by hand."""
+"""The registrar's commands in a terminal: Ctrl-C, a closed window, and a manual SIGHUP."""
 
 import os
 import signal
@@ -10,21 +10,23 @@ from tests.cli.terminal import Terminal
 from tests.testing.waiting import eventually
 
 
-def test_ctrl_c_at_a_parent(agent: ConsulAgent, service: str, instance: Instance) -> None:
-    """Ctrl-C reaches `exec`, not its child: clients are sent away first, then the child ends."""
+def test_ctrl_c_drains_before_the_child_ends(
+    agent: ConsulAgent, service: str, instance: Instance
+) -> None:
+    """Ctrl-C reaches `exec`, not its child: it drains the instance first, then stops the child."""
     command = ["exec", *instance.flags(service), "--drain", "200ms", "--", "sleep", "600"]
     with Terminal(*command, env=at(agent)) as terminal:
         assert eventually(lambda: f"{service}-1: registered" in terminal.shown)
         terminal.press("\x03")
         assert terminal.wait() == 143
-    told = [line.partition(": ")[2] for line in terminal.lines if f"{service}-1: " in line]
-    assert told[1] == "in maintenance mode: draining"
-    assert told[-1] == "deregistered"
+    events = [line.partition(": ")[2] for line in terminal.lines if f"{service}-1: " in line]
+    assert events[1] == "in maintenance mode: draining"
+    assert events[-1] == "deregistered"
     assert ids(agent, service) == set()
 
 
-def test_ctrl_c_at_a_guardian(agent: ConsulAgent, service: str, instance: Instance) -> None:
-    """Ctrl-C is `run`'s good end."""
+def test_ctrl_c_ends_run_successfully(agent: ConsulAgent, service: str, instance: Instance) -> None:
+    """Ctrl-C ends `run` with exit code 0."""
     with Terminal("run", *instance.flags(service), env=at(agent)) as terminal:
         assert eventually(lambda: "all registered" in terminal.shown)
         terminal.press("\x03")
@@ -32,10 +34,10 @@ def test_ctrl_c_at_a_guardian(agent: ConsulAgent, service: str, instance: Instan
     assert ids(agent, service) == set()
 
 
-def test_a_window_that_is_closed(
+def test_closed_window_ends_run(
     agent: ConsulAgent, service: str, instance: Instance, tmp_path: Path
 ) -> None:
-    """SIGHUP by hand reads the file again, in a terminal too; the terminal's end is `run`'s."""
+    """A manual SIGHUP reloads the file, in a terminal too; that of a closed terminal ends `run`."""
     path = tmp_path / "kato.toml"
     path.write_text(instance.table(service, 1))
     with Terminal("run", "-f", path, env=at(agent)) as terminal:

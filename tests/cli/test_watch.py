@@ -1,4 +1,4 @@
-"""`kato-consul watch`: what a client sees, change by change, until Ctrl-C."""
+"""`kato-consul watch`: what a client sees, and each change, until Ctrl-C."""
 
 import json
 import signal
@@ -31,24 +31,26 @@ def ended(process: Process, number: int) -> int:
     return process.wait(10)
 
 
-def test_for_people(agent: ConsulAgent, registered: str) -> None:
-    """First all there is, then each change, each with the whole; Ctrl-C ends it with 130."""
+def test_output_as_text(agent: ConsulAgent, registered: str) -> None:
+    """First all instances, then each change with a summary; Ctrl-C ends it with 130."""
     with started("watch", "--service", registered, env=at(agent)) as process:
         first = line_with(process, f"{registered}-1: ")
         assert first.rstrip().endswith("at 127.0.0.1:8001, passing")
-        assert "1 instance: 1 passing, as Consul said now" in line_with(process, f"{registered}: ")
+        assert "1 instance: 1 passing, reported by Consul just now" in line_with(
+            process, f"{registered}: "
+        )
         critical(agent, registered, 2)
         assert "at 127.0.0.1:8002, critical: " in line_with(process, f"{registered}-2: ")
         assert "2 instances: 1 passing, 1 critical" in line_with(process, f"{registered}: ")
         take_out(agent, registered, 2)
-        assert line_with(process, f"{registered}-2: ").rstrip().endswith(": gone")
+        assert line_with(process, f"{registered}-2: ").rstrip().endswith(": removed")
         assert ended(process, signal.SIGINT) == 130
         assert process.stderr is not None
         assert process.stderr.read() == "interrupted\n"
 
 
-def test_for_machines(agent: ConsulAgent, registered: str) -> None:
-    """With --json a line for each snapshot, whole; SIGTERM ends it as Ctrl-C does."""
+def test_output_as_json(agent: ConsulAgent, registered: str) -> None:
+    """With --json one line for each complete snapshot; SIGTERM ends it as Ctrl-C does."""
     with started("watch", "--service", registered, "--json", env=at(agent)) as process:
         first = json.loads(line_with(process, registered))
         assert (first["service"], first["source"], len(first["instances"])) == (
@@ -63,21 +65,23 @@ def test_for_machines(agent: ConsulAgent, registered: str) -> None:
         assert ended(process, signal.SIGTERM) == 130
 
 
-def test_consul_goes_and_comes() -> None:
-    """That Consul went, and that it is back, is told; the watch stays."""
+def test_consul_outage() -> None:
+    """An outage of Consul and its end are printed; the watch goes on."""
     with ConsulAgent() as agent:
         put(agent, "kato", 1)
         with started("watch", env=at(agent)) as process:
             line_with(process, "1 passing")
             agent.kill()
             assert f"no answer from Consul at {agent.url}" in line_with(process, "consul: ")
-            assert "clients go on as Consul said" in line_with(process, "kato: ")
+            assert "clients keep using the instances reported by Consul" in line_with(
+                process, "kato: "
+            )
             agent.start()
             line_with(process, "consul: answers again")
 
 
-def test_nobody_reads(agent: ConsulAgent, registered: str) -> None:
-    """A reader that went away ends it with the next change."""
+def test_closed_stdout(agent: ConsulAgent, registered: str) -> None:
+    """A closed output pipe ends it with the next change."""
     with started("watch", "--service", registered, env=at(agent)) as process:
         line_with(process, "1 passing")
         assert process.stdout is not None
@@ -90,7 +94,7 @@ ONE = instance("kato-1")
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "expected"),
     [
         ({"health": Health.MAINTENANCE, "output": "upgrade\n now"}, "maintenance: upgrade now"),
         ({"address": "10.0.0.9"}, "now at 10.0.0.9:8000"),
@@ -99,24 +103,26 @@ ONE = instance("kato-1")
         ({"node": "n2"}, 'node "n2"'),
     ],
 )
-def test_differences(change: dict[str, Any], words: str) -> None:
-    """What changed of an instance is told in words; of the others nothing."""
+def test_changed_instance(change: dict[str, Any], expected: str) -> None:
+    """Changes of an instance are described; unchanged instances are left out."""
     other = instance("kato-2")
     changed: Instance = replace(ONE, **change)
-    assert list(differences(snapshot(ONE, other), snapshot(changed, other))) == [("kato-1", words)]
+    assert list(differences(snapshot(ONE, other), snapshot(changed, other))) == [
+        ("kato-1", expected)
+    ]
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "expected"),
     [
         (None, snapshot(ONE), [("kato-1", "at kato-1.test:8000, passing")]),
-        (snapshot(ONE), snapshot(), [("kato-1", "gone")]),
+        (snapshot(ONE), snapshot(), [("kato-1", "removed")]),
         (snapshot(ONE), snapshot(ONE), []),
         (None, snapshot(), []),
     ],
 )
-def test_comings_and_goings(
-    before: Snapshot | None, after: Snapshot, told: list[tuple[str, str]]
+def test_added_and_removed_instances(
+    before: Snapshot | None, after: Snapshot, expected: list[tuple[str, str]]
 ) -> None:
-    """Who is new, and who is gone."""
-    assert list(differences(before, after)) == told
+    """New and removed instances."""
+    assert list(differences(before, after)) == expected

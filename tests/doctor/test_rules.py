@@ -1,13 +1,13 @@
-"""What facts mean: each finding, when it is there, and when it is not."""
+"""The rules of doctor: the facts that produce each finding, and those that do not."""
 
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from kato_consul._doctor.facts import Facts, InstanceFacts
-from kato_consul._doctor.findings import SKEW, Severity
-from kato_consul._doctor.rules import diagnose
+from kato_consul._doctor.facts import DeploymentFacts, InstanceFacts
+from kato_consul._doctor.findings import MAX_SKEW, Severity
+from kato_consul._doctor.rules import apply_rules
 from kato_consul.models import Health
 from tests.building import instance
 
@@ -22,19 +22,19 @@ GOOD = InstanceFacts(
     closes_idle=False,
 )
 OTHER = replace(GOOD, instance=instance("kato-2"))
-FACTS = Facts(
+FACTS = DeploymentFacts(
     "kato", 4.0, leader="10.0.0.1:8300", skew=-0.3, allowed={"w": True}, instances=(GOOD, OTHER)
 )
 
 
-def names(facts: Facts) -> list[str]:
-    """The names of what is found."""
-    return [one.name for one in diagnose(facts)]
+def names(facts: DeploymentFacts) -> list[str]:
+    """The names of the findings."""
+    return [finding.name for finding in apply_rules(facts)]
 
 
-def test_all_is_well() -> None:
-    """A pool of two that work as one gives nothing to say."""
-    assert diagnose(FACTS) == []
+def test_healthy_pool_has_no_findings() -> None:
+    """Two instances that work as one pool: no findings."""
+    assert apply_rules(FACTS) == ()
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def test_all_is_well() -> None:
         ({"leader": "", "failing": {"reading": "500"}, "instances": None}, ["consul.no-leader"]),
         ({"failing": {"reading": "500"}, "instances": None}, ["consul.failing"]),
         ({"unreachable": "refused", "leader": "", "instances": None}, ["consul.unreachable"]),
-        ({"skew": SKEW + 1}, ["consul.clock"]),
-        ({"skew": -SKEW}, []),
+        ({"skew": MAX_SKEW + 1}, ["consul.clock"]),
+        ({"skew": -MAX_SKEW}, []),
         ({"skew": None}, []),
         ({"denied": {"reading": "403"}}, ["token.denied"]),
         ({"allowed": {"service:write": False}}, ["token.cannot-register"]),
@@ -57,24 +57,24 @@ def test_all_is_well() -> None:
         ({"instances": (GOOD,)}, ["pool.single"]),
     ],
 )
-def test_of_consul_and_pool(changed: dict[str, Any], found: list[str]) -> None:
-    """What is wrong with Consul, the token, or the pool as a whole."""
+def test_findings_about_consul_and_pool(changed: dict[str, Any], found: list[str]) -> None:
+    """Facts about Consul, the token or the pool produce these findings."""
     assert names(replace(FACTS, **changed)) == found
 
 
 @pytest.mark.parametrize(
     ("health", "changed", "found"),
     [
-        (Health.PASSING, {"store_status": 500}, ["check.dishonest"]),
-        (Health.PASSING, {"store_status": None}, ["check.dishonest"]),
+        (Health.PASSING, {"store_status": 500}, ["check.false-passing"]),
+        (Health.PASSING, {"store_status": None}, ["check.false-passing"]),
         (Health.CRITICAL, {"store_status": 500}, ["instance.store"]),
         (Health.WARNING, {"store_status": 500}, ["instance.store"]),
-        (Health.CRITICAL, {}, ["check.wrong"]),
+        (Health.CRITICAL, {}, ["check.false-critical"]),
         (Health.CRITICAL, {"health": "unhealthy"}, ["instance.unhealthy"]),
         (Health.WARNING, {"health": "degraded"}, ["instance.unhealthy"]),
-        (Health.PASSING, {"health": "unhealthy"}, ["check.dishonest"]),
+        (Health.PASSING, {"health": "unhealthy"}, ["check.false-passing"]),
         (Health.PASSING, {"unreachable": "refused"}, ["instance.unreachable"]),
-        (Health.CRITICAL, {"unreachable": "refused"}, ["instance.ghost"]),
+        (Health.CRITICAL, {"unreachable": "refused"}, ["instance.stale"]),
         (Health.PASSING, {"health": None}, ["instance.not-kato"]),
         (Health.MAINTENANCE, {}, ["instance.maintenance"]),
         (Health.PASSING, {"workers": 4}, ["instance.workers"]),
@@ -85,26 +85,28 @@ def test_of_consul_and_pool(changed: dict[str, Any], found: list[str]) -> None:
         (Health.PASSING, {"no_address": True}, ["instance.no-address"]),
         (Health.PASSING, {"version": "3.9.0"}, ["pool.version"]),
         (Health.PASSING, {"version": None}, []),
-        (Health.PASSING, {"base_processor_id": "kato-8001"}, ["pool.memory"]),
+        (Health.PASSING, {"base_processor_id": "kato-8001"}, ["pool.knowledge"]),
     ],
 )
-def test_of_an_instance(health: Health, changed: dict[str, Any], found: list[str]) -> None:
-    """What is wrong with one of three instances; the others stay unnamed."""
+def test_findings_about_an_instance(
+    health: Health, changed: dict[str, Any], found: list[str]
+) -> None:
+    """One of three instances has a problem: the finding names it, and not the others."""
     odd = replace(GOOD, instance=instance("kato-3", health), **changed)
-    seen = diagnose(replace(FACTS, instances=(GOOD, OTHER, odd)))
-    assert [one.name for one in seen] == found
-    assert all("kato-3" in (one.where + one.what) for one in seen)
-    assert all(one.todo for one in seen)
+    findings = apply_rules(replace(FACTS, instances=(GOOD, OTHER, odd)))
+    assert [one.name for one in findings] == found
+    assert all("kato-3" in (one.where + one.what) for one in findings)
+    assert all(one.todo for one in findings)
 
 
-def test_none_usable() -> None:
-    """When nobody passes, that is said beside what is wrong with each."""
-    ill = replace(GOOD, instance=instance("kato-1", Health.CRITICAL), store_status=500)
-    assert names(replace(FACTS, instances=(ill,))) == ["pool.none-usable", "instance.store"]
+def test_no_usable_instance() -> None:
+    """Without a usable instance, the pool has a finding as well as each instance."""
+    critical = replace(GOOD, instance=instance("kato-1", Health.CRITICAL), store_status=500)
+    assert names(replace(FACTS, instances=(critical,))) == ["pool.none-usable", "instance.store"]
 
 
-def test_worst_first() -> None:
+def test_findings_are_sorted_by_severity() -> None:
     """Errors come before warnings, and those before notes."""
     odd = replace(GOOD, store_status=500, workers=4, no_address=True)
-    severities = [one.severity for one in diagnose(replace(FACTS, instances=(odd, OTHER)))]
+    severities = [one.severity for one in apply_rules(replace(FACTS, instances=(odd, OTHER)))]
     assert severities == [Severity.ERROR, Severity.WARNING, Severity.NOTE]

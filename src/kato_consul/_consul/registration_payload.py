@@ -13,8 +13,8 @@ from typing import Any
 
 import consul
 
-from kato_consul import _durations as durations
 from kato_consul._definitions.schema import CheckDefinition, ProbeDefinition, ServiceDefinition
+from kato_consul._durations import parse_duration
 from kato_consul.models import Health
 
 PROBE_NAME = "KATO and its store"
@@ -157,7 +157,7 @@ def check_payload(check: CheckDefinition) -> dict[str, Any]:
 
 
 def _ttl_payload(service_id: str, probe: ProbeDefinition, status: Health) -> dict[str, Any]:
-    seconds = TTL_INTERVALS * durations.seconds(probe.interval)
+    seconds = TTL_INTERVALS * parse_duration(probe.interval)
     made: dict[str, Any] = consul.Check.ttl(f"{round(seconds * 1000)}ms")
     made["CheckID"] = probe_check_id(service_id)
     made["name"] = PROBE_NAME

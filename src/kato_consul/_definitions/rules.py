@@ -11,7 +11,7 @@ from dataclasses import field, fields
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from kato_consul import _durations as durations
+from kato_consul._durations import parse_duration
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -74,7 +74,7 @@ def list_of_strings(value: Any) -> str | None:
 
 def duration(value: str | None) -> str | None:
     try:
-        if value is not None and not durations.seconds(value) > 0:
+        if value is not None and not parse_duration(value) > 0:
             return "must be longer than 0s"
     except ValueError as error:
         return str(error)
@@ -83,7 +83,7 @@ def duration(value: str | None) -> str | None:
 
 def reap_after(value: str | None) -> str | None:
     mistake = duration(value)
-    if mistake is None and value is not None and durations.seconds(value) < SHORTEST_REAP_AFTER:
+    if mistake is None and value is not None and parse_duration(value) < SHORTEST_REAP_AFTER:
         return f"{value!r} is shorter than Consul's minimum of 1m"
     return mistake
 

@@ -1,1 +1,1 @@
-"""What is wrong with a deployment: facts are gathered by a flow, and judged by a pure function."""
+"""Diagnosis of a deployment: flows collect facts, pure functions turn them into findings."""

@@ -1,4 +1,4 @@
-"""Gathering the facts of a deployment: Consul first, then each instance, as a client would ask."""
+"""Fact collection: queries Consul first, then each instance, as a client does."""
 
 import json
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from kato_consul._consul.api import ConsulApi, ConsulCall, T, execute
-from kato_consul._doctor.facts import Facts, InstanceFacts
+from kato_consul._doctor.facts import DeploymentFacts, InstanceFacts
 from kato_consul._flow import Failure, Flow, Outcome, Reply, Send
 from kato_consul._registration.health_probe import PROBE_NODE_ID
 from kato_consul._registration.instance_info import field_of
@@ -17,148 +17,154 @@ from kato_consul._registration.worker_count import THOROUGH_CONNECTIONS, count_w
 from kato_consul.errors import ConsulDenied, ConsulError, ConsulUnreachable
 from kato_consul.models import Instance
 
-ANSWER_WITHIN = 5.0
-"""Seconds an instance has for each answer."""
+INSTANCE_TIMEOUT = 5.0
+"""Seconds that an instance has for each response."""
 
-STORE_CALL = "/sessions/kato-consul-doctor/exists"
-"""The cheapest call that needs the store: 200 when it answers, 500 when not."""
+STORE_READ_PATH = "/sessions/kato-consul-doctor/exists"
+"""The cheapest request that needs the store: 200 when it works, 500 when it does not."""
 
 NO_LEADER = "No cluster leader"
-"""Consul's words (structs.ErrNoLeader)."""
+"""Consul's error message (structs.ErrNoLeader)."""
 
-SHORT_LIFE = 60
-"""Seconds that a session of ours lives, should it not come to its deletion."""
+SESSION_TTL = 60
+"""Seconds after which KATO drops the session that is created here, should its deletion fail."""
 
-Wall = Callable[[], float]
-"""Seconds since the epoch, as `time.time` gives them."""
+WallClock = Callable[[], float]
+"""Returns seconds since the epoch, as `time.time` does."""
 
 
 @dataclass
 class FactCollector:
-    """The means of an examination."""
+    """Flows that collect the facts about one service."""
 
     api: ConsulApi
     service: str
     keepalive: float
-    wall: Wall
+    now: WallClock
 
-    def consul(self) -> Flow[Facts]:
-        """Flow: what Consul says, the instances among it."""
-        trouble = _FirstError()
+    def from_consul(self) -> Flow[DeploymentFacts]:
+        """Flow: collect what Consul reports, including the list of instances."""
+        failures = _ConsulFailures()
         try:
-            return (yield from self._consul(trouble))
+            return (yield from self._from_consul(failures))
         except ConsulUnreachable as error:
-            return Facts(self.service, self.keepalive, unreachable=str(error))
+            return DeploymentFacts(self.service, self.keepalive, unreachable=str(error))
 
-    def _consul(self, trouble: "_FirstError") -> Flow[Facts]:
-        call = self.api.leader()
-        answer: Outcome = yield call.send
-        skew = self._skew(answer) if isinstance(answer, Reply) else None
-        leader = yield from trouble.unless(call)
-        snapshot = yield from trouble.unless(self.api.health(self.service))
-        nowhere = yield from trouble.unless(self._without_address())
-        yield from trouble.unless(self.api.agent_services())
-        if any(NO_LEADER in words for words in trouble.failing.values()):
-            leader = ""  # the question for it fails like all others, after a while
-        return Facts(
+    def _from_consul(self, failures: "_ConsulFailures") -> Flow[DeploymentFacts]:
+        leader_query = self.api.leader()
+        response: Outcome = yield leader_query.send
+        skew = self._skew(response) if isinstance(response, Reply) else None
+        leader = yield from failures.record(leader_query)
+        snapshot = yield from failures.record(self.api.health(self.service))
+        without_address = yield from failures.record(self._without_address())
+        yield from failures.record(self.api.agent_services())
+        if any(NO_LEADER in message for message in failures.failing.values()):
+            leader = ""  # without a leader, the query for it fails like all others, after a while
+        return DeploymentFacts(
             self.service,
             self.keepalive,
             leader=leader,
             skew=skew,
-            failing=trouble.failing,
-            denied=trouble.denied,
-            allowed=(yield from self._allowed()),
+            failing=failures.failing,
+            denied=failures.denied,
+            allowed=(yield from self._permissions()),
             instances=None
             if snapshot is None
             else tuple(
-                InstanceFacts(one, no_address=(one.node, one.id) in (nowhere or ()))
-                for one in snapshot.instances
+                InstanceFacts(
+                    instance, no_address=(instance.node, instance.id) in (without_address or ())
+                )
+                for instance in snapshot.instances
             ),
         )
 
-    def instance(self, one: InstanceFacts) -> Flow[InstanceFacts]:
-        """Flow: what one instance says of itself."""
-        health = yield from _asked(one.instance, "/health")
+    def from_instance(self, facts: InstanceFacts) -> Flow[InstanceFacts]:
+        """Flow: add to ``facts`` what the instance reports itself."""
+        instance = facts.instance
+        health = yield from _get(instance, "/health")
         if isinstance(health, Failure):
-            return replace(one, unreachable=str(health))
-        said = field_of(health, "status")
+            return replace(facts, unreachable=str(health))
         skew = self._skew(health)
-        store = yield from _store(one.instance)
-        status = yield from _asked(one.instance, "/status")
-        processes = yield from count_workers(
-            one.instance.origin, ANSWER_WITHIN, most=THOROUGH_CONNECTIONS
+        store = yield from _use_store(instance)
+        status = yield from _get(instance, "/status")
+        workers = yield from count_workers(
+            instance.origin, INSTANCE_TIMEOUT, most=THOROUGH_CONNECTIONS
         )
         return replace(
-            one,
-            health=said if isinstance(said, str) else None,
+            facts,
+            health=_text(health, "status"),
             skew=skew,
             store_status=store.status if isinstance(store, Reply) else None,
             version=_text(status, "version"),
             base_processor_id=_text(status, "base_processor_id"),
-            workers=processes,
+            workers=workers,
         )
 
-    def _allowed(self) -> Flow[dict[str, bool]]:
-        """What the ACL system says that the token may: writing cannot be tried without doing it,
-        and what may not be read is hidden, not refused.
+    def _permissions(self) -> Flow[dict[str, bool]]:
+        """Flow: query the ACL system for what the token may do.
 
-        The endpoint is the one that Consul's own user interface asks; without ACLs it allows all.
+        A write cannot be tried without writing, and Consul filters out what may not be read instead
+        of denying it. This is the endpoint that Consul's own user interface uses. Without ACLs
+        everything is allowed.
         """
-        asked = [("service", "write", self.service), ("service", "read", self.service)]
-        asked.append(("node", "read", ""))  # of any node
+        wanted = [("service", "write", self.service), ("service", "read", self.service)]
+        wanted.append(("node", "read", ""))  # of any node
         send = replace(
-            self.api.agent_services().send,  # it has the token; one for the leader has none
+            self.api.agent_services().send,  # it has the token; the one for the leader has none
             method="POST",
             target="/v1/internal/acl/authorize",
             body=json.dumps(
-                [{"Resource": one, "Access": way, "Segment": name} for one, way, name in asked]
+                [
+                    {"Resource": resource, "Access": access, "Segment": segment}
+                    for resource, access, segment in wanted
+                ]
             ).encode(),
         )
         outcome: Outcome = yield send
         if not isinstance(outcome, Reply):
             return {}
-        names = [f"{one}:{way}" for one, way, _ in asked]
+        names = [f"{resource}:{access}" for resource, access, _ in wanted]
         if b"ACL support disabled" in outcome.body:
             return dict.fromkeys(names, True)
         try:
-            answers = [bool(one["Allow"]) for one in json.loads(outcome.body)]
-            return dict(zip(names, answers, strict=True))
+            allowed = [bool(entry["Allow"]) for entry in json.loads(outcome.body)]
+            return dict(zip(names, allowed, strict=True))
         except (ValueError, TypeError, LookupError):
             return {}
 
     def _without_address(self) -> ConsulCall[set[tuple[str, str]]]:
-        """A call for the node and id of those that have no address of their own in the catalog."""
+        """Query the node and id of each instance without an address of its own in the catalog."""
 
         def parse(reply: Reply) -> set[tuple[str, str]]:
             return {
-                (one["Node"]["Node"], one["Service"]["ID"])
-                for one in json.loads(reply.body)
-                if not one["Service"]["Address"]
+                (entry["Node"]["Node"], entry["Service"]["ID"])
+                for entry in json.loads(reply.body)
+                if not entry["Service"]["Address"]
             }
 
         call = self.api.health(self.service)
         return ConsulCall(call.what, call.send, parse)
 
     def _skew(self, reply: Reply) -> float | None:
-        """By how many seconds the clock behind a ``Date`` header is ahead of ours."""
+        """How many seconds the clock behind a ``Date`` header is ahead of this machine's."""
         try:
-            return parsedate_to_datetime(reply.headers["date"]).timestamp() - self.wall()
+            return parsedate_to_datetime(reply.headers["date"]).timestamp() - self.now()
         except (KeyError, ValueError):
             return None
 
 
-class _FirstError:
-    """What Consul would not or could not answer: nobody's reason to stop looking."""
+class _ConsulFailures:
+    """Error messages of queries that Consul denied or failed; collection goes on after them."""
 
     def __init__(self) -> None:
         self.denied: dict[str, str] = {}
         self.failing: dict[str, str] = {}
 
-    def unless(self, call: ConsulCall[T]) -> Flow[T | None]:
-        """Flow: the answer, or None and a note.
+    def record(self, call: ConsulCall[T]) -> Flow[T | None]:
+        """Flow: return the result, or record the error and return None.
 
         Raises:
-            ConsulUnreachable: there is nobody to ask.
+            ConsulUnreachable: no response.
         """
         try:
             return (yield from execute(call))
@@ -171,25 +177,29 @@ class _FirstError:
         return None
 
 
-def _asked(one: Instance, target: str) -> Flow[Outcome]:
-    outcome: Outcome = yield Send(one.origin, "GET", target, ANSWER_WITHIN)
+def _get(instance: Instance, target: str) -> Flow[Outcome]:
+    outcome: Outcome = yield Send(instance.origin, "GET", target, INSTANCE_TIMEOUT)
     return outcome
 
 
-def _store(one: Instance) -> Flow[Outcome]:
-    """The first call that needs the store and fails, or the last one: a store that is full answers
-    as long as it is only read, so a session is made, and deleted."""
-    outcome = yield from _asked(one, STORE_CALL)
+def _use_store(instance: Instance) -> Flow[Outcome]:
+    """Flow: return the first response that shows a failing store, or the last one.
+
+    A full store serves reads, so a session is created too, and deleted.
+    """
+    outcome = yield from _get(instance, STORE_READ_PATH)
     if not (isinstance(outcome, Reply) and outcome.status == 200):
         return outcome
-    body = msgspec.json.encode({"node_id": PROBE_NODE_ID, "ttl_seconds": SHORT_LIFE})
+    body = msgspec.json.encode({"node_id": PROBE_NODE_ID, "ttl_seconds": SESSION_TTL})
     headers = {"content-type": "application/json"}
-    made: Outcome = yield Send(one.origin, "POST", "/sessions", ANSWER_WITHIN, headers, body)
-    if session := _text(made, "session_id"):
-        yield Send(one.origin, "DELETE", f"/sessions/{session}", ANSWER_WITHIN)
-    return made
+    created: Outcome = yield Send(
+        instance.origin, "POST", "/sessions", INSTANCE_TIMEOUT, headers, body
+    )
+    if session := _text(created, "session_id"):
+        yield Send(instance.origin, "DELETE", f"/sessions/{session}", INSTANCE_TIMEOUT)
+    return created
 
 
 def _text(outcome: Outcome, name: str) -> str | None:
-    found: Any = field_of(outcome, name) if isinstance(outcome, Reply) else None
-    return found if isinstance(found, str) else None
+    value: Any = field_of(outcome, name) if isinstance(outcome, Reply) else None
+    return value if isinstance(value, str) else None

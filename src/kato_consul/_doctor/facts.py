@@ -1,4 +1,4 @@
-"""What is known of a deployment, before anybody judges it: values, and no opinion."""
+"""Facts about a deployment, as collected: values without any judgement."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,13 +8,17 @@ from kato_consul.models import Instance
 
 @dataclass(frozen=True)
 class InstanceFacts:
-    """What one instance said, asked from here. None is what it did not say.
+    """What one instance reported to requests from this machine. None: not reported.
 
-    ``unreachable`` is why there was no answer, or empty. ``store_status`` is the HTTP status of a
-    call that needs the store. ``workers`` are the processes that were seen, so there may be more.
-    ``skew`` are seconds that its clock is ahead of ours.
+    ``instance`` is the instance as Consul has it.
+    ``unreachable`` is why there was no response, or empty.
+    ``health`` is the ``status`` of KATO's ``/health``: ``healthy``, ``degraded`` or ``unhealthy``.
+    ``store_status`` is the HTTP status of a request that needs KATO's store.
+    ``version`` and ``base_processor_id`` are those of KATO's ``/status``.
+    ``workers`` is the number of worker processes that responded; there may be more.
+    ``skew`` is how many seconds its clock is ahead of this machine's.
     ``closes_idle``: it closed a connection that was idle for as long as a client keeps one.
-    ``no_address``: it is registered without one, so that clients are sent to the node's.
+    ``no_address``: it is registered without an address, so clients use the node's.
     """
 
     instance: Instance
@@ -30,14 +34,19 @@ class InstanceFacts:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What Consul said, and each instance.
+class DeploymentFacts:
+    """What Consul and the instances of one service reported.
 
-    ``unreachable`` is why there was no answer from Consul at all, or empty. ``failing`` maps what
-    it could not answer to its words. ``leader`` is empty when there is none, None when it did not
-    tell. ``instances`` is None when it did not tell who there is.
-    ``denied`` maps what the token may not do to Consul's words; ``allowed`` what the ACL system was
-    asked about, to its answer (empty when it does not tell).
+    ``service`` is the service's name.
+    ``keepalive`` is how many seconds a client keeps an idle connection.
+    ``unreachable`` is why there was no response from Consul at all, or empty.
+    ``leader`` is the address of Consul's leader; empty: there is none; None: not reported.
+    ``skew`` is how many seconds the agent's clock is ahead of this machine's; None: not reported.
+    ``failing`` maps each query that Consul could not answer to its error message.
+    ``denied`` maps each query that the token may not make to Consul's error message.
+    ``allowed`` maps each permission that was checked, such as ``service:write``, to whether the
+    token has it; empty: this Consul does not report it.
+    ``instances`` is None when Consul did not list them.
     """
 
     service: str

@@ -1,53 +1,55 @@
-"""What is wrong with one instance: its rows of the table in `kato_consul._doctor.rules`."""
+"""Rules for one instance: its rows of the table in `kato_consul._doctor.rules`."""
 
 from collections.abc import Iterator
 
 from kato_consul._doctor.facts import InstanceFacts
-from kato_consul._doctor.findings import SKEW, Finding, Severity, clock_is_off
+from kato_consul._doctor.findings import MAX_SKEW, Finding, Severity, clock_skew
 from kato_consul.models import Health
 
 
-def of_instance(one: InstanceFacts, keepalive: float) -> Iterator[Finding]:
-    uid, health = one.instance.uid, one.instance.health
+def check_instance(facts: InstanceFacts, keepalive: float) -> Iterator[Finding]:
+    """The findings about one instance; clients keep idle connections for ``keepalive`` seconds."""
+    uid, health = facts.instance.uid, facts.instance.health
     if health is Health.MAINTENANCE:
         yield Finding(
             "instance.maintenance",
             Severity.NOTE,
             uid,
-            f"it is in maintenance mode: {one.instance.output}",
-            f"'kato-consul drain --off {one.instance.id}' takes it out",
+            f"it is in maintenance mode: {facts.instance.output}",
+            f"'kato-consul drain --off {facts.instance.id}' ends that",
         )
-    if one.no_address:
+    if facts.no_address:
         yield Finding(
             "instance.no-address",
             Severity.NOTE,
             uid,
-            f"registered without an address: clients go to its node's, {one.instance.address}",
-            "give it an address if it listens on another one",
+            f"it is registered without an address: clients use its node's, "
+            f"{facts.instance.address}",
+            "register an address if it listens on another one",
         )
-    if one.unreachable:
-        yield _silent(one, uid, health)
+    if facts.unreachable:
+        yield _unreachable(facts, uid, health)
         return
-    if one.health is None:
+    if facts.health is None:
         yield Finding(
             "instance.not-kato",
             Severity.WARNING,
             uid,
-            f"what answers at {one.instance.netloc} is no KATO: /health is not its",
-            "look at the address and the port of the registration",
+            f"{facts.instance.netloc} is not KATO: its /health returns something else",
+            "check the address and the port of the registration",
         )
         return
-    yield from _of_store(one, uid, health)
-    if one.workers is not None and one.workers > 1:
+    yield from _check_health(facts, uid, health)
+    if facts.workers is not None and facts.workers > 1:
         yield Finding(
             "instance.workers",
             Severity.WARNING,
             uid,
-            f"it has {one.workers} worker processes or more, whose session locks do not know each "
-            f"other: two clients on one session overwrite each other",
-            "let one client write to a session (ours keeps to that), or run one worker an instance",
+            f"it has at least {facts.workers} worker processes, which do not share their session "
+            f"locks: two clients on one session overwrite each other",
+            "let one client write to a session (this library does), or run one worker per instance",
         )
-    if one.closes_idle:
+    if facts.closes_idle:
         yield Finding(
             "instance.keepalive",
             Severity.WARNING,
@@ -55,75 +57,74 @@ def of_instance(one: InstanceFacts, keepalive: float) -> Iterator[Finding]:
             f"it closes idle connections before the {keepalive:g} s that a client keeps them",
             "raise its --timeout-keep-alive, or lower the client's keepalive below it",
         )
-    if one.skew is not None and abs(one.skew) > SKEW:
-        yield clock_is_off("instance.clock", uid, one.skew)
+    if facts.skew is not None and abs(facts.skew) > MAX_SKEW:
+        yield clock_skew("instance.clock", uid, facts.skew)
 
 
-def _of_store(one: InstanceFacts, uid: str, health: Health) -> Iterator[Finding]:
-    store_answers = one.store_status == 200
-    if health is Health.PASSING and not store_answers:
-        said = one.store_status or "nothing"
+def _check_health(facts: InstanceFacts, uid: str, health: Health) -> Iterator[Finding]:
+    store_works = facts.store_status == 200
+    result = f"returns {facts.store_status}" if facts.store_status else "gets no response"
+    if health is Health.PASSING and not store_works:
         yield Finding(
-            "check.dishonest",
+            "check.false-passing",
             Severity.ERROR,
             uid,
-            f"Consul says passing, and a call that needs the store says {said}: clients are sent "
-            f"to an instance that cannot work",
-            "look at its Redis; and register it without a plain /health check, so that its probe "
-            "tells the truth",
+            f"Consul reports passing, but a request that needs the store {result}: clients use an "
+            f"instance that cannot work",
+            "check its Redis; and register it without a plain /health check, so that its probe "
+            "detects this",
         )
-    elif health is Health.PASSING and one.health == "unhealthy":
+    elif health is Health.PASSING and facts.health == "unhealthy":
         yield Finding(
-            "check.dishonest",
+            "check.false-passing",
             Severity.ERROR,
             uid,
-            "Consul says passing, and it calls itself unhealthy: with a 200, which a plain check "
-            "of /health takes for good",
-            "see its log; and register it without a plain /health check, so that its probe tells "
-            "the truth",
+            "Consul reports passing, but KATO reports unhealthy: it does so with a 200, which "
+            "passes a plain check of /health",
+            "see its log; and register it without a plain /health check, so that its probe "
+            "detects this",
         )
-    elif not store_answers:
+    elif not store_works:
         yield Finding(
             "instance.store",
             Severity.ERROR,
             uid,
-            f"its store does not answer, or takes no writes: a session call says "
-            f"{one.store_status or 'nothing'}",
-            "look at its Redis",
+            f"its store is down or accepts no writes: a session request {result}",
+            "check its Redis",
         )
-    elif one.health != "healthy":
+    elif facts.health != "healthy":
         yield Finding(
             "instance.unhealthy",
             Severity.WARNING,
             uid,
-            f"it calls itself {one.health}",
+            f"KATO reports {facts.health}",
             "see its log",
         )
     elif health is Health.CRITICAL:
         yield Finding(
-            "check.wrong",
+            "check.false-critical",
             Severity.WARNING,
             uid,
-            f"Consul says critical ({one.instance.output}), and from here all calls work",
-            "can the agent reach it? Is its registrar still there?",
+            f"Consul reports critical ({facts.instance.output}), but from here all requests work",
+            "check that the agent can reach it, and that its registrar still runs",
         )
 
 
-def _silent(one: InstanceFacts, uid: str, health: Health) -> Finding:
-    where = f"nobody answers at {one.instance.netloc}: {one.unreachable}"
+def _unreachable(facts: InstanceFacts, uid: str, health: Health) -> Finding:
+    no_response = f"no response from {facts.instance.netloc}: {facts.unreachable}"
     if health is Health.CRITICAL:
         return Finding(
-            "instance.ghost",
+            "instance.stale",
             Severity.WARNING,
             uid,
-            f"Consul says critical, and {where}",
-            f"if it is gone for good: 'kato-consul deregister {one.instance.id}' at its agent "
-            f"({one.instance.node})",
+            f"Consul reports critical, and there is {no_response}",
+            f"if it no longer exists: 'kato-consul deregister {facts.instance.id}' at its agent "
+            f"({facts.instance.node})",
         )
     return Finding(
         "instance.unreachable",
         Severity.WARNING,
         uid,
-        f"Consul says {health}, but from here {where}",
-        "is the address one that clients can reach?",
+        f"Consul reports {health}, but from here there is {no_response}",
+        "check that clients can reach its address",
     )

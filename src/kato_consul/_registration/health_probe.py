@@ -28,8 +28,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from kato_consul import _durations as durations
 from kato_consul._definitions.schema import ProbeDefinition
+from kato_consul._durations import parse_duration
 from kato_consul._flow import (
     Cause,
     Clock,
@@ -103,7 +103,7 @@ class Prober:
         self._origin = origin
         self._clock = clock
         self._session = ""
-        self._slow = durations.seconds(definition.slow)
+        self._slow = parse_duration(definition.slow)
 
     def probe(self, within: float) -> Flow[ProbeResult]:
         """Flow: probe once; each answer may take ``within`` seconds."""
@@ -170,8 +170,8 @@ def probe(
     assert definition is not None
     prober = Prober(instance.definition.origin, definition, clock)
     hysteresis = Hysteresis(definition.agree, definition.of)
-    interval = durations.seconds(definition.interval)
-    timeout = durations.seconds(definition.timeout)
+    interval = parse_duration(definition.interval)
+    timeout = parse_duration(definition.timeout)
     within = timeout
     info_outdated = True
     while not instance.removed:

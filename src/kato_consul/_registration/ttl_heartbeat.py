@@ -4,10 +4,10 @@ A heartbeat is sent at once when the status changes, and again within each inter
 becomes critical by itself when the registrar dies.
 """
 
-from kato_consul import _durations as durations
 from kato_consul._backoff import CONSUL_WAIT, full_jitter
 from kato_consul._consul.api import ConsulApi, execute
 from kato_consul._consul.registration_payload import probe_check_id
+from kato_consul._durations import parse_duration
 from kato_consul._flow import Flow, Random, WaitForChange
 from kato_consul._registration.registrar_state import ManagedInstance, RegistrarState
 from kato_consul.errors import ConsulError
@@ -28,7 +28,7 @@ def send_heartbeats(
     """
     probe = instance.definition.probe
     assert probe is not None
-    interval = durations.seconds(probe.interval)
+    interval = parse_duration(probe.interval)
     check_id = probe_check_id(instance.definition.id)
     pauses = full_jitter(CONSUL_WAIT, random)
     while not instance.removed:

@@ -1,10 +1,15 @@
-"""The command line ``kato-consul``. Nothing imports this room."""
+"""The command line ``kato-consul``. No other room imports this one."""
 
 import sys
 
+from kato_consul.cli.output import PROGRAM, print_version
+
 
 def main() -> None:
-    """The entry point of ``kato-consul``."""
+    """Run ``kato-consul`` with the arguments of this process."""
+    if sys.argv[1:] == ["--version"]:  # without typer, which takes longer to import than all else
+        print_version()
+        return
     try:
         import rich  # noqa: F401
         import typer  # noqa: F401
@@ -13,5 +18,5 @@ def main() -> None:
         raise SystemExit(2) from None
     from kato_consul.cli.app import app
 
-    # Named here, or `python -m kato_consul` would call itself that in its help.
-    app(prog_name="kato-consul")
+    # The name is given, because `python -m kato_consul` would show its own in the help.
+    app(prog_name=PROGRAM)

@@ -1,11 +1,15 @@
-"""The commands of ``kato-consul``, put together."""
+"""The Typer application: all commands of ``kato-consul``.
+
+Importing it imports the modules of all commands, also for ``--help``. So the commands import
+clients, the registrar and rich only when they run.
+"""
 
 from typing import Annotated
 
 import typer
 
-import kato_consul
 from kato_consul.cli.commands import (
+    demo,
     deregister,
     dev,
     doctor,
@@ -16,52 +20,52 @@ from kato_consul.cli.commands import (
     session,
     watch,
 )
-from kato_consul.cli.commands import exec as parent
-from kato_consul.cli.demo import command as demo
+from kato_consul.cli.commands import exec as exec_command
 from kato_consul.cli.exit_codes import EXITS
-from kato_consul.cli.help_format import CONTEXT, Command, Group, flag
+from kato_consul.cli.help_format import CONTEXT_SETTINGS, Command, Group, flag
+from kato_consul.cli.output import PROGRAM, print_version
 
-HELP = """Put KATO instances into Consul, and see what clients find there.
+HELP = """Register KATO instances in Consul, and see which instances clients find.
 
-Try it here, with nothing but this machine:
+Try it on this machine:
 
-  kato-consul demo                    [dim]the whole job, with a crash[/dim]
-  kato-consul dev                     [dim]a fleet to play with[/dim]
+  kato-consul demo                    [dim]a workload that survives a crash[/dim]
+  kato-consul dev                     [dim]a fleet for experiments[/dim]
 
 Use it:
 
-  kato-consul register -f kato.toml   [dim]at startup, then go[/dim]
-  kato-consul run -f kato.toml        [dim]stay beside the instances[/dim]
+  kato-consul register -f kato.toml   [dim]register at startup, then exit[/dim]
+  kato-consul run -f kato.toml        [dim]register, probe, deregister[/dim]
   kato-consul instances               [dim]what clients see[/dim]
-  kato-consul watch                   [dim]and how it changes[/dim]
+  kato-consul watch                   [dim]each change[/dim]
 """
 
-EPILOG = """The agent, and how to talk to it, are taken from CONSUL_HTTP_ADDR,
-CONSUL_HTTP_TOKEN, CONSUL_HTTP_TOKEN_FILE, CONSUL_CACERT and the other
-variables of Consul's own tools. A token is no option, since other users of
-the machine could read it there.
+EPILOG = """The address of the Consul agent, the token and the TLS files are read from
+CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, CONSUL_HTTP_TOKEN_FILE, CONSUL_CACERT
+and the other variables of Consul's own tools. There is no option for the
+token, because other users of the machine can read a process's arguments.
 
 Exit codes:
 """ + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXITS.items())
 
 app = typer.Typer(
-    name="kato-consul",
+    name=PROGRAM,
     cls=Group,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    context_settings=CONTEXT,
+    context_settings=CONTEXT_SETTINGS,
     help=HELP,
     epilog=EPILOG,
 )
 
-_REGISTRAR, _CLIENTS, _HERE = "The registrar", "What clients see", "On this machine"
+_REGISTRAR, _CLIENTS, _LOCAL = "Registration", "What clients see", "On this machine"
 
 for panel, command in (
     (_REGISTRAR, register.register),
     (_REGISTRAR, run.run),
-    (_REGISTRAR, parent.exec_),
+    (_REGISTRAR, exec_command.exec_),
     (_REGISTRAR, drain.drain),
     (_REGISTRAR, deregister.deregister),
     (_CLIENTS, instances.instances),
@@ -69,16 +73,18 @@ for panel, command in (
     (_CLIENTS, session.observe),
     (_CLIENTS, session.predictions),
     (_CLIENTS, doctor.doctor),
-    (_HERE, dev.dev),
-    (_HERE, demo.demo),
+    (_LOCAL, dev.dev),
+    (_LOCAL, demo.demo),
 ):
     name = command.__name__.strip("_")
-    app.command(name, cls=Command, rich_help_panel=panel, context_settings=CONTEXT)(command)
+    app.command(name, cls=Command, rich_help_panel=panel, context_settings=CONTEXT_SETTINGS)(
+        command
+    )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"kato-consul {kato_consul.__version__}")
+def _version(requested: bool) -> None:
+    if requested:
+        print_version()
         raise typer.Exit
 
 
@@ -88,4 +94,4 @@ def options(
         bool, flag("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Options of all commands."""
+    """Options of the program itself."""

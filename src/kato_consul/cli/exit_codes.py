@@ -1,11 +1,10 @@
-"""Exit codes, and how errors become them."""
+"""Exit codes, and the conversion of errors to them."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kato_consul.cli.output import nobody_reads, print_status
-from kato_consul.errors import (
+from kato_consul import (
     ConfigurationError,
     ConsulDenied,
     ConsulError,
@@ -15,28 +14,32 @@ from kato_consul.errors import (
     KatoConsulError,
     NotPassing,
 )
+from kato_consul.cli.output import discard_output, print_status
 
+NO_CONSUL = 3
 STILL_BUSY = 7
+DOCTOR_WARNINGS = 8
+DOCTOR_ERRORS = 9
 
 EXITS = {
     0: "done",
-    1: "failed; the last line says why",
-    2: "a definition, option or setting that cannot be used",
-    3: "no answer from Consul",
+    1: "failed; the last line gives the reason",
+    2: "invalid definition, option or setting",
+    NO_CONSUL: "no answer from Consul",
     4: "denied by Consul",
     5: "no such service",
     6: "not passing in time",
-    STILL_BUSY: "clients were still there when the drain time was over",
-    8: "doctor has warnings",
-    9: "doctor has found errors",
-    130: "interrupted, by Ctrl-C or a signal",
+    STILL_BUSY: "still in use when the drain time was over",
+    DOCTOR_WARNINGS: "doctor found warnings",
+    DOCTOR_ERRORS: "doctor found errors",
+    130: "interrupted by Ctrl-C or a signal",
 }
 
-# The first that fits.
+# The first match counts.
 _CODES: tuple[tuple[type[KatoConsulError], int], ...] = (
     (ConfigurationError, 2),
-    (ConsulUnreachable, 3),
-    (ConsulUnavailable, 3),
+    (ConsulUnreachable, NO_CONSUL),
+    (ConsulUnavailable, NO_CONSUL),
     (ConsulDenied, 4),
     (NotPassing, 6),
     (DiscoveryError, 5),
@@ -45,20 +48,20 @@ _CODES: tuple[tuple[type[KatoConsulError], int], ...] = (
 
 
 class CommandFailed(Exception):
-    """Something around the command went wrong; the message is for people."""
+    """A failure outside this library; the message is for the user."""
 
 
 def code_for(error: KatoConsulError) -> int:
-    """The exit code for an error."""
+    """Return the exit code for an error."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), 1)
 
 
 @contextmanager
 def exit_on_error() -> Iterator[None]:
-    """Turn errors of ours into words on stderr and an exit code; Ctrl-C into 130."""
+    """Convert this library's errors to a message on stderr and an exit code; Ctrl-C to 130."""
     try:
         yield
-        sys.stdout.flush()  # here, where a broken pipe can still be met
+        sys.stdout.flush()  # while a broken pipe can still be handled
     except KatoConsulError as error:
         print_status(f"error: {error}")
         raise SystemExit(code_for(error)) from None
@@ -69,5 +72,5 @@ def exit_on_error() -> Iterator[None]:
         print_status("interrupted")
         raise SystemExit(130) from None
     except BrokenPipeError:
-        nobody_reads(sys.stdout)
+        discard_output(sys.stdout)
         raise SystemExit(1) from None  # as typer and rich do

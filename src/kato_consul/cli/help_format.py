@@ -1,38 +1,38 @@
-"""How help looks: Typer's panels, without a type where there is nothing to type."""
+"""Help format: Typer's panels, without a type behind options that take no value."""
 
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-CONTEXT = {"help_option_names": ["-h", "--help"]}
+CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
 
-NOTHING = ""
-"""The metavar of a flag: Typer would write <bool> behind it, and a flag takes no value."""
+NO_METAVAR = ""
+"""The metavar of a flag, which takes no value; Typer's default is <bool>."""
 
 
 class Command(TyperCommand):
-    """A command whose --help is a flag like the others."""
+    """A command whose --help is shown without a type."""
 
     def get_help_option(self, ctx: Any) -> Any:
-        """Click's option, without a type."""
-        return _plain(super().get_help_option(ctx))
+        """Return Click's --help option without a type."""
+        return _without_type(super().get_help_option(ctx))
 
 
 class Group(TyperGroup):
-    """The commands together; likewise."""
+    """A group of commands whose --help is shown without a type."""
 
     def get_help_option(self, ctx: Any) -> Any:
-        """Click's option, without a type."""
-        return _plain(super().get_help_option(ctx))
+        """Return Click's --help option without a type."""
+        return _without_type(super().get_help_option(ctx))
 
 
-def flag(*names: str, **given: Any) -> Any:
-    """A flag: an option that takes no value."""
-    return typer.Option(*names, metavar=NOTHING, **given)
+def flag(*names: str, **settings: Any) -> Any:
+    """Declare an option that takes no value."""
+    return typer.Option(*names, metavar=NO_METAVAR, **settings)
 
 
-def _plain(option: Any) -> Any:
+def _without_type(option: Any) -> Any:
     if option is not None:
-        option.metavar = NOTHING
+        option.metavar = NO_METAVAR
     return option

@@ -1,8 +1,8 @@
-"""Words on their way out: results to standard output, progress to standard error.
+"""Output of commands: results to standard output, progress to standard error.
 
-A reader that went away (``| head``) ends a command that only prints, quietly, as it ends any
-program. It must not end a job: a registrar with nobody to talk to still has to take out what it
-put in. So jobs `tell` and `say`, and neither ever fails.
+When the reader of a pipe exits (``| head``), a command that only prints ends quietly, as any
+program does. A job must not end: a registrar still has to deregister what it registered. So jobs
+use `print_result` and `print_status`, which never fail.
 """
 
 import contextlib
@@ -14,32 +14,46 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
-PATIENCE = 1.5
-"""Seconds of silence after which somebody who waits is told for what."""
+import kato_consul
+
+PROGRAM = "kato-consul"
+"""The program's name, and the subject of lines and events about the command itself."""
+
+SLOW_AFTER = 1.5
+"""Seconds without a response from Consul after which the user is informed."""
 
 _READER_GONE = (errno.EPIPE, errno.EIO)
-"""Of a pipe, and of a terminal that was closed."""
+"""Errors of a pipe without a reader, and of a closed terminal."""
 
 
 def print_result(line: str) -> None:
-    """A line of the result, on standard output."""
+    """Write a line of the result to standard output."""
     _write(sys.stdout, line)
 
 
 def print_status(line: str) -> None:
-    """A line of progress, on standard error."""
+    """Write a line about progress to standard error."""
     _write(sys.stderr, line)
 
 
-def timed(who: str, what: str) -> str:
-    """A line as it stands in a log."""
-    return f"{time.strftime('%H:%M:%S')}  {who}: {what}"
+def print_version() -> None:
+    """Write the program's name and version to standard output."""
+    print_result(f"{PROGRAM} {kato_consul.__version__}")
+
+
+def log_line(subject: str, message: str) -> str:
+    """Return a line with the time, as in a log."""
+    return f"{time.strftime('%H:%M:%S')}  {subject}: {message}"
 
 
 @contextlib.contextmanager
-def status_if_slow(line: str, after: float = PATIENCE) -> Iterator[Callable[[], None]]:
-    """Say ``line`` if the block takes longer than ``after`` seconds; call what it gives to not."""
-    timer = threading.Timer(after, print_status, [line])
+def status_if_slow(consul_address: str) -> Iterator[Callable[[], None]]:
+    """Print that Consul does not answer yet, if the block takes longer than `SLOW_AFTER`.
+
+    Yields a function to call when Consul has answered.
+    """
+    line = f"no answer from Consul at {consul_address} yet; still trying"
+    timer = threading.Timer(SLOW_AFTER, print_status, [line])
     timer.daemon = True
     timer.start()
     try:
@@ -48,11 +62,11 @@ def status_if_slow(line: str, after: float = PATIENCE) -> Iterator[Callable[[], 
         timer.cancel()
 
 
-def nobody_reads(stream: TextIO) -> None:
-    """Lead a stream whose reader is gone to nowhere: Python flushes it once more at its exit."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+def discard_output(stream: TextIO) -> None:
+    """Redirect a stream without a reader to the null device: Python flushes it again at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 def _write(stream: TextIO, line: str) -> None:
@@ -61,5 +75,5 @@ def _write(stream: TextIO, line: str) -> None:
         stream.flush()
     except OSError as error:
         if error.errno in _READER_GONE:
-            nobody_reads(stream)
-        # Otherwise, such as on a full disk, the line stays in the stream's buffer for the next one.
+            discard_output(stream)
+        # On other errors, such as a full disk, the line stays in the buffer until the next write.

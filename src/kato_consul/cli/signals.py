@@ -1,7 +1,7 @@
-"""Ctrl-C, SIGTERM and a closed terminal end a command in one way: as KeyboardInterrupt, once.
+"""Signal handling: Ctrl-C, SIGTERM and a closed terminal raise KeyboardInterrupt, once.
 
-What a command cleans up then takes a moment, and impatience must not break it off: a second signal
-is answered with words, a third one ends the process as it is.
+A command then cleans up, which takes a moment and must not be cut short by an impatient user. A
+second signal only prints a message; a third one ends the process immediately.
 """
 
 import signal
@@ -15,9 +15,9 @@ _caught: list[int] = []
 
 
 def interrupt_on_signals() -> None:
-    """Let the first of `SIGNALS` raise KeyboardInterrupt.
+    """Raise KeyboardInterrupt on the first of `SIGNALS`.
 
-    One that is ignored stays so: the shell ignores SIGINT for what runs in its background, nohup
+    Signals that are ignored stay ignored: a shell ignores SIGINT for background jobs, and nohup
     ignores SIGHUP.
     """
     for number in SIGNALS:
@@ -30,7 +30,9 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     if len(_caught) == 1:
         raise KeyboardInterrupt
     if len(_caught) == 2:
-        print_status("cleaning up already; once more breaks it off, and may leave something behind")
+        print_status(
+            "already cleaning up; another signal aborts that and may leave instances behind"
+        )
         return
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)

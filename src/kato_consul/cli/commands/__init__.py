@@ -1,1 +1,1 @@
-"""The commands of ``kato-consul``, one module each."""
+"""The commands of ``kato-consul``, one module each, and what these share."""

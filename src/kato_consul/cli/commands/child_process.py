@@ -1,8 +1,8 @@
-"""A program that we are the parent of, as a container's first process has to be.
+"""The child process of ``exec``, which works as a container's first process too.
 
-All signals are waited for, not caught: they are blocked before anything starts, and taken one by
-one where we are ready for them, so that none is lost and nothing is interrupted half-way. Every
-child that ends is reaped, ours and those that were left to us.
+Signals are not handled asynchronously: they are blocked before anything starts, and fetched one by
+one where the command is ready for them. So none is lost, and nothing is interrupted halfway. Every
+process that ends is reaped: the child, and orphans that were reparented to this process.
 """
 
 import contextlib
@@ -22,47 +22,51 @@ SIGNALS = (
     signal.SIGUSR2,
     signal.SIGWINCH,
 )
-"""Those that we take; all but the first three are handed on to the child."""
+"""The signals that are fetched; `exec` forwards all but the first three to the child."""
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 class Child:
-    """A running program in a process group of its own. Its output and input are ours.
+    """A running program in a process group of its own, with this process's input and output.
 
-    Raises FileNotFoundError when there is no such program, another OSError when it cannot be run.
+    Raises FileNotFoundError if there is no such program, another OSError if it cannot be run.
     """
 
     def __init__(self, argv: Sequence[str]) -> None:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        _adopt_orphans()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        _become_subreaper()
         self.returncode: int | None = None
-        """The exit status as a shell has it: 128 + n for signal n; None while it runs."""
+        """The exit status as in a shell: 128 + n for signal n; None while it runs."""
         try:
-            # A group of its own: Ctrl-C in a terminal reaches us, and clients are sent away first.
+            # Ctrl-C in a terminal must reach only this process, which drains the child first. So
+            # the child has a process group of its own.
             self.pid = os.posix_spawnp(
                 argv[0],
                 list(argv),
                 dict(os.environ),
                 setpgroup=0,
-                setsigmask=before,
+                setsigmask=mask,
                 setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # which Python ignores
             )
         except OSError:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             raise
 
     def next_signal(self, within: float | None = None) -> int | None:
-        """The next signal that is not about children; None when the child ended, or after
-        ``within`` seconds."""
+        """Return the next signal other than SIGCHLD.
+
+        Returns None when the child has ended, and after ``within`` seconds; None waits without a
+        limit. With a limit it also returns None when any child process ended.
+        """
         self._reap()
         while self.returncode is None:
             if within is None:
                 number = signal.sigwait(SIGNALS)
-            elif (found := signal.sigtimedwait(SIGNALS, within)) is None:
+            elif (info := signal.sigtimedwait(SIGNALS, within)) is None:
                 return None
             else:
-                number = signal.Signals(found.si_signo)
+                number = signal.Signals(info.si_signo)
             if number != signal.SIGCHLD:
                 return number
             self._reap()
@@ -71,12 +75,12 @@ class Child:
         return None
 
     def signal(self, number: int) -> None:
-        """Hand a signal on to the child."""
+        """Forward a signal to the child."""
         if self.returncode is None:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """End the child, and whatever is left of its group, at once."""
+        """Kill the child, and all processes left in its group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         while self.returncode is None:
@@ -95,7 +99,7 @@ class Child:
                 self.returncode = code if code >= 0 else 128 - code
 
 
-def _adopt_orphans() -> None:
-    """Have what our child leaves behind fall to us, as it falls to a container's first process."""
+def _become_subreaper() -> None:
+    """Become the parent of the child's orphans, as a container's first process is."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -1,9 +1,8 @@
-"""``deregister``: take instances out."""
+"""``deregister``: deregisters instances."""
 
-from kato_consul._sync.registrar import Registrar
 from kato_consul.cli.event_output import event_sink
 from kato_consul.cli.exit_codes import exit_on_error
-from kato_consul.cli.options.common import Consul, Service, no_answer_yet, settings
+from kato_consul.cli.options.common import Consul, Service, settings_from
 from kato_consul.cli.options.instance_options import JsonLines
 from kato_consul.cli.options.instance_selection import All, File, IdOption, Ids, select_instances
 from kato_consul.cli.output import status_if_slow
@@ -18,10 +17,10 @@ def deregister(
     consul: Consul = None,
     json_: JsonLines = False,
 ) -> None:
-    """Take instances out of Consul.
+    """Deregister instances.
 
-    One that the agent does not have is as good as taken out. Ask the agent
-    that the instances were registered with: it is the one that has them.
+    An instance that the agent does not have counts as deregistered. Use the
+    agent that the instances were registered with: others do not have them.
 
       kato-consul deregister kato-1 kato-2
 
@@ -30,13 +29,15 @@ def deregister(
       kato-consul deregister --all
     """
     with exit_on_error():
-        asked = settings(consul, service)
+        from kato_consul import Registrar
+
+        settings = settings_from(consul, service)
         on_event = event_sink(as_json=json_)
-        with status_if_slow(no_answer_yet(asked)):
+        with status_if_slow(settings.consul_address):
             definitions = select_instances(
-                asked, [*(ids or ()), *(id or ())], file, all_=all_, on_event=on_event
+                settings, [*(ids or ()), *(id or ())], file, all_=all_, on_event=on_event
             )
-            registrar = Registrar(definitions, asked, on_event=on_event)
+            registrar = Registrar(definitions, settings, on_event=on_event)
             try:
                 registrar.deregister()
             finally:

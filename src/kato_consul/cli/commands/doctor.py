@@ -1,107 +1,87 @@
-"""``doctor``: what is wrong with a deployment, and what to do."""
+"""``doctor``: diagnoses a deployment and prints the findings."""
 
 import json
 import sys
-import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
-from rich.console import Console
-from rich.text import Text
-
-from kato_consul._consul.agents import consul_api
-from kato_consul._doctor.collect import FactCollector
-from kato_consul._doctor.facts import Facts
-from kato_consul._doctor.findings import Finding, Severity
-from kato_consul._doctor.rules import diagnose
-from kato_consul._sync.driver import Driver
-from kato_consul._sync.keepalive_probe import closed_while_idle
-from kato_consul.cli.exit_codes import exit_on_error
-from kato_consul.cli.options.common import Consul, Json, Service, no_answer_yet, settings
+from kato_consul import Diagnosis, Severity
+from kato_consul.cli.exit_codes import (
+    DOCTOR_ERRORS,
+    DOCTOR_WARNINGS,
+    NO_CONSUL,
+    exit_on_error,
+)
+from kato_consul.cli.options.common import Consul, Json, Service, settings_from
 from kato_consul.cli.output import print_status, status_if_slow
-from kato_consul.settings import Settings
 
-NO_CONSUL = 3
-"""As of every command."""
-
-CODES = {None: 0, Severity.NOTE: 0, Severity.WARNING: 8, Severity.ERROR: 9}
-COLOURS = {Severity.NOTE: "dim", Severity.WARNING: "yellow", Severity.ERROR: "red"}
+_CODES = {
+    None: 0,
+    Severity.NOTE: 0,
+    Severity.WARNING: DOCTOR_WARNINGS,
+    Severity.ERROR: DOCTOR_ERRORS,
+}
+_COLOURS = {Severity.NOTE: "dim", Severity.WARNING: "yellow", Severity.ERROR: "red"}
 
 
 def doctor(service: Service = None, consul: Consul = None, json_: Json = False) -> None:
-    """Look at a deployment, and say what is wrong and what to do.
+    """Diagnose a deployment: print what is wrong, and what to do.
 
-    Asks Consul, and every instance from here: are the checks honest, do the
-    instances work as one pool, is anything left behind? Takes a few seconds,
-    for which connections are left idle to see who closes them. It changes
-    nothing, but for a session that it makes and deletes. Exits with 0 when
-    nothing is wrong (notes are not), 8 for warnings, 9 for errors, and 3 when
-    there is no Consul to ask.
+    Queries Consul, and every instance from this machine. Finds health checks
+    that do not match the instance, instances that do not work as one pool, and
+    stale registrations. Takes a few seconds, in which idle connections show
+    which instances close them. It changes nothing, except for one session for
+    each instance, which it creates and deletes. Exits with 0 if nothing is
+    wrong (notes do not count), 8 for warnings, 9 for errors, and 3 if Consul
+    does not answer.
 
       kato-consul doctor
 
       kato-consul doctor --json | jq -r '.findings\\[].name'
     """
     with exit_on_error():
-        asked = settings(consul, service)
-        facts = _facts(asked)
-        findings = diagnose(facts)
-        worst = max((one.severity for one in findings), default=None)
-        code = NO_CONSUL if facts.unreachable else CODES[worst]
+        from kato_consul import diagnose
+
+        settings = settings_from(consul, service)
+        with status_if_slow(settings.consul_address) as consul_answered:
+
+            def on_progress(line: str) -> None:
+                consul_answered()
+                print_status(line)
+
+            diagnosis = diagnose(settings, on_progress=on_progress)
+        code = NO_CONSUL if diagnosis.facts.unreachable else _CODES[diagnosis.worst]
         if json_:
-            sys.stdout.write(json.dumps(_as_json(facts, findings)) + "\n")
+            sys.stdout.write(json.dumps(_as_json(diagnosis)) + "\n")
         else:
-            _print(facts, findings)
+            _print(diagnosis)
     raise SystemExit(code)
 
 
-def _facts(asked: Settings) -> Facts:
-    driver = Driver(asked)
-    try:
-        examining = FactCollector(consul_api(asked), asked.service, asked.keepalive, time.time)
-        with status_if_slow(no_answer_yet(asked)):
-            facts = driver.run(examining.consul())
-        if facts.instances:
-            count = len(facts.instances)
-            print_status(
-                f"asking {count} instance{'s'[: count - 1]}, and leaving connections idle for "
-                f"{asked.keepalive:g} s"
-            )
-        instances = [driver.run(examining.instance(one)) for one in facts.instances or ()]
-    finally:
-        driver.close()
-    places = {
-        one.instance.uid: (one.instance.address, one.instance.port)
-        for one in instances
-        if not one.unreachable
-    }
-    if facts.instances is None:
-        return facts
-    closed = closed_while_idle(places, asked.keepalive)
-    return replace(
-        facts,
-        instances=tuple(
-            replace(one, closes_idle=closed.get(one.instance.uid)) for one in instances
-        ),
-    )
-
-
-def _as_json(facts: Facts, findings: list[Finding]) -> dict[str, object]:
+def _as_json(diagnosis: Diagnosis) -> dict[str, object]:
     return {
-        "service": facts.service,
-        "instances": len(facts.instances or ()),
-        "findings": [{**asdict(one), "severity": one.severity.name.lower()} for one in findings],
+        "service": diagnosis.facts.service,
+        "instances": len(diagnosis.facts.instances or ()),
+        "findings": [
+            {**asdict(finding), "severity": finding.severity.name.lower()}
+            for finding in diagnosis.findings
+        ],
     }
 
 
-def _print(facts: Facts, findings: list[Finding]) -> None:
+def _print(diagnosis: Diagnosis) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
     console = Console(highlight=False, soft_wrap=True)
-    for one in findings:
-        head = Text(f"{one.severity.name.lower()}: ", COLOURS[one.severity])
-        console.print(head + Text(f"{one.where}: {one.what} ") + Text(f"[{one.name}]", "dim"))
-        console.print(Text(f"    {one.todo}"))
-    bad = sum(one.severity > Severity.NOTE for one in findings)
-    if facts.unreachable:
+    for finding in diagnosis.findings:
+        severity = Text(f"{finding.severity.name.lower()}: ", _COLOURS[finding.severity])
+        what = Text(f"{finding.where}: {finding.what} ")
+        console.print(severity + what + Text(f"[{finding.name}]", "dim"))
+        console.print(Text(f"    {finding.todo}"))
+    if diagnosis.facts.unreachable:
         return
-    count = len(facts.instances or ())
-    looked = f"{facts.service}: Consul and {count} instance{'s' if count != 1 else ''} looked at"
-    console.print(f"{looked}, {bad or 'nothing'} wrong")
+    problems = sum(finding.severity > Severity.NOTE for finding in diagnosis.findings)
+    count = len(diagnosis.facts.instances or ())
+    checked = f"checked Consul and {count} instance{'s' if count != 1 else ''}"
+    result = f"{problems or 'no'} problem{'s' if problems != 1 else ''}"
+    console.print(f"{diagnosis.facts.service}: {checked}: {result}")

@@ -1,14 +1,13 @@
-"""``drain``: send clients elsewhere, and say when they have gone."""
+"""``drain``: puts instances into maintenance mode, and waits until clients have left."""
 
 from typing import Annotated
 
 import typer
 
-from kato_consul._sync.registrar import Registrar
 from kato_consul.cli.event_output import event_sink
 from kato_consul.cli.exit_codes import STILL_BUSY, exit_on_error
 from kato_consul.cli.help_format import flag
-from kato_consul.cli.options.common import Consul, Service, seconds, settings
+from kato_consul.cli.options.common import Consul, Service, duration_option, settings_from
 from kato_consul.cli.options.instance_options import JsonLines
 from kato_consul.cli.options.instance_selection import All, File, IdOption, Ids, select_instances
 from kato_consul.cli.signals import interrupt_on_signals
@@ -19,22 +18,22 @@ def drain(
     id: IdOption = None,  # noqa: A002 - the option is called --id
     file: File = None,
     all_: All = False,
-    off: Annotated[bool, flag("--off", help="Take them out of maintenance mode again.")] = False,
+    off: Annotated[bool, flag("--off", help="End maintenance mode.")] = False,
     within: Annotated[
-        str, typer.Option("--wait", metavar="TIME", help="How long clients may take to go.")
+        str, typer.Option("--wait", metavar="TIME", help="How long clients may take to leave.")
     ] = "10s",
     reason: Annotated[
-        str, typer.Option(metavar="TEXT", help="What others see as the reason.")
+        str, typer.Option(metavar="TEXT", help="The reason that Consul shows.")
     ] = "drained with kato-consul drain",
     service: Service = None,
     consul: Consul = None,
     json_: JsonLines = False,
 ) -> None:
-    """Put instances into maintenance mode, and wait until clients have gone.
+    """Put instances into maintenance mode; wait for clients to leave.
 
-    Clients choose others at once; what is under way comes to its end. Exits
-    with 0 when nobody asks the instance anything any more, with 7 when
-    somebody still does and the time is over. They stay registered.
+    Clients switch to other instances at once, and requests in progress finish.
+    Exits with 0 when the instances receive no more requests, and with 7 if they
+    still do when the time is over. They stay registered.
 
       kato-consul drain kato-1
 
@@ -44,17 +43,19 @@ def drain(
     """
     with exit_on_error():
         interrupt_on_signals()
-        asked = settings(consul, service)
-        time = seconds("--wait", within)
+        from kato_consul import Registrar
+
+        settings = settings_from(consul, service)
+        drain_within = duration_option("--wait", within)
         on_event = event_sink(as_json=json_)
         definitions = select_instances(
-            asked, [*(ids or ()), *(id or ())], file, all_=all_, on_event=on_event
+            settings, [*(ids or ()), *(id or ())], file, all_=all_, on_event=on_event
         )
-        registrar = Registrar(definitions, asked, on_event=on_event)
+        registrar = Registrar(definitions, settings, on_event=on_event)
         try:
             if off:
                 registrar.resume()
-            elif not registrar.drain(time, reason):
+            elif not registrar.drain(drain_within, reason):
                 raise SystemExit(STILL_BUSY)
         finally:
             registrar.close()

@@ -1,84 +1,89 @@
-"""``exec``: the parent of an instance, from its start to its drain."""
+"""``exec``: runs an instance as its parent process, from start to drain."""
 
 import signal
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kato_consul._registration.events import EventSink, RegistrarEvent
-from kato_consul._sync.registrar import Registrar
+from kato_consul import (
+    ClientClosed,
+    ConfigurationError,
+    EventSink,
+    KatoConsulError,
+    RegistrarEvent,
+)
 from kato_consul.cli.commands.child_process import Child
 from kato_consul.cli.commands.run import owner_of
-from kato_consul.cli.event_output import US, event_sink
-from kato_consul.cli.options.common import seconds
+from kato_consul.cli.event_output import event_sink
+from kato_consul.cli.options.common import duration_option
 from kato_consul.cli.options.instance_options import instance_options
 from kato_consul.cli.options.job_options import JobOptions
-from kato_consul.cli.output import print_status as say_error
-from kato_consul.errors import ClientClosed, ConfigurationError, KatoConsulError
+from kato_consul.cli.output import PROGRAM, print_status
 
-GLANCE = 0.1
-"""Seconds between looks at whether a drain is over; a signal, or the child's end, wakes at once."""
+if TYPE_CHECKING:
+    from kato_consul import Registrar
 
-LAST_WORDS = 3.0
-"""Seconds that Consul has for the last deregistration. If it is away the check runs out by itself,
-and nobody waits for a process that is to end."""
+DRAIN_POLL_INTERVAL = 0.1
+"""Seconds between checks whether a drain is over. Signals and the child's end are noticed at
+once."""
 
-NO_PROGRAM, NOT_EXECUTABLE = 127, 126
-"""As a shell has it."""
+DEREGISTER_WITHIN = 3.0
+"""Seconds that Consul has for the deregistration at the end. Without it the check turns critical by
+itself, so the process does not wait longer."""
+
+COMMAND_NOT_FOUND, NOT_EXECUTABLE = 127, 126
+"""Exit codes, as in a shell."""
 
 
 @partial(instance_options, waits=False)
 def exec_(
-    asked: JobOptions,
+    options: JobOptions,
     argv: Annotated[list[str], typer.Argument(metavar="-- CMD", hidden=True, show_default=False)],
     drain: Annotated[
-        str, typer.Option(metavar="TIME", help="How long clients may take to go, on SIGTERM.")
+        str, typer.Option(metavar="TIME", help="How long clients may take to leave, on SIGTERM.")
     ] = "10s",
     stop: Annotated[
-        str, typer.Option(metavar="TIME", help="How long CMD may take to end before SIGKILL.")
+        str, typer.Option(metavar="TIME", help="How long CMD may take to exit before SIGKILL.")
     ] = "10s",
 ) -> None:
-    """Be the parent of an instance: start it, register it, drain it.
+    """Run an instance: start, register, and drain it at the end.
 
-    Runs CMD, and registers it when it is ready. On SIGTERM, or Ctrl-C, it
-    sends clients elsewhere first, waits until they have gone, stops CMD, and
-    takes it out of Consul; a second one skips the waiting. When CMD ends by
-    itself, Consul knows at once. Other signals are handed on. Exits with the
-    code of CMD (128 + n when signal n ended it).
+    Runs CMD, and registers it when it is ready. On SIGTERM or Ctrl-C it sends
+    clients to other instances, waits until they have left, stops CMD, and
+    deregisters it; a second signal skips the wait. When CMD exits by itself, it
+    is deregistered at once. Other signals are forwarded to CMD. Exits with the
+    code of CMD (128 + n if signal n ended it).
 
       kato-consul exec --name kato --port 8000 -- \\
           uvicorn kato.api.main:app --port 8000
 
-    CMD runs on while Consul is away, and is registered when it answers. Fit
-    for a container's first process: whatever CMD leaves behind is reaped.
+    While Consul is down CMD runs on, and is registered when Consul answers.
+    Works as a container's first process: it reaps all processes that CMD
+    leaves behind.
     """
-    drain_within, stop_within = seconds("--drain", drain), seconds("--stop", stop)
-    if len(asked.definitions) != 1:
-        raise ConfigurationError("exec is the parent of one instance: its file must define one")
-    telling = Telling(event_sink(as_json=asked.json))
-    # Before the child: what is wrong with it must not leave one running.
-    registrar = Registrar(
-        asked.definitions,
-        asked.settings,
-        consul_within=LAST_WORDS,
-        owner=owner_of(asked),
-        on_event=telling,
-    )
+    drain_within, stop_within = duration_option("--drain", drain), duration_option("--stop", stop)
+    if len(options.definitions) != 1:
+        raise ConfigurationError("exec runs one instance: its file must define exactly one")
+    on_event = RegistrationObserver(event_sink(as_json=options.json))
+    registrar = _registrar(options, on_event)  # before the child, which must not outlive an error
     try:
-        child = _started(argv)
+        child = _start(argv)
         try:
             registrar.register_when_healthy()
-            telling(RegistrarEvent.CHILD_STARTED, US, command=argv[0], pid=child.pid)
-            if _until_told_to_end(child):
-                if telling.registered:  # or nobody has to be sent elsewhere
+            on_event(RegistrarEvent.CHILD_STARTED, PROGRAM, command=argv[0], pid=child.pid)
+            if _wait_for_stop_signal(child):
+                if on_event.registered:  # otherwise there are no clients
                     _drain(child, registrar, drain_within)
                 _stop(child, stop_within)
             else:
-                telling(RegistrarEvent.CHILD_ENDED, US, command=argv[0], code=child.returncode)
-            _told(registrar.deregister)()
+                on_event(
+                    RegistrarEvent.CHILD_ENDED, PROGRAM, command=argv[0], code=child.returncode
+                )
+            _print_errors(registrar.deregister)()
         finally:
             child.kill()
     finally:
@@ -86,34 +91,46 @@ def exec_(
     raise SystemExit(child.returncode)
 
 
-class Telling:
-    """Tells of events, and knows from them whether the instance was registered."""
+class RegistrationObserver:
+    """An event sink that forwards events, and records whether the instance was registered."""
 
     def __init__(self, on_event: EventSink) -> None:
-        self._say = on_event
+        self._on_event = on_event
         self.registered = False
 
-    def __call__(self, event: RegistrarEvent, who: str, /, **fields: Any) -> None:
+    def __call__(self, event: RegistrarEvent, subject: str, /, **fields: Any) -> None:
         self.registered = self.registered or event in (
             RegistrarEvent.REGISTERED,
             RegistrarEvent.RE_REGISTERED,
         )
-        self._say(event, who, **fields)
+        self._on_event(event, subject, **fields)
 
 
-def _started(argv: list[str]) -> Child:
+def _registrar(options: JobOptions, on_event: EventSink) -> "Registrar":
+    from kato_consul import Registrar
+
+    return Registrar(
+        options.definitions,
+        options.settings,
+        consul_within=DEREGISTER_WITHIN,
+        owner=owner_of(options),
+        on_event=on_event,
+    )
+
+
+def _start(argv: list[str]) -> Child:
     try:
         return Child(argv)
     except FileNotFoundError:
-        say_error(f"error: there is no program {argv[0]!r}")
-        raise SystemExit(NO_PROGRAM) from None
-    except OSError as error:  # no permission, no program in it, too many words
-        say_error(f"error: {argv[0]!r} cannot be run: {error.strerror}")
+        print_status(f"error: program not found: {argv[0]!r}")
+        raise SystemExit(COMMAND_NOT_FOUND) from None
+    except OSError as error:  # such as no permission, no executable format, too many arguments
+        print_status(f"error: {argv[0]!r} cannot be run: {error.strerror}")
         raise SystemExit(NOT_EXECUTABLE) from None
 
 
-def _until_told_to_end(child: Child) -> bool:
-    """True when we are told to end; False when the child did."""
+def _wait_for_stop_signal(child: Child) -> bool:
+    """Return True on SIGTERM or SIGINT, False when the child has ended; forward other signals."""
     while (number := child.next_signal()) is not None:
         if number in (signal.SIGTERM, signal.SIGINT):
             return True
@@ -121,14 +138,14 @@ def _until_told_to_end(child: Child) -> bool:
     return False
 
 
-def _drain(child: Child, registrar: Registrar, within: float) -> None:
-    """Send clients elsewhere, until they have gone, the child ended, or we are told again."""
+def _drain(child: Child, registrar: "Registrar", within: float) -> None:
+    """Drain the instance, until clients have left, the child ended, or a second stop signal."""
     draining = threading.Thread(
-        target=_told(registrar.drain), args=(within,), name="kato-consul drain", daemon=True
+        target=_print_errors(registrar.drain), args=(within,), name="kato-consul drain", daemon=True
     )
     draining.start()
     while draining.is_alive() and child.returncode is None:
-        number = child.next_signal(GLANCE)
+        number = child.next_signal(DRAIN_POLL_INTERVAL)
         if number in (signal.SIGTERM, signal.SIGINT):
             return
         if number is not None:
@@ -136,7 +153,10 @@ def _drain(child: Child, registrar: Registrar, within: float) -> None:
 
 
 def _stop(child: Child, within: float) -> None:
-    """Ask the child to end; `Child.kill` does it when the time is over, or we are told again."""
+    """Send SIGTERM to the child, and wait until it ended, a timeout, or another stop signal.
+
+    The caller then kills it if it still runs.
+    """
     child.signal(signal.SIGTERM)
     until = time.monotonic() + within
     while child.returncode is None and (left := until - time.monotonic()) > 0:
@@ -144,15 +164,15 @@ def _stop(child: Child, within: float) -> None:
             return
 
 
-def _told(job: Any) -> Any:
-    """The job, whose error is told: what it could not do must not keep the child from ending."""
+def _print_errors(job: Callable[..., object]) -> Callable[..., None]:
+    """Return ``job`` with its errors printed, not raised: they must not keep the child running."""
 
-    def carefully(*given: Any) -> None:
+    def run(*args: Any) -> None:
         try:
-            job(*given)
+            job(*args)
         except ClientClosed:
-            pass  # a drain that nobody waits for any more: that is how it ends
+            pass  # the registrar was closed during a drain that was cut short
         except KatoConsulError as error:
-            say_error(f"error: {error}")
+            print_status(f"error: {error}")
 
-    return carefully
+    return run

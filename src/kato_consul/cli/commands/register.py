@@ -1,18 +1,18 @@
-"""``register``: the startup job."""
+"""``register``: registers instances and exits, for startup jobs."""
 
-from kato_consul.cli.commands.registrar import registrar_for
+from kato_consul.cli.commands.registrar import job_registrar
 from kato_consul.cli.options.instance_options import instance_options
 from kato_consul.cli.options.job_options import JobOptions
 from kato_consul.cli.signals import interrupt_on_signals
 
 
 @instance_options
-def register(asked: JobOptions) -> None:
-    """Register instances, wait until Consul says passing, and exit.
+def register(options: JobOptions) -> None:
+    """Register instances, wait until they are passing, and exit.
 
-    For startup jobs. All are registered or none: when one is refused, or is
-    not passing in time, or on Ctrl-C, what this run put in is taken out
-    again. Registering what is registered already is harmless.
+    For startup jobs. Registers all instances or none: if one is refused or is
+    not passing in time, or on Ctrl-C, it deregisters those that it added.
+    Registering an instance again is harmless.
 
       kato-consul register -f kato.toml
 
@@ -31,11 +31,11 @@ def register(asked: JobOptions) -> None:
       zone = "a"
       probe = { interval = "5s", timeout = "5s", slow = "1s" }
 
-    Without a check, or with a probe, Consul itself asks KATO for something
-    that needs its store, since /health stays green without it; run and exec
-    look closer. A plain check = { http = "http://…", interval = "10s" }, or
-    tcp, stands instead of that, or beside it.
+    Without a check, or with a probe, the agent sends KATO requests that need
+    its store, because /health stays green without it; run and exec probe more
+    closely. A plain check = { http = "http://…", interval = "10s" }, or tcp,
+    replaces the probe. If the file has both, both are used.
     """
     interrupt_on_signals()
-    with registrar_for(asked, then="and waiting") as registrar:
+    with job_registrar(options) as registrar:
         registrar.register()

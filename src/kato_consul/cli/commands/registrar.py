@@ -1,38 +1,43 @@
-"""A registrar for a command: it tells what it does, and what it is waiting for."""
+"""The registrar of ``register`` and ``run``, which prints its events and what it waits for."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kato_consul._registration.events import RegistrarEvent
-from kato_consul._sync.registrar import Registrar
+from kato_consul import RegistrarEvent
 from kato_consul.cli.event_output import event_sink
-from kato_consul.cli.options.common import no_answer_yet
 from kato_consul.cli.options.job_options import JobOptions
-from kato_consul.cli.output import print_result, print_status, status_if_slow, timed
+from kato_consul.cli.output import PROGRAM, log_line, print_result, print_status, status_if_slow
+
+if TYPE_CHECKING:
+    from kato_consul import Registrar
 
 
 @contextmanager
-def registrar_for(asked: JobOptions, *, then: str, owner: str | None = None) -> Iterator[Registrar]:
-    """A registrar of what was asked; closed with the block."""
-    where, count = asked.settings.consul_address, len(asked.definitions)
-    progress(asked, f"registering {count} instance{'s'[: count - 1]} with Consul at {where}")
-    if asked.wait:
-        progress(asked, f"{then} up to {asked.wait:g} s until Consul says passing")
-    told = event_sink(as_json=asked.json)
-    with status_if_slow(no_answer_yet(asked.settings)) as answered:
+def job_registrar(options: JobOptions, *, owner: str | None = None) -> Iterator["Registrar"]:
+    """Create a registrar for the options; it is closed at the end of the block."""
+    from kato_consul import Registrar
 
-        def heard(event: RegistrarEvent, who: str, /, **fields: Any) -> None:
-            answered()
-            told(event, who, **fields)
+    address, count = options.settings.consul_address, len(options.definitions)
+    print_progress(
+        options, f"registering {count} instance{'s'[: count - 1]} with Consul at {address}"
+    )
+    if options.wait:
+        print_progress(options, f"waiting up to {options.wait:g} s until Consul reports passing")
+    print_event = event_sink(as_json=options.json)
+    with status_if_slow(address) as consul_answered:
+
+        def on_event(event: RegistrarEvent, subject: str, /, **fields: Any) -> None:
+            consul_answered()
+            print_event(event, subject, **fields)
 
         registrar = Registrar(
-            asked.definitions,
-            asked.settings,
-            wait=asked.wait,
-            consul_within=asked.wait_consul,
+            options.definitions,
+            options.settings,
+            wait=options.wait,
+            consul_within=options.wait_consul,
             owner=owner,
-            on_event=heard,
+            on_event=on_event,
         )
         try:
             yield registrar
@@ -40,6 +45,6 @@ def registrar_for(asked: JobOptions, *, then: str, owner: str | None = None) -> 
             registrar.close()
 
 
-def progress(asked: JobOptions, line: str) -> None:
-    """A line about the command itself; where machines read the events, it is for people only."""
-    (print_status if asked.json else print_result)(timed("kato-consul", line))
+def print_progress(options: JobOptions, line: str) -> None:
+    """Print a line about the command itself; with --json, to standard error."""
+    (print_status if options.json else print_result)(log_line(PROGRAM, line))

@@ -1,4 +1,4 @@
-"""``run``: the guardian, which stays beside instances and keeps their registrations true."""
+"""``run``: stays beside instances, probes them and reconciles their registrations."""
 
 import signal
 import socket
@@ -6,98 +6,102 @@ import sys
 import threading
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from kato_consul._definitions.loader import read_definitions
-from kato_consul._registration.events import EventSink, RegistrarEvent
-from kato_consul._sync.registrar import Registrar
-from kato_consul.cli.commands.registrar import progress, registrar_for
-from kato_consul.cli.event_output import US, event_sink
+from kato_consul import DefinitionError, EventSink, RegistrarEvent, read_definitions
+from kato_consul.cli.commands.registrar import job_registrar, print_progress
+from kato_consul.cli.event_output import event_sink
 from kato_consul.cli.options.instance_options import instance_options
-from kato_consul.cli.options.job_options import JobOptions, stamp_of
+from kato_consul.cli.options.job_options import JobOptions, file_stamp
+from kato_consul.cli.output import PROGRAM
 from kato_consul.cli.signals import interrupt_on_signals
-from kato_consul.errors import DefinitionError
 
-GLANCE = 1.0
-"""Seconds between looks at whether the definition file changed."""
+if TYPE_CHECKING:
+    from kato_consul import Registrar
+
+FILE_POLL_INTERVAL = 1.0
+"""Seconds between checks whether the definition file changed."""
+
+MAX_META_LENGTH = 512
+"""Characters that Consul allows in a value of metadata."""
 
 
 @instance_options
-def run(asked: JobOptions) -> None:
-    """Register instances and stay: probe them, and keep Consul right.
+def run(options: JobOptions) -> None:
+    """Register instances, and keep their registrations correct.
 
-    Asks each KATO instance how it is, its store included, and tells Consul;
-    puts back what the agent loses; takes out what an earlier run of the same
-    file left behind when it crashed. SIGTERM, or Ctrl-C, takes all out of
-    Consul and ends it with 0.
+    Probes each KATO instance, including its store, and reports the result to
+    Consul. Registers again what the agent loses. Deregisters what an earlier
+    run of the same file left behind when it crashed. On SIGTERM or Ctrl-C it
+    deregisters all instances and exits with 0.
 
       kato-consul run -f kato.toml
 
-    A file that changes is read again, at once or on SIGHUP: new instances
-    are put in, missing ones taken out. One with a mistake changes nothing.
-    Otherwise as register, whose help tells what a file holds.
+    When the file changes, or on SIGHUP, it is read again: new instances are
+    registered, missing ones deregistered. A file with a mistake changes
+    nothing. Options and files are those of register: see its help.
     """
     interrupt_on_signals()
-    asked_to_read = threading.Event()
-    if asked.file is not None:
-        _listen_to_hup(asked_to_read)
-    staying = False
+    reload_requested = threading.Event()
+    if options.file is not None:
+        _reload_on_sighup(reload_requested)
+    all_registered = False
     try:
-        with (
-            registrar_for(asked, then="and waiting", owner=owner_of(asked)) as registrar,
-            registrar,
-        ):
-            staying = True
-            progress(asked, "all registered; SIGTERM or Ctrl-C takes them out again")
-            _stay(registrar, asked, asked_to_read)
+        with job_registrar(options, owner=owner_of(options)) as registrar, registrar:
+            all_registered = True
+            print_progress(options, "all registered; SIGTERM or Ctrl-C deregisters them")
+            _follow_file(registrar, options, reload_requested)
     except KeyboardInterrupt:
-        if not staying:  # cut short: nothing was taken out that stood there before
+        if not all_registered:  # interrupted: instances that were registered before still are
             raise
 
 
-def owner_of(asked: JobOptions) -> str:
-    """The name under which a later run knows what this one left behind."""
-    what = str(asked.file.resolve()) if asked.file else asked.definitions[0].id
-    return f"{socket.gethostname()}:{what}"[:512]  # the longest that Consul takes as metadata
+def owner_of(options: JobOptions) -> str:
+    """Return the owner by which a later run recognizes what this one left behind."""
+    source = str(options.file.resolve()) if options.file else options.definitions[0].id
+    return f"{socket.gethostname()}:{source}"[:MAX_META_LENGTH]
 
 
-def _stay(registrar: Registrar, asked: JobOptions, asked_to_read: threading.Event) -> None:
-    file = asked.file
-    on_event = event_sink(as_json=asked.json)
-    seen = asked.stamp
+def _follow_file(
+    registrar: "Registrar", options: JobOptions, reload_requested: threading.Event
+) -> None:
+    file = options.file
+    on_event = event_sink(as_json=options.json)
+    previous = options.stamp
     while True:
-        asked_to_read.wait(GLANCE)
-        stamp = stamp_of(file)
-        if file is None or (stamp == seen and not asked_to_read.is_set()):
+        reload_requested.wait(FILE_POLL_INTERVAL)
+        stamp = file_stamp(file)
+        if file is None or (stamp == previous and not reload_requested.is_set()):
             continue
-        asked_to_read.clear()
+        reload_requested.clear()
         if stamp is None:
-            if seen is not None:
-                on_event(RegistrarEvent.FILE_MISSING, US, file=str(file))
+            if previous is not None:
+                on_event(RegistrarEvent.FILE_MISSING, PROGRAM, file=str(file))
         else:
-            _read_again(registrar, file, on_event)
-        seen = stamp
+            _reload(registrar, file, on_event)
+        previous = stamp
 
 
-def _listen_to_hup(asked_to_read: threading.Event) -> None:
-    """Let SIGHUP set the event, unless it says that the terminal was closed: that is the end."""
-    in_a_terminal = sys.stdin.isatty()
-    otherwise = signal.getsignal(signal.SIGHUP)
+def _reload_on_sighup(reload_requested: threading.Event) -> None:
+    """Set the event on SIGHUP, unless a closed terminal sent it: that ends the command."""
+    in_terminal = sys.stdin.isatty()
+    previous_handler = signal.getsignal(signal.SIGHUP)
 
-    def on_hup(number: int, frame: FrameType | None) -> None:
-        # A terminal that was closed is none any more by the time that it says so.
-        if in_a_terminal and not sys.stdin.isatty() and callable(otherwise):
-            otherwise(number, frame)
+    def on_sighup(number: int, frame: FrameType | None) -> None:
+        # When a closed terminal sends the signal, stdin is no terminal any more.
+        if in_terminal and not sys.stdin.isatty() and callable(previous_handler):
+            previous_handler(number, frame)
         else:
-            asked_to_read.set()
+            reload_requested.set()
 
-    signal.signal(signal.SIGHUP, on_hup)
+    signal.signal(signal.SIGHUP, on_sighup)
 
 
-def _read_again(registrar: Registrar, file: Path, on_event: EventSink) -> None:
+def _reload(registrar: "Registrar", file: Path, on_event: EventSink) -> None:
     try:
         definitions = read_definitions(file)
     except DefinitionError as error:
-        on_event(RegistrarEvent.FILE_REJECTED, US, file=str(file), why=str(error))
+        on_event(RegistrarEvent.FILE_REJECTED, PROGRAM, file=str(file), why=str(error))
         return
-    on_event(RegistrarEvent.FILE_RELOADED, US, file=str(file), count=len(definitions))
+    on_event(RegistrarEvent.FILE_RELOADED, PROGRAM, file=str(file), count=len(definitions))
     registrar.replace(definitions)

@@ -1,33 +1,40 @@
-"""``observe`` and ``predictions``: a session from the command line, one call at a time."""
+"""``observe`` and ``predictions``: one call to a session each."""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kato_consul._sync.client import KatoClient
-from kato_consul._sync.session import Session
+from kato_consul import Settings
 from kato_consul.cli.exit_codes import exit_on_error
 from kato_consul.cli.help_format import flag
-from kato_consul.cli.options.common import Consul, Json, Service, settings, told_here
+from kato_consul.cli.options.common import (
+    Consul,
+    Json,
+    Service,
+    settings_from,
+    silence_watch_log,
+)
 from kato_consul.cli.output import print_result
 from kato_consul.cli.signals import interrupt_on_signals
-from kato_consul.settings import Settings
+
+if TYPE_CHECKING:
+    from kato_consul import Session
 
 SessionId = Annotated[
     str,
     typer.Option(
         "--session",
         metavar="ID",
-        help="KATO's id of the session to go on with, as observe prints it.",
+        help="KATO's id of an existing session, as observe prints it.",
         show_default=False,
     ),
 ]
 Node = Annotated[
     str,
-    typer.Option(metavar="NAME", help="The knowledge base, for a new session. Default: cli."),
+    typer.Option(metavar="NAME", help="The knowledge base of a new session. Default: cli."),
 ]
 
 
@@ -44,7 +51,8 @@ def observe(
 ) -> None:
     """Observe one event, whose symbols are the strings.
 
-    Opens a session unless one is named, and prints its id, to go on with:
+    Opens a session unless --session names one, and prints its id for the next
+    command:
 
       kato-consul observe --node shop tent stove
 
@@ -52,23 +60,25 @@ def observe(
 
       kato-consul predictions --session ID
 
-    Exactly once, as any client of ours; but nobody remembers between two
-    commands what was told before, so do not run two at once on one session.
+    The event is applied exactly once, as by every client of this library. But
+    nothing is remembered between two commands, so do not run two at the same
+    time on one session.
     """
     with exit_on_error():
         interrupt_on_signals()
-        with _session(settings(consul, service), session, node) as used:
-            answer = dict(used.observe(strings))
+        with _session(settings_from(consul, service), session, node) as kato_session:
+            result = dict(kato_session.observe(strings))
             if learn:
-                answer["learned"] = used.learn()["pattern_name"]
-            # KATO's own id, which a session that had to be settled has all the same.
-            answer["session_id"] = used.id
+                result["learned"] = kato_session.learn()["pattern_name"]
+            # After an unknown outcome was settled, the result has no id of its own.
+            result["session_id"] = kato_session.id
         if json_:
-            print_result(json.dumps(answer))
+            print_result(json.dumps(result))
         else:
-            print_result(f"session {used.id}: time {answer['time']}, {answer['stm_length']} events")
+            events = f"time {result['time']}, {result['stm_length']} events"
+            print_result(f"session {result['session_id']}: {events}")
             if learn:
-                print_result(f"learned {answer['learned']}")
+                print_result(f"learned {result['learned']}")
 
 
 def predictions(
@@ -77,29 +87,31 @@ def predictions(
     consul: Consul = None,
     json_: Json = False,
 ) -> None:
-    """Ask what comes next in a session, the likeliest first.
+    """Print what KATO predicts for a session, the likeliest first.
 
-    Each line has KATO's potential, and the events that are to come. The
-    session is left as it is.
+    Each line has KATO's potential, and the future events. The session does
+    not change.
 
       kato-consul predictions --session ID
     """
     with exit_on_error():
         interrupt_on_signals()
-        with _session(settings(consul, service), session, "") as used:
-            found = used.predictions()
+        with _session(settings_from(consul, service), session, "") as kato_session:
+            predicted = kato_session.predictions()
         if json_:
-            print_result(json.dumps(found))
+            print_result(json.dumps(predicted))
             return
-        for one in found:
-            future = "  ".join(" ".join(event) for event in one["future"]) or "nothing more"
-            print_result(f"{one['potential']:.3f}  {future}")
-        if not found:
-            print_result("no predictions: nothing was learned that begins so")
+        for prediction in predicted:
+            future = "  ".join(" ".join(event) for event in prediction["future"])
+            print_result(f"{prediction['potential']:.3f}  {future or 'no further events'}")
+        if not predicted:
+            print_result("no predictions: no learned sequence matches these events")
 
 
 @contextmanager
-def _session(asked: Settings, session_id: str, node: str) -> Iterator[Session]:
-    told_here()
-    with KatoClient(asked) as kato:
+def _session(settings: Settings, session_id: str, node: str) -> Iterator["Session"]:
+    from kato_consul import KatoClient
+
+    silence_watch_log()
+    with KatoClient(settings) as kato:
         yield kato.session(session_id or "cli", node_id=node or "cli", attach=session_id or None)

@@ -1,32 +1,34 @@
-"""``watch``: what a client sees, change by change."""
+"""``watch``: prints the instances as a client sees them, and each change."""
 
 import json
 import sys
 import time
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from kato_consul._sync.discovery import Discovery
-from kato_consul.cli.commands.instances import WITHIN, as_json, by_whom
+from kato_consul import Instance, KatoConsulError, Snapshot
+from kato_consul.cli.commands.instances import CONSUL_WITHIN, as_json, describe_source
 from kato_consul.cli.exit_codes import exit_on_error
 from kato_consul.cli.help_format import flag
-from kato_consul.cli.options.common import Consul, Service, no_answer_yet, settings, told_here
-from kato_consul.cli.output import status_if_slow, timed
+from kato_consul.cli.options.common import Consul, Service, settings_from, silence_watch_log
+from kato_consul.cli.output import log_line, status_if_slow
 from kato_consul.cli.signals import interrupt_on_signals
-from kato_consul.errors import KatoConsulError
-from kato_consul.models import Instance, Snapshot
 
-GLANCE = 0.5
-"""Seconds between looks at whether Consul still answers."""
+if TYPE_CHECKING:
+    from kato_consul import Discovery
 
-JsonLines = Annotated[bool, flag("--json", help="A JSON object for each snapshot, a line each.")]
+ERROR_POLL_INTERVAL = 0.5
+"""Seconds between checks whether Consul still answers."""
+
+JsonLines = Annotated[bool, flag("--json", help="Print each snapshot as one line of JSON.")]
 
 
 def watch(service: Service = None, json_: JsonLines = False, consul: Consul = None) -> None:
-    """Show a service's instances as a client sees them, and each change.
+    """Print a service's instances, and each change.
 
-    Stays until Ctrl-C, while Consul is away, too: that is told, and clients
-    go on with what it said last.
+    Prints the instances as clients see them, and runs until Ctrl-C. When Consul
+    stops answering, it prints that and goes on: clients keep using what Consul
+    reported last.
 
       kato-consul watch
 
@@ -34,73 +36,75 @@ def watch(service: Service = None, json_: JsonLines = False, consul: Consul = No
     """
     with exit_on_error():
         interrupt_on_signals()
-        told_here()
-        asked = settings(consul, service)
-        with Discovery(asked) as discovery:
-            with status_if_slow(no_answer_yet(asked)):
-                discovery.snapshot(WITHIN)
+        from kato_consul import Discovery
+
+        silence_watch_log()
+        settings = settings_from(consul, service)
+        with Discovery(settings) as discovery:
+            with status_if_slow(settings.consul_address):
+                discovery.snapshot(CONSUL_WITHIN)
             if json_:
                 for snapshot in discovery.changes():
-                    _tell(json.dumps(for_machines(snapshot, discovery.age)))
+                    _print(json.dumps(_timed_json(snapshot, discovery.age)))
             else:
-                _watch(discovery)
-
-
-def for_machines(snapshot: Snapshot, age: float | None) -> dict[str, Any]:
-    """A snapshot, and when it was seen."""
-    return {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **as_json(snapshot, age)}
+                _print_changes(discovery)
 
 
 def differences(before: Snapshot | None, after: Snapshot) -> Iterator[tuple[str, str]]:
-    """What changed, in words: which instance, and what of it."""
-    old = {one.uid: one for one in before.instances} if before else {}
-    new = {one.uid: one for one in after.instances}
+    """Yield each instance's uid that differs, with a description of the difference."""
+    old = {instance.uid: instance for instance in before.instances} if before else {}
+    new = {instance.uid: instance for instance in after.instances}
     for uid in [uid for uid in old if uid not in new]:
-        yield uid, "gone"
-    for uid, one in new.items():
-        was = old.get(uid)
-        if was is None:
-            yield uid, f"at {one.netloc}, {_state(one)}"
-        elif one != was:
-            yield uid, ", ".join(_of_instance(was, one))
+        yield uid, "removed"
+    for uid, instance in new.items():
+        previous = old.get(uid)
+        if previous is None:
+            yield uid, f"at {instance.netloc}, {_health(instance)}"
+        elif instance != previous:
+            yield uid, ", ".join(_instance_differences(previous, instance))
 
 
-def _of_instance(was: Instance, now: Instance) -> Iterator[str]:
-    if was.health is not now.health:
-        yield _state(now)
-    if was.netloc != now.netloc:
-        yield f"now at {now.netloc}"
+def _instance_differences(before: Instance, after: Instance) -> Iterator[str]:
+    if before.health is not after.health:
+        yield _health(after)
+    if before.netloc != after.netloc:
+        yield f"now at {after.netloc}"
     for name in ("tags", "meta", "weight", "node"):
-        if (value := getattr(now, name)) != getattr(was, name):
+        if (value := getattr(after, name)) != getattr(before, name):
             yield f"{name} {json.dumps(value)}"
 
 
-def _state(one: Instance) -> str:
-    said = " ".join(one.output.split())[:200]
-    return f"{one.health}: {said}" if said else one.health.value
+def _health(instance: Instance) -> str:
+    output = " ".join(instance.output.split())[:200]
+    return f"{instance.health}: {output}" if output else instance.health.value
 
 
-def _watch(discovery: Discovery) -> None:
-    seen: Snapshot | None = None
-    trouble: KatoConsulError | None = None
+def _timed_json(snapshot: Snapshot, age: float | None) -> dict[str, Any]:
+    return {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **as_json(snapshot, age)}
+
+
+def _print_changes(discovery: "Discovery") -> None:
+    printed: Snapshot | None = None
+    last_error: KatoConsulError | None = None
     while True:
-        snapshot = discovery.wait_for_change(seen, GLANCE)
+        snapshot = discovery.wait_for_change(printed, ERROR_POLL_INTERVAL)
         assert snapshot is not None
-        if snapshot is not seen:
-            for who, what in differences(seen, snapshot):
-                _tell(timed(who, what))
-            summary = f"{snapshot.summary()}, {by_whom(snapshot, discovery.age)}"
-            _tell(timed(snapshot.service, summary))
-            seen = snapshot
-        before, trouble = trouble, discovery.last_error
-        if trouble is None and before is not None:
-            _tell(timed("consul", "answers again"))
-        if trouble is not None and before is None:
-            _tell(timed("consul", str(trouble)))
-            _tell(timed(snapshot.service, f"clients go on {by_whom(snapshot, discovery.age)}"))
+        if snapshot is not printed:
+            for uid, difference in differences(printed, snapshot):
+                _print(log_line(uid, difference))
+            source = describe_source(snapshot, discovery.age)
+            _print(log_line(snapshot.service, f"{snapshot.summary()}, {source}"))
+            printed = snapshot
+        previous_error, last_error = last_error, discovery.last_error
+        if last_error is None and previous_error is not None:
+            _print(log_line("consul", "answers again"))
+        if last_error is not None and previous_error is None:
+            _print(log_line("consul", str(last_error)))
+            source = describe_source(snapshot, discovery.age)
+            _print(log_line(snapshot.service, f"clients keep using the instances {source}"))
 
 
-def _tell(line: str) -> None:
-    # Not as a job tells: this only prints, and ends when nobody reads.
+def _print(line: str) -> None:
+    # Not `print_result`: this command only prints, and ends when the reader is gone.
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

@@ -1,1 +1,1 @@
-"""``kato-consul demo``: a workload on a local fleet, with a crash, checked at the end."""
+"""The demo: a workload on a local fleet, with a crash, verified at the end."""

@@ -1,21 +1,24 @@
-"""What the demo's sessions were acknowledged: the promise that the verdict holds KATO to."""
+"""Ledger of the demo: what KATO acknowledged, and so must still have at the end."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 
-from kato_consul._async.session import AsyncSession
+from kato_consul import AsyncSession
 
-Story = tuple[str, ...]
+Events = tuple[str, ...]
+"""The events of a sequence; each event is one symbol."""
 
 
 @dataclass
 class Ledger:
-    """What one session was acknowledged: stories learned, how often, and the events still open.
+    """What KATO acknowledged to one session.
 
-    ``names`` are KATO's for the stories; one is missing when no answer ever carried it.
+    ``learned`` counts how often each sequence was learned.
+    ``pattern_names`` are KATO's names of the sequences; one is missing if no response had it.
+    ``unlearned`` are the events observed since the last learn.
     """
 
     session: AsyncSession
-    learned: Counter[Story] = field(default_factory=Counter)
-    names: dict[Story, str] = field(default_factory=dict)
-    open: list[str] = field(default_factory=list)
+    learned: Counter[Events] = field(default_factory=Counter)
+    pattern_names: dict[Events, str] = field(default_factory=dict)
+    unlearned: list[str] = field(default_factory=list)

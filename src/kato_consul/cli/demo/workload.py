@@ -1,8 +1,9 @@
-"""What the demo's sessions do, and what KATO acknowledged of it.
+"""The demo's workload: sessions that observe, learn and predict, and ledgers of the results.
 
-Each session tells stories, each story twice. The first time it is learned. The second time KATO is
-asked, after two events, how it goes on; then it is told to its end and learned again. All events
-are unique, so that whatever was lost or applied twice shows in KATO's own counts.
+Each session observes sequences of events, each sequence twice. The first time it is learned. The
+second time, KATO predicts the rest of it after two events; then the rest is observed, and the
+sequence is learned again. All events are unique, so KATO's own counts show each event that was lost
+or applied twice.
 """
 
 import asyncio
@@ -10,24 +11,24 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass
 
-from kato_consul._async.client import AsyncKatoClient
-from kato_consul._async.session import AsyncSession
+from kato_consul import AsyncKatoClient, AsyncSession, KatoConsulError
 from kato_consul.cli.demo.ledger import Ledger
-from kato_consul.errors import KatoConsulError
 
 EVENTS = 6
-"""Events of a story."""
+"""Events of a sequence."""
 CUE = 2
-"""Events after which KATO is asked how the story goes on."""
+"""Events after which KATO predicts the rest of the sequence."""
 
 PAUSE = 0.03
-"""Seconds between a session's observations: as from people, and so that a small machine is not
-kept too busy to tell in time who is well."""
+"""Seconds before each observation, so that a small machine has time left for health checks."""
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What the client had to do for it."""
+    """Sums over all sessions: what the client did, and what KATO learned and predicted.
+
+    ``asked`` counts the requests for predictions, ``predicted`` the correct predictions.
+    """
 
     failovers: int
     settlements: int
@@ -37,12 +38,12 @@ class Tally:
     predicted: int
 
 
-class Work:
-    """Sessions that observe, learn and predict, side by side."""
+class Workload:
+    """Sessions that observe, learn and predict concurrently."""
 
     def __init__(self, client: AsyncKatoClient, sessions: int) -> None:
         self.client = client
-        self.told = [
+        self.ledgers = [
             Ledger(client.session(f"shopper-{number}")) for number in range(1, sessions + 1)
         ]
         self.observations = 0
@@ -50,98 +51,100 @@ class Work:
         self.asked = 0
         self.predicted = 0
         self.answered: Counter[str] = Counter()
+        """Requests that each instance answered."""
         self.notes: list[str] = []
         self._recent: deque[tuple[float, str]] = deque(maxlen=10_000)
 
-    async def go_on_for(self, seconds: float) -> None:
-        """Tell stories in every session until the time is over."""
+    async def run_for(self, seconds: float) -> None:
+        """Observe sequences in every session until the time is over."""
         until = time.monotonic() + seconds
-        await asyncio.gather(*(self._tell_stories(told, until) for told in self.told))
+        await asyncio.gather(*(self._run_session(ledger, until) for ledger in self.ledgers))
 
     def note(self, line: str) -> None:
-        """Something that a watcher should know."""
+        """Add a line, with the time, to the notes for the user."""
         self.notes.append(f"{time.strftime('%H:%M:%S')}  {line}")
 
-    def homes(self) -> Counter[str]:
-        """How many sessions each instance has: those that it answered last."""
-        return Counter(one for told in self.told if (one := told.session.facts.instance))
+    def sessions_by_instance(self) -> Counter[str]:
+        """Count, for each instance, the sessions whose last request it answered."""
+        last = (ledger.session.facts.instance for ledger in self.ledgers)
+        return Counter(instance for instance in last if instance)
 
-    def lately(self, instance: str) -> int:
-        """Calls that the instance answered in the last second."""
+    def answered_in_last_second(self, instance: str) -> int:
+        """Return how many requests the instance answered in the last second."""
         since = time.monotonic() - 1.0
-        return sum(one == instance for when, one in self._recent if when >= since)
+        return sum(name == instance for when, name in self._recent if when >= since)
 
     def tally(self) -> Tally:
-        """The sums over all sessions."""
-        facts = [told.session.facts for told in self.told]
+        """Return the sums over all sessions."""
+        facts = [ledger.session.facts for ledger in self.ledgers]
         return Tally(
-            failovers=sum(one.failovers for one in facts),
-            settlements=sum(one.settlements for one in facts),
-            repairs=sum(one.repairs for one in facts),
-            learned=sum(told.learned.total() for told in self.told),
+            failovers=sum(session.failovers for session in facts),
+            settlements=sum(session.settlements for session in facts),
+            repairs=sum(session.repairs for session in facts),
+            learned=sum(ledger.learned.total() for ledger in self.ledgers),
             asked=self.asked,
             predicted=self.predicted,
         )
 
-    def line(self) -> str:
-        """Where it stands, in one line."""
+    def summary(self) -> str:
+        """Return the progress in one line."""
         tally = self.tally()
         return (
-            f"{self.observations} observations, {self.failed} failed, {tally.failovers} sent "
-            f"elsewhere, {tally.settlements} settled"
+            f"{self.observations} observations, {self.failed} failed, {tally.failovers} failovers, "
+            f"{tally.settlements} settled"
         )
 
-    async def _tell_stories(self, told: Ledger, until: float) -> None:
+    async def _run_session(self, ledger: Ledger, until: float) -> None:
         number = 0
         while time.monotonic() < until:
             number += 1
-            story = [f"{told.session.key}-{number}-{event}" for event in range(1, EVENTS + 1)]
+            sequence = [f"{ledger.session.key}-{number}-{event}" for event in range(1, EVENTS + 1)]
             try:
-                await self._tell_twice(told, story)
+                await self._observe_twice(ledger, sequence)
             except KatoConsulError as error:
-                self._fail(told, error)
-        # A last one stays open: what is in the short-term memory is counted too.
+                self._record_failure(ledger, error)
+        # The last events are not learned, so that the short-term memory is verified too.
         try:
             for event in ("one", "two", "three"):
-                await self._observe(told, f"{told.session.key}-last-{event}")
+                await self._observe(ledger, f"{ledger.session.key}-last-{event}")
         except KatoConsulError as error:
-            self._fail(told, error)
+            self._record_failure(ledger, error)
 
-    async def _tell_twice(self, told: Ledger, story: list[str]) -> None:
-        for event in story:
-            await self._observe(told, event)
-        await self._learn(told)
-        for event in story[:CUE]:
-            await self._observe(told, event)
-        predictions = await told.session.predictions()
-        self._saw(told.session)
+    async def _observe_twice(self, ledger: Ledger, sequence: list[str]) -> None:
+        for event in sequence:
+            await self._observe(ledger, event)
+        await self._learn(ledger)
+        for event in sequence[:CUE]:
+            await self._observe(ledger, event)
+        predictions = await ledger.session.predictions()
+        self._record_response(ledger.session)
         self.asked += 1
-        future = [[event] for event in story[CUE:]]
-        self.predicted += any(one["future"] == future for one in predictions)
-        for event in story[CUE:]:
-            await self._observe(told, event)
-        await self._learn(told)
+        future = [[event] for event in sequence[CUE:]]
+        self.predicted += any(prediction["future"] == future for prediction in predictions)
+        for event in sequence[CUE:]:
+            await self._observe(ledger, event)
+        await self._learn(ledger)
 
-    async def _observe(self, told: Ledger, event: str) -> None:
+    async def _observe(self, ledger: Ledger, event: str) -> None:
         await asyncio.sleep(PAUSE)
-        await told.session.observe([event])
-        told.open.append(event)
+        await ledger.session.observe([event])
+        ledger.unlearned.append(event)
         self.observations += 1
-        self._saw(told.session)
+        self._record_response(ledger.session)
 
-    async def _learn(self, told: Ledger) -> None:
-        name = (await told.session.learn())["pattern_name"]
-        story, told.open = tuple(told.open), []
-        told.learned[story] += 1
-        if name:  # not known when the answer was lost
-            told.names[story] = name
-        self._saw(told.session)
+    async def _learn(self, ledger: Ledger) -> None:
+        name = (await ledger.session.learn())["pattern_name"]
+        sequence, ledger.unlearned = tuple(ledger.unlearned), []
+        ledger.learned[sequence] += 1
+        if name:  # unknown if the response was lost
+            ledger.pattern_names[sequence] = name
+        self._record_response(ledger.session)
 
-    def _fail(self, told: Ledger, error: KatoConsulError) -> None:
+    def _record_failure(self, ledger: Ledger, error: KatoConsulError) -> None:
         self.failed += 1
-        self.note(f"{told.session.key}: {error}")
+        self.note(f"{ledger.session.key}: {error}")
 
-    def _saw(self, session: AsyncSession) -> None:
+    def _record_response(self, session: AsyncSession) -> None:
         instance = session.facts.instance
         if instance is not None:
             self.answered[instance] += 1

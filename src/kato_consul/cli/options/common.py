@@ -1,14 +1,12 @@
-"""Options that several commands have, and what they mean."""
+"""Options of most commands, and their conversion to settings."""
 
 import logging
 from typing import Annotated
 
 import typer
 
-from kato_consul import _durations as durations
+from kato_consul import ConfigurationError, Settings, parse_duration
 from kato_consul.cli.help_format import flag
-from kato_consul.errors import ConfigurationError
-from kato_consul.settings import Settings
 
 Consul = Annotated[
     str | None,
@@ -29,31 +27,26 @@ Service = Annotated[
         show_default=False,
     ),
 ]
-Json = Annotated[bool, flag("--json", help="Answer in JSON: one line, on standard output.")]
+Json = Annotated[bool, flag("--json", help="Print the result as one line of JSON.")]
 
 
-def settings(consul: str | None = None, service: str | None = None) -> Settings:
-    """Settings from the environment, with what the options say."""
+def settings_from(consul: str | None = None, service: str | None = None) -> Settings:
+    """Return the settings of the environment, overridden by these options."""
     return Settings.from_env(consul_addr=consul, service=service)
 
 
-def told_here() -> None:
-    """Keep the watch from logging what the command tells itself: that Consul is away, or back."""
+def silence_watch_log() -> None:
+    """Stop the watch from logging Consul's outages, which the command prints itself."""
     logging.getLogger("kato_consul.watch").setLevel(logging.CRITICAL)
 
 
-def no_answer_yet(asked: Settings) -> str:
-    """What is said to somebody who waits for Consul."""
-    return f"no answer from Consul at {asked.consul_address} yet; trying on"
-
-
-def seconds(option: str, text: str) -> float:
-    """A duration option; ``0`` needs no unit.
+def duration_option(option: str, text: str) -> float:
+    """Return the seconds of a duration; ``0`` needs no unit.
 
     Raises:
         ConfigurationError: with the option's name.
     """
     try:
-        return 0.0 if text == "0" else durations.seconds(text)
+        return 0.0 if text == "0" else parse_duration(text)
     except ValueError as error:
         raise ConfigurationError(f"{option}: {error}") from None

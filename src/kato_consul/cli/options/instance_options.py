@@ -1,4 +1,4 @@
-"""The options that say which instances a command is about, for ``register`` and ``run``."""
+"""Options that define instances, for ``register``, ``run`` and ``exec``."""
 
 import inspect
 from collections.abc import Callable
@@ -10,9 +10,9 @@ import typer
 from kato_consul.cli.exit_codes import exit_on_error
 from kato_consul.cli.help_format import flag
 from kato_consul.cli.options.common import Consul
-from kato_consul.cli.options.job_options import Flags, job_options
+from kato_consul.cli.options.job_options import DEFAULT_WAIT_CONSUL, InstanceFlags, job_options
 
-_ONE, _CHECK = "One instance, instead of a file", "Its health check"
+_INSTANCE, _CHECK = "One instance, instead of a file", "Its health check"
 
 
 def _option(*names: str, help: str, panel: str, **given: Any) -> Any:  # noqa: A002 - as in typer
@@ -25,77 +25,84 @@ File = Annotated[
         "-f",
         "--file",
         metavar="FILE",
-        help="Definitions in TOML; in Consul's JSON when it ends in .json.",
+        help="Definitions in TOML; in Consul's JSON if the name ends in .json.",
         show_default=False,
     ),
 ]
 Name = Annotated[
     str | None,
-    _option(metavar="NAME", panel=_ONE, help="The service's name: what clients ask for."),
+    _option(metavar="NAME", panel=_INSTANCE, help="The service's name, which clients look up."),
 ]
 Id = Annotated[
     str | None,
-    _option(metavar="ID", panel=_ONE, help="This instance's own id. Default: NAME-PORT."),
+    _option(metavar="ID", panel=_INSTANCE, help="The instance's id. Default: NAME-PORT."),
 ]
 Address = Annotated[
     str | None,
     _option(
         metavar="HOST",
-        panel=_ONE,
+        panel=_INSTANCE,
         help="Where clients reach it. Default: the address of the agent's node.",
     ),
 ]
-Port = Annotated[int | None, _option(metavar="PORT", panel=_ONE, help="The port it listens on.")]
+Port = Annotated[
+    int | None, _option(metavar="PORT", panel=_INSTANCE, help="The port it listens on.")
+]
 Tag = Annotated[
-    list[str] | None, _option(metavar="TAG", panel=_ONE, help="A tag; may be given again.")
+    list[str] | None, _option(metavar="TAG", panel=_INSTANCE, help="A tag. Repeatable.")
 ]
 Meta = Annotated[
     list[str] | None,
-    _option(metavar="KEY=VALUE", panel=_ONE, help="Metadata; may be given again."),
+    _option(metavar="KEY=VALUE", panel=_INSTANCE, help="Metadata. Repeatable."),
 ]
 Zone = Annotated[
     str | None,
-    _option(metavar="ZONE", panel=_ONE, help="Where it is; clients prefer their own zone."),
+    _option(metavar="ZONE", panel=_INSTANCE, help="Its zone; clients prefer their own zone."),
 ]
 CheckTcp = Annotated[
     str | None,
-    _option(metavar="HOST:PORT", panel=_CHECK, help="What the agent connects to, instead."),
+    _option(metavar="HOST:PORT", panel=_CHECK, help="The agent connects to this address, instead."),
 ]
 CheckHttp = Annotated[
     str | None,
     _option(
         metavar="URL",
         panel=_CHECK,
-        help="What the agent asks; 2xx is passing. Default: KATO itself is asked, "
-        "in a way that needs its store.",
+        help="The agent requests this URL; 2xx is passing. Default: a request to KATO that "
+        "needs its store.",
     ),
 ]
 Interval = Annotated[
     str | None,
-    _option(metavar="TIME", panel=_CHECK, help="How often. Default: 5s; a plain check 10s."),
+    _option(
+        metavar="TIME", panel=_CHECK, help="How often. Default: 5s; 10s with --check-http or -tcp."
+    ),
 ]
 Wait = Annotated[
     str,
     typer.Option(
-        metavar="TIME", help="How long to wait until all are passing. 0: do not.", show_default=True
+        metavar="TIME",
+        help="How long to wait until all are passing; 0 does not wait.",
+        show_default=True,
     ),
 ]
 WaitConsul = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="How long an agent may take to answer. Default: 10s, and not longer than --wait.",
+        help="How long to wait for the agent to answer. "
+        f"Default: {DEFAULT_WAIT_CONSUL:g}s, but at most --wait.",
         show_default=False,
     ),
 ]
-JsonLines = Annotated[bool, flag("--json", help="One JSON object for each event, a line each.")]
+JsonLines = Annotated[bool, flag("--json", help="Print each event as one line of JSON.")]
 
 
 def instance_options(job: Callable[..., None], *, waits: bool = True) -> Callable[..., None]:
-    """The command that does ``job``, with the options that say for which instances.
+    """Decorate ``job`` as a command with the options that define instances.
 
-    ``waits``: and with those that say how long to wait. What ``job`` takes beside its `Asked` are
-    options of that command alone.
+    ``job`` receives them as its first argument, a `JobOptions`. Its other parameters are options of
+    that command alone. ``waits``: the command also has --wait and --wait-consul.
     """
 
     def command(
@@ -117,19 +124,22 @@ def instance_options(job: Callable[..., None], *, waits: bool = True) -> Callabl
         **own: Any,
     ) -> None:
         with exit_on_error():
-            flags = Flags(name, id, address, port, tag, meta, zone, check_http, check_tcp, interval)
-            asked = job_options(
+            flags = InstanceFlags(
+                name, id, address, port, tag, meta, zone, check_http, check_tcp, interval
+            )
+            options = job_options(
                 file, flags, wait=wait, wait_consul=wait_consul, consul=consul, json=json_
             )
-            job(asked, **own)
+            job(options, **own)
 
     command.__name__, command.__doc__ = job.__name__, job.__doc__
-    # Typer reads the options off the signature.
+    # Typer reads the options from the signature.
     _, *own_options = inspect.signature(job).parameters.values()
-    *common, _ = inspect.signature(command).parameters.values()
-    common = [one for one in common if waits or not one.name.startswith("wait")]
+    *shared, _ = inspect.signature(command).parameters.values()
+    shared = [option for option in shared if waits or not option.name.startswith("wait")]
+    options = (*own_options, *shared)
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*own_options, *common)]
+        [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
     )
-    command.__annotations__ = {one.name: one.annotation for one in (*own_options, *common)}
+    command.__annotations__ = {option.name: option.annotation for option in options}
     return command

@@ -1,7 +1,7 @@
-"""Which instances a command is about: from a file, or from the flags of one instance.
+"""Options of a registration job: instances from a file, or from the flags of one instance.
 
-Every mistake is told at once, in the words of whoever wrote it: a file's with its place in the
-file, a flag's with the flag.
+All mistakes are reported at once: those in a file with their place in it, those in flags with the
+flag.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,36 +9,45 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kato_consul._definitions.loader import read_definitions
-from kato_consul._definitions.schema import CheckDefinition, ProbeDefinition, ServiceDefinition
-from kato_consul._registration.registration import CONSUL_WITHIN
-from kato_consul.cli.options.common import seconds, settings
-from kato_consul.errors import ConfigurationError, DefinitionError
-from kato_consul.settings import Settings
+from kato_consul import (
+    CheckDefinition,
+    ConfigurationError,
+    DefinitionError,
+    ProbeDefinition,
+    ServiceDefinition,
+    Settings,
+    read_definitions,
+)
+from kato_consul.cli.options.common import duration_option, settings_from
 
-_CHECK_FLAGS = {"http": "check-http", "tcp": "check-tcp", "interval": "interval"}
+DEFAULT_WAIT_CONSUL = 10.0
+"""Seconds that the agent may take to answer, unless --wait-consul is given; as in `Registrar`."""
+
+_FLAG_OF_CHECK_FIELD = {"http": "check-http", "tcp": "check-tcp", "interval": "interval"}
+_FLAG_OF_FIELD = {"name": "name", "port": "port", "address": "address"}
+
+FileStamp = tuple[int, int, int]
+"""Modification time (ns), size and inode, which change with a file: some editors replace it, others
+write into it."""
 
 
-Stamp = tuple[int, int, int]
-"""What changes when a file does: editors replace it, others write into it."""
-
-
-def stamp_of(file: Path | None) -> Stamp | None:
-    """The file's stamp now; None where there is no file."""
+def file_stamp(file: Path | None) -> FileStamp | None:
+    """Return the file's current stamp; None if there is no file."""
     if file is None:
         return None
     try:
-        found = file.stat()
+        status = file.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 @dataclass(frozen=True)
 class JobOptions:
-    """What to register, where, and how many seconds to wait for passing and for Consul.
+    """What to register and where.
 
-    ``stamp`` is the file's from before it was read, to know it when it changes.
+    ``wait`` and ``wait_consul`` are seconds: until the instances are passing, and for Consul to
+    answer. ``stamp`` is the file's from before it was read, to detect later changes.
     """
 
     definitions: list[ServiceDefinition]
@@ -47,12 +56,12 @@ class JobOptions:
     wait_consul: float
     json: bool
     file: Path | None
-    stamp: Stamp | None
+    stamp: FileStamp | None
 
 
 @dataclass(frozen=True)
-class Flags:
-    """One instance, as flags say it; None is a flag that was not given."""
+class InstanceFlags:
+    """The flags that define one instance; None is a flag that was not given."""
 
     name: str | None
     id: str | None
@@ -67,55 +76,60 @@ class Flags:
 
     @property
     def given(self) -> bool:
-        """Whether there is any."""
+        """Whether any flag was given."""
         return any(value not in (None, []) for value in vars(self).values())
 
 
 class Mistakes:
-    """Mistakes, gathered."""
+    """Mistakes in the options, collected to be reported together."""
 
     def __init__(self) -> None:
-        self.found: list[str] = []
+        self.messages: list[str] = []
 
     @contextmanager
-    def gathering(self, flags: Mapping[str, str] | None = None) -> Iterator[None]:
-        """Take in what the block raises; ``flags`` are those for a definition's fields."""
+    def collect(self, flag_of: Mapping[str, str] | None = None) -> Iterator[None]:
+        """Collect the error that the block raises.
+
+        ``flag_of`` maps the fields of a definition to the flags that set them.
+        """
         try:
             yield
         except DefinitionError as error:
-            self.found += [_of_flag(one, flags) if flags else one for one in error.mistakes]
+            self.messages += [
+                _with_flag(mistake, flag_of) if flag_of else mistake for mistake in error.mistakes
+            ]
         except ConfigurationError as error:
-            self.found.append(str(error))
+            self.messages.append(str(error))
 
-    def tell(self) -> None:
-        """Raises ConfigurationError when there are any."""
-        if len(self.found) == 1:
-            raise ConfigurationError(self.found[0])
-        if self.found:
-            count = len(self.found)
-            raise ConfigurationError("\n  ".join([f"{count} mistakes:", *self.found]))
+    def raise_if_any(self) -> None:
+        """Raise ConfigurationError with all mistakes, if there are any."""
+        if len(self.messages) == 1:
+            raise ConfigurationError(self.messages[0])
+        if self.messages:
+            count = len(self.messages)
+            raise ConfigurationError("\n  ".join([f"{count} mistakes:", *self.messages]))
 
 
 def job_options(
     file: Path | None,
-    flags: Flags,
+    flags: InstanceFlags,
     *,
     wait: str,
     wait_consul: str | None,
     consul: str | None,
     json: bool,
 ) -> JobOptions:
-    """The instances and settings that options ask for.
+    """Convert and check the options.
 
     Raises:
         ConfigurationError: with every mistake.
     """
     mistakes = Mistakes()
     definitions: list[ServiceDefinition] = []
-    stamp = stamp_of(file)
-    patience, consul_within = 0.0, CONSUL_WITHIN
-    where = None
-    with mistakes.gathering():
+    stamp = file_stamp(file)
+    wait_seconds, wait_consul_seconds = 0.0, DEFAULT_WAIT_CONSUL
+    settings = None
+    with mistakes.collect():
         if file is not None and flags.given:
             raise ConfigurationError("give either -f FILE or the flags of one instance, not both")
         if file is not None:
@@ -123,35 +137,36 @@ def job_options(
         elif flags.given:
             definitions = _from_flags(flags, mistakes)
         else:
-            raise ConfigurationError("say what to register: -f FILE, or --name and --port")
-    with mistakes.gathering():
-        patience = seconds("--wait", wait)
-        # Who does not wait long for instances does not want to wait longer for Consul.
-        consul_within = min(CONSUL_WITHIN, patience) if patience else CONSUL_WITHIN
-    with mistakes.gathering():
+            raise ConfigurationError("nothing to register: give -f FILE, or --name and --port")
+    with mistakes.collect():
+        wait_seconds = duration_option("--wait", wait)
+        # A short --wait limits the wait for Consul too.
+        if wait_seconds:
+            wait_consul_seconds = min(DEFAULT_WAIT_CONSUL, wait_seconds)
+    with mistakes.collect():
         if wait_consul is not None:
-            consul_within = seconds("--wait-consul", wait_consul)
-    with mistakes.gathering():
-        where = settings(consul)
-    mistakes.tell()
-    assert where is not None
-    return JobOptions(definitions, where, patience, consul_within, json, file, stamp)
+            wait_consul_seconds = duration_option("--wait-consul", wait_consul)
+    with mistakes.collect():
+        settings = settings_from(consul)
+    mistakes.raise_if_any()
+    assert settings is not None
+    return JobOptions(definitions, settings, wait_seconds, wait_consul_seconds, json, file, stamp)
 
 
-def _from_flags(flags: Flags, mistakes: Mistakes) -> list[ServiceDefinition]:
+def _from_flags(flags: InstanceFlags, mistakes: Mistakes) -> list[ServiceDefinition]:
     if flags.name is None:
-        mistakes.found.append("--name is missing: the name that clients look for, such as kato")
+        mistakes.messages.append("--name is missing: the service's name, such as kato")
     if flags.port is None:
-        mistakes.found.append("--port is missing: the port that the instance listens on")
+        mistakes.messages.append("--port is missing: the port that the instance listens on")
     meta = {}
-    for item in flags.meta or ():
-        key, sign, meta[key] = item.partition("=")
+    for entry in flags.meta or ():
+        key, sign, meta[key] = entry.partition("=")
         if not sign or not key:
-            mistakes.found.append(f"--meta {item!r}: write it as KEY=VALUE")
+            mistakes.messages.append(f"--meta {entry!r}: write it as KEY=VALUE")
     check: CheckDefinition | None = None
     probe: ProbeDefinition | None = None
     interval = flags.interval
-    with mistakes.gathering(_CHECK_FLAGS):
+    with mistakes.collect(_FLAG_OF_CHECK_FIELD):
         if flags.check_http is not None or flags.check_tcp is not None:
             check = CheckDefinition(
                 http=flags.check_http,
@@ -162,9 +177,9 @@ def _from_flags(flags: Flags, mistakes: Mistakes) -> list[ServiceDefinition]:
             probe = ProbeDefinition(
                 interval=ProbeDefinition.interval if interval is None else interval
             )
-    with mistakes.gathering({"name": "name", "port": "port", "address": "address"}):
+    with mistakes.collect(_FLAG_OF_FIELD):
         definition = ServiceDefinition(
-            # Stands in for what is missing, so that the other fields are looked at all the same.
+            # Valid values replace missing ones, so that the other fields are checked as well.
             name="kato" if flags.name is None else flags.name,
             port=1 if flags.port is None else flags.port,
             id=flags.id or "",
@@ -179,6 +194,6 @@ def _from_flags(flags: Flags, mistakes: Mistakes) -> list[ServiceDefinition]:
     return []
 
 
-def _of_flag(mistake: str, flags: Mapping[str, str]) -> str:
+def _with_flag(mistake: str, flag_of: Mapping[str, str]) -> str:
     field, colon, reason = mistake.partition(": ")
-    return f"--{flags[field]}: {reason}" if colon and field in flags else mistake
+    return f"--{flag_of[field]}: {reason}" if colon and field in flag_of else mistake

@@ -1,0 +1,77 @@
+"""Diagnosis of a deployment, for threads."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from kato_consul._consul.agents import consul_api
+from kato_consul._doctor.collect import FactCollector
+from kato_consul._doctor.facts import DeploymentFacts
+from kato_consul._doctor.findings import Diagnosis
+from kato_consul._doctor.rules import apply_rules
+from kato_consul._sync.driver import Driver
+from kato_consul._sync.keepalive_probe import closed_while_idle
+from kato_consul.settings import Settings
+
+
+def diagnose(
+    settings: Settings | None = None, *, on_progress: Callable[[str], None] | None = None
+) -> Diagnosis:
+    """Diagnose the deployment of one service: its Consul, its ACL token and its instances.
+
+        diagnosis = diagnose(Settings(consul_addr="10.0.0.1:8500"))
+        for finding in diagnosis.findings:
+            print(finding.severity.name, finding.where, finding.what, finding.todo)
+
+    It sends requests to Consul and to every instance. They change nothing, except for one session
+    for each instance, which is created and deleted. It blocks for ``settings.keepalive`` seconds
+    (4 unless set otherwise) and a little more, to find out whether instances close idle connections
+    earlier than a client does. In async code, run it in a thread.
+
+    ``settings`` say where Consul is and name the service; they come from the environment unless
+    given. ``on_progress`` receives a line of text once Consul has listed instances, before the
+    requests to them begin.
+
+    Returns the facts and the findings. An unreachable Consul is a finding too, not an exception.
+
+    Raises:
+        ConfigurationError: the settings, or the TLS files that they name, cannot be used.
+    """
+    settings = settings or Settings.from_env()
+    facts = _collect(settings, on_progress)
+    return Diagnosis(facts, apply_rules(facts))
+
+
+def _collect(settings: Settings, on_progress: Callable[[str], None] | None) -> DeploymentFacts:
+    driver = Driver(settings)
+    try:
+        collector = FactCollector(
+            consul_api(settings), settings.service, settings.keepalive, time.time
+        )
+        facts = driver.run(collector.from_consul())
+        if facts.instances and on_progress is not None:
+            count = len(facts.instances)
+            on_progress(
+                f"querying {count} instance{'s'[: count - 1]}, and keeping connections idle for "
+                f"{settings.keepalive:g} s"
+            )
+        instances = [
+            driver.run(collector.from_instance(listed)) for listed in facts.instances or ()
+        ]
+    finally:
+        driver.close()
+    if facts.instances is None:
+        return facts
+    reachable = {
+        observed.instance.uid: (observed.instance.address, observed.instance.port)
+        for observed in instances
+        if not observed.unreachable
+    }
+    closed = closed_while_idle(reachable, settings.keepalive)
+    return replace(
+        facts,
+        instances=tuple(
+            replace(observed, closes_idle=closed.get(observed.instance.uid))
+            for observed in instances
+        ),
+    )
