@@ -8,7 +8,7 @@ from typing import Any
 
 from kato_consul.models import Health
 from kato_consul.testing import flush_sessions
-from kato_consul.testing.fault_plan import Fault, Plan, anything, at_random, every
+from kato_consul.testing.fault_plan import Fault, Plan, any_request, at_random, every
 from kato_consul.testing.kato.switches import StoreState
 from tests.faults.site import Site
 from tests.faults.work import Pace, Run
@@ -51,7 +51,7 @@ def struck_by(*faults: Fault) -> Callable[[], Plan]:
 def struck_anywhere() -> Plan:
     """Any request may meet any fault that is over soon: those that settle and repair as well."""
     faults = [one for one in Fault if not one.name.startswith("HANG")]
-    return at_random(1 / TWELFTH, *faults, chance=random.Random(8), matching=anything)
+    return at_random(1 / TWELFTH, *faults, chance=random.Random(8), matching=any_request)
 
 
 def killed(site: Site, run: Run) -> None:

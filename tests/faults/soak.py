@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 
 from kato_consul import AsyncKatoClient, AsyncSession, KatoClient, Session, Settings
 from kato_consul.testing import Fleet
-from kato_consul.testing.fault_plan import Fault, Plan, anything, at_random
+from kato_consul.testing.fault_plan import Fault, Plan, any_request, at_random
 from kato_consul.testing.history import Final, History, HistoryReport, check, read_session
 from tests.faults.site import Site, registered
 
@@ -62,7 +62,7 @@ class Soak:
     def plan(self, of: str) -> Plan:
         """Faults for a proxy. Nine in ten are over at once; the rest hang."""
         dice = self.dice(of)
-        return at_random(RATE, *QUICK * 9, *HANGING * len(QUICK), chance=dice, matching=anything)
+        return at_random(RATE, *QUICK * 9, *HANGING * len(QUICK), chance=dice, matching=any_request)
 
     def goes_on(self) -> bool:
         """Is there time left?"""
@@ -229,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{soak.struck['killed']} instances killed, {soak.struck['stopped']} stopped; "
         f"the worst call took {worst.seconds if worst else 0.0:.1f} s"
     )
-    return 0 if verdict.good else 1
+    return 0 if verdict.passed else 1
 
 
 if __name__ == "__main__":

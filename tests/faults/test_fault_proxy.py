@@ -10,7 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from kato_consul.testing.fault_plan import Fault, anything, at_random, every, no_fault, observes
+from kato_consul.testing.fault_plan import (
+    Fault,
+    any_request,
+    at_random,
+    every,
+    is_observation,
+    no_fault,
+)
 from kato_consul.testing.fault_proxy import FaultProxy
 from tests.shells import wire_server
 from tests.shells.wire_server import WireServer
@@ -184,10 +191,10 @@ def test_plans() -> None:
     told = [plan("POST", OBSERVE) for _ in range(12)]
     assert told == [None, None, Fault.HANG, None, None, Fault.LIMIT_503] * 2
     assert plan("GET", OBSERVE) is None
-    assert observes("POST", OBSERVE)
-    assert not observes("POST", f"{OBSERVE}-sequence")
+    assert is_observation("POST", OBSERVE)
+    assert not is_observation("POST", f"{OBSERVE}-sequence")
     one, other = (
-        at_random(0.1, *Fault, chance=random.Random(5), matching=anything) for _ in range(2)
+        at_random(0.1, *Fault, chance=random.Random(5), matching=any_request) for _ in range(2)
     )
     told = [one("GET", "/") for _ in range(1_000)]
     assert told == [other("GET", "/") for _ in range(1_000)]

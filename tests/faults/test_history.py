@@ -11,7 +11,8 @@ from kato_consul.errors import (
     SessionConflict,
     ValidationFailed,
 )
-from kato_consul.testing.history import BOUND, Final, History, check
+from kato_consul.testing.history import Final, History, check
+from kato_consul.testing.kato.memory import STM_BOUND
 
 NOT_SENT = RequestNotSent("nobody took it")
 UNKNOWN = OutcomeUnknown("observe", "kato-1", "silence")
@@ -35,7 +36,7 @@ def final(*symbols: str) -> dict[str, Final | None]:
 def test_all_is_well() -> None:
     """Everything there, once and in order."""
     verdict = check(history(("a", None), ("b", None)), final("a", "b"))
-    assert verdict.good
+    assert verdict.passed
     assert str(verdict) == "2 acknowledged: 0 failed, 0 lost, 0 twice, 0 unknown"
 
 
@@ -56,7 +57,7 @@ def test_acknowledged(there: tuple[str, ...], figures: dict[str, int]) -> None:
     verdict = check(history(("a", None), ("b", None)), final(*there))
     names = ("failed", "unknown", "lost", "twice", "out_of_order", "untrue", "foreign")
     assert {name: n for name in names if (n := getattr(verdict, name))} == figures
-    assert not verdict.good
+    assert not verdict.passed
     assert verdict.findings
 
 
@@ -64,19 +65,19 @@ def test_acknowledged(there: tuple[str, ...], figures: dict[str, int]) -> None:
 def test_failed_and_not_there(error: KatoConsulError) -> None:
     """What failed and is not there keeps every promise, but is not what anybody wants."""
     verdict = check(history(("a", None), ("b", error)), final("a"))
-    assert verdict.kept
-    assert not verdict.good
+    assert verdict.consistent
+    assert not verdict.passed
     assert (verdict.failed, verdict.unknown) == ((0, 1) if error is UNKNOWN else (1, 0))
 
 
 def test_failed_and_there() -> None:
     """An error that says nothing happened is untrue where something did; others are not."""
     assert check(history(("a", NOT_SENT)), final("a")).untrue == 1
-    assert check(history(("a", UNKNOWN)), final("a")).kept
+    assert check(history(("a", UNKNOWN)), final("a")).consistent
     refused = ValidationFailed("observe", "kato-1", 422, [])
     conflict = SessionConflict("s", "id", expected=1, found=2, expected_stm=[], found_stm=[])
-    assert check(history(("a", conflict)), final("a")).kept
-    assert check(history(("a", refused)), final()).kept
+    assert check(history(("a", conflict)), final("a")).consistent
+    assert check(history(("a", refused)), final()).consistent
 
 
 def test_never_ended() -> None:
@@ -88,7 +89,7 @@ def test_never_ended() -> None:
         pass
     for there in (("a", "c"), ("a", "b", "c"), ("a", "c", "b")):
         verdict = check(made, final(*there))
-        assert verdict.kept
+        assert verdict.consistent
         assert verdict.unknown == 1
     assert check(made, final("b", "a", "c")).out_of_order == 1
 
@@ -98,8 +99,8 @@ def test_side_by_side() -> None:
     made = History()
     with made.call("s", ["a"]), made.call("s", ["b"]):
         pass
-    assert check(made, final("a", "b")).good
-    assert check(made, final("b", "a")).good
+    assert check(made, final("a", "b")).passed
+    assert check(made, final("b", "a")).passed
 
 
 def test_several_at_once() -> None:
@@ -108,7 +109,7 @@ def test_several_at_once() -> None:
     with made.call("s", ["b", "a"], ["c"]):
         pass
     there = Final(2, [("a", "b"), ("c",)])
-    assert check(made, {"s": there}).good
+    assert check(made, {"s": there}).passed
     assert check(made, {"s": Final(1, [("c",)])}).lost == 1
 
 
@@ -127,5 +128,5 @@ def test_what_proves_nothing() -> None:
     with pytest.raises(ValueError, match="twice"):
         check(history(("a", None), ("a", None)), final("a", "a"))
     made = History()
-    with pytest.raises(ValueError, match="1000"), made.call("s", *([["x"]] * (BOUND + 1))):
+    with pytest.raises(ValueError, match="1000"), made.call("s", *([["x"]] * (STM_BOUND + 1))):
         pass

@@ -8,7 +8,7 @@ import pytest
 
 from kato_consul import KatoClient, Session
 from kato_consul.testing import Fleet
-from kato_consul.testing.fault_plan import Fault, every, no_fault, observes
+from kato_consul.testing.fault_plan import Fault, every, is_observation, no_fault
 from kato_consul.testing.history import read_session
 from tests.faults.site import Site, registered
 
@@ -83,7 +83,7 @@ def test_a_late_write_in_the_place_of_another_is_taken_away(site: Site, kato: Ka
     arrived = threading.Event()
 
     def arrives(method: str, path: str) -> None:
-        if observes(method, path):
+        if is_observation(method, path):
             arrived.set()
 
     site.proxies[other].plan = arrives

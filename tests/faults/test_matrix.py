@@ -76,7 +76,7 @@ def test_exactly_once(place: tuple[Cell, Site], shell: str, engine: str) -> None
         seconds=run.seconds,
     )
     TALLIES.append(tally)
-    assert verdict.good, f"{verdict}\n{tally}"
+    assert verdict.passed, f"{verdict}\n{tally}"
     assert verdict.acknowledged >= OBSERVATIONS
     assert [name for name in cell.seen if not getattr(tally, name)] == [], tally
     assert [name for name in cell.none if getattr(tally, name)] == [], tally

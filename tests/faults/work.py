@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from kato_consul import AsyncKatoClient, AsyncSession, KatoClient, Session, SessionFacts, Settings
 from kato_consul.models import Snapshot
-from kato_consul.testing.history import BOUND, Final, History, HistoryReport, check, read_session
+from kato_consul.testing.history import Final, History, HistoryReport, check, read_session
+from kato_consul.testing.kato.memory import STM_BOUND
 
 SESSIONS = 8
 PATIENCE = 60.0  # seconds for a disturbance to come to its end
@@ -56,7 +57,7 @@ class Run:
     def goes_on(self, told: int) -> bool:
         """Has a session that told that many something left to tell?"""
         return told * SESSIONS < self.observations or (
-            not self.struck.is_set() and told < BOUND - 1
+            not self.struck.is_set() and told < STM_BOUND - 1
         )
 
     def wait_for(self, more: int, within: float = PATIENCE) -> bool:

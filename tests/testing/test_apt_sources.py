@@ -11,7 +11,6 @@ from kato_consul.testing.consul.apt_sources import (
     choose_entry,
     parse_deb822,
     parse_one_line,
-    parse_os_release,
     private_source,
 )
 
@@ -116,16 +115,6 @@ def test_one_line(line: str, expected: list[AptEntry]) -> None:
 def test_deb822(text: str, expected: list[AptEntry]) -> None:
     """A `*.sources` stanza is an entry per address, unless it is disabled or for sources."""
     assert parse_deb822(dedent(text)) == expected
-
-
-def test_os_release() -> None:
-    """Names and values are read with and without quotes; the rest is passed over."""
-    text = "# a comment\nID=debian\nVERSION_CODENAME='bookworm'\nNAME=\"Debian GNU/Linux\"\n\n"
-    assert parse_os_release(text) == {
-        "ID": "debian",
-        "VERSION_CODENAME": "bookworm",
-        "NAME": "Debian GNU/Linux",
-    }
 
 
 def entry(uri: str, suite: str = "bookworm", component: str = "main", key: str = "") -> AptEntry:

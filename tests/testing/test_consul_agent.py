@@ -177,7 +177,7 @@ def test_not_started() -> None:
     for question in (lambda: agent.url, lambda: agent.pid, agent.kill):
         with pytest.raises(RuntimeError, match=r"call start\(\) first"):
             question()
-    with pytest.raises(ConsulFailed, match="could not ask /nowhere/consul for its version"):
+    with pytest.raises(ConsulFailed, match="could not run `/nowhere/consul version`"):
         agent.start()
     assert not agent.running
 
@@ -208,5 +208,5 @@ def test_environment_stays_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     shown = (tmp_path / "consul.log").read_text() + agent.cli("info")
     assert "PATH=" in shown
     assert "secret" not in shown
-    assert json.loads((tmp_path / "ours.json").read_text())["client_addr"] == "127.0.0.1"
+    assert json.loads((tmp_path / "defaults.json").read_text())["client_addr"] == "127.0.0.1"
     assert os.environ["CONSUL_HTTP_TOKEN"] == "secret"

@@ -193,7 +193,7 @@ def test_an_impossible_store(tmp_path: Path) -> None:
 def test_a_start_that_takes_too_long(tmp_path: Path) -> None:
     """What does not answer in time is killed, and the error says how long it had."""
     kato = StandInKato(store=tmp_path / "s.sqlite", folder=tmp_path)
-    with pytest.raises(RuntimeError, match=r"did not answer within 0.01 s"):
+    with pytest.raises(RuntimeError, match=r"did not respond within 0.01 s"):
         kato.start(timeout=0.01)
     assert not kato.running
 
