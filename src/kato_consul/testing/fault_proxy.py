@@ -199,7 +199,7 @@ class FaultProxy:
                 finally:
                     self._in_flight -= 1
             writer.close()
-        except (OSError, EOFError, h11.RemoteProtocolError):  # the instance or the caller closed
+        except (OSError, h11.RemoteProtocolError):  # the instance or the caller closed
             reset(writer)
         finally:
             self._idle.discard(writer)

@@ -50,7 +50,7 @@ class Upstream:
         """Forward the request and return the instance's response.
 
         Raises:
-            OSError, EOFError, h11.RemoteProtocolError: there is no complete response.
+            OSError, h11.RemoteProtocolError: there is no complete response.
         """
         if self._streams is not None and self._streams[0].at_eof():
             self.close()
@@ -59,8 +59,6 @@ class Upstream:
         reader, writer = self._streams
         writer.write(request.head + request.body)
         response = await read_response(reader, request)
-        if response is None:
-            raise EOFError("the instance closed the connection")
         if response.closes:
             self.close()
         return response
@@ -77,14 +75,20 @@ async def read_request(reader: asyncio.StreamReader) -> Message | None:
     return await _read(reader, h11.Connection(h11.SERVER, HEAD_LIMIT))
 
 
-async def read_response(reader: asyncio.StreamReader, request: Message) -> Message | None:
-    """Return the response to the request; None if the instance closed the connection instead."""
+async def read_response(reader: asyncio.StreamReader, request: Message) -> Message:
+    """Return the response to the request.
+
+    Raises:
+        OSError, h11.RemoteProtocolError: there is no complete response.
+    """
     parser = h11.Connection(h11.CLIENT, HEAD_LIMIT)
     # The method decides where the response ends, so the parser needs it.
     assert isinstance(request.start, h11.Request)
     parser.send(h11.Request(method=request.start.method, target=b"/", headers=[("host", "-")]))
     parser.send(h11.EndOfMessage())
-    return await _read(reader, parser)
+    response = await _read(reader, parser)
+    assert response is not None  # without a response h11 raises RemoteProtocolError
+    return response
 
 
 async def _read(reader: asyncio.StreamReader, parser: h11.Connection) -> Message | None:
@@ -103,7 +107,9 @@ async def _read(reader: asyncio.StreamReader, parser: h11.Connection) -> Message
         elif isinstance(event, h11.EndOfMessage):
             assert start is not None
             head, end, body = received.partition(b"\r\n\r\n")
-            return Message(start, head + end, body, closes=parser.their_state is not h11.DONE)
+            _, ended = parser.trailing_data  # True: the body ended with the connection
+            closes = ended or parser.their_state is not h11.DONE
+            return Message(start, head + end, body, closes)
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
