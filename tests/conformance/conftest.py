@@ -16,10 +16,9 @@ import httpx
 import pytest
 
 from kato_consul.testing.kato import StandInKato
+from tests.testing.http import NO_REUSE
 
 URLS = "KATO_CONFORMANCE_URLS"
-# No connection is reused: the server may close an idle one at any moment.
-NO_REUSE = httpx.Limits(max_keepalive_connections=0)
 
 
 @dataclass(frozen=True)

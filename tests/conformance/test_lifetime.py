@@ -16,7 +16,7 @@ MISSING = {"exists": False, "expired": False}
 EXPIRED = {"exists": False, "expired": True}
 
 
-class Outcome(NamedTuple):
+class AgedSession(NamedTuple):
     """A session, and the response of `exists` when it was 2.4 s old."""
 
     session: SessionClient
@@ -24,7 +24,7 @@ class Outcome(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def outcomes(pool: Pool, http: httpx.Client) -> dict[str, Outcome]:
+def aged_sessions(pool: Pool, http: httpx.Client) -> dict[str, AgedSession]:
     """Sessions with a TTL of 2 s, each used differently at an age of 1.2 s."""
     ways = ("unused", "observed", "read", "exists", "extended", "extended and read")
     sessions = {way: create_session(pool, http, fresh_node(), ttl_seconds=TTL) for way in ways}
@@ -38,7 +38,7 @@ def outcomes(pool: Pool, http: httpx.Client) -> dict[str, Outcome]:
     assert sessions["read"].get("/stm").status_code == 200
     assert exists(sessions["exists"]) == ALIVE
     time.sleep(PART)
-    return {way: Outcome(session, exists(session)) for way, session in sessions.items()}
+    return {way: AgedSession(session, exists(session)) for way, session in sessions.items()}
 
 
 def exists(session: SessionClient) -> dict[str, Any]:
@@ -48,34 +48,34 @@ def exists(session: SessionClient) -> dict[str, Any]:
     return body
 
 
-def test_an_unused_session_expires(outcomes: dict[str, Outcome]) -> None:
+def test_an_unused_session_expires(aged_sessions: dict[str, AgedSession]) -> None:
     """After its TTL a session is missing; the 404 is the middleware's."""
-    session, exists_body = outcomes["unused"]
+    session, exists_body = aged_sessions["unused"]
     assert exists_body == MISSING
     response = session.post("/observe", {"strings": ["a"]})
     assert response.status_code == 404
     assert response.json()["error"]["code"] == "SESSION_NOT_FOUND"
 
 
-def test_writing_renews(outcomes: dict[str, Outcome]) -> None:
+def test_writing_renews(aged_sessions: dict[str, AgedSession]) -> None:
     """An observation restarts the TTL."""
-    assert outcomes["observed"].exists == ALIVE
+    assert aged_sessions["observed"].exists == ALIVE
 
 
-def test_reading_renews_only_the_key(outcomes: dict[str, Outcome]) -> None:
+def test_reading_renews_only_the_key(aged_sessions: dict[str, AgedSession]) -> None:
     """A read renews the key, not the document: the session is found expired, then deleted."""
-    session, exists_body = outcomes["read"]
+    session, exists_body = aged_sessions["read"]
     assert exists_body == EXPIRED
     assert exists(session) == MISSING
     assert session.get().status_code == 404
 
 
-def test_exists_does_not_renew(outcomes: dict[str, Outcome]) -> None:
+def test_exists_does_not_renew(aged_sessions: dict[str, AgedSession]) -> None:
     """`exists` does not change the expiry."""
-    assert outcomes["exists"].exists == MISSING
+    assert aged_sessions["exists"].exists == MISSING
 
 
-def test_extending_lasts_until_the_next_use(outcomes: dict[str, Outcome]) -> None:
+def test_extending_lasts_until_the_next_use(aged_sessions: dict[str, AgedSession]) -> None:
     """`extend` changes the expiry once; the next use restarts the session's own TTL."""
-    assert outcomes["extended"].exists == ALIVE
-    assert outcomes["extended and read"].exists == MISSING
+    assert aged_sessions["extended"].exists == ALIVE
+    assert aged_sessions["extended and read"].exists == MISSING

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.conformance.conftest import NO_REUSE, Pool, SessionClient, create_session
+from tests.conformance.conftest import Pool, SessionClient, create_session
+from tests.testing.http import NO_REUSE
 
 OBSERVATIONS = 60
 
