@@ -27,35 +27,35 @@ def instances(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[StandIn
     """Three instances with four worker processes each, on one store."""
     folder: Path = tmp_path_factory.mktemp("workers")
     with contextlib.ExitStack() as opened, ThreadPoolExecutor(3) as pool:
-        made = [StandInKato(store=folder / "store.sqlite", workers=4) for _ in range(3)]
-        list(pool.map(opened.enter_context, made))
-        yield made
+        started = [StandInKato(store=folder / "store.sqlite", workers=4) for _ in range(3)]
+        list(pool.map(opened.enter_context, started))
+        yield started
 
 
 @pytest.fixture(scope="module")
 def settings(instances: list[StandInKato]) -> Iterator[Settings]:
     """Settings of a client; the instances are registered."""
     with ConsulAgent() as agent:
-        made = Settings(consul_addr=agent.http_addr)
+        client_settings = Settings(consul_addr=agent.http_addr)
         definitions = [
             ServiceDefinition(
-                name=made.service,
+                name=client_settings.service,
                 address=one.host,
                 port=one.port,
                 check=CheckDefinition(interval="1s", timeout="1s"),
             )
             for one in instances
         ]
-        with Registrar(definitions, made):
-            yield made
+        with Registrar(definitions, client_settings):
+            yield client_settings
 
 
 def test_without_the_client_observations_are_lost(instances: list[StandInKato]) -> None:
     """Without the client, observations of one session sent to three instances at once are lost.
     Otherwise the tests below would prove nothing."""
     urls = itertools.cycle([one.url for one in instances])
-    made = httpx.post(f"{instances[0].url}/sessions", json={"node_id": "alone"}, trust_env=False)
-    path = f"/sessions/{made.json()['session_id']}"
+    created = httpx.post(f"{instances[0].url}/sessions", json={"node_id": "alone"}, trust_env=False)
+    path = f"/sessions/{created.json()['session_id']}"
 
     def observe(symbol: str) -> int:
         body = {"strings": [symbol]}
@@ -63,7 +63,7 @@ def test_without_the_client_observations_are_lost(instances: list[StandInKato]) 
 
     with ThreadPoolExecutor(CALLERS) as pool:
         assert set(pool.map(observe, SYMBOLS)) == {200}
-    final = read_session(instances[0].url, made.json()["session_id"])
+    final = read_session(instances[0].url, created.json()["session_id"])
     assert final is not None
     assert len(final.stm) < OBSERVATIONS
 

@@ -30,24 +30,24 @@ BODY = {"strings": ["a"]}
 @pytest.fixture
 def server() -> Iterator[WireServer]:
     """A server that responds to all requests with 200 and {}."""
-    with WireServer(wire_server.answer) as made:
-        yield made
+    with WireServer(wire_server.answer) as running:
+        yield running
 
 
 @pytest.fixture
 def proxy(server: WireServer) -> Iterator[FaultProxy]:
     """A proxy in front of the server; it leaves no thread behind."""
     before = set(threading.enumerate())
-    with FaultProxy(server.origin) as made:
-        yield made
+    with FaultProxy(server.origin) as running:
+        yield running
     assert set(threading.enumerate()) <= before | set(server._threads)
 
 
 @pytest.fixture
 def http(proxy: FaultProxy) -> Iterator[httpx.Client]:
     """A client of the proxy with a timeout of half a second."""
-    with httpx.Client(base_url=proxy.url, trust_env=False, timeout=0.5) as made:
-        yield made
+    with httpx.Client(base_url=proxy.url, trust_env=False, timeout=0.5) as running:
+        yield running
 
 
 def test_without_a_plan_requests_are_forwarded(

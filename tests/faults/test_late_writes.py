@@ -16,23 +16,23 @@ from tests.faults.site import Site, registered
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
     """Two instances: one that hangs, and another."""
-    with Fleet(2) as made:
-        yield made
+    with Fleet(2) as running:
+        yield running
 
 
 @pytest.fixture
 def site(fleet: Fleet, request: pytest.FixtureRequest) -> Iterator[Site]:
     """Both instances behind proxies, under the test's own service name."""
-    with registered(fleet, request.node.name.replace("_", "-"), proxied=True) as made:
-        yield made
-        made.heal()
+    with registered(fleet, request.node.name.replace("_", "-"), proxied=True) as running:
+        yield running
+        running.heal()
 
 
 @pytest.fixture
 def kato(site: Site) -> Iterator[KatoClient]:
     """A client whose attempts take a second at most."""
-    with KatoClient(replace(site.settings, attempt_timeout=1.0)) as made:
-        yield made
+    with KatoClient(replace(site.settings, attempt_timeout=1.0)) as running:
+        yield running
 
 
 def observe_each(session: Session, *symbols: str) -> None:

@@ -17,8 +17,8 @@ from tests.faults.work import Run, async_run, sync_run
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
     """An agent and three instances, not registered."""
-    with Fleet() as made:
-        yield made
+    with Fleet() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

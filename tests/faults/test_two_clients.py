@@ -14,8 +14,8 @@ from kato_consul.testing.history import read_session
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
     """An agent and three registered instances."""
-    with Fleet() as made, Registrar(made.definitions, made.settings):
-        yield made
+    with Fleet() as running, Registrar(running.definitions, running.settings):
+        yield running
 
 
 @pytest.fixture

@@ -32,8 +32,8 @@ class AclAgent(ConsulAgent):
         response = httpx.put(
             f"{self.url}{path}", json=body, headers={"X-Consul-Token": self.root}, trust_env=False
         )
-        body: dict[str, str] = response.raise_for_status().json()
-        return body
+        created: dict[str, str] = response.raise_for_status().json()
+        return created
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,8 @@ from tests.testing.waiting import eventually
 @pytest.fixture
 def kato(tmp_path: Path) -> Iterator[StandInKato]:
     """An instance of a new service; its name is the service's."""
-    with StandInKato(store=tmp_path / "store.sqlite", name=fresh_name()) as made:
-        yield made
+    with StandInKato(store=tmp_path / "store.sqlite", name=fresh_name()) as running:
+        yield running
 
 
 def flags(kato: StandInKato) -> list[str]:
@@ -66,9 +66,9 @@ def test_documented_policies_are_sufficient(acl_agent: AclAgent, kato: StandInKa
     with started("run", *flags(kato), env=writes) as process:
         line_with(process, "all registered")
         process.terminate()
-        said, errors = process.communicate(timeout=20)
+        output, errors = process.communicate(timeout=20)
     assert process.returncode == 0, errors
-    shown.append(said + errors)
+    shown.append(output + errors)
     assert all(one not in words for words in shown for one in (registrar, client, operator))
 
 

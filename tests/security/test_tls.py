@@ -32,8 +32,12 @@ class TlsAgent:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_ports(1)[0]
-        for words in ("ca create", "cert create -server -dc dc1", "cert create -client -dc dc1"):
-            self._tls(folder, words)
+        for subcommand in (
+            "ca create",
+            "cert create -server -dc dc1",
+            "cert create -client -dc dc1",
+        ):
+            self._tls(folder, subcommand)
         (folder / "other").mkdir()
         self._tls(folder / "other", "ca create")
         self.agent = ConsulAgent(
@@ -57,17 +61,17 @@ class TlsAgent:
         return {name: value for name, value in (complete | changed).items() if value is not None}
 
     @staticmethod
-    def _tls(folder: Path, words: str) -> None:
-        argv = [str(find_consul()), "tls", *words.split()]
+    def _tls(folder: Path, subcommand: str) -> None:
+        argv = [str(find_consul()), "tls", *subcommand.split()]
         subprocess.run(argv, cwd=folder, check=True, capture_output=True, timeout=30)
 
 
 @pytest.fixture(scope="module")
 def tls_agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsAgent]:
     """One agent for all tests."""
-    made = TlsAgent(tmp_path_factory.mktemp("tls"))
-    with made.agent:
-        yield made
+    running = TlsAgent(tmp_path_factory.mktemp("tls"))
+    with running.agent:
+        yield running
 
 
 def test_commands_and_library_work_over_tls(tls_agent: TlsAgent, instance: Instance) -> None:
@@ -139,7 +143,7 @@ def test_registrar_works_over_tls(tls_agent: TlsAgent, instance: Instance) -> No
 
 
 @pytest.mark.parametrize(
-    ("changed", "code", "said"),
+    ("changed", "code", "output"),
     [
         ({"CONSUL_CACERT": None}, 3, "certificate verify failed"),
         ({"CONSUL_CACERT": "other/consul-agent-ca.pem"}, 3, "certificate verify failed"),
@@ -151,7 +155,7 @@ def test_registrar_works_over_tls(tls_agent: TlsAgent, instance: Instance) -> No
     ],
 )
 def test_invalid_tls_settings_are_reported(
-    tls_agent: TlsAgent, changed: dict[str, str | None], code: int, said: str
+    tls_agent: TlsAgent, changed: dict[str, str | None], code: int, output: str
 ) -> None:
     """Each invalid setting is named in the error; valid alternatives work."""
     places = {
@@ -160,7 +164,7 @@ def test_invalid_tls_settings_are_reported(
     }
     done = kato_consul("instances", "--service", "nobody", env=tls_agent.environment(**places))
     assert done.returncode == code, done.stderr
-    assert said in done.stderr
+    assert output in done.stderr
 
 
 def test_an_agent_on_a_unix_socket(tmp_path: Path, instance: Instance) -> None:

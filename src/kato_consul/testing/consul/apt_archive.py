@@ -66,8 +66,8 @@ def find_source(etc: Path) -> tuple[Distribution, AptEntry]:
     name = release.get("ID", "unknown")
     distribution = next((d for d in DISTRIBUTIONS if d.id == name), None)
     if distribution is None:
-        known = " or ".join(d.id for d in DISTRIBUTIONS)
-        raise ArchiveFailed(f"this system is {name!r}, not {known}")
+        supported = " or ".join(d.id for d in DISTRIBUTIONS)
+        raise ArchiveFailed(f"this system is {name!r}, not {supported}")
     entries: list[AptEntry] = []
     for path in [etc / "apt/sources.list", *sorted((etc / "apt/sources.list.d").glob("*"))]:
         if path.is_file() and path.suffix in {".list", ".sources"}:
