@@ -98,7 +98,7 @@ class Soak:
             so_far = self.history.acknowledged
             print_line(
                 f"{time.monotonic() - started:5.0f} s  {so_far:7,} observed "
-                f"({(so_far - before) / PROGRESS:.0f}/s)  {self.sum_of('failovers'):5,} elsewhere  "
+                f"({(so_far - before) / PROGRESS:.0f}/s)  {self.sum_of('failovers'):5,} failovers  "
                 f"{self.sum_of('settlements'):5,} settled  {self.sum_of('repairs'):4,} repaired  "
                 f"{self.struck['killed']} killed, {self.struck['stopped']} stopped"
             )
@@ -228,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print_line(str(report))
     print_line(
         f"{soak.history.acknowledged / options.seconds:.0f} observations a second, "
-        f"{soak.sum_of('failovers'):,} elsewhere, {soak.sum_of('settlements'):,} settled, "
+        f"{soak.sum_of('failovers'):,} failovers, {soak.sum_of('settlements'):,} settled, "
         f"{soak.sum_of('repairs'):,} repaired, {soak.sum_of('reopened')} reopened; "
         f"{soak.struck['killed']} instances killed, {soak.struck['stopped']} stopped; "
         f"the worst call took {worst.seconds if worst else 0.0:.1f} s"
