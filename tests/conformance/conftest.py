@@ -1,9 +1,9 @@
-"""Who is asked: three stand-ins, or the real instances that KATO_CONFORMANCE_URLS names.
+"""Instances under test: three stand-ins, or the real instances in KATO_CONFORMANCE_URLS.
 
     KATO_CONFORMANCE_URLS=http://host:8000,http://host:8001 pytest tests/conformance
 
 The instances must share their stores and their SERVICE_NAME. They are not switched, flushed or
-stopped, and each run works on nodes of its own, so one in use will do.
+stopped, and each run uses new nodes, so a deployment in use can be tested.
 """
 
 import contextlib
@@ -16,57 +16,56 @@ import httpx
 import pytest
 
 from kato_consul.testing.kato import StandInKato
+from tests.testing.http import NO_REUSE
 
 URLS = "KATO_CONFORMANCE_URLS"
-# No connection is used twice: an idle one may be closed by the server at any moment.
-NO_REUSE = httpx.Limits(max_keepalive_connections=0)
 
 
 @dataclass(frozen=True)
 class Pool:
-    """The instances, and the SERVICE_NAME they have in common."""
+    """The instances and their common SERVICE_NAME."""
 
     urls: tuple[str, ...]
     service_name: str
 
     def kb(self, node_id: str) -> str:
-        """The name under which an instance knows a node with a short and plain name."""
+        """Return the knowledge base of a node with a short and plain name."""
         return f"{node_id}_{self.service_name.replace('-', '_')}"
 
 
 @dataclass(frozen=True)
-class Talk:
-    """One session at one instance."""
+class SessionClient:
+    """Requests to one session at one instance."""
 
     http: httpx.Client
     url: str
     id: str
     node_id: str
 
-    def at(self, url: str) -> "Talk":
-        """The same session at another instance."""
-        return Talk(self.http, url, self.id, self.node_id)
+    def at(self, url: str) -> "SessionClient":
+        """Return the same session at another instance."""
+        return SessionClient(self.http, url, self.id, self.node_id)
 
-    def get(self, what: str = "") -> httpx.Response:
-        """`what` is the rest of the path, with its slash."""
-        return self.http.get(f"{self.url}/sessions/{self.id}{what}")
+    def get(self, path: str = "") -> httpx.Response:
+        """Send a GET request; `path` is the rest of the path, with its slash."""
+        return self.http.get(f"{self.url}/sessions/{self.id}{path}")
 
-    def post(self, what: str, json: object = None) -> httpx.Response:
-        """`what` is the rest of the path, with its slash."""
-        return self.http.post(f"{self.url}/sessions/{self.id}{what}", json=json)
+    def post(self, path: str, json: object = None) -> httpx.Response:
+        """Send a POST request; `path` is the rest of the path, with its slash."""
+        return self.http.post(f"{self.url}/sessions/{self.id}{path}", json=json)
 
     def observe(self, *strings: str) -> dict[str, object]:
-        """What the instance answers to one observation."""
-        answer = self.post("/observe", {"strings": strings})
-        assert answer.status_code == 200, answer.text
-        seen: dict[str, object] = answer.json()
-        return seen
+        """Send one observation and return the response body."""
+        response = self.post("/observe", {"strings": strings})
+        assert response.status_code == 200, response.text
+        body: dict[str, object] = response.json()
+        return body
 
     def learn(self) -> str:
-        """The name of what is learned from the memory."""
-        answer = self.post("/learn")
-        assert answer.status_code == 200, answer.text
-        return str(answer.json()["pattern_name"])
+        """Learn from the memory and return the pattern's name."""
+        response = self.post("/learn")
+        assert response.status_code == 200, response.text
+        return str(response.json()["pattern_name"])
 
     @property
     def time(self) -> int:
@@ -84,7 +83,7 @@ class Talk:
 def pool(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pool]:
-    """The instances; the id of each test tells of which kind they are."""
+    """The instances. The id of each test has their kind: stand-in or real."""
     with contextlib.ExitStack() as running:
         if request.param == "real":
             urls = [url.strip().rstrip("/") for url in os.environ[URLS].split(",")]
@@ -99,44 +98,44 @@ def pool(
 
 @pytest.fixture(scope="session")
 def http() -> Iterator[httpx.Client]:
-    """A client that never sends on a used connection."""
+    """A client that does not reuse connections."""
     with httpx.Client(timeout=30, limits=NO_REUSE) as client:
         yield client
 
 
 @pytest.fixture
 def node_id() -> str:
-    """A node that nobody used before."""
+    """A new node id."""
     return fresh_node()
 
 
 @pytest.fixture
-def talk(pool: Pool, http: httpx.Client, node_id: str) -> Talk:
+def session(pool: Pool, http: httpx.Client, node_id: str) -> SessionClient:
     """A new session at the first instance."""
-    return opened(pool, http, node_id)
+    return create_session(pool, http, node_id)
 
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """The only event loop we ask with."""
+    """Run async tests on asyncio only."""
     return "asyncio"
 
 
 def fresh_node() -> str:
-    """A node that nobody used before."""
+    """A new node id."""
     return f"n{uuid.uuid4().hex[:12]}"
 
 
-def opened(
+def create_session(
     pool: Pool,
     http: httpx.Client,
     node_id: str,
     *,
     config: dict[str, object] | None = None,
     ttl_seconds: int = 600,
-) -> Talk:
+) -> SessionClient:
     """A new session at the first instance."""
     body = {"node_id": node_id, "ttl_seconds": ttl_seconds, "config": config}
-    answer = http.post(f"{pool.urls[0]}/sessions", json=body)
-    assert answer.status_code == 200, answer.text
-    return Talk(http, pool.urls[0], answer.json()["session_id"], node_id)
+    response = http.post(f"{pool.urls[0]}/sessions", json=body)
+    assert response.status_code == 200, response.text
+    return SessionClient(http, pool.urls[0], response.json()["session_id"], node_id)

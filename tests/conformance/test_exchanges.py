@@ -1,8 +1,8 @@
-"""The recorded exchanges, replayed in their order: each answer again, as far as it is a fact.
+"""Recorded exchanges, replayed in their order: each response is compared with the recorded one.
 
-Always: status, content type, keys and types. Where time, chance or the machine have no part in
-it: the values, too. In `exchanges.json`, `{session_id}`, `{node}` and `{kb}` stand for the names
-of a run, and `shape_only` marks answers that are nothing but measurements.
+Status, content type, keys and types are always compared; values only if they do not depend on
+time, chance or the machine. In `exchanges.json`, `{session_id}`, `{node}` and `{kb}` stand for the
+names of a run, and `shape_only` marks responses that contain only measurements.
 """
 
 import json
@@ -17,11 +17,11 @@ from tests.conformance.conftest import Pool, fresh_node
 
 HERE = Path(__file__).parent
 EXCHANGES: list[dict[str, Any]] = json.loads((HERE / "exchanges.json").read_text())["exchanges"]
-ANSWERS: dict[str, Any] = json.loads((HERE / "answers.json").read_text())
+RESPONSES: dict[str, Any] = json.loads((HERE / "responses.json").read_text())
 
-# Clocks, ids and durations: of these only the type is a fact.
+# Times and durations: only their type is compared.
 VOLATILE = {"uptime_seconds", "created_at", "expires_at", "timestamp", "time_ms"}
-# How good a prediction is: KATO's arithmetic, which a stand-in need not share.
+# Measures of a prediction: KATO's arithmetic, which the stand-in does not share.
 MEASURES = {
     "potential",
     "evidence",
@@ -43,31 +43,31 @@ MEASURES = {
     "aggregate_potential",
     "total_weighted_frequency",
 }
-# How an instance's own ids begin; in their place any other of the same form will do.
-MADE_UP = ("session-", "obs-", "seq-obs-")
-SLACK = 1  # seconds by which the rest of a TTL may differ
+# Prefixes of ids that an instance creates: any other id of the same form is accepted.
+GENERATED_IDS = ("session-", "obs-", "seq-obs-")
+TTL_TOLERANCE = 1  # seconds by which a remaining TTL may differ
 FREE_KEYS = {"labels"}  # objects whose keys are data
 
 
 @pytest.fixture(scope="module")
 def replayed(pool: Pool, http: httpx.Client) -> list[tuple[httpx.Response, dict[str, str]]]:
-    """The answer to each exchange, with the names of this run."""
+    """The response to each exchange, with the names of this run."""
     node = fresh_node()
     names = {"{node}": node, "{kb}": pool.kb(node), "{session_id}": "none yet"}
     special: dict[str, str] = {}
-    answers = []
+    responses = []
     for exchange in EXCHANGES:
         used = names
-        if "session" in exchange:  # these have a session of their own, made before the first
+        if "session" in exchange:  # these have their own session, created before the first
             key = exchange["name"]
             if key not in special:
                 body = {"node_id": node + key.replace("-", ""), **exchange["session"]}
-                made = http.post(f"{pool.urls[0]}/sessions", json=body).json()
-                special[key] = made["session_id"]
+                created = http.post(f"{pool.urls[0]}/sessions", json=body).json()
+                special[key] = created["session_id"]
             other = node + key.replace("-", "")
             used = {"{node}": other, "{kb}": pool.kb(other), "{session_id}": special[key]}
-        request = filled(exchange["request"], used)
-        answer = http.request(
+        request = substitute(exchange["request"], used)
+        response = http.request(
             request["method"],
             pool.urls[0] + request["path"],
             json=request.get("json"),
@@ -75,10 +75,10 @@ def replayed(pool: Pool, http: httpx.Client) -> list[tuple[httpx.Response, dict[
             headers={"content-type": "application/json"},
         )
         if exchange["name"] == "create":
-            names = {**names, "{session_id}": answer.json()["session_id"]}
+            names = {**names, "{session_id}": response.json()["session_id"]}
             used = names
-        answers.append((answer, used))
-    return answers
+        responses.append((response, used))
+    return responses
 
 
 @pytest.mark.parametrize(
@@ -87,29 +87,29 @@ def replayed(pool: Pool, http: httpx.Client) -> list[tuple[httpx.Response, dict[
 def test_exchange(
     replayed: list[tuple[httpx.Response, dict[str, str]]], pool: Pool, index: int
 ) -> None:
-    """An answer has the recorded status, content type, keys, types and facts."""
+    """A response has the recorded status, content type, keys, types and comparable values."""
     exchange = EXCHANGES[index]
-    answer, names = replayed[index]
+    response, names = replayed[index]
     expected = exchange["response"]
-    assert answer.status_code == expected["status"], answer.text
-    assert answer.headers["content-type"] == expected["content_type"]
-    nullable = nullable_keys(exchange["request"]) if answer.status_code == 200 else set()
-    wanted = filled(expected["json"], names)
+    assert response.status_code == expected["status"], response.text
+    assert response.headers["content-type"] == expected["content_type"]
+    nullable = nullable_keys(exchange["request"]) if response.status_code == 200 else set()
+    wanted = substitute(expected["json"], names)
     if exchange.get("shape_only"):
-        same_shape(wanted, answer.json(), nullable=nullable)
+        same_shape(wanted, response.json(), nullable=nullable)
     else:
-        same(wanted, answer.json(), nullable=nullable, names=set(names.values()))
+        same(wanted, response.json(), nullable=nullable, names=set(names.values()))
 
 
-def test_every_path_is_there(pool: Pool, http: httpx.Client) -> None:
-    """The instance's own description has every call of the recorded one."""
-    described = http.get(f"{pool.urls[0]}/openapi.json").json()["paths"]
-    calls = {f"{m.upper()} {path}" for path, methods in described.items() for m in methods}
-    assert set(ANSWERS) <= calls
+def test_all_recorded_endpoints_exist(pool: Pool, http: httpx.Client) -> None:
+    """The instance's OpenAPI description has all endpoints of the recorded one."""
+    paths = http.get(f"{pool.urls[0]}/openapi.json").json()["paths"]
+    endpoints = {f"{m.upper()} {path}" for path, methods in paths.items() for m in methods}
+    assert set(RESPONSES) <= endpoints
 
 
-def filled(value: Any, names: dict[str, str]) -> Any:
-    """`value` with the names of this run."""
+def substitute(value: Any, names: dict[str, str]) -> Any:
+    """Return `value` with the names of this run."""
     text = json.dumps(value)
     for placeholder, name in names.items():
         text = text.replace(placeholder, name)
@@ -117,21 +117,21 @@ def filled(value: Any, names: dict[str, str]) -> Any:
 
 
 def nullable_keys(request: dict[str, Any]) -> set[str]:
-    """The keys of an answer which KATO's own description lets be null."""
-    steps = request["path"].split("?")[0].split("/")
-    for call, answer in ANSWERS.items():
-        method, _, path = call.partition(" ")
+    """Return the keys of a response that may be null by KATO's OpenAPI description."""
+    segments = request["path"].split("?")[0].split("/")
+    for endpoint, description in RESPONSES.items():
+        method, _, path = endpoint.partition(" ")
         template = path.split("/")
-        if method != request["method"] or len(template) != len(steps):
+        if method != request["method"] or len(template) != len(segments):
             continue
-        pairs = zip(template, steps, strict=True)
+        pairs = zip(template, segments, strict=True)
         if all(a == b or a.startswith("{") for a, b in pairs):
-            return set(answer["nullable"])
-    raise AssertionError(f"no such call: {request}")
+            return set(description["nullable"])
+    raise AssertionError(f"no such endpoint: {request}")
 
 
 def same(wanted: Any, got: Any, *, nullable: set[str], names: set[str], where: str = "") -> None:
-    """Assert the same keys, types and facts."""
+    """Assert the same keys, types and comparable values."""
     key = where.rpartition(".")[2]
     if wanted == got and type(wanted) is type(got):
         return
@@ -156,12 +156,12 @@ def same(wanted: Any, got: Any, *, nullable: set[str], names: set[str], where: s
             same(one, other, nullable=nullable, names=names, where=where)
     elif key in VOLATILE or key in MEASURES:
         same_type(wanted, got, where)
-    elif isinstance(wanted, str) and wanted.startswith(MADE_UP) and wanted not in names:
-        assert alike_ids(wanted, got), where
+    elif isinstance(wanted, str) and wanted.startswith(GENERATED_IDS) and wanted not in names:
+        assert same_id_form(wanted, got), where
     elif key == "message" and str(wanted).startswith("Computed "):
         assert str(got).split(" in ")[0] == wanted.split(" in ")[0], where
     elif key == "ttl_seconds":
-        assert abs(wanted - got) <= SLACK, where
+        assert abs(wanted - got) <= TTL_TOLERANCE, where
     elif isinstance(wanted, float):
         same_type(wanted, got, where)
         assert math.isclose(wanted, got, rel_tol=1e-9), (where, wanted, got)
@@ -170,7 +170,7 @@ def same(wanted: Any, got: Any, *, nullable: set[str], names: set[str], where: s
 
 
 def same_shape(wanted: Any, got: Any, *, nullable: set[str], where: str = "") -> None:
-    """Assert the same keys and types; of lists only what their first elements are like."""
+    """Assert the same keys and types; in lists, only those of the first elements."""
     if where.rpartition(".")[2] in FREE_KEYS:
         assert isinstance(got, dict), where
     elif wanted is None or got is None:
@@ -189,14 +189,14 @@ def same_shape(wanted: Any, got: Any, *, nullable: set[str], where: str = "") ->
 
 
 def same_type(wanted: Any, got: Any, where: str) -> None:
-    """Assert the same JSON type; a number written without a fraction may stand for a float."""
+    """Assert the same JSON type; an integer may stand for a float."""
     allowed = (int, float) if isinstance(wanted, float) else type(wanted)
     assert isinstance(got, allowed), (where, wanted, got)
     assert isinstance(got, bool) == isinstance(wanted, bool), (where, wanted, got)
 
 
-def alike_ids(wanted: str, got: str) -> bool:
-    """Whether two ids are made alike: the same words, and parts of the same lengths."""
+def same_id_form(wanted: str, got: str) -> bool:
+    """Return whether two ids have the same words, and parts of the same lengths."""
 
     def form(identity: str) -> list[object]:
         return [part if len(part) < 8 else len(part) for part in identity.split("-")]

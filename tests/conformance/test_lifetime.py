@@ -1,4 +1,4 @@
-"""How long a session lives: `ttl_seconds` from its last writing; reading only seems to help."""
+"""Lifetime of a session: `ttl_seconds` from its last write; reading does not really renew it."""
 
 import time
 from typing import Any, NamedTuple
@@ -6,76 +6,76 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from tests.conformance.conftest import Pool, Talk, fresh_node, opened
+from tests.conformance.conftest import Pool, SessionClient, create_session, fresh_node
 
 TTL = 2  # seconds
-PART = 1.2  # seconds: more than half of a life, with room for a slow machine on both sides
+PART = 1.2  # seconds: more than half of the TTL, with a margin for a slow machine
 
 ALIVE = {"exists": True, "expired": False}
-GONE = {"exists": False, "expired": False}
+MISSING = {"exists": False, "expired": False}
 EXPIRED = {"exists": False, "expired": True}
 
 
-class Life(NamedTuple):
-    """A session, and what `exists` said when it was 2.4 s old."""
+class AgedSession(NamedTuple):
+    """A session, and the response of `exists` when it was 2.4 s old."""
 
-    talk: Talk
-    look: dict[str, Any]
+    session: SessionClient
+    exists: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def lives(pool: Pool, http: httpx.Client) -> dict[str, Life]:
-    """Sessions with a TTL of 2 s, each treated differently when it was 1.2 s old."""
-    ways = ("left alone", "observed", "read", "looked for", "extended", "extended and read")
-    talks = {way: opened(pool, http, fresh_node(), ttl_seconds=TTL) for way in ways}
+def aged_sessions(pool: Pool, http: httpx.Client) -> dict[str, AgedSession]:
+    """Sessions with a TTL of 2 s, each used differently at an age of 1.2 s."""
+    ways = ("unused", "observed", "read", "exists", "extended", "extended and read")
+    sessions = {way: create_session(pool, http, fresh_node(), ttl_seconds=TTL) for way in ways}
     for way in ("extended", "extended and read"):
-        answer = talks[way].post("/extend?ttl_seconds=60")
-        said = {"status": "extended", "session_id": talks[way].id, "ttl_seconds": 60}
-        assert answer.json() == said
-    assert talks["extended and read"].get().status_code == 200
+        response = sessions[way].post("/extend?ttl_seconds=60")
+        expected = {"status": "extended", "session_id": sessions[way].id, "ttl_seconds": 60}
+        assert response.json() == expected
+    assert sessions["extended and read"].get().status_code == 200
     time.sleep(PART)
-    talks["observed"].observe("a")
-    assert talks["read"].get("/stm").status_code == 200
-    assert look(talks["looked for"]) == ALIVE
+    sessions["observed"].observe("a")
+    assert sessions["read"].get("/stm").status_code == 200
+    assert exists(sessions["exists"]) == ALIVE
     time.sleep(PART)
-    return {way: Life(talk, look(talk)) for way, talk in talks.items()}
+    return {way: AgedSession(session, exists(session)) for way, session in sessions.items()}
 
 
-def look(talk: Talk) -> dict[str, Any]:
-    """What `exists` says of a session."""
-    answer: dict[str, Any] = talk.get("/exists").json()
-    assert answer.pop("session_id") == talk.id
-    return answer
+def exists(session: SessionClient) -> dict[str, Any]:
+    """Return the response of `exists` without the id."""
+    body: dict[str, Any] = session.get("/exists").json()
+    assert body.pop("session_id") == session.id
+    return body
 
 
-def test_a_session_ends(lives: dict[str, Life]) -> None:
-    """After its TTL a session is gone, in the words of the middleware."""
-    talk, looked = lives["left alone"]
-    assert looked == GONE
-    answer = talk.post("/observe", {"strings": ["a"]})
-    assert answer.status_code == 404
-    assert answer.json()["error"]["code"] == "SESSION_NOT_FOUND"
+def test_an_unused_session_expires(aged_sessions: dict[str, AgedSession]) -> None:
+    """After its TTL a session is missing; the 404 is the middleware's."""
+    session, exists_body = aged_sessions["unused"]
+    assert exists_body == MISSING
+    response = session.post("/observe", {"strings": ["a"]})
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == "SESSION_NOT_FOUND"
 
 
-def test_writing_prolongs(lives: dict[str, Life]) -> None:
-    """An observation starts the TTL anew."""
-    assert lives["observed"].look == ALIVE
+def test_writing_renews(aged_sessions: dict[str, AgedSession]) -> None:
+    """An observation restarts the TTL."""
+    assert aged_sessions["observed"].exists == ALIVE
 
 
-def test_reading_only_seems_to_prolong(lives: dict[str, Life]) -> None:
-    """A read moves the key's end and not the document's: found, expired, and then deleted."""
-    talk, looked = lives["read"]
-    assert looked == EXPIRED
-    assert look(talk) == GONE
-    assert talk.get().status_code == 404
+def test_reading_renews_only_the_key(aged_sessions: dict[str, AgedSession]) -> None:
+    """A read renews the key, not the document: the session is found expired, then deleted."""
+    session, exists_body = aged_sessions["read"]
+    assert exists_body == EXPIRED
+    assert exists(session) == MISSING
+    assert session.get().status_code == 404
 
 
-def test_looking_does_not_prolong(lives: dict[str, Life]) -> None:
-    """`exists` leaves the end where it is."""
-    assert lives["looked for"].look == GONE
+def test_exists_does_not_renew(aged_sessions: dict[str, AgedSession]) -> None:
+    """`exists` does not change the expiry."""
+    assert aged_sessions["exists"].exists == MISSING
 
 
-def test_extending_lasts_until_the_next_use(lives: dict[str, Life]) -> None:
-    """`extend` moves the end once; the next use counts the session's own TTL again."""
-    assert lives["extended"].look == ALIVE
-    assert lives["extended and read"].look == GONE
+def test_extending_lasts_until_the_next_use(aged_sessions: dict[str, AgedSession]) -> None:
+    """`extend` changes the expiry once; the next use restarts the session's own TTL."""
+    assert aged_sessions["extended"].exists == ALIVE
+    assert aged_sessions["extended and read"].exists == MISSING

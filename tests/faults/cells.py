@@ -1,4 +1,4 @@
-"""The cells of the fault matrix: what strikes, how long, and what must be seen to have struck."""
+"""Cells of the fault matrix: the fault, its duration, and the effects that must be observed."""
 
 import itertools
 import random
@@ -8,7 +8,7 @@ from typing import Any
 
 from kato_consul.models import Health
 from kato_consul.testing import flush_sessions
-from kato_consul.testing.fault_plan import Fault, Plan, anything, at_random, every
+from kato_consul.testing.fault_plan import Fault, Plan, any_request, at_random, every
 from kato_consul.testing.kato.switches import StoreState
 from tests.faults.site import Site
 from tests.faults.work import Pace, Run
@@ -18,17 +18,17 @@ Disturb = Callable[[Site, Run], None]
 
 TWELFTH = 12  # 8 % of the observations
 ATTEMPT = 1.0  # seconds that one attempt may take, where silence is part of the cell
-LONGER = 0.7  # seconds that an instance is silent beyond that
+LONGER = 0.7  # seconds beyond that for which an instance does not respond
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One fault. ``plan`` is a proxy's, made anew for each; ``disturb`` runs beside the work.
+    """One fault. ``plan`` returns a new plan for each proxy; ``disturb`` runs beside the work.
 
-    ``consul``: it is about the way to Consul. ``settings`` are the client's. Of a `Tally`'s figures
-    those in ``seen`` must be above 0, or the cell proves nothing, and those in ``none`` must be 0.
-    ``on_each_engine``: whether a request left decides here, and the engine says it. The other cells
-    are about what lies above.
+    ``consul``: the fault is in the connection to Consul. ``settings`` are the client's. Of the
+    `Tally`, the figures in ``seen`` must be above 0, otherwise the cell proves nothing, and those
+    in ``none`` must be 0. ``on_each_engine``: the result depends on whether the request was sent,
+    which the engine reports. The other cells do not depend on the engine.
     """
 
     name: str
@@ -43,19 +43,19 @@ class Cell:
     none: tuple[str, ...] = ()
 
 
-def struck_by(*faults: Fault) -> Callable[[], Plan]:
-    """Each twelfth observation meets a fault."""
+def each_twelfth(*faults: Fault) -> Callable[[], Plan]:
+    """Return a plan factory that injects a fault into each twelfth observation."""
     return lambda: every(TWELFTH, *faults)
 
 
-def struck_anywhere() -> Plan:
-    """Any request may meet any fault that is over soon: those that settle and repair as well."""
+def any_request_at_random() -> Plan:
+    """Inject short faults into requests of any kind, also those that settle and repair."""
     faults = [one for one in Fault if not one.name.startswith("HANG")]
-    return at_random(1 / TWELFTH, *faults, chance=random.Random(8), matching=anything)
+    return at_random(1 / TWELFTH, *faults, chance=random.Random(8), matching=any_request)
 
 
 def killed(site: Site, run: Run) -> None:
-    """SIGKILL and a restart, one instance after the other, in the middle of requests."""
+    """Kill and restart one instance after the other, in the middle of requests."""
     for one in site.instances.values():
         one.switch(slow=0.02)
     while run.wait_for(20):
@@ -67,7 +67,7 @@ def killed(site: Site, run: Run) -> None:
 
 
 def stopped(site: Site, run: Run) -> None:
-    """SIGSTOP for longer than an attempt may take, then SIGCONT: what was in hand lands late."""
+    """SIGSTOP for longer than an attempt may take, then SIGCONT: writes in flight land late."""
     for one in site.instances.values():
         one.switch(slow=0.1)
     while run.wait_for(20):
@@ -75,12 +75,12 @@ def stopped(site: Site, run: Run) -> None:
         victim.freeze()
         run.over.wait(ATTEMPT + LONGER)
         victim.thaw()
-        site.let_land([one.id for one in run.sessions], victim)
+        site.wait_for_late_writes([one.id for one in run.sessions], victim)
         run.struck.set()
 
 
 def store_is(state: StoreState, seconds: float) -> Disturb:
-    """All instances see their store like this for some seconds, again and again."""
+    """Switch the store of all instances to this state for some seconds, repeatedly."""
 
     def disturb(site: Site, run: Run) -> None:
         while run.wait_for(40):
@@ -96,7 +96,7 @@ def store_is(state: StoreState, seconds: float) -> Disturb:
 
 
 def flushed(site: Site, run: Run) -> None:
-    """The store loses all sessions: each meets it, so once in a hundred observations are 8 %."""
+    """Flush the store. All eight sessions are hit, so once in 100 observations makes 8 %."""
     while run.wait_for(40):
         flush_sessions(site.fleet.folder / "store.sqlite")
         run.struck.set()
@@ -104,7 +104,7 @@ def flushed(site: Site, run: Run) -> None:
 
 
 def drained(site: Site, run: Run) -> None:
-    """A rolling restart: maintenance, wait until the client knows, restart, back to work."""
+    """Rolling restart: maintenance, wait until the client has seen it, restart, maintenance off."""
     for one in site.instances.values():
         one.switch(slow=0.02)
     for service_id in itertools.cycle(site.instances):
@@ -122,7 +122,7 @@ def drained(site: Site, run: Run) -> None:
 
 
 def consul_is_away(site: Site, run: Run) -> None:
-    """The way to Consul is cut; then an instance is killed, of which nobody tells the client."""
+    """Cut the connection to Consul, then kill an instance: the client gets no update about it."""
     for one in site.instances.values():
         one.switch(slow=0.02)
     while run.wait_for(20):
@@ -137,14 +137,14 @@ def consul_is_away(site: Site, run: Run) -> None:
 
 
 def _becomes(run: Run, service_id: str, health: Health) -> bool:
-    """Wait until the client sees the instance like that."""
+    """Wait until the client's snapshot has the instance with this health."""
 
-    def is_so() -> bool:
+    def has_health() -> bool:
         snapshot = run.snapshot()
         instances = snapshot.instances if snapshot is not None else ()
         return any(one.id == service_id and one.health is health for one in instances)
 
-    return eventually(is_so)
+    return eventually(has_health)
 
 
 def _let_calls_end(site: Site, run: Run) -> None:
@@ -157,56 +157,56 @@ QUICK = {"attempt_timeout": ATTEMPT}
 CELLS = [
     Cell(
         "cut-before",
-        struck_by(Fault.CUT_BEFORE),
+        each_twelfth(Fault.CUT_BEFORE),
         on_each_engine=True,
         seen=("failovers",),
         none=("reopened",),
     ),
     Cell(
         "cut-request",
-        struck_by(Fault.CUT_REQUEST),
+        each_twelfth(Fault.CUT_REQUEST),
         on_each_engine=True,
         seen=("settlements",),
         none=("repairs",),
     ),
     Cell(
         "cut-applied",
-        struck_by(Fault.CUT_APPLIED),
+        each_twelfth(Fault.CUT_APPLIED),
         on_each_engine=True,
         seen=("settlements",),
         none=("repairs",),
     ),
     Cell(
         "half-answer",
-        struck_by(Fault.HALF_ANSWER),
+        each_twelfth(Fault.HALF_ANSWER),
         on_each_engine=True,
         seen=("settlements",),
         none=("repairs",),
     ),
     Cell(
         "hang",
-        struck_by(Fault.HANG, Fault.HANG_APPLIED),
+        each_twelfth(Fault.HANG, Fault.HANG_APPLIED),
         settings=QUICK,
         pace=Pace(0.05),
         hang_for=ATTEMPT + LONGER,
         seen=("settlements", "repairs"),
     ),
-    Cell("limit-503", struck_by(Fault.LIMIT_503), seen=("failovers",), none=("settlements",)),
+    Cell("limit-503", each_twelfth(Fault.LIMIT_503), seen=("failovers",), none=("settlements",)),
     Cell(
         "gateway-502",
-        struck_by(Fault.STATUS_502, Fault.STATUS_502_APPLIED),
+        each_twelfth(Fault.STATUS_502, Fault.STATUS_502_APPLIED),
         seen=("settlements",),
         none=("repairs",),
     ),
     Cell(
         "gateway-504",
-        struck_by(Fault.STATUS_504, Fault.STATUS_504_APPLIED),
+        each_twelfth(Fault.STATUS_504, Fault.STATUS_504_APPLIED),
         seen=("settlements",),
         none=("repairs",),
     ),
     Cell(
         "any-request",
-        struck_anywhere,
+        any_request_at_random,
         on_each_engine=True,
         seen=("failovers", "settlements"),
         none=("reopened",),

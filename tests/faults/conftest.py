@@ -1,4 +1,4 @@
-"""The fault matrix: how much of it, and its figures at the end of a run."""
+"""Fault matrix: its size, and its table at the end of a run."""
 
 import os
 from dataclasses import dataclass
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 import pytest
 
 OBSERVATIONS = int(os.environ.get("KATO_CONSUL_FAULT_OBSERVATIONS") or 120)
-"""Observations of each cell: enough to see each fault strike; 1,000 and more for the record."""
+"""Observations of each cell: enough for each fault to occur; 1,000 and more for published runs."""
 
 EVERYTHING = bool(os.environ.get("KATO_CONSUL_FAULT_ENGINES"))
-"""Run every cell on every engine, not only those that depend on what the engine says."""
+"""Run all cells on all engines, not only those whose result depends on the engine."""
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What a cell was seen to do. ``strikes`` are those of the proxies."""
+    """Figures of a cell. ``injected``: faults that the proxies injected."""
 
     cell: str
     observations: int
-    verdict: str
-    strikes: int
+    result: str
+    injected: int
     failovers: int
     settlements: int
     repairs: int
@@ -29,7 +29,7 @@ class Tally:
 
     @property
     def met(self) -> int:
-        """Attempts that an instance's end spoiled: refused at once, or cut and read back."""
+        """Attempts that failed because an instance ended: refused, or cut and settled."""
         return self.failovers + self.settlements
 
 
@@ -38,22 +38,22 @@ TALLIES: list[Tally] = []
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """Our drivers are for asyncio."""
+    """The async driver is for asyncio."""
     return "asyncio"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line for each cell: what was told, what came of it, and what it took."""
+    """Print one line for each cell: its observations, its result, and its figures."""
     if not TALLIES:
         return
     terminalreporter.section("fault matrix: failed/lost/twice/unknown")
     terminalreporter.line(
-        f"{'cell':<28}{'observed':>9}{'verdict':>10}{'strikes':>9}{'elsewhere':>11}{'settled':>9}"
+        f"{'cell':<28}{'observed':>9}{'result':>10}{'injected':>9}{'failovers':>11}{'settled':>9}"
         f"{'repaired':>10}{'reopened':>10}{'worst s':>9}{'in s':>7}"
     )
     for one in TALLIES:
         terminalreporter.line(
-            f"{one.cell:<28}{one.observations:>9,}{one.verdict:>10}{one.strikes:>9}"
+            f"{one.cell:<28}{one.observations:>9,}{one.result:>10}{one.injected:>9}"
             f"{one.failovers:>11}{one.settlements:>9}{one.repairs:>10}{one.reopened:>10}"
             f"{one.worst:>9.2f}{one.seconds:>7.1f}"
         )

@@ -1,4 +1,4 @@
-"""Where the cells take place: one agent, three stand-in instances, a proxy before each."""
+"""Deployment of the fault cells: one agent, three stand-in instances, a proxy before each."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -16,9 +16,9 @@ from tests.faults.work import Run
 
 @dataclass
 class Site:
-    """One service in Consul: the fleet's instances, each behind a proxy or by its own address.
+    """One service in Consul: the fleet's instances, each behind a proxy or at its own address.
 
-    ``consul`` is a proxy before the agent, where the cell is about the way to it.
+    ``consul`` is a proxy before the agent, for cells about the connection to Consul.
     """
 
     fleet: Fleet
@@ -29,7 +29,7 @@ class Site:
 
     @property
     def instances(self) -> dict[str, StandInKato]:
-        """The instances by the service ids that Consul has for them."""
+        """The instances by their service ids in Consul."""
         return {
             f"{self.service}-{number}": one
             for number, one in enumerate(self.fleet.instances.values(), 1)
@@ -44,30 +44,30 @@ class Site:
         return replace(settings, consul_addr=f"{self.consul.host}:{self.consul.port}")
 
     def cut_consul_off(self) -> None:
-        """The client's way to Consul breaks, and what is under way there with it."""
+        """Cut the client's connection to Consul, including requests in flight."""
         assert self.consul is not None
         self.consul.__exit__(None, None, None)
         self.cut_off = True
 
     def connect_consul(self) -> None:
-        """It is mended."""
+        """Restore the connection to Consul."""
         if self.cut_off and self.consul is not None:
             self.consul.__enter__()
             self.cut_off = False
 
     @property
     def url(self) -> str:
-        """An instance to ask past everything."""
+        """The URL of an instance, without a proxy."""
         return next(iter(self.fleet.instances.values())).url
 
     def busiest(self, run: Run) -> str:
-        """The service id that answered most sessions last."""
-        homes = [facts.instance for facts in run.facts if facts.instance in self.instances]
-        assert homes
-        return str(max(self.instances, key=homes.count))
+        """Return the service id of the instance that most sessions used last."""
+        used = [facts.instance for facts in run.facts if facts.instance in self.instances]
+        assert used
+        return str(max(self.instances, key=used.count))
 
     def heal(self) -> None:
-        """All instances run, nothing ails them, the proxies let everything pass."""
+        """End all faults: instances run, switches are reset, proxies forward everything."""
         self.connect_consul()
         for proxy in self.proxies.values():
             proxy.plan = no_fault
@@ -81,11 +81,11 @@ class Site:
                 one.start()
 
     @staticmethod
-    def let_land(ids: Iterable[str | None], instance: StandInKato) -> None:
-        """Wait until what an instance had in hand for these sessions is done.
+    def wait_for_late_writes(ids: Iterable[str | None], instance: StandInKato) -> None:
+        """Wait until an instance has completed its requests in flight for these sessions.
 
-        An empty sequence changes nothing and waits for the session's lock. Twice: what came in the
-        same breath as the first one has the lock before the second.
+        An empty sequence changes nothing and waits for the session's lock. It is sent twice: a
+        request that arrived at the same time as the first one has the lock before the second.
         """
         ids = [one for one in ids if one is not None]
         with httpx.Client(base_url=instance.url, trust_env=False, timeout=30.0) as http:
@@ -97,7 +97,7 @@ class Site:
 def registered(
     fleet: Fleet, service: str, *, proxied: bool, consul_proxied: bool = False
 ) -> Iterator[Site]:
-    """The fleet's instances under a service name of their own, passing."""
+    """Register the fleet's instances under a separate service name, and wait until they pass."""
     with contextlib.ExitStack() as opened:
         proxies = {}
         definitions = []

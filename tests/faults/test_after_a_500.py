@@ -1,4 +1,4 @@
-"""After a 500 the connection is dropped. It must not be another caller's by then."""
+"""After a 500 the connection is closed. It must not be in use by another caller by then."""
 
 import asyncio
 import threading
@@ -24,7 +24,7 @@ ANSWER = (
 
 @pytest.fixture
 def origin() -> Iterator[str]:
-    """Where everything is answered with 500, on connections that stay."""
+    """A server that responds with 500 to all requests and keeps connections open."""
     loop = asyncio.new_event_loop()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -57,26 +57,26 @@ def origin() -> Iterator[str]:
     loop.close()
 
 
-def one(origin: str) -> Flow[Outcome]:
-    """One request."""
+def request(origin: str) -> Flow[Outcome]:
+    """Flow: send one request."""
     outcome: Outcome = yield Send(origin, "GET", "/", 5.0)
     return outcome
 
 
-def told(outcome: Outcome) -> str:
-    """The outcome in a word or two."""
+def describe(outcome: Outcome) -> str:
+    """Return a short description of the outcome."""
     return str(outcome.status) if isinstance(outcome, Reply) else str(outcome)
 
 
-def test_threads(origin: str) -> None:
-    """Threads that share a driver never cut each other's requests off."""
+def test_threads_do_not_close_each_others_connections(origin: str) -> None:
+    """Threads that share a driver never interrupt each other's requests."""
     driver = Driver(Settings())
     until = time.monotonic() + SECONDS
 
     def caller(_: int) -> Counter[str]:
         seen: Counter[str] = Counter()
         while time.monotonic() < until:
-            seen[told(driver.run(one(origin)))] += 1
+            seen[describe(driver.run(request(origin)))] += 1
         return seen
 
     try:
@@ -88,15 +88,15 @@ def test_threads(origin: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_tasks(origin: str) -> None:
-    """Tasks that share a driver never cut each other's requests off."""
+async def test_tasks_do_not_close_each_others_connections(origin: str) -> None:
+    """Tasks that share a driver never interrupt each other's requests."""
     driver = AsyncDriver(Settings())
     until = time.monotonic() + SECONDS
 
     async def caller() -> Counter[str]:
         seen: Counter[str] = Counter()
         while time.monotonic() < until:
-            seen[told(await driver.run(one(origin)))] += 1
+            seen[describe(await driver.run(request(origin)))] += 1
         return seen
 
     try:

@@ -1,4 +1,4 @@
-"""The fault proxy does what its table says, and nothing else."""
+"""The fault proxy injects the faults of its table, and nothing else."""
 
 import random
 import socket
@@ -10,7 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from kato_consul.testing.fault_plan import Fault, anything, at_random, every, no_fault, observes
+from kato_consul.testing.fault_plan import (
+    Fault,
+    any_request,
+    at_random,
+    every,
+    is_observation,
+    no_fault,
+)
 from kato_consul.testing.fault_proxy import FaultProxy
 from tests.shells import wire_server
 from tests.shells.wire_server import WireServer
@@ -22,29 +29,31 @@ BODY = {"strings": ["a"]}
 
 @pytest.fixture
 def server() -> Iterator[WireServer]:
-    """Answers everything with 200 and {}."""
-    with WireServer(wire_server.answer) as made:
-        yield made
+    """A server that responds to all requests with 200 and {}."""
+    with WireServer(wire_server.answer) as running:
+        yield running
 
 
 @pytest.fixture
 def proxy(server: WireServer) -> Iterator[FaultProxy]:
-    """A proxy in front of it; it leaves no thread behind."""
+    """A proxy in front of the server; it leaves no thread behind."""
     before = set(threading.enumerate())
-    with FaultProxy(server.origin) as made:
-        yield made
+    with FaultProxy(server.origin) as running:
+        yield running
     assert set(threading.enumerate()) <= before | set(server._threads)
 
 
 @pytest.fixture
 def http(proxy: FaultProxy) -> Iterator[httpx.Client]:
-    """A client of the proxy, with patience for half a second."""
-    with httpx.Client(base_url=proxy.url, trust_env=False, timeout=0.5) as made:
-        yield made
+    """A client of the proxy with a timeout of half a second."""
+    with httpx.Client(base_url=proxy.url, trust_env=False, timeout=0.5) as running:
+        yield running
 
 
-def test_without_a_plan(server: WireServer, proxy: FaultProxy, http: httpx.Client) -> None:
-    """Without a plan everything passes unchanged, over one connection."""
+def test_without_a_plan_requests_are_forwarded(
+    server: WireServer, proxy: FaultProxy, http: httpx.Client
+) -> None:
+    """Without a plan all requests are forwarded unchanged, over one connection."""
     for _ in range(3):
         assert http.post(OBSERVE, json=BODY).json() == {}
     assert (proxy.requests, proxy.counts) == (3, Counter())
@@ -63,7 +72,7 @@ def test_without_a_plan(server: WireServer, proxy: FaultProxy, http: httpx.Clien
         (Fault.HANG_APPLIED, httpx.ReadTimeout, True),
     ],
 )
-def test_no_whole_answer(
+def test_faults_without_a_complete_response(
     server: WireServer,
     proxy: FaultProxy,
     http: httpx.Client,
@@ -72,7 +81,7 @@ def test_no_whole_answer(
     *,
     arrives: bool,
 ) -> None:
-    """A connection that is cut, reset or silent, with the request applied or not."""
+    """The connection is cut, reset or hangs, with the request applied or not."""
     proxy.plan = every(1, fault)
     with pytest.raises(error):
         http.post(OBSERVE, json=BODY)
@@ -92,7 +101,7 @@ def test_no_whole_answer(
         (Fault.STATUS_504_APPLIED, 504, True),
     ],
 )
-def test_somebody_elses_answer(
+def test_responses_that_are_not_the_instances(
     server: WireServer,
     proxy: FaultProxy,
     http: httpx.Client,
@@ -101,17 +110,19 @@ def test_somebody_elses_answer(
     *,
     arrives: bool,
 ) -> None:
-    """An answer that is not the instance's own, with the request applied or not."""
+    """The response is a gateway's or the server limit's, with the request applied or not."""
     proxy.plan = every(1, fault)
-    answer = http.post(OBSERVE, json=BODY)
-    assert answer.status_code == status
-    assert answer.headers["connection"] == "close"
-    assert (answer.text == "Service Unavailable") == (fault is Fault.LIMIT_503)
+    response = http.post(OBSERVE, json=BODY)
+    assert response.status_code == status
+    assert response.headers["connection"] == "close"
+    assert (response.text == "Service Unavailable") == (fault is Fault.LIMIT_503)
     assert len(server.requests) == arrives
 
 
-def test_cut_before(server: WireServer, proxy: FaultProxy, http: httpx.Client) -> None:
-    """After the answer nobody listens for a moment: whoever comes next is refused."""
+def test_cut_before_refuses_the_next_connection(
+    server: WireServer, proxy: FaultProxy, http: httpx.Client
+) -> None:
+    """After the response connections are refused for a while."""
     proxy.plan = every(1, Fault.CUT_BEFORE)
     proxy.refuse_for = 0.3
     assert http.post(OBSERVE, json=BODY).status_code == 200
@@ -128,8 +139,8 @@ def test_cut_before(server: WireServer, proxy: FaultProxy, http: httpx.Client) -
     assert eventually(accepted)
 
 
-def test_refusing(proxy: FaultProxy, http: httpx.Client) -> None:
-    """While it is told to refuse, connections are refused, and kept ones are closed."""
+def test_refusing_refuses_and_closes_connections(proxy: FaultProxy, http: httpx.Client) -> None:
+    """In a `refusing` block, connections are refused and idle ones are closed."""
     assert http.post(OBSERVE, json=BODY).status_code == 200
     with proxy.refusing():
         with pytest.raises(httpx.ConnectError):
@@ -139,8 +150,10 @@ def test_refusing(proxy: FaultProxy, http: httpx.Client) -> None:
     assert http.post(OBSERVE, json=BODY).status_code == 200
 
 
-def test_release(server: WireServer, proxy: FaultProxy, http: httpx.Client) -> None:
-    """What hangs arrives when it is released, though its caller is long gone."""
+def test_release_forwards_hanging_requests(
+    server: WireServer, proxy: FaultProxy, http: httpx.Client
+) -> None:
+    """A hanging request is forwarded when it is released, even if its caller has gone."""
     proxy.plan = every(1, Fault.HANG)
     with pytest.raises(httpx.ReadTimeout):
         http.post(OBSERVE, json=BODY)
@@ -152,23 +165,23 @@ def test_release(server: WireServer, proxy: FaultProxy, http: httpx.Client) -> N
     assert len(server.requests) == 1
 
 
-def test_released_in_time(proxy: FaultProxy, http: httpx.Client) -> None:
-    """A caller that waits long enough gets its answer."""
+def test_hang_for_releases_in_time(proxy: FaultProxy, http: httpx.Client) -> None:
+    """A caller that waits longer than `hang_for` gets its response."""
     proxy.plan = every(1, Fault.HANG, Fault.HANG_APPLIED)
     proxy.hang_for = 0.1
     assert [http.post(OBSERVE, json=BODY).status_code for _ in range(2)] == [200, 200]
 
 
-def test_an_instance_that_is_not_there() -> None:
-    """Where the instance refuses, the caller is cut off: the proxy has read its request."""
+def test_an_instance_that_refuses_is_a_reset() -> None:
+    """If the instance refuses, the caller's connection is reset: its request was read."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
     with FaultProxy(url) as proxy, pytest.raises(httpx.ReadError):
         httpx.post(f"{proxy.url}{OBSERVE}", json=BODY, trust_env=False)
 
 
-def test_many_at_once(server: WireServer, proxy: FaultProxy) -> None:
-    """Connections side by side do not get into each other's way."""
+def test_parallel_connections(server: WireServer, proxy: FaultProxy) -> None:
+    """Parallel connections do not affect each other."""
     with (
         httpx.Client(base_url=proxy.url, trust_env=False) as http,
         ThreadPoolExecutor(8) as pool,
@@ -178,23 +191,23 @@ def test_many_at_once(server: WireServer, proxy: FaultProxy) -> None:
     assert proxy.requests == len(server.requests) == 80
 
 
-def test_plans() -> None:
-    """Each n-th matching request, faults in turn; or at random, by a seed, at a rate."""
+def test_plans_every_and_at_random() -> None:
+    """`every` hits each n-th matching request, `at_random` a fraction, repeatable by seed."""
     plan = every(3, Fault.HANG, Fault.LIMIT_503)
-    told = [plan("POST", OBSERVE) for _ in range(12)]
-    assert told == [None, None, Fault.HANG, None, None, Fault.LIMIT_503] * 2
+    planned = [plan("POST", OBSERVE) for _ in range(12)]
+    assert planned == [None, None, Fault.HANG, None, None, Fault.LIMIT_503] * 2
     assert plan("GET", OBSERVE) is None
-    assert observes("POST", OBSERVE)
-    assert not observes("POST", f"{OBSERVE}-sequence")
+    assert is_observation("POST", OBSERVE)
+    assert not is_observation("POST", f"{OBSERVE}-sequence")
     one, other = (
-        at_random(0.1, *Fault, chance=random.Random(5), matching=anything) for _ in range(2)
+        at_random(0.1, *Fault, chance=random.Random(5), matching=any_request) for _ in range(2)
     )
-    told = [one("GET", "/") for _ in range(1_000)]
-    assert told == [other("GET", "/") for _ in range(1_000)]
-    assert 50 < sum(fault is not None for fault in told) < 150
+    planned = [one("GET", "/") for _ in range(1_000)]
+    assert planned == [other("GET", "/") for _ in range(1_000)]
+    assert 50 < sum(fault is not None for fault in planned) < 150
 
 
-def test_what_is_no_instance() -> None:
-    """A target without a host and a port is refused at once."""
+def test_a_target_without_host_and_port_is_refused() -> None:
+    """A target without host and port raises ValueError."""
     with pytest.raises(ValueError, match="http://host:port"):
         FaultProxy("127.0.0.1:8000")

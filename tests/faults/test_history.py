@@ -1,4 +1,4 @@
-"""The checker finds each way of lying, and nothing where there is none."""
+"""The exactly-once checker finds each kind of violation, and no others."""
 
 import asyncio
 
@@ -11,36 +11,37 @@ from kato_consul.errors import (
     SessionConflict,
     ValidationFailed,
 )
-from kato_consul.testing.history import BOUND, Final, History, check
+from kato_consul.testing.history import Final, History, check
+from kato_consul.testing.kato.memory import STM_BOUND
 
-NOT_SENT = RequestNotSent("nobody took it")
+NOT_SENT = RequestNotSent("no instance accepted the request")
 UNKNOWN = OutcomeUnknown("observe", "kato-1", "silence")
 
 
 def history(*calls: tuple[str, KatoConsulError | None]) -> History:
-    """Calls one after the other in the session "s"."""
-    made = History()
+    """Return a history of successive calls in the session "s"."""
+    recorded = History()
     for symbol, error in calls:
-        with made.call("s", [symbol]):
+        with recorded.call("s", [symbol]):
             if error is not None:
                 raise error
-    return made
+    return recorded
 
 
 def final(*symbols: str) -> dict[str, Final | None]:
-    """What KATO has in the end."""
+    """Return the final state of the session "s"."""
     return {"s": Final(len(symbols), [(symbol,) for symbol in symbols])}
 
 
-def test_all_is_well() -> None:
-    """Everything there, once and in order."""
-    verdict = check(history(("a", None), ("b", None)), final("a", "b"))
-    assert verdict.good
-    assert str(verdict) == "2 acknowledged: 0 failed, 0 lost, 0 twice, 0 unknown"
+def test_all_acknowledged_and_stored_passes() -> None:
+    """All observations are stored, once and in order."""
+    report = check(history(("a", None), ("b", None)), final("a", "b"))
+    assert report.passed
+    assert str(report) == "2 acknowledged: 0 failed, 0 lost, 0 twice, 0 unknown"
 
 
 @pytest.mark.parametrize(
-    ("there", "figures"),
+    ("stored", "figures"),
     [
         (("a",), {"lost": 1}),
         ((), {"lost": 2}),
@@ -51,81 +52,81 @@ def test_all_is_well() -> None:
         (("a", "a"), {"lost": 1, "twice": 1}),
     ],
 )
-def test_acknowledged(there: tuple[str, ...], figures: dict[str, int]) -> None:
-    """What was acknowledged is there once and in order, or it is told what it is."""
-    verdict = check(history(("a", None), ("b", None)), final(*there))
+def test_violations_of_acknowledged_calls(stored: tuple[str, ...], figures: dict[str, int]) -> None:
+    """An acknowledged observation that is not stored once and in order is reported by its kind."""
+    report = check(history(("a", None), ("b", None)), final(*stored))
     names = ("failed", "unknown", "lost", "twice", "out_of_order", "untrue", "foreign")
-    assert {name: n for name in names if (n := getattr(verdict, name))} == figures
-    assert not verdict.good
-    assert verdict.findings
+    assert {name: n for name in names if (n := getattr(report, name))} == figures
+    assert not report.passed
+    assert report.findings
 
 
 @pytest.mark.parametrize("error", [NOT_SENT, UNKNOWN])
-def test_failed_and_not_there(error: KatoConsulError) -> None:
-    """What failed and is not there keeps every promise, but is not what anybody wants."""
-    verdict = check(history(("a", None), ("b", error)), final("a"))
-    assert verdict.kept
-    assert not verdict.good
-    assert (verdict.failed, verdict.unknown) == ((0, 1) if error is UNKNOWN else (1, 0))
+def test_failed_and_not_stored_is_consistent(error: KatoConsulError) -> None:
+    """A failed call whose observation is not stored is consistent, but does not pass."""
+    report = check(history(("a", None), ("b", error)), final("a"))
+    assert report.consistent
+    assert not report.passed
+    assert (report.failed, report.unknown) == ((0, 1) if error is UNKNOWN else (1, 0))
 
 
-def test_failed_and_there() -> None:
-    """An error that says nothing happened is untrue where something did; others are not."""
+def test_failed_and_stored_is_untrue_only_if_denied() -> None:
+    """If the observation is stored, an error that says "not applied" is untrue; others are not."""
     assert check(history(("a", NOT_SENT)), final("a")).untrue == 1
-    assert check(history(("a", UNKNOWN)), final("a")).kept
+    assert check(history(("a", UNKNOWN)), final("a")).consistent
     refused = ValidationFailed("observe", "kato-1", 422, [])
     conflict = SessionConflict("s", "id", expected=1, found=2, expected_stm=[], found_stm=[])
-    assert check(history(("a", conflict)), final("a")).kept
-    assert check(history(("a", refused)), final()).kept
+    assert check(history(("a", conflict)), final("a")).consistent
+    assert check(history(("a", refused)), final()).consistent
 
 
-def test_never_ended() -> None:
-    """A call that was cancelled may be there once, in any place from where it was made."""
-    made = history(("a", None))
-    with pytest.raises(asyncio.CancelledError), made.call("s", ["b"]):
+def test_cancelled_calls_may_be_stored_later() -> None:
+    """A cancelled call may be stored once, at any position after calls that ended before it."""
+    recorded = history(("a", None))
+    with pytest.raises(asyncio.CancelledError), recorded.call("s", ["b"]):
         raise asyncio.CancelledError
-    with made.call("s", ["c"]):
+    with recorded.call("s", ["c"]):
         pass
-    for there in (("a", "c"), ("a", "b", "c"), ("a", "c", "b")):
-        verdict = check(made, final(*there))
-        assert verdict.kept
-        assert verdict.unknown == 1
-    assert check(made, final("b", "a", "c")).out_of_order == 1
+    for stored in (("a", "c"), ("a", "b", "c"), ("a", "c", "b")):
+        report = check(recorded, final(*stored))
+        assert report.consistent
+        assert report.unknown == 1
+    assert check(recorded, final("b", "a", "c")).out_of_order == 1
 
 
-def test_side_by_side() -> None:
-    """Calls that overlap may come in either order."""
-    made = History()
-    with made.call("s", ["a"]), made.call("s", ["b"]):
+def test_overlapping_calls_have_any_order() -> None:
+    """Overlapping calls may be stored in either order."""
+    recorded = History()
+    with recorded.call("s", ["a"]), recorded.call("s", ["b"]):
         pass
-    assert check(made, final("a", "b")).good
-    assert check(made, final("b", "a")).good
+    assert check(recorded, final("a", "b")).passed
+    assert check(recorded, final("b", "a")).passed
 
 
-def test_several_at_once() -> None:
-    """A call with several events counts each; they may be compared in KATO's order of symbols."""
-    made = History()
-    with made.call("s", ["b", "a"], ["c"]):
+def test_calls_with_several_events() -> None:
+    """Each event of a call counts; symbols are compared in KATO's order."""
+    recorded = History()
+    with recorded.call("s", ["b", "a"], ["c"]):
         pass
-    there = Final(2, [("a", "b"), ("c",)])
-    assert check(made, {"s": there}).good
-    assert check(made, {"s": Final(1, [("c",)])}).lost == 1
+    stored = Final(2, [("a", "b"), ("c",)])
+    assert check(recorded, {"s": stored}).passed
+    assert check(recorded, {"s": Final(1, [("c",)])}).lost == 1
 
 
-def test_counter() -> None:
-    """A counter that is not that of the events is told."""
+def test_a_wrong_counter_is_miscounted() -> None:
+    """A counter that differs from the number of events is reported."""
     assert check(history(("a", None)), {"s": Final(2, [("a",)])}).miscounted == 1
 
 
-def test_a_session_that_is_gone() -> None:
-    """Of a session that is gone everything is lost."""
+def test_a_missing_session_lost_everything() -> None:
+    """If the session is missing, all its observations are lost."""
     assert check(history(("a", None), ("b", None)), {"s": None}).lost == 2
 
 
-def test_what_proves_nothing() -> None:
-    """Events that are alike, and more than KATO keeps, are refused: no verdict would be true."""
+def test_histories_that_prove_nothing_are_refused() -> None:
+    """Equal events, and more events than KATO keeps, raise ValueError."""
     with pytest.raises(ValueError, match="twice"):
         check(history(("a", None), ("a", None)), final("a", "a"))
-    made = History()
-    with pytest.raises(ValueError, match="1000"), made.call("s", *([["x"]] * (BOUND + 1))):
+    recorded = History()
+    with pytest.raises(ValueError, match="1000"), recorded.call("s", *([["x"]] * (STM_BOUND + 1))):
         pass

@@ -1,4 +1,4 @@
-"""What an error says is so, at the ends where nothing can be read back any more."""
+"""Errors are true even if the outcome of a write can no longer be read back."""
 
 import pytest
 
@@ -12,11 +12,11 @@ from tests.flows import Player
 from tests.kato.model_kato import Fault, ModelKato, playing
 
 REFUSED = Failure(Cause.CONNECT, bytes_sent=False, detail="refused")
-STRANGE = Reply(200, {"content-type": "application/json"}, b"{}")
+FOREIGN = Reply(200, {"content-type": "application/json"}, b"{}")
 
 
-class Told:
-    """A session in which "a" was observed."""
+class Client:
+    """A session with the observation "a", against a model of KATO."""
 
     def __init__(self) -> None:
         self.kato = ModelKato(hangs_for=10_000.0)
@@ -27,76 +27,76 @@ class Told:
         self.observe("a")
 
     def observe(self, symbol: str, within: float = 30.0) -> None:
-        """Observe, ``within`` seconds."""
+        """Send an observation with a deadline ``within`` seconds from now."""
         write = writes.observe({"strings": [symbol]})
         deadline = self.kato.clock.now + within
         self.player.play(execute(self.api, self.state, deadline, write), most=100_000)
 
-    def nobody(self, send: Send) -> Outcome:
-        """Every connection is refused, from here on."""
+    def refuse(self, send: Send) -> Outcome:
+        """Refuse the connection."""
         self.kato.clock.advance(0.01)
         return REFUSED
 
     @property
-    def there(self) -> list[str]:
-        """What KATO has."""
+    def stored(self) -> list[str]:
+        """The symbols that KATO has."""
         return [symbol for (symbol,) in self.kato.only_session().stm]
 
 
-def test_an_outage_in_the_middle() -> None:
-    """An observation that left, and may be in the hands of a hung instance, is not said to be
-    unsent or safe to send again when nobody takes it any more: it may be there tomorrow."""
-    told = Told()
-    told.kato.faults = [Fault.HANG_UNREAD]
+def test_an_unconfirmed_write_is_not_reported_as_unsent() -> None:
+    """If an observation was sent to an instance that hangs, and then all connections are refused,
+    the error says neither "not sent" nor "safe to resend": it may still be applied."""
+    client = Client()
+    client.kato.faults = [Fault.HANG_UNREAD]
 
-    def then_nobody(send: Send) -> Outcome:
-        if told.kato.hung and send.target.endswith("/observe"):
-            told.player.answer = told.nobody
-        return told.player.answer(send) if told.player.answer == told.nobody else answer(send)
+    def then_refuse(send: Send) -> Outcome:
+        if client.kato.hung and send.target.endswith("/observe"):
+            client.player.answer = client.refuse
+        return client.player.answer(send) if client.player.answer == client.refuse else answer(send)
 
-    answer, told.player.answer = told.player.answer, then_nobody
+    answer, client.player.answer = client.player.answer, then_refuse
     with pytest.raises(KatoConsulError) as failed:
-        told.observe("x")
-    told.kato.wake()
-    assert told.there == ["a", "x"]
+        client.observe("x")
+    client.kato.wake()
+    assert client.stored == ["a", "x"]
     assert failed.value.sent is not False
     assert failed.value.safe_to_resend is not True
 
 
-def test_acknowledged_in_strange_words() -> None:
-    """Something in between answers 200 in other words than KATO's, and then nobody answers: it may
-    have been applied, and whoever does as the error says does not have it applied twice."""
-    told = Told()
+def test_an_unknown_200_with_an_outage_is_outcome_unknown() -> None:
+    """A gateway returns a 200 that is not KATO's, then all connections are refused. The write may
+    have been applied; a caller that follows the error does not apply it twice."""
+    client = Client()
 
-    def strange(send: Send) -> Outcome:
+    def foreign_response(send: Send) -> Outcome:
         answer(send)
-        told.player.answer = told.nobody
-        return STRANGE
+        client.player.answer = client.refuse
+        return FOREIGN
 
-    answer, told.player.answer = told.player.answer, strange
+    answer, client.player.answer = client.player.answer, foreign_response
     with pytest.raises(KatoConsulError) as failed:
-        told.observe("x")
-    told.player.answer = answer
+        client.observe("x")
+    client.player.answer = answer
     if failed.value.safe_to_resend:
-        told.observe("x")
-    assert told.there == ["a", "x"]
+        client.observe("x")
+    assert client.stored == ["a", "x"]
     assert isinstance(failed.value, OutcomeUnknown)
 
 
-def test_strange_words_do_not_make_a_storm() -> None:
-    """Something in between that answers 200 and forwards nothing is not asked without a pause."""
-    told = Told()
+def test_unknown_200s_are_not_retried_without_a_pause() -> None:
+    """A gateway that returns 200 and forwards nothing does not get requests without a pause."""
+    client = Client()
     sent = 0
 
     def portal(send: Send) -> Outcome:
         nonlocal sent
-        told.kato.clock.advance(0.002)
+        client.kato.clock.advance(0.002)
         if not send.target.endswith("/observe"):
             return answer(send)
         sent += 1
-        return STRANGE
+        return FOREIGN
 
-    answer, told.player.answer = told.player.answer, portal
+    answer, client.player.answer = client.player.answer, portal
     with pytest.raises(KatoConsulError):
-        told.observe("x", within=5.0)
+        client.observe("x", within=5.0)
     assert sent < 50

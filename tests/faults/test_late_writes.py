@@ -1,4 +1,4 @@
-"""Writes that land after the client moved on, at the worst of moments, on real sockets."""
+"""Late writes: writes that land after the client has moved on, on real sockets."""
 
 import threading
 from collections.abc import Iterator
@@ -8,98 +8,100 @@ import pytest
 
 from kato_consul import KatoClient, Session
 from kato_consul.testing import Fleet
-from kato_consul.testing.fault_plan import Fault, every, no_fault, observes
+from kato_consul.testing.fault_plan import Fault, every, is_observation, no_fault
 from kato_consul.testing.history import read_session
 from tests.faults.site import Site, registered
 
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
-    """Two instances: the one that hangs, and the other."""
-    with Fleet(2) as made:
-        yield made
+    """Two instances: one that hangs, and another."""
+    with Fleet(2) as running:
+        yield running
 
 
 @pytest.fixture
 def site(fleet: Fleet, request: pytest.FixtureRequest) -> Iterator[Site]:
-    """Both behind proxies, under a name of this test's own."""
-    with registered(fleet, request.node.name.replace("_", "-"), proxied=True) as made:
-        yield made
-        made.heal()
+    """Both instances behind proxies, under the test's own service name."""
+    with registered(fleet, request.node.name.replace("_", "-"), proxied=True) as running:
+        yield running
+        running.heal()
 
 
 @pytest.fixture
 def kato(site: Site) -> Iterator[KatoClient]:
     """A client whose attempts take a second at most."""
-    with KatoClient(replace(site.settings, attempt_timeout=1.0)) as made:
-        yield made
+    with KatoClient(replace(site.settings, attempt_timeout=1.0)) as running:
+        yield running
 
 
-def told(session: Session, *symbols: str) -> None:
+def observe_each(session: Session, *symbols: str) -> None:
     """Observe symbols one by one."""
     for symbol in symbols:
         session.observe([symbol])
 
 
 def hang_once(site: Site, session: Session, symbol: str) -> str:
-    """Observe a symbol that its instance keeps in hand, and another takes; whose hand it is."""
-    home = str(session.facts.instance)
-    site.proxies[home].plan = every(1, Fault.HANG)
-    told(session, symbol)
-    site.proxies[home].plan = no_fault
+    """Observe a symbol: the primary hangs with it, the other applies it. Return the primary."""
+    primary = str(session.facts.instance)
+    site.proxies[primary].plan = every(1, Fault.HANG)
+    observe_each(session, symbol)
+    site.proxies[primary].plan = no_fault
     assert session.facts.settlements == 1
-    return home
+    return primary
 
 
-def test_a_late_write_on_top_is_taken_away(site: Site, kato: KatoClient) -> None:
-    """A write that lands on top of what came after it is found at the next call, and put right."""
+def test_a_late_write_after_newer_ones_is_removed(site: Site, kato: KatoClient) -> None:
+    """A late write that lands after newer observations is found and repaired at the next call."""
     session = kato.session("on top")
-    told(session, "a", "b")
-    home = hang_once(site, session, "x")
-    told(session, "y")
-    site.proxies[home].release()
-    site.proxies[home].wait_idle()
+    observe_each(session, "a", "b")
+    primary = hang_once(site, session, "x")
+    observe_each(session, "y")
+    site.proxies[primary].release()
+    site.proxies[primary].wait_idle()
     final = read_session(site.url, session.id)
     assert final is not None
     assert [symbol for (symbol,) in final.stm] == ["a", "b", "x", "y", "x"]
-    told(session, "z")
+    observe_each(session, "z")
     final = read_session(site.url, session.id)
     assert final is not None
     assert [symbol for (symbol,) in final.stm] == ["a", "b", "x", "y", "z"]
     assert session.facts.repairs == 1
 
 
-def test_a_late_write_in_the_place_of_another_is_taken_away(site: Site, kato: KatoClient) -> None:
-    """A write that lands while another is worked on, and overwrites it, leaves the counter right
-    and the memory wrong: it is found at the next call all the same, and put right."""
+def test_a_late_write_that_overwrites_another_is_repaired(site: Site, kato: KatoClient) -> None:
+    """A late write that overwrites a concurrent one leaves the counter right and the memory wrong.
+    It is found and repaired at the next call all the same."""
     session = kato.session("in place")
-    told(session, "a", "b")
-    home = hang_once(site, session, "x")
-    (other,) = set(site.instances) - {home}
+    observe_each(session, "a", "b")
+    primary = hang_once(site, session, "x")
+    (other,) = set(site.instances) - {primary}
     # The other reads the session, works for 0.5 s and saves; in between the late one reads it too,
     # and saves last.
-    site.instances[home].switch(slow=1.0)
+    site.instances[primary].switch(slow=1.0)
     site.instances[other].switch(slow=0.5)
     arrived = threading.Event()
 
-    def arrives(method: str, path: str) -> None:
-        if observes(method, path):
+    def record_arrival(method: str, path: str) -> None:
+        if is_observation(method, path):
             arrived.set()
 
-    site.proxies[other].plan = arrives
-    with site.proxies[home].refusing():
-        telling = threading.Thread(target=told, args=(session, "y"))
-        telling.start()
+    site.proxies[other].plan = record_arrival
+    with site.proxies[primary].refusing():
+        observing = threading.Thread(target=observe_each, args=(session, "y"))
+        observing.start()
         assert arrived.wait(10.0)
-        site.proxies[home].release()
-        telling.join()
-    site.proxies[home].wait_idle()
+        site.proxies[primary].release()
+        observing.join()
+    site.proxies[primary].wait_idle()
     for one in site.instances.values():
         one.switch(slow=0.0)
     final = read_session(site.url, session.id)
     assert final is not None
-    assert [symbol for (symbol,) in final.stm] == ["a", "b", "x", "x"], "not the worst of moments"
-    told(session, "z")
+    assert [symbol for (symbol,) in final.stm] == ["a", "b", "x", "x"], (
+        "the late write did not overwrite the other"
+    )
+    observe_each(session, "z")
     final = read_session(site.url, session.id)
     assert final is not None
     assert [symbol for (symbol,) in final.stm] == ["a", "b", "x", "y", "z"]

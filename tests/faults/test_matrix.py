@@ -1,5 +1,5 @@
-"""Every fault, sync and async, on real sockets and real processes: 0 failed, 0 lost, 0 twice,
-0 unknown, by a checker that reads only what callers were told and what KATO has in the end."""
+"""Fault matrix: every fault, sync and async, on real sockets and real processes, must give 0
+failed, 0 lost, 0 twice, 0 unknown. The checker uses only the calls' results and KATO's state."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,13 +17,13 @@ from tests.faults.work import Run, async_run, sync_run
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
     """An agent and three instances, not registered."""
-    with Fleet() as made:
-        yield made
+    with Fleet() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
-def place(fleet: Fleet, request: pytest.FixtureRequest) -> Iterator[tuple[Cell, Site]]:
-    """A cell, and its instances under a name of its own in Consul."""
+def cell_and_site(fleet: Fleet, request: pytest.FixtureRequest) -> Iterator[tuple[Cell, Site]]:
+    """A cell and its instances, registered under a separate name in Consul."""
     (cell,) = (one for one in CELLS if one.name == request.param)
     proxied = cell.plan is not None
     with registered(fleet, cell.name, proxied=proxied, consul_proxied=cell.consul) as site:
@@ -31,7 +31,7 @@ def place(fleet: Fleet, request: pytest.FixtureRequest) -> Iterator[tuple[Cell, 
 
 
 def runs() -> Iterator[tuple[str, str, str]]:
-    """Each cell on both shells; on each engine those where the engine's word decides, or all."""
+    """Return the runs: each cell on both shells; on all engines if the cell depends on them."""
     for cell in CELLS:
         for engine in ENGINES:
             if engine == ENGINES[0] or cell.on_each_engine or EVERYTHING:
@@ -39,14 +39,16 @@ def runs() -> Iterator[tuple[str, str, str]]:
                 yield cell.name, "sync", engine
 
 
-@pytest.mark.parametrize(("place", "shell", "engine"), [*runs()], indirect=["place"])
-def test_exactly_once(place: tuple[Cell, Site], shell: str, engine: str) -> None:
-    """Under this fault each observation is there once, in order, and no call failed."""
-    cell, site = place
+@pytest.mark.parametrize(
+    ("cell_and_site", "shell", "engine"), [*runs()], indirect=["cell_and_site"]
+)
+def test_exactly_once(cell_and_site: tuple[Cell, Site], shell: str, engine: str) -> None:
+    """Under this fault, KATO has each observation once, in order, and no call failed."""
+    cell, site = cell_and_site
     name = f"{cell.name}-{shell}" + ("" if engine == ENGINES[0] else f"-{engine}")
     run = Run(name, OBSERVATIONS, cell.pace, site.url)
     settings = replace(site.settings, engine=engine, **cell.settings)
-    before = _strikes(site)
+    before = _injected(site)
 
     def disturb(run: Run) -> None:
         try:
@@ -62,12 +64,12 @@ def test_exactly_once(place: tuple[Cell, Site], shell: str, engine: str) -> None
         proxy.plan, proxy.hang_for = cell.plan(), cell.hang_for
     (async_run if shell == "async" else sync_run)(settings, run, disturb)
 
-    verdict = run.verdict()
+    report = run.report()
     tally = Tally(
         cell=run.name,
-        observations=verdict.acknowledged,
-        verdict=f"{verdict.failed}/{verdict.lost}/{verdict.twice}/{verdict.unknown}",
-        strikes=_strikes(site) - before,
+        observations=report.acknowledged,
+        result=f"{report.failed}/{report.lost}/{report.twice}/{report.unknown}",
+        injected=_injected(site) - before,
         failovers=sum(facts.failovers for facts in run.facts),
         settlements=sum(facts.settlements for facts in run.facts),
         repairs=sum(facts.repairs for facts in run.facts),
@@ -76,13 +78,13 @@ def test_exactly_once(place: tuple[Cell, Site], shell: str, engine: str) -> None
         seconds=run.seconds,
     )
     TALLIES.append(tally)
-    assert verdict.good, f"{verdict}\n{tally}"
-    assert verdict.acknowledged >= OBSERVATIONS
+    assert report.passed, f"{report}\n{tally}"
+    assert report.acknowledged >= OBSERVATIONS
     assert [name for name in cell.seen if not getattr(tally, name)] == [], tally
     assert [name for name in cell.none if getattr(tally, name)] == [], tally
     if site.proxies:
-        assert tally.strikes >= OBSERVATIONS // 24, tally
+        assert tally.injected >= OBSERVATIONS // 24, tally
 
 
-def _strikes(site: Site) -> int:
+def _injected(site: Site) -> int:
     return sum(proxy.counts.total() for proxy in site.proxies.values())

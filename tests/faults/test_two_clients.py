@@ -1,4 +1,4 @@
-"""Two clients on one KATO session break its one rule. Neither may go on as if nothing happened."""
+"""Two clients that write to one KATO session, which is not supported: both must get an error."""
 
 import threading
 from collections.abc import Iterator
@@ -13,34 +13,34 @@ from kato_consul.testing.history import read_session
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
-    """Three instances behind an agent, registered."""
-    with Fleet() as made, Registrar(made.definitions, made.settings):
-        yield made
+    """An agent and three registered instances."""
+    with Fleet() as running, Registrar(running.definitions, running.settings):
+        yield running
 
 
 @pytest.fixture
 def clients(fleet: Fleet) -> Iterator[tuple[KatoClient, KatoClient]]:
-    """Two clients that know nothing of each other."""
+    """Two independent clients."""
     with KatoClient(fleet.settings) as one, KatoClient(fleet.settings) as other:
         yield one, other
 
 
 def sharing(clients: tuple[KatoClient, KatoClient], key: str) -> tuple[Session, Session]:
-    """The same KATO session in the hands of both.
+    """Return the same KATO session for both clients.
 
-    There is no public way to this: each client opens sessions of its own. It takes a process that
-    forks with an open session, which is a copy of the id and of what is known of the session.
+    There is no public way to do this: each client opens its own sessions. It happens when a process
+    forks with an open session, which copies the session's id and its journal.
     """
     one, other = (client.session(key) for client in clients)
-    one.observe([f"{key}: both know this"])
+    one.observe([f"{key}: from before the fork"])
     other._state.id = one._state.id
     other._state.journal = one._state.journal.copy()
     return one, other
 
 
 class Writer:
-    """Observes symbols of its own; ``own`` are those acknowledged since it was last told of a
-    conflict, and ``conflicts`` how often that was."""
+    """Observes its own symbols. ``own`` are those acknowledged since the last conflict, and
+    ``conflicts`` are all conflicts."""
 
     def __init__(self, session: Session, name: str) -> None:
         self.session = session
@@ -49,40 +49,42 @@ class Writer:
         self.conflicts: list[SessionConflict] = []
 
     def observe(self, number: int) -> None:
-        """One observation, or a conflict."""
+        """Send one observation; record a conflict."""
         symbol = f"{self.name} {number:03}"
         try:
             self.session.observe([symbol])
         except SessionConflict as conflict:
-            self.told(conflict)
+            self.record(conflict)
         else:
             self.own.append(symbol)
 
-    def look(self) -> None:
-        """Look at the memory, which compares it."""
+    def read(self) -> None:
+        """Read the memory, which compares it with the journal."""
         try:
             self.session.stm()
         except SessionConflict as conflict:
-            self.told(conflict)
+            self.record(conflict)
 
-    def told(self, conflict: SessionConflict) -> None:
-        """What was acknowledged before is no longer this client's to answer for."""
+    def record(self, conflict: SessionConflict) -> None:
+        """Record a conflict: earlier acknowledgements are no longer guaranteed."""
         self.conflicts.append(conflict)
         self.own = []
 
 
-def test_in_turns(fleet: Fleet, clients: tuple[KatoClient, KatoClient]) -> None:
-    """Whoever writes after the other is told, with both sides; nothing of the other's is undone."""
+def test_alternating_writes_are_conflicts(
+    fleet: Fleet, clients: tuple[KatoClient, KatoClient]
+) -> None:
+    """A write after the other client's is a conflict with both states; nothing is undone."""
     one, other = sharing(clients, "turns")
     one.observe(["from one"])
-    with pytest.raises(SessionConflict) as told:
+    with pytest.raises(SessionConflict) as caught:
         other.observe(["from the other"])
-    conflict = told.value
+    conflict = caught.value
     assert (conflict.expected, conflict.found) == (1, 3)
     assert conflict.found_stm[1:] == [["from one"], ["from the other"]]
     assert conflict.sent
     assert conflict.safe_to_resend is False
-    other.observe(["goes on from there"])  # what was there was taken over
+    other.observe(["goes on from there"])  # the state in KATO was adopted
     with pytest.raises(SessionConflict):
         one.stm()
     final = read_session(next(iter(fleet.instances.values())).url, one.id)
@@ -95,9 +97,11 @@ def test_in_turns(fleet: Fleet, clients: tuple[KatoClient, KatoClient]) -> None:
 
 
 @pytest.mark.parametrize("attempt", range(3))
-def test_at_once(fleet: Fleet, clients: tuple[KatoClient, KatoClient], attempt: int) -> None:
-    """Both write at the same time for a while. KATO loses some and acknowledges all; whoever was
-    not told of a conflict when it looks in the end has all that was acknowledged to it there."""
+def test_concurrent_writes_are_conflicts(
+    fleet: Fleet, clients: tuple[KatoClient, KatoClient], attempt: int
+) -> None:
+    """Both write at the same time for a while; KATO acknowledges all and loses some. All that was
+    acknowledged to a client since its last conflict is in KATO at the end."""
     one, other = (
         Writer(session, name)
         for session, name in zip(
@@ -114,11 +118,11 @@ def test_at_once(fleet: Fleet, clients: tuple[KatoClient, KatoClient], attempt: 
         thread.start()
     for thread in threads:
         thread.join()
-    one.look()
-    other.look()
+    one.read()
+    other.read()
     final = read_session(next(iter(fleet.instances.values())).url, one.session.id)
     assert final is not None
-    there = [symbol for (symbol,) in final.stm]
+    stored = [symbol for (symbol,) in final.stm]
     for writer in (one, other):
         assert writer.conflicts
-        assert [symbol for symbol in there if symbol in writer.own] == writer.own
+        assert [symbol for symbol in stored if symbol in writer.own] == writer.own

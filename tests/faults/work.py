@@ -1,4 +1,4 @@
-"""Work for the fault cells: sessions side by side, on either client, with a history of it all."""
+"""Workload of the fault cells: parallel sessions on the sync or async client, with a history."""
 
 import asyncio
 import threading
@@ -10,30 +10,32 @@ from dataclasses import dataclass, field
 
 from kato_consul import AsyncKatoClient, AsyncSession, KatoClient, Session, SessionFacts, Settings
 from kato_consul.models import Snapshot
-from kato_consul.testing.history import BOUND, Final, History, HistoryReport, check, read_session
+from kato_consul.testing.history import Final, History, HistoryReport, check, read_session
+from kato_consul.testing.kato.memory import STM_BOUND
 
 SESSIONS = 8
-PATIENCE = 60.0  # seconds for a disturbance to come to its end
+DISTURBANCE_TIMEOUT = 60.0  # seconds for a disturbance to end
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How a session works: ``pause`` seconds between observations, and ``idle`` seconds before
-    each twelfth: 8 % meet whatever a pause does to a session."""
+    """The pace of a session: ``pause`` seconds between observations, and ``idle`` seconds before
+    each twelfth, so that 8 % follow an idle time."""
 
     pause: float = 0.0
     idle: float = 0.0
 
     def before(self, number: int) -> float:
-        """Seconds to wait before observation ``number``, counted from 1."""
+        """Return the seconds to wait before observation ``number``, counted from 1."""
         return self.idle if number % 12 == 0 and self.idle else self.pause
 
 
 @dataclass
 class Run:
-    """One run: what is to be told, what was, and where the disturbance stands.
+    """One run: the number of observations, the history, and the state of the disturbance.
 
-    Sessions go on until their share is told and the disturbance has struck once (``struck``).
+    Sessions continue until their share is observed and the disturbance has taken effect once
+    (``struck``). ``over`` is set when the work has ended.
     """
 
     name: str
@@ -53,14 +55,14 @@ class Run:
         """The keys of the sessions."""
         return [f"{self.name}-{number}" for number in range(1, SESSIONS + 1)]
 
-    def goes_on(self, told: int) -> bool:
-        """Has a session that told that many something left to tell?"""
-        return told * SESSIONS < self.observations or (
-            not self.struck.is_set() and told < BOUND - 1
+    def goes_on(self, observed: int) -> bool:
+        """Return whether a session with that many observations continues."""
+        return observed * SESSIONS < self.observations or (
+            not self.struck.is_set() and observed < STM_BOUND - 1
         )
 
-    def wait_for(self, more: int, within: float = PATIENCE) -> bool:
-        """Wait until ``more`` observations were acknowledged; False when the work is over first."""
+    def wait_for(self, more: int, within: float = DISTURBANCE_TIMEOUT) -> bool:
+        """Wait for ``more`` acknowledged observations; return False if the work ends first."""
         enough = self.history.acknowledged + more
         until = time.monotonic() + within
         while self.history.acknowledged < enough and not self.over.is_set():
@@ -74,8 +76,8 @@ class Run:
         """The facts of all sessions."""
         return [one.facts for one in self.sessions]
 
-    def verdict(self) -> HistoryReport:
-        """The checker's."""
+    def report(self) -> HistoryReport:
+        """Return the checker's report."""
         return check(self.history, self.finals)
 
 
@@ -84,18 +86,18 @@ Disturb = Callable[[Run], None]
 
 @contextmanager
 def disturbed(run: Run, disturb: Disturb | None) -> Iterator[None]:
-    """While the block runs a thread disturbs; it has healed everything when this is left."""
+    """Run the disturbance in a thread while the block runs; afterwards all faults have ended."""
     if disturb is None:
         run.struck.set()
         yield
         return
-    trouble: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def disturbing() -> None:
         try:
             disturb(run)
         except BaseException as error:  # noqa: BLE001  # raised again below
-            trouble.append(error)
+            errors.append(error)
         finally:
             run.struck.set()
 
@@ -105,40 +107,40 @@ def disturbed(run: Run, disturb: Disturb | None) -> Iterator[None]:
         yield
     finally:
         run.over.set()
-        thread.join(PATIENCE)
-        assert not thread.is_alive(), "the disturbance did not come to its end"
-    if trouble:
-        raise trouble[0]
+        thread.join(DISTURBANCE_TIMEOUT)
+        assert not thread.is_alive(), "the disturbance did not end in time"
+    if errors:
+        raise errors[0]
 
 
 def sync_run(settings: Settings, run: Run, disturb: Disturb | None) -> None:
-    """All sessions on the sync client, one thread each."""
+    """Run all sessions on the sync client, with a thread each."""
     with KatoClient(settings) as kato, ThreadPoolExecutor(SESSIONS) as pool:
         run.snapshot = lambda: kato.discovery.current
         kato.discovery.snapshot()
         sessions = run.sessions = [kato.session(key) for key in run.keys]
 
-        def tell(session: Session) -> None:
-            told = 0
-            while run.goes_on(told):
-                told += 1
-                time.sleep(run.pace.before(told))
-                event = [f"{session.key} event {told:04}"]
+        def observe_all(session: Session) -> None:
+            count = 0
+            while run.goes_on(count):
+                count += 1
+                time.sleep(run.pace.before(count))
+                event = [f"{session.key} event {count:04}"]
                 with run.history.call(session.key, event):
                     session.observe(event)
 
-        began = time.monotonic()
+        started = time.monotonic()
         with disturbed(run, disturb):
-            list(pool.map(tell, sessions))
-        for session in sessions:  # all is well again: the next call has to put right what is wrong
+            list(pool.map(observe_all, sessions))
+        for session in sessions:  # no faults any more: the next call has to repair
             with run.history.call(session.key, ["the last"]):
                 session.observe(["the last"])
             run.finals[session.key] = read_session(run.url, session.id)
-        run.seconds = time.monotonic() - began
+        run.seconds = time.monotonic() - started
 
 
 def async_run(settings: Settings, run: Run, disturb: Disturb | None) -> None:
-    """All sessions on the async client, one task each."""
+    """Run all sessions on the async client, with a task each."""
     asyncio.run(_async_run(settings, run, disturb))
 
 
@@ -148,24 +150,24 @@ async def _async_run(settings: Settings, run: Run, disturb: Disturb | None) -> N
         await kato.discovery.snapshot()
         sessions = run.sessions = [kato.session(key) for key in run.keys]
 
-        async def tell(session: AsyncSession) -> None:
-            told = 0
-            while run.goes_on(told):
-                told += 1
-                await asyncio.sleep(run.pace.before(told))
-                event = [f"{session.key} event {told:04}"]
+        async def observe_all(session: AsyncSession) -> None:
+            count = 0
+            while run.goes_on(count):
+                count += 1
+                await asyncio.sleep(run.pace.before(count))
+                event = [f"{session.key} event {count:04}"]
                 with run.history.call(session.key, event):
                     await session.observe(event)
 
-        began = time.monotonic()
+        started = time.monotonic()
         work = disturbed(run, disturb)
         work.__enter__()
         try:
-            await asyncio.gather(*map(tell, sessions))
+            await asyncio.gather(*map(observe_all, sessions))
         finally:
             await asyncio.to_thread(work.__exit__, None, None, None)
         for session in sessions:
             with run.history.call(session.key, ["the last"]):
                 await session.observe(["the last"])
             run.finals[session.key] = read_session(run.url, session.id)
-        run.seconds = time.monotonic() - began
+        run.seconds = time.monotonic() - started

@@ -1,5 +1,5 @@
-"""Whatever a registrar prints and logs, every library under it at its most talkative: no token, no
-password and no secret of a definition is in it."""
+"""Secrets: no token, no password and no secret of a definition is in the output and the logs of a
+registrar, with debug logs of all libraries."""
 
 import base64
 import json
@@ -13,9 +13,9 @@ from kato_consul import KatoConsulError, Registrar, Settings
 from kato_consul._definitions.loader import read_definitions
 from kato_consul.testing import StandInKato
 from tests.cli.running import fresh_name, kato_consul, line_with, started
-from tests.security.conftest import Guarded, policy
+from tests.security.conftest import AclAgent, policy
 
-TALKATIVE = """
+VERBOSE = """
 import logging, sys
 logging.basicConfig(level=0, stream=sys.stderr)
 from kato_consul import Settings
@@ -23,14 +23,14 @@ Settings.__init__.__kwdefaults__["engine"] = "httpx"
 from kato_consul.cli import main
 main()
 """
-"""The command line with every log there is, on the engine that tells most: httpcore's."""
+"""The command line with all logs, on the engine that logs most: httpx with httpcore."""
 
 PASSWORD = "pa55word-of-the-proxy"
 SECRET = "s3cret-of-the-check"
 
 
 def definition(kato: StandInKato, folder: Path) -> Path:
-    """A file whose check has a secret from a file in its header."""
+    """Write a definition file whose check has a secret from a file in a header."""
     (folder / "secret").write_text(SECRET + "\n")
     path = folder / "kato.toml"
     path.write_text(
@@ -50,18 +50,18 @@ header = {{ Authorization = ["Bearer ${{file:{folder}/secret}}"] }}
     return path
 
 
-def test_nothing_is_told(guarded: Guarded, tmp_path: Path) -> None:
-    """Each command, good and bad, at debug level: neither tokens nor other secrets are in it."""
+def test_no_secrets_in_command_output(acl_agent: AclAgent, tmp_path: Path) -> None:
+    """The output of commands that succeed and fail, at debug level, has no secrets."""
     with StandInKato(store=tmp_path / "store.sqlite", name=fresh_name()) as kato:
-        token = guarded.token(policy("registrar", kato.name))
-        reader = guarded.token(policy("client", kato.name))
+        token = acl_agent.token(policy("registrar", kato.name))
+        reader = acl_agent.token(policy("client", kato.name))
         env = {
-            "CONSUL_HTTP_ADDR": guarded.http_addr,
+            "CONSUL_HTTP_ADDR": acl_agent.http_addr,
             "CONSUL_HTTP_TOKEN": token,
             "CONSUL_HTTP_AUTH": f"user:{PASSWORD}",
         }
         path = definition(kato, tmp_path)
-        said: list[str] = []
+        outputs: list[str] = []
         named = ["--service", kato.name]
         commands: list[tuple[list[str | Path], int, dict[str, str]]] = [
             (["register", "-f", path], 0, {}),
@@ -77,39 +77,39 @@ def test_nothing_is_told(guarded: Guarded, tmp_path: Path) -> None:
         ]
         for command, code, changed in commands:
             more: list[str | Path] = ["--wait-consul", "100ms"] if code == 3 else []
-            done = kato_consul(*command, *more, env=env | changed, program=TALKATIVE)
+            done = kato_consul(*command, *more, env=env | changed, program=VERBOSE)
             assert done.returncode == code, (command, done.stderr)
-            said.append(done.stdout + done.stderr)
-        with started("run", "-f", path, env=env, program=TALKATIVE) as process:
+            outputs.append(done.stdout + done.stderr)
+        with started("run", "-f", path, env=env, program=VERBOSE) as process:
             line_with(process, "all registered")
             process.terminate()
-            said += process.communicate(timeout=30)
+            outputs += process.communicate(timeout=30)
             assert process.returncode == 0
         parent = ["exec", "-f", str(path), "--drain", "0", "--", sys.executable, "-c", "input()"]
-        done = kato_consul(*parent, env=env, program=TALKATIVE)
-        assert done.returncode == 1  # there is nothing to read
-        said.append(done.stdout + done.stderr)
-    whole = "\n".join(said)
-    assert "httpcore" in whole  # it was talkative
+        done = kato_consul(*parent, env=env, program=VERBOSE)
+        assert done.returncode == 1  # input() fails: there is no input
+        outputs.append(done.stdout + done.stderr)
+    combined = "\n".join(outputs)
+    assert "httpcore" in combined  # the logs were on
     basic = base64.b64encode(f"user:{PASSWORD}".encode()).decode()
-    for secret in (token, reader, guarded.root, PASSWORD, SECRET, basic):
-        assert secret not in whole
+    for secret in (token, reader, acl_agent.root, PASSWORD, SECRET, basic):
+        assert secret not in combined
 
 
-def test_nothing_is_logged(
-    guarded: Guarded, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_no_secrets_in_logs_and_reprs(
+    acl_agent: AclAgent, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The same in code: neither in a log, nor in what objects and errors show of themselves."""
+    """The library's logs, objects and errors have no secrets."""
     caplog.set_level(logging.DEBUG)
     with StandInKato(store=tmp_path / "store.sqlite", name=fresh_name()) as kato:
-        token = guarded.token(policy("registrar", kato.name))
-        reader = guarded.token(policy("client", kato.name))
+        token = acl_agent.token(policy("registrar", kato.name))
+        reader = acl_agent.token(policy("client", kato.name))
         definitions = read_definitions(definition(kato, tmp_path))
-        settings = Settings(consul_addr=guarded.http_addr, consul_token=token, engine="httpx")
+        settings = Settings(consul_addr=acl_agent.http_addr, consul_token=token, engine="httpx")
         with Registrar(definitions, settings) as registrar:
             shown = [repr(settings), repr(definitions), repr(vars(registrar))]
         denied = Registrar(
-            definitions, Settings(consul_addr=guarded.http_addr, consul_token=reader)
+            definitions, Settings(consul_addr=acl_agent.http_addr, consul_token=reader)
         )
         with pytest.raises(KatoConsulError) as caught, denied:
             pass

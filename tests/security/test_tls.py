@@ -1,4 +1,4 @@
-"""TLS: certificates made by Consul's own command, checked both ways."""
+"""TLS with certificates from Consul's own command, verified in both directions."""
 
 import asyncio
 import subprocess
@@ -23,17 +23,21 @@ from kato_consul.testing.ports import free_ports
 from tests.cli.running import Instance, fresh_name, kato_consul
 
 WITHIN = 3.0
-"""Seconds for the first answer: enough on a busy machine, and waited for where none can come."""
+"""Seconds for the first response: enough on a busy machine; waited in full if none can come."""
 
 
-class Sealed:
-    """An agent that wants a certificate of whoever speaks TLS to it, and the files for that."""
+class TlsAgent:
+    """An agent that requires client certificates over TLS, and the files for that."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_ports(1)[0]
-        for words in ("ca create", "cert create -server -dc dc1", "cert create -client -dc dc1"):
-            self._tls(folder, words)
+        for subcommand in (
+            "ca create",
+            "cert create -server -dc dc1",
+            "cert create -client -dc dc1",
+        ):
+            self._tls(folder, subcommand)
         (folder / "other").mkdir()
         self._tls(folder / "other", "ca create")
         self.agent = ConsulAgent(
@@ -47,33 +51,33 @@ class Sealed:
         )
 
     def environment(self, **changed: str | None) -> dict[str, str]:
-        """What reaches it, as Consul's own tools want it; None leaves a variable out."""
-        good: dict[str, str | None] = {
+        """Return the variables of Consul's own tools to reach it; None leaves one out."""
+        complete: dict[str, str | None] = {
             "CONSUL_HTTP_ADDR": f"https://127.0.0.1:{self.port}",
             "CONSUL_CACERT": str(self.folder / "consul-agent-ca.pem"),
             "CONSUL_CLIENT_CERT": str(self.folder / "dc1-client-consul-0.pem"),
             "CONSUL_CLIENT_KEY": str(self.folder / "dc1-client-consul-0-key.pem"),
         }
-        return {name: value for name, value in (good | changed).items() if value is not None}
+        return {name: value for name, value in (complete | changed).items() if value is not None}
 
     @staticmethod
-    def _tls(folder: Path, words: str) -> None:
-        argv = [str(find_consul()), "tls", *words.split()]
+    def _tls(folder: Path, subcommand: str) -> None:
+        argv = [str(find_consul()), "tls", *subcommand.split()]
         subprocess.run(argv, cwd=folder, check=True, capture_output=True, timeout=30)
 
 
 @pytest.fixture(scope="module")
-def sealed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sealed]:
-    """One for all."""
-    made = Sealed(tmp_path_factory.mktemp("tls"))
-    with made.agent:
-        yield made
+def tls_agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsAgent]:
+    """One agent for all tests."""
+    running = TlsAgent(tmp_path_factory.mktemp("tls"))
+    with running.agent:
+        yield running
 
 
-def test_both_ways(sealed: Sealed, instance: Instance) -> None:
-    """With the CA and a certificate of our own, commands and the library work over TLS."""
+def test_commands_and_library_work_over_tls(tls_agent: TlsAgent, instance: Instance) -> None:
+    """With the CA and a client certificate, commands and the library work over TLS."""
     service = fresh_name()
-    env = sealed.environment()
+    env = tls_agent.environment()
     done = kato_consul("register", *instance.flags(service), env=env)
     assert done.returncode == 0, done.stderr
     with Discovery(Settings.from_env(env, service=service)) as discovery:
@@ -82,11 +86,11 @@ def test_both_ways(sealed: Sealed, instance: Instance) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_each_engine(sealed: Sealed, engine: str) -> None:
-    """Each engine, for threads and on asyncio, does so; and checks the name."""
+def test_each_engine_verifies_the_name(tls_agent: TlsAgent, engine: str) -> None:
+    """Each engine, sync and async, connects over TLS and verifies the server's name."""
 
     def settings(**given: str) -> Settings:
-        env = sealed.environment()
+        env = tls_agent.environment()
         return Settings.from_env(env, service="consul", engine=engine, deadline=5.0, **given)
 
     async def found(given: Settings) -> Snapshot:
@@ -104,42 +108,42 @@ def test_each_engine(sealed: Sealed, engine: str) -> None:
 
 
 @pytest.mark.parametrize("ca", ["consul-agent-ca.pem", "other/consul-agent-ca.pem"])
-def test_another_agent_of_the_list(sealed: Sealed, ca: str) -> None:
-    """The second agent of a list is checked as the first one is, sync and async."""
-    env = sealed.environment(
-        CONSUL_HTTP_ADDR=f"127.0.0.1:{free_ports(1)[0]},https://127.0.0.1:{sealed.port}",
-        CONSUL_CACERT=str(sealed.folder / ca),
+def test_the_second_agent_of_a_list_is_verified(tls_agent: TlsAgent, ca: str) -> None:
+    """The second agent of a list is verified like the first one, sync and async."""
+    env = tls_agent.environment(
+        CONSUL_HTTP_ADDR=f"127.0.0.1:{free_ports(1)[0]},https://127.0.0.1:{tls_agent.port}",
+        CONSUL_CACERT=str(tls_agent.folder / ca),
     )
     settings = Settings.from_env(env, service="consul")
 
-    async def ask() -> int:
+    async def count() -> int:
         async with AsyncDiscovery(settings) as discovery:
             return len((await discovery.snapshot(WITHIN)).instances)
 
-    def ask_sync() -> int:
+    def count_sync() -> int:
         with Discovery(settings) as discovery:
             return len(discovery.snapshot(WITHIN).instances)
 
-    for asking in (ask_sync, lambda: asyncio.run(ask())):
+    for instances in (count_sync, lambda: asyncio.run(count())):
         if ca.startswith("other"):
             with pytest.raises(ConsulUnreachable):
-                asking()
+                instances()
         else:
-            assert asking() == 1
+            assert instances() == 1
 
 
-def test_staying(sealed: Sealed, instance: Instance) -> None:
-    """So does what stays."""
+def test_registrar_works_over_tls(tls_agent: TlsAgent, instance: Instance) -> None:
+    """A `Registrar` registers over TLS."""
     check = CheckDefinition(interval="200ms")
     definition = ServiceDefinition(
         name=fresh_name(), port=instance.port, address="127.0.0.1", check=check
     )
-    with Registrar([definition], Settings.from_env(sealed.environment()), wait=20):
+    with Registrar([definition], Settings.from_env(tls_agent.environment()), wait=20):
         pass
 
 
 @pytest.mark.parametrize(
-    ("changed", "code", "said"),
+    ("changed", "code", "output"),
     [
         ({"CONSUL_CACERT": None}, 3, "certificate verify failed"),
         ({"CONSUL_CACERT": "other/consul-agent-ca.pem"}, 3, "certificate verify failed"),
@@ -150,21 +154,21 @@ def test_staying(sealed: Sealed, instance: Instance) -> None:
         ({"CONSUL_CACERT": None, "CONSUL_HTTP_SSL_VERIFY": "false"}, 5, "knows no service"),
     ],
 )
-def test_what_does_not_fit(
-    sealed: Sealed, changed: dict[str, str | None], code: int, said: str
+def test_invalid_tls_settings_are_reported(
+    tls_agent: TlsAgent, changed: dict[str, str | None], code: int, output: str
 ) -> None:
-    """Each thing that does not fit is said in words; what fits by other means works."""
+    """Each invalid setting is named in the error; valid alternatives work."""
     places = {
-        name: str(sealed.folder / value) if value and value.endswith(".pem") else value
+        name: str(tls_agent.folder / value) if value and value.endswith(".pem") else value
         for name, value in changed.items()
     }
-    done = kato_consul("instances", "--service", "nobody", env=sealed.environment(**places))
+    done = kato_consul("instances", "--service", "nobody", env=tls_agent.environment(**places))
     assert done.returncode == code, done.stderr
-    assert said in done.stderr
+    assert output in done.stderr
 
 
-def test_a_unix_socket(tmp_path: Path, instance: Instance) -> None:
-    """An agent on a unix socket is reached as one on a port is."""
+def test_an_agent_on_a_unix_socket(tmp_path: Path, instance: Instance) -> None:
+    """An agent on a unix socket works like one on a port."""
     path = tmp_path / "consul.sock"
     service = fresh_name()
     with ConsulAgent(config={"addresses": {"http": f"unix://{path} 127.0.0.1"}}):

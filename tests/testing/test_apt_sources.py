@@ -1,4 +1,4 @@
-"""Telling a distribution's own archive from everything else in a machine's apt sources."""
+"""Apt sources: finding a distribution's own archive among a machine's entries."""
 
 from pathlib import Path
 from textwrap import dedent
@@ -11,7 +11,6 @@ from kato_consul.testing.consul.apt_sources import (
     choose_entry,
     parse_deb822,
     parse_one_line,
-    parse_os_release,
     private_source,
 )
 
@@ -40,7 +39,7 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
             f"deb [trusted=no]{OWN} bookworm main",
             [AptEntry(OWN, ("bookworm",), ("main",))],
         ),
-        (f"deb {OWN} ./", []),  # a folder of packages, without components
+        (f"deb {OWN} ./", []),  # a folder of packages has no components
         (f"# deb {OWN} bookworm main", []),
         (f"deb-src {OWN} bookworm main", []),
         ("deb cdrom:[Debian 12 _Bookworm_]/ bookworm main", []),
@@ -48,8 +47,8 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
         ("debris", []),
     ],
 )
-def test_one_line(line: str, expected: list[AptEntry]) -> None:
-    """A `*.list` line is an entry unless it is a comment, for sources, a disc or no archive."""
+def test_parse_one_line(line: str, expected: list[AptEntry]) -> None:
+    """A `*.list` line is an entry, unless it is a comment, for sources, a disc or no archive."""
     assert parse_one_line(line) == expected
 
 
@@ -59,7 +58,7 @@ def test_one_line(line: str, expected: list[AptEntry]) -> None:
         (
             f"""\
             Types: deb
-            # where it was taken from
+            # a comment
             URIs: {OWN}
             Suites: bookworm bookworm-updates
             Components: main
@@ -108,34 +107,25 @@ def test_one_line(line: str, expected: list[AptEntry]) -> None:
                 )
             ],
         ),
+        (f"\n\nTypes: deb\nURIs: {OWN}\nSuites: x\nComponents: c", [AptEntry(OWN, ("x",), ("c",))]),
         (f"Enabled: no\nTypes: deb\nURIs: {OWN}\nSuites: bookworm\nComponents: main", []),
         (f"Types: deb-src\nURIs: {OWN}\nSuites: bookworm\nComponents: main", []),
         ("", []),
     ],
 )
-def test_deb822(text: str, expected: list[AptEntry]) -> None:
-    """A `*.sources` stanza is an entry per address, unless it is disabled or for sources."""
+def test_parse_deb822(text: str, expected: list[AptEntry]) -> None:
+    """A `*.sources` stanza has one entry per address, unless it is disabled or for sources."""
     assert parse_deb822(dedent(text)) == expected
 
 
-def test_os_release() -> None:
-    """Names and values are read with and without quotes; the rest is passed over."""
-    text = "# a comment\nID=debian\nVERSION_CODENAME='bookworm'\nNAME=\"Debian GNU/Linux\"\n\n"
-    assert parse_os_release(text) == {
-        "ID": "debian",
-        "VERSION_CODENAME": "bookworm",
-        "NAME": "Debian GNU/Linux",
-    }
-
-
 def entry(uri: str, suite: str = "bookworm", component: str = "main", key: str = "") -> AptEntry:
-    """An entry as a table writes it."""
+    """Return an entry with one suite and one component."""
     return AptEntry(uri, (suite,), (component,), signed_by=key)
 
 
 SECURITY = entry("http://mirror.example/debian-security", "bookworm-security")
 UPDATES = entry(OWN, "bookworm-updates")
-TOOLS = entry("http://tools.example", key="/usr/share/keyrings/tools.gpg")  # bookworm main, too
+TOOLS = entry("http://tools.example", key="/usr/share/keyrings/tools.gpg")  # also bookworm main
 CLOUD = entry("http://tools.example/apt", "cloud-sdk-bookworm")
 
 
@@ -156,13 +146,13 @@ CLOUD = entry("http://tools.example/apt", "cloud-sdk-bookworm")
         ([], None),
     ],
 )
-def test_choice(entries: list[AptEntry], expected: AptEntry | None) -> None:
-    """The distribution's main archive is chosen, whoever else calls a suite like its release."""
+def test_choose_entry(entries: list[AptEntry], expected: AptEntry | None) -> None:
+    """The distribution's main archive is chosen, even if others use its release's name."""
     assert choose_entry(entries, DEBIAN, "forky") == expected
 
 
-def test_choice_on_ubuntu() -> None:
-    """On Ubuntu the archive of Ubuntu is chosen, the one for other processors too."""
+def test_choose_entry_on_ubuntu() -> None:
+    """On Ubuntu, Ubuntu's archive is chosen, also that for other architectures."""
     ports = entry("http://mirror.example/ubuntu-ports", "noble")
     assert choose_entry([entry("http://tools.example", "noble"), ports], UBUNTU, "noble") == ports
 
@@ -177,13 +167,13 @@ def test_choice_on_ubuntu() -> None:
     ],
 )
 def test_private_source(chosen: AptEntry, keyring: Path | None, last_lines: list[str]) -> None:
-    """Consul's release is asked of the chosen address, with its keys or else the default ones."""
+    """The source has the chosen address, Consul's release, and the entry's or default keys."""
     lines = ["Types: deb", f"URIs: {OWN}", "Suites: bullseye", "Components: main", *last_lines]
     assert private_source(chosen, DEBIAN, keyring).splitlines() == lines
 
 
-def test_private_source_is_read_back() -> None:
-    """A whole key in an entry survives being written into ours."""
+def test_private_source_with_an_inline_key() -> None:
+    """An inline key of an entry is the same after writing and parsing."""
     key = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc="
     (read,) = parse_deb822(private_source(entry(OWN, key=key), DEBIAN, None))
     assert read == AptEntry(OWN, ("bullseye",), ("main",), signed_by=key)

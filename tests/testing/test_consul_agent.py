@@ -1,4 +1,4 @@
-"""A real Consul agent of our own: ready when it says so, separate, and gone afterwards."""
+"""`ConsulAgent`: ready after its start, separate from other agents, and removed afterwards."""
 
 import json
 import os
@@ -18,34 +18,34 @@ from tests.testing.waiting import eventually
 
 @pytest.fixture(scope="module")
 def agent() -> Iterator[ConsulAgent]:
-    """An agent for the tests which leave it as it is."""
+    """An agent for the tests that do not change it."""
     with ConsulAgent() as agent:
         yield agent
 
 
 def get(agent: ConsulAgent, path: str) -> object:
-    """Ask the agent's HTTP interface."""
+    """Send a GET request to the agent and return its JSON."""
     return httpx.get(f"{agent.url}{path}", trust_env=False).raise_for_status().json()
 
 
 def register(agent: ConsulAgent, name: str) -> None:
     """Register a service without checks."""
-    answer = httpx.put(
+    response = httpx.put(
         f"{agent.url}/v1/agent/service/register", json={"Name": name, "Port": 1}, trust_env=False
     )
-    answer.raise_for_status()
+    response.raise_for_status()
 
 
-def test_leader_and_own_node(agent: ConsulAgent) -> None:
-    """A started agent has a leader, and its own node is in the catalog."""
+def test_a_started_agent_has_a_leader_and_its_node(agent: ConsulAgent) -> None:
+    """A started agent has a leader, and its node is in the catalog."""
     assert get(agent, "/v1/status/leader")
     nodes = get(agent, "/v1/catalog/nodes")
     assert isinstance(nodes, list)
     assert [node["Node"] for node in nodes] == [agent.node]
 
 
-def test_addresses(agent: ConsulAgent) -> None:
-    """The addresses are those where the agent listens, as tools take them."""
+def test_addresses_are_those_of_the_agent(agent: ConsulAgent) -> None:
+    """The agent listens on the addresses that the properties return."""
     assert agent.url == f"http://{agent.http_addr}"
     configuration = get(agent, "/v1/agent/self")
     assert isinstance(configuration, dict)
@@ -53,21 +53,21 @@ def test_addresses(agent: ConsulAgent) -> None:
     assert configuration["DebugConfig"]["HTTPPort"] == int(agent.http_addr.partition(":")[2])
 
 
-def test_cli(agent: ConsulAgent, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Consul's own program talks to this agent, whatever the developer's environment says."""
+def test_cli_uses_this_agent(agent: ConsulAgent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`consul` commands use this agent, whatever the environment variables are."""
     monkeypatch.setenv("CONSUL_HTTP_ADDR", "127.0.0.1:1")
     monkeypatch.setenv("CONSUL_NAMESPACE", "other")
     assert agent.node in agent.cli("members")
 
 
-def test_failed_cli(agent: ConsulAgent) -> None:
-    """A command that fails is an error with the command and what it said."""
+def test_a_failed_command_is_an_error(agent: ConsulAgent) -> None:
+    """The error of a failed command has the command and its output."""
     with pytest.raises(ConsulFailed, match=r"`consul kv get none` failed .* No key exists"):
         agent.cli("kv", "get", "none")
 
 
-def test_registration_right_after_start() -> None:
-    """A service registered the moment the agent is ready shows up; a restart forgets it."""
+def test_registration_right_after_the_start() -> None:
+    """A service registered right after the start is found; after a restart it is lost."""
     with ConsulAgent() as agent:
         register(agent, "early")
         assert eventually(lambda: get(agent, "/v1/health/service/early") != [])
@@ -78,8 +78,8 @@ def test_registration_right_after_start() -> None:
         assert get(agent, "/v1/health/service/early") == []
 
 
-def test_two_side_by_side(agent: ConsulAgent) -> None:
-    """A second agent has ports, a name and a catalog of its own."""
+def test_two_agents_are_separate(agent: ConsulAgent) -> None:
+    """A second agent has its own ports, name and catalog."""
     with ConsulAgent() as other:
         assert {other.http_addr, other.node}.isdisjoint({agent.http_addr, agent.node})
         register(other, "elsewhere")
@@ -88,7 +88,7 @@ def test_two_side_by_side(agent: ConsulAgent) -> None:
 
 
 def test_kill_and_start_again() -> None:
-    """A killed agent refuses connections, and comes back under the same address."""
+    """A killed agent refuses connections, and has the same address when started again."""
     with ConsulAgent() as agent:
         address = agent.http_addr
         agent.kill()
@@ -101,7 +101,7 @@ def test_kill_and_start_again() -> None:
 
 
 def test_freeze_and_thaw() -> None:
-    """A frozen agent runs and answers nothing; it answers again when thawed."""
+    """A frozen agent runs but does not respond; thawed, it responds again."""
     with ConsulAgent() as agent:
         agent.freeze()
         assert agent.running
@@ -109,23 +109,23 @@ def test_freeze_and_thaw() -> None:
             httpx.get(f"{agent.url}/v1/status/leader", timeout=0.3, trust_env=False)
         agent.thaw()
         assert get(agent, "/v1/status/leader")
-        agent.freeze()  # and a frozen one can be stopped
+        agent.freeze()  # a frozen agent can be stopped
     assert not agent.running
 
 
 def test_folder_is_kept_if_given(tmp_path: Path) -> None:
-    """The log is in a folder that was given; one of our own is gone after the stop."""
+    """A given folder is kept and has the log; a temporary folder is removed by the stop."""
     with ConsulAgent(folder=tmp_path / "given") as given, ConsulAgent() as own:
         assert own._own_folder is not None
         temporary = own._own_folder.path
         assert (temporary / "consul.log").exists()
-    given.stop()  # a second time: nothing happens
+    given.stop()  # again: no effect
     assert "agent" in (tmp_path / "given/consul.log").read_text()
     assert not temporary.exists()
 
 
-def test_config_wins_over_ours() -> None:
-    """Settings of the caller reach Consul and win over ours; the others of ours stay."""
+def test_config_overrides_the_defaults() -> None:
+    """The caller's configuration overrides the defaults; the other defaults are kept."""
     with ConsulAgent(config={"node_meta": {"rack": "7"}, "log_level": "WARN"}) as agent:
         nodes = get(agent, "/v1/catalog/nodes")
         assert isinstance(nodes, list)
@@ -133,16 +133,16 @@ def test_config_wins_over_ours() -> None:
         assert "[INFO]" not in agent.log_tail()
 
 
-def test_early_death_gives_the_log(tmp_path: Path) -> None:
-    """An agent that refuses its configuration is an error with its own words in it."""
+def test_an_agent_that_ends_early_is_an_error_with_its_log(tmp_path: Path) -> None:
+    """If the agent refuses its configuration, the error has its log."""
     agent = ConsulAgent(config={"no_such_setting": 1}, folder=tmp_path)
     with pytest.raises(ConsulFailed, match=r"(?s)ended early with exit status 1.*no_such_setting"):
         agent.start()
     assert not agent.running
 
 
-def test_too_slow(tmp_path: Path) -> None:
-    """An agent that is not ready in time is an error, and is not left running."""
+def test_an_agent_that_is_not_ready_in_time_is_an_error(tmp_path: Path) -> None:
+    """An agent that is not ready in time raises an error, and is not left running."""
     slow = tmp_path / "consul"
     slow.write_text('#!/bin/sh\n[ "$1" = version ] && echo Consul v1.8.7 || exec sleep 60\n')
     slow.chmod(0o755)
@@ -152,8 +152,8 @@ def test_too_slow(tmp_path: Path) -> None:
     assert not agent.running
 
 
-def test_taken_ports_are_chosen_anew(monkeypatch: pytest.MonkeyPatch, agent: ConsulAgent) -> None:
-    """If somebody took a port before Consul did, other ports are tried."""
+def test_ports_in_use_are_replaced(monkeypatch: pytest.MonkeyPatch, agent: ConsulAgent) -> None:
+    """If another program bound a port before Consul did, other ports are chosen."""
     taken = int(agent.http_addr.partition(":")[2])
     choices = [[taken, *free_ports(4)], free_ports(5)]
     monkeypatch.setattr(consul_agent, "free_ports", lambda _: choices.pop(0))
@@ -162,51 +162,55 @@ def test_taken_ports_are_chosen_anew(monkeypatch: pytest.MonkeyPatch, agent: Con
         assert get(other, "/v1/status/leader")
 
 
-def test_taken_ports_in_the_end(monkeypatch: pytest.MonkeyPatch, agent: ConsulAgent) -> None:
-    """If every choice of ports is taken, the error says so in Consul's words."""
+def test_only_ports_in_use_are_an_error(
+    monkeypatch: pytest.MonkeyPatch, agent: ConsulAgent
+) -> None:
+    """If all chosen ports are in use, the error has Consul's message."""
     taken = int(agent.http_addr.partition(":")[2])
     monkeypatch.setattr(consul_agent, "free_ports", lambda _: [taken, *free_ports(4)])
     with pytest.raises(ConsulFailed, match="address already in use"):
         ConsulAgent().start()
 
 
-def test_not_started() -> None:
-    """Before the first start there is no address and no process, and the error says what to do."""
+def test_properties_before_the_start_are_errors() -> None:
+    """Before the first start there is no address and no process; the error says what to do."""
     agent = ConsulAgent(binary=Path("/nowhere/consul"))
     agent.stop()
-    for question in (lambda: agent.url, lambda: agent.pid, agent.kill):
+    for access in (lambda: agent.url, lambda: agent.pid, agent.kill):
         with pytest.raises(RuntimeError, match=r"call start\(\) first"):
-            question()
-    with pytest.raises(ConsulFailed, match="could not ask /nowhere/consul for its version"):
+            access()
+    with pytest.raises(ConsulFailed, match="could not run `/nowhere/consul version`"):
         agent.start()
     assert not agent.running
 
 
 @pytest.mark.parametrize(("version", "switched_off"), [((1, 8), 2), ((1, 13), 2), ((1, 14), 3)])
-def test_unused_ports_are_off(version: tuple[int, int], switched_off: int) -> None:
-    """Ports we do not use are off, and a version is not asked about ports it does not know."""
+def test_unused_ports_are_disabled(version: tuple[int, int], switched_off: int) -> None:
+    """Unused ports are disabled, but only those that the version knows."""
     ports = agent_config("n", {"http": 1}, version)["ports"]
     assert isinstance(ports, dict)
     assert list(ports.values()).count(-1) == switched_off
 
 
-def test_version() -> None:
-    """The program at hand tells its version."""
+def test_consul_version() -> None:
+    """The version of the Consul program is read."""
     assert consul_version(find_consul()) >= (1, 0)
 
 
-def test_environment_stays_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A token or address of the developer's reaches neither the agent nor its commands."""
-    shows = tmp_path / "consul"
-    shows.write_text('#!/bin/sh\n[ "$1" = version ] && echo Consul v1.8.7 || env\n')
-    shows.chmod(0o755)
+def test_consul_variables_are_not_passed_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Tokens and addresses in the environment reach neither the agent nor its commands."""
+    program = tmp_path / "consul"
+    program.write_text('#!/bin/sh\n[ "$1" = version ] && echo Consul v1.8.7 || env\n')
+    program.chmod(0o755)
     monkeypatch.setenv("CONSUL_HTTP_TOKEN", "secret")
-    agent = ConsulAgent(binary=shows, folder=tmp_path)
+    agent = ConsulAgent(binary=program, folder=tmp_path)
     with pytest.raises(ConsulFailed, match="ended early"):
         agent.start()
     agent._ports = {"http": 1}
-    shown = (tmp_path / "consul.log").read_text() + agent.cli("info")
-    assert "PATH=" in shown
-    assert "secret" not in shown
-    assert json.loads((tmp_path / "ours.json").read_text())["client_addr"] == "127.0.0.1"
+    output = (tmp_path / "consul.log").read_text() + agent.cli("info")
+    assert "PATH=" in output
+    assert "secret" not in output
+    assert json.loads((tmp_path / "defaults.json").read_text())["client_addr"] == "127.0.0.1"
     assert os.environ["CONSUL_HTTP_TOKEN"] == "secret"

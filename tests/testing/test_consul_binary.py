@@ -1,6 +1,7 @@
-"""Where a Consul program comes from: the order of ways, their errors, and one real fetch."""
+"""`find_consul`: the order of its search, its errors, and one real fetch."""
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -18,15 +19,16 @@ from kato_consul.testing.consul.binary import (
 )
 
 CONSUL = 'echo "Consul v1.8.7"'
-# Stands in for apt-get: notes what it was asked, and "downloads" a package.
+# Fake apt-get: logs its command and "downloads" a package.
 APT_GET = 'echo "$4" >>"$LOG"; test "$4" = update || : >consul_1.8.7_any.deb'
-# Stands in for dpkg: unpacks a package (`dpkg -x PACKAGE FOLDER`).
+BOOKWORM = {"ID": "debian", "VERSION_CODENAME": "bookworm"}  # its os-release
+# Fake dpkg: unpacks a package (`dpkg -x PACKAGE FOLDER`).
 DPKG = f"""mkdir -p "$3/usr/bin"; P="$3/usr/bin/consul"
 printf '#!/bin/sh\\n%s\\n' '{CONSUL}' >"$P"; chmod +x "$P\""""
 
 
 def script(path: Path, text: str) -> Path:
-    """Make `path` a program that runs `text`."""
+    """Create a program at `path` that runs `text`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
@@ -34,29 +36,28 @@ def script(path: Path, text: str) -> Path:
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path) -> Path:
-    """An /etc of a system whose archive we do not know."""
-    (tmp_path / "other-etc").mkdir()
-    (tmp_path / "other-etc/os-release").write_text("ID=plan9\n")
+def unknown_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The /etc of a system with an unknown archive."""
+    monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"ID": "plan9"})
     return tmp_path / "other-etc"
 
 
 @pytest.fixture
 def debian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An /etc of a Debian, with programs on the PATH that stand in for apt-get and dpkg."""
+    """The /etc of a Debian, with a fake apt-get and dpkg on the PATH."""
     etc = tmp_path / "etc"
     (etc / "apt/sources.list.d").mkdir(parents=True)
-    (etc / "os-release").write_text("ID=debian\nVERSION_CODENAME=bookworm\n")
+    monkeypatch.setattr(platform, "freedesktop_os_release", lambda: BOOKWORM)
     (etc / "apt/sources.list").write_text("deb http://mirror.example/debian bookworm main\n")
     script(tmp_path / "bin/apt-get", APT_GET)
     script(tmp_path / "bin/dpkg", DPKG)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("LOG", str(tmp_path / "asked"))
+    monkeypatch.setenv("LOG", str(tmp_path / "apt-get.log"))
     return etc
 
 
 @pytest.mark.parametrize(
-    ("there", "expected"),
+    ("available", "expected"),
     [
         ({"named", "on-path", "cached"}, "named/consul"),
         ({"on-path", "cached"}, "on-path/consul"),
@@ -64,46 +65,46 @@ def debian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (set(), "cached/kato-consul/consul"),  # fetched into the cache
     ],
 )
-def test_order(there: set[str], expected: str, tmp_path: Path, debian: Path) -> None:
-    """CONSUL_BIN goes before the PATH, the PATH before the cache, and the archive comes last."""
-    for folder in there:
+def test_search_order(available: set[str], expected: str, tmp_path: Path, debian: Path) -> None:
+    """CONSUL_BIN comes before the PATH, the PATH before the cache, and the archive is last."""
+    for folder in available:
         name = "kato-consul/consul" if folder == "cached" else "consul"
         script(tmp_path / folder / name, CONSUL)
     environ = {"PATH": str(tmp_path / "on-path"), "XDG_CACHE_HOME": str(tmp_path / "cached")}
-    if "named" in there:
+    if "named" in available:
         environ["CONSUL_BIN"] = str(tmp_path / "named/consul")
-    said: list[str] = []
-    assert find_consul(environ=environ, etc=debian, say=said.append) == tmp_path / expected
-    assert (tmp_path / "asked").exists() is (not there)
-    assert bool(said) is (not there)
+    messages: list[str] = []
+    assert find_consul(environ=environ, etc=debian, say=messages.append) == tmp_path / expected
+    assert (tmp_path / "apt-get.log").exists() is (not available)
+    assert bool(messages) is (not available)
 
 
-def test_wrong_consul_bin(tmp_path: Path, elsewhere: Path) -> None:
-    """An unusable CONSUL_BIN is an error, though a good program is on the PATH."""
+def test_an_unusable_consul_bin_is_an_error(tmp_path: Path, unknown_system: Path) -> None:
+    """An unusable CONSUL_BIN is an error, even if a usable program is on the PATH."""
     script(tmp_path / "bin/consul", CONSUL)
     environ = {"PATH": str(tmp_path / "bin"), "CONSUL_BIN": "/nowhere/consul"}
     with pytest.raises(ConsulNotFound, match="CONSUL_BIN names '/nowhere/consul', which does not"):
-        find_consul(environ=environ, etc=elsewhere)
+        find_consul(environ=environ, etc=unknown_system)
 
 
-def test_unusable_ones_are_passed_over(tmp_path: Path, elsewhere: Path) -> None:
-    """Another program called consul on the PATH does not hide a good one in the cache."""
+def test_unusable_programs_are_skipped(tmp_path: Path, unknown_system: Path) -> None:
+    """Another program called consul on the PATH does not hide a usable one in the cache."""
     script(tmp_path / "bin/consul", "echo I advise diplomats")
     cached = script(tmp_path / "cache/kato-consul/consul", CONSUL)
     environ = {"PATH": str(tmp_path / "bin"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    assert find_consul(environ=environ, etc=elsewhere) == cached
+    assert find_consul(environ=environ, etc=unknown_system) == cached
 
 
-def test_error_names_every_way(tmp_path: Path, elsewhere: Path) -> None:
-    """When nothing works, each way is named with what came of it, and then what to do."""
+def test_error_lists_the_whole_search(tmp_path: Path, unknown_system: Path) -> None:
+    """If nothing is found, the error lists each place with its result, and what to do."""
     other = script(tmp_path / "bin/consul", "exit 3")
     environ = {"PATH": str(tmp_path / "bin"), "XDG_CACHE_HOME": str(tmp_path)}
     with pytest.raises(ConsulNotFound) as caught:
-        find_consul(environ=environ, etc=elsewhere)
+        find_consul(environ=environ, etc=unknown_system)
     assert str(caught.value).splitlines() == [
         "found no Consul program:",
         "  - CONSUL_BIN: not set",
-        f"  - PATH: {other} does not answer `version` as Consul does (exit status 3)",
+        f"  - PATH: {other} does not print a Consul version (exit status 3)",
         f"  - cache: {tmp_path / 'kato-consul/consul'} does not exist",
         "  - the distribution's archive: this system is 'plan9', not debian or ubuntu",
         "Install Consul so that it is on the PATH, or set CONSUL_BIN to a Consul program.",
@@ -120,12 +121,12 @@ def test_error_names_every_way(tmp_path: Path, elsewhere: Path) -> None:
     ],
 )
 def test_cache_file(environ: dict[str, str], expected: str) -> None:
-    """The cache is where the XDG specification says; a relative folder is none."""
+    """The cache is where the XDG specification says; a relative folder is ignored."""
     assert cache_file(environ) == Path(expected)
 
 
 def test_why_unusable(tmp_path: Path) -> None:
-    """A folder, a file without the right to run and a broken program each say what they are."""
+    """A folder, a file that is not executable and a broken program give a reason each."""
     plain = tmp_path / "plain"
     plain.write_text("text")
     broken = tmp_path / "broken"
@@ -136,13 +137,13 @@ def test_why_unusable(tmp_path: Path) -> None:
     assert why_unusable(broken) == "could not be run (Exec format error)"
 
 
-def test_sources_are_read_in_both_spellings(debian: Path) -> None:
-    """`*.sources` and `*.list` are read; a file put aside under another name is not."""
+def test_sources_are_read_in_both_formats(debian: Path) -> None:
+    """`*.sources` and `*.list` are read; files with other suffixes are not."""
     folder = debian / "apt/sources.list.d"
     (debian / "apt/sources.list").unlink()
-    aside = "deb http://aside.example/debian bookworm main"
-    (folder / "a.list.disabled").write_text(aside)
-    with pytest.raises(ArchiveFailed, match="none of the 0 entries we may read in"):
+    disabled = "deb http://disabled.example/debian bookworm main"
+    (folder / "a.list.disabled").write_text(disabled)
+    with pytest.raises(ArchiveFailed, match="none of the 0 readable entries in"):
         find_source(debian)
     (folder / "tools.list").write_text("deb http://tools.example/debian tools main\n")
     (folder / "debian.sources").write_text(
@@ -162,7 +163,7 @@ def test_sources_are_read_in_both_spellings(debian: Path) -> None:
         ("dpkg", "exit 0", "the package has no /usr/bin/consul"),
     ],
 )
-def test_failed_fetch(
+def test_a_failed_step_is_named(
     program: str,
     text: str,
     expected: str,
@@ -170,7 +171,7 @@ def test_failed_fetch(
     debian: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A step that fails is named with what it said, and leaves nothing in the cache."""
+    """A step that fails is named with its output, and leaves nothing in the cache."""
     script(tmp_path / "bin" / program, text)
     if "sleep" in text:
         monkeypatch.setattr(apt_archive, "STEP_TIMEOUT", 0.5)
@@ -179,19 +180,20 @@ def test_failed_fetch(
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["consul.lock"]
 
 
-def test_unwritable_cache(tmp_path: Path, debian: Path) -> None:
-    """A cache folder that cannot be made is named in the error."""
+def test_an_unwritable_cache_is_an_error(tmp_path: Path, debian: Path) -> None:
+    """If the cache folder cannot be created, the error names it."""
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ArchiveFailed, match=r"could not write to .*file/cache"):
         fetch_consul(tmp_path / "file/cache/consul", etc=debian)
 
 
-def test_two_at_once(tmp_path: Path, debian: Path) -> None:
-    """Two processes that need Consul at the same time fetch it once and both get it."""
+def test_two_processes_fetch_once(tmp_path: Path, debian: Path) -> None:
+    """Two processes that need Consul at the same time fetch it only once, and both get it."""
     script(tmp_path / "bin/apt-get", f"sleep 0.3; {APT_GET}")
     target = tmp_path / "cache/consul"
     code = (
-        "import sys; from pathlib import Path; "
+        "import platform, sys; from pathlib import Path; "
+        f"platform.freedesktop_os_release = lambda: {BOOKWORM!r}; "
         "from kato_consul.testing.consul.apt_archive import fetch_consul; "
         "print(fetch_consul(Path(sys.argv[1]), etc=Path(sys.argv[2])))"
     )
@@ -203,21 +205,21 @@ def test_two_at_once(tmp_path: Path, debian: Path) -> None:
         outputs = [one.communicate(timeout=30)[0], two.communicate(timeout=30)[0]]
     assert outputs == [f"{target}\n"] * 2
     assert why_unusable(target) is None
-    assert (tmp_path / "asked").read_text().split() == ["update", "download"]
+    assert (tmp_path / "apt-get.log").read_text().split() == ["update", "download"]
 
 
 def why_no_archive() -> str | None:
-    """Return why this machine has no archive to fetch from, or None when it has one."""
+    """Return why this machine has no archive to fetch from, or None if it has one."""
     try:
         find_source(Path("/etc"))
     except ArchiveFailed as error:
         return str(error)
     missing = [name for name in ("apt-get", "dpkg") if shutil.which(name) is None]
-    return f"there is no {missing[0]}" if missing else None
+    return f"there is no program {missing[0]}" if missing else None
 
 
 def test_real_archive(tmp_path: Path) -> None:
-    """This machine's archive gives a Consul that runs; a machine without one is told so."""
+    """A Consul from this machine's archive runs; without an archive the error says why."""
     environ = {"PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
     reason = why_no_archive()
     if reason is None:

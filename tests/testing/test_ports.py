@@ -1,4 +1,4 @@
-"""Ports for programs that cannot choose their own."""
+"""`free_ports`: ports for programs that cannot choose their own."""
 
 import contextlib
 import socket
@@ -8,12 +8,12 @@ import pytest
 from kato_consul.testing.ports import HOST, _hold, ephemeral_range, free_ports, port_range
 
 
-def test_distinct() -> None:
-    """Ports asked for together are all different."""
+def test_ports_are_distinct() -> None:
+    """The ports of one call are all different."""
     assert len(set(free_ports(50))) == 50
 
 
-def test_usable_for_tcp_and_udp() -> None:
+def test_ports_are_usable_for_tcp_and_udp() -> None:
     """A chosen port can be bound for TCP and for UDP, at the same time."""
     (port,) = free_ports(1)
     with (
@@ -25,8 +25,8 @@ def test_usable_for_tcp_and_udp() -> None:
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
-def test_taken_port_is_refused(kind: int) -> None:
-    """A port taken for either protocol is not free, and is let go of for the other one."""
+def test_a_port_in_use_is_not_chosen(kind: int) -> None:
+    """A port in use for one protocol is not free, and is released for the other one."""
     (port,) = free_ports(1)
     other = socket.SOCK_DGRAM if kind == socket.SOCK_STREAM else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET, kind) as taken, contextlib.ExitStack() as held:
@@ -36,11 +36,11 @@ def test_taken_port_is_refused(kind: int) -> None:
             free.bind((HOST, port))
 
 
-def test_away_from_outgoing_connections() -> None:
-    """No chosen port is one that the kernel may give to an outgoing connection."""
+def test_ports_are_not_ephemeral() -> None:
+    """The kernel does not use the chosen ports for outgoing connections."""
     low, high = ephemeral_range()
     if port_range((low, high)) == port_range((1024, 65535)):
-        return  # this kernel gives out every port: there is no other place to go
+        return  # this kernel uses all ports for outgoing connections
     assert all(not low <= port <= high for port in free_ports(20))
 
 
@@ -53,13 +53,13 @@ def test_away_from_outgoing_connections() -> None:
         ((1024, 65535), range(10_000, 65_536)),  # no room anywhere else
     ],
 )
-def test_range(ephemeral: tuple[int, int], expected: range) -> None:
-    """Below the ephemeral range if there is room, else above it, else anywhere."""
+def test_port_range(ephemeral: tuple[int, int], expected: range) -> None:
+    """The range is below the ephemeral one if there is room, else above it, else all ports."""
     assert port_range(ephemeral) == expected
 
 
-def test_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More ports than there are is an error that says how many were free."""
+def test_too_few_free_ports_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If there are not enough free ports, the error says how many there are."""
     monkeypatch.setattr("kato_consul.testing.ports._hold", lambda *_: False)
     with pytest.raises(RuntimeError, match=r"only 0 of 1 ports are free .* end some"):
         free_ports(1)

@@ -1,4 +1,4 @@
-"""Programs we start, with real ones: they end when we do, however we do."""
+"""`ChildProcess` with real programs: they end when their parent does, however it ends."""
 
 import contextlib
 import os
@@ -16,13 +16,13 @@ from kato_consul.testing import processes
 from kato_consul.testing.processes import ChildProcess
 from tests.testing.waiting import eventually
 
-# A program with a child of its own. Both say so in the fifo that is their argument and keep it
-# open, so that its reader sees the end when both are gone, zombies and reused numbers or not.
+# A program with a child of its own. Both write to the fifo that is their argument and keep it
+# open, so its reader gets end-of-file when both have ended, despite zombies and reused pids.
 FAMILY = 'exec 9>"$1"; echo child >&9; (echo grandchild >&9; while :; do sleep 60; done) & wait'
 TIDY = 'trap "echo bye; exit 3" TERM; echo ready; while :; do sleep 0.05; done'
 STUBBORN = 'trap "" TERM; echo ready; while :; do sleep 60; done'
 
-# What a user's program does: start a child and then come to the end that the test has in mind.
+# A user's program: it starts a child and then ends in the way that the test chooses.
 PARENT = """
 import os, signal, sys
 from pathlib import Path
@@ -39,7 +39,7 @@ if ending == "return":
 if ending == "raise":
     raise SystemExit("as if by an error")
 if ending == "fork":
-    if os.fork() == 0:  # a copy of us that lives on for a while
+    if os.fork() == 0:  # a copy of this process that runs on for a while
         signal.pause()
 if ending == "terminated":
     os.kill(os.getpid(), signal.SIGTERM)
@@ -54,18 +54,18 @@ class Fifo:
         os.mkfifo(path)
         self.path = path
         self._end = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        self.heard = b""
+        self.received = b""
 
-    def hears(self, words: set[str], within: float = 10.0) -> bool:
-        """Whether all of `words` are said in time."""
+    def receives(self, words: set[str], within: float = 10.0) -> bool:
+        """Return whether all of `words` are received in time."""
         deadline = time.monotonic() + within
-        while not words <= set(self.heard.decode().split()):
+        while not words <= set(self.received.decode().split()):
             if self._read(deadline) is None:
                 return False
         return True
 
     def ends(self, within: float = 10.0) -> bool:
-        """Whether everybody who held the fifo is gone in time."""
+        """Return whether all programs that held the fifo end in time."""
         deadline = time.monotonic() + within
         while data := self._read(deadline):
             pass
@@ -76,7 +76,7 @@ class Fifo:
         if not ready:
             return None
         data = os.read(self._end, 4096)
-        self.heard += data
+        self.received += data
         return data
 
     def close(self) -> None:
@@ -94,18 +94,18 @@ def fifo(tmp_path: Path) -> Iterator[Fifo]:
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    """Where a program's log goes; its folder does not exist yet."""
+    """The path of a program's log; its folder does not exist yet."""
     return tmp_path / "logs" / "program.log"
 
 
-def says(child: ChildProcess, word: str) -> bool:
-    """Whether `word` turns up in the program's log in time."""
+def logs(child: ChildProcess, word: str) -> bool:
+    """Return whether `word` appears in the program's log in time."""
     return eventually(lambda: word in child.log_tail())
 
 
 @pytest.mark.parametrize("ending", ["killed", "terminated", "frozen", "return", "raise", "fork"])
 def test_nothing_outlives_its_parent(ending: str, fifo: Fifo, log: Path) -> None:
-    """However the parent ends, its child and grandchild end too, and the watchdog with them."""
+    """However the parent ends, its child, its grandchild and the watchdog end too."""
     script = f"FAMILY = {FAMILY!r}\n{PARENT}"
     with subprocess.Popen(
         [sys.executable, "-c", script, str(fifo.path), str(log), ending],
@@ -118,49 +118,49 @@ def test_nothing_outlives_its_parent(ending: str, fifo: Fifo, log: Path) -> None
         assert parent.stdout is not None
         try:
             watchdog = int(parent.stdout.readline())
-            assert fifo.hears({"child", "grandchild"})
+            assert fifo.receives({"child", "grandchild"})
             assert is_alive(watchdog)
             parent.stdin.write(b"\n")
             parent.stdin.flush()
             parent.wait(10)
-            if ending in {"return", "raise"}:  # a parent that has the time sees to it itself
+            if ending in {"return", "raise"}:  # a parent that exits normally does it itself
                 assert not is_alive(watchdog)
             assert fifo.ends()
             assert eventually(lambda: not is_alive(watchdog))
         finally:
-            with contextlib.suppress(ProcessLookupError):  # there is nobody but in "fork"
+            with contextlib.suppress(ProcessLookupError):  # a process is left only in "fork"
                 os.killpg(parent.pid, signal.SIGKILL)
 
 
 def is_alive(pid: int) -> bool:
-    """Whether `pid` is a process and more than a zombie which nobody has reaped yet."""
+    """Return whether `pid` is a process and not a zombie."""
     try:
         os.kill(pid, 0)
         stat = Path(f"/proc/{pid}/stat").read_text()
     except ProcessLookupError:
         return False
-    except FileNotFoundError:  # just gone; or a system without /proc
+    except FileNotFoundError:  # ended just now; or a system without /proc
         return not Path("/proc/self").exists()
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 def test_pid_is_the_programs_own(log: Path) -> None:
-    """`pid` is the program itself and its group, with nobody's shell in between."""
+    """`pid` is that of the program itself and of its group, not of a shell in between."""
     with ChildProcess(["sh", "-c", "echo $$; read x"], name="p", log=log) as child:
-        child.wait(10)  # the read met an empty input, so the program ended
+        child.wait(10)  # the program ended because its input is empty
         assert child.log_tail().strip() == str(child.pid)
 
 
-def test_terminal_reaches_neither(log: Path) -> None:
-    """Program and watchdog have sessions of their own, so Ctrl-C is for us alone."""
+def test_ctrl_c_reaches_neither_program_nor_watchdog(log: Path) -> None:
+    """Program and watchdog have their own sessions, so Ctrl-C reaches only this process."""
     with ChildProcess(["sleep", "60"], name="p", log=log) as child:
         watchdog = processes._watchdog.pid
         assert watchdog is not None
         assert [os.getsid(child.pid), os.getsid(watchdog)] == [child.pid, watchdog]
 
 
-def test_end_is_seen(log: Path) -> None:
-    """The exit status is the program's; while it runs there is none."""
+def test_returncode_is_the_exit_status(log: Path) -> None:
+    """`returncode` is the program's exit status, and None while it runs."""
     child = ChildProcess(["sh", "-c", "exec sleep 60"], name="p", log=log)
     assert (child.running, child.returncode) == (False, None)
     child.start()
@@ -172,39 +172,39 @@ def test_end_is_seen(log: Path) -> None:
     assert child.wait(10) == 7
 
 
-def test_leftovers_are_killed(fifo: Fifo, log: Path) -> None:
-    """A program that ends and leaves a worker behind leaves nothing behind."""
+def test_processes_left_in_the_group_are_killed(fifo: Fifo, log: Path) -> None:
+    """When a program ends and leaves a worker behind, the worker is killed."""
     leaving = FAMILY.removesuffix("wait") + "read x"
     with ChildProcess(["sh", "-c", leaving, "sh", str(fifo.path)], name="p", log=log) as child:
         child.wait(10)
         assert fifo.ends()
 
 
-def test_terminate_is_gentle(log: Path) -> None:
-    """A program that heeds SIGTERM ends by its own will, and a second call does nothing."""
+def test_terminate_sends_sigterm(log: Path) -> None:
+    """A program that handles SIGTERM ends by itself. A second call has no effect."""
     child = ChildProcess(["sh", "-c", TIDY], name="p", log=log)
     child.start()
-    assert says(child, "ready")
+    assert logs(child, "ready")
     child.terminate()
     child.terminate()
     assert child.returncode == 3
     assert child.log_tail(1) == "bye"
 
 
-def test_terminate_is_firm(log: Path) -> None:
-    """A program that ignores SIGTERM is killed once the time is up."""
+def test_terminate_kills_after_the_timeout(log: Path) -> None:
+    """A program that ignores SIGTERM is killed after the timeout."""
     child = ChildProcess(["sh", "-c", STUBBORN], name="p", log=log)
     child.start()
-    assert says(child, "ready")
+    assert logs(child, "ready")
     child.terminate(timeout=0.2)
     assert child.returncode == -signal.SIGKILL
 
 
-def test_terminate_wakes_a_frozen_one(log: Path) -> None:
-    """A frozen program is let go on, so that it can still tidy up and need not be killed."""
+def test_terminate_resumes_a_frozen_program(log: Path) -> None:
+    """A frozen program is resumed, so that it can clean up and need not be killed."""
     child = ChildProcess(["sh", "-c", TIDY], name="p", log=log)
     child.start()
-    assert says(child, "ready")
+    assert logs(child, "ready")
     child.freeze()
     assert child.running
     child.terminate()
@@ -212,10 +212,10 @@ def test_terminate_wakes_a_frozen_one(log: Path) -> None:
 
 
 def test_freeze_and_thaw(log: Path) -> None:
-    """A frozen program does nothing, and goes on where it was when thawed."""
+    """A frozen program does nothing, and continues when thawed."""
     script = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.01; done"
     with ChildProcess(["sh", "-c", script], name="p", log=log) as child:
-        assert says(child, "1")
+        assert logs(child, "1")
         child.freeze()
         assert eventually(lambda: is_stopped(child.pid))
         before = child.log_tail()
@@ -225,13 +225,13 @@ def test_freeze_and_thaw(log: Path) -> None:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether our child `pid` was stopped since this was last asked."""
+    """Return whether the child `pid` was stopped since the last call."""
     _, status = os.waitpid(pid, os.WUNTRACED | os.WNOHANG)
     return os.WIFSTOPPED(status)
 
 
-def test_signal_needs_a_program(log: Path) -> None:
-    """A signal to a program that ended is an error which names program and log, not silence."""
+def test_a_signal_to_an_ended_program_is_an_error(log: Path) -> None:
+    """A signal to a program that ended raises an error with the program's name and log."""
     child = ChildProcess(["true"], name="the true one", log=log)
     child.start()
     child.wait(10)
@@ -239,8 +239,8 @@ def test_signal_needs_a_program(log: Path) -> None:
         child.signal(signal.SIGHUP)
 
 
-def test_log_tail(log: Path) -> None:
-    """The tail is the last lines of output and errors, of a second start too; none is empty."""
+def test_log_tail_has_the_last_lines(log: Path) -> None:
+    """The tail has the last lines of stdout and stderr, also after a second start."""
     script = "echo one; echo two >&2; printf three"
     child = ChildProcess(["sh", "-c", script], name="p", log=log)
     assert child.log_tail() == ""
@@ -252,29 +252,29 @@ def test_log_tail(log: Path) -> None:
 
 
 def test_environment_is_replaced(log: Path) -> None:
-    """`env` is all the program sees of the environment."""
+    """`env` is the program's complete environment."""
     child = ChildProcess(["env"], name="p", log=log, env={"PATH": os.defpath, "KATO": "8000"})
     child.start()
     child.wait(10)
     names = {line.partition("=")[0] for line in child.log_tail().splitlines()}
-    # A shell may add some of its own.
+    # A shell may add variables.
     assert {"PATH", "KATO"} <= names <= {"PATH", "KATO", "PWD", "OLDPWD", "SHLVL", "_"}
 
 
-def test_unknown_program(log: Path) -> None:
-    """A program that is not there is an error at the start, which names both."""
+def test_a_missing_program_is_an_error(log: Path) -> None:
+    """Starting a missing program raises an error with the name and the program."""
     child = ChildProcess(["no-such-program"], name="the agent", log=log)
     with pytest.raises(FileNotFoundError, match=r"the agent: no program 'no-such-program'"):
         child.start()
     assert not child.running
 
 
-def test_watchdog_is_replaced(fifo: Fifo, log: Path) -> None:
-    """A watchdog that died is replaced at the next start, and knows the older programs."""
+def test_a_dead_watchdog_is_replaced(fifo: Fifo, log: Path) -> None:
+    """A watchdog that died is replaced at the next start, and also kills the older programs."""
     first = ChildProcess(["sleep", "60"], name="p", log=log)
     argv = ["sh", "-c", FAMILY, "sh", str(fifo.path)]
     with first, ChildProcess(argv, name="f", log=log):
-        assert fifo.hears({"child", "grandchild"})
+        assert fifo.receives({"child", "grandchild"})
         old = processes._watchdog.pid
         assert old is not None
         os.kill(old, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Scratch folders: made, removed, and never left behind."""
+"""`ScratchFolder`: created, removed, and never left behind."""
 
 import os
 import tempfile
@@ -12,13 +12,13 @@ from kato_consul.testing.scratch import ScratchFolder
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The system's temporary folder, with nothing else in it."""
+    """An empty folder as the system's temporary folder."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
 
-def test_it_goes_with_the_block(temporary: Path) -> None:
-    """The folder is there, ours alone, and gone with the block, whatever was put into it."""
+def test_removed_at_the_end_of_the_block(temporary: Path) -> None:
+    """The folder exists, with mode 700, and is removed with its contents after the block."""
     with ScratchFolder("kato-") as scratch:
         assert scratch.path.parent == temporary
         assert scratch.path.name.startswith("kato-")
@@ -27,8 +27,8 @@ def test_it_goes_with_the_block(temporary: Path) -> None:
     assert list(temporary.iterdir()) == []
 
 
-def test_it_goes_with_the_object(temporary: Path) -> None:
-    """Nobody has to remember to remove it; twice is harmless."""
+def test_removed_with_the_object(temporary: Path) -> None:
+    """Without `remove` the folder is removed with the object; `remove` may be called twice."""
     scratch = ScratchFolder("kato-")
     scratch.remove()
     scratch.remove()
@@ -37,26 +37,26 @@ def test_it_goes_with_the_object(temporary: Path) -> None:
     assert list(temporary.iterdir()) == []
 
 
-def test_an_interrupt_right_after_it_was_made(
+def test_removed_after_an_interrupt_during_creation(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ctrl-C at the worst moment, after the folder was made and before anybody has it."""
-    make = os.mkdir
+    """After Ctrl-C at the worst moment, when the folder exists but the object does not."""
+    mkdir = os.mkdir
 
-    def made_and_interrupted(*given: Any) -> None:
-        make(*given)
+    def mkdir_interrupted(*given: Any) -> None:
+        mkdir(*given)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(os, "mkdir", made_and_interrupted)
+    monkeypatch.setattr(os, "mkdir", mkdir_interrupted)
     with pytest.raises(KeyboardInterrupt) as caught:
         ScratchFolder("kato-")
-    assert len(list(temporary.iterdir())) == 1  # the traceback still holds it
+    assert len(list(temporary.iterdir())) == 1  # the traceback still references the object
     del caught
     assert list(temporary.iterdir()) == []
 
 
-def test_a_forked_child_leaves_it(temporary: Path) -> None:
-    """A child that was forked off and ends does not remove what is its parent's."""
+def test_a_forked_child_does_not_remove_it(temporary: Path) -> None:
+    """A forked child cannot remove its parent's folder."""
     with ScratchFolder("kato-") as scratch:
         child = os.fork()
         if child == 0:

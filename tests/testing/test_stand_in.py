@@ -1,6 +1,6 @@
-"""The stand-in KATO: what it suffers on demand.
+"""The stand-in KATO: its faults on demand.
 
-What it has in common with a real one is in tests/conformance.
+tests/conformance tests what it has in common with the real KATO.
 """
 
 import time
@@ -13,15 +13,15 @@ import pytest
 
 from kato_consul.testing.kato import StandInKato, flush_sessions
 from kato_consul.testing.kato.switches import STORE_STATES, Switches
-from tests.testing.http import NO_REUSE, busy, new_session, observe, stm
+from tests.testing.http import NO_REUSE, create_session, is_busy, observe, read_stm
 from tests.testing.waiting import eventually
 
-GONE = {"exists": False, "expired": False}
+MISSING = {"exists": False, "expired": False}
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[StandInKato, StandInKato]]:
-    """Two instances with one store."""
+    """Two instances that share a store."""
     folder = tmp_path_factory.mktemp("kato")
     store = folder / "store.sqlite"
     with (
@@ -33,58 +33,58 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[StandInKato
 
 @pytest.fixture
 def kato(pair: tuple[StandInKato, StandInKato]) -> Iterator[StandInKato]:
-    """The first of the two, with all switches in their normal position before and after."""
+    """The first of the two instances; all switches are reset afterwards."""
     yield pair[0]
     pair[0].switch(healthy=True, slow=0, hung=False, store="up")
 
 
 @pytest.fixture
 def http() -> Iterator[httpx.Client]:
-    """A client that never sends on a used connection."""
+    """A client that does not reuse connections."""
     with httpx.Client(timeout=10, limits=NO_REUSE) as client:
         yield client
 
 
 @pytest.fixture
-def meanwhile() -> Iterator[ThreadPoolExecutor]:
-    """Threads for calls that take their time."""
-    with ThreadPoolExecutor() as threads:
-        yield threads
+def threads() -> Iterator[ThreadPoolExecutor]:
+    """Threads for calls that run during the test."""
+    with ThreadPoolExecutor() as pool:
+        yield pool
 
 
-def test_unhealthy(http: httpx.Client, kato: StandInKato) -> None:
-    """/health says "unhealthy" with status 200, and the instance works on."""
+def test_unhealthy_is_a_200_and_requests_still_work(http: httpx.Client, kato: StandInKato) -> None:
+    """/health returns "unhealthy" with status 200, and the instance processes requests."""
     kato.switch(healthy=False)
     answer = http.get(f"{kato.url}/health")
     assert (answer.status_code, answer.json()["status"]) == (200, "unhealthy")
-    assert observe(http, kato, new_session(http, kato), "a").status_code == 200
+    assert observe(http, kato, create_session(http, kato), "a").status_code == 200
     kato.switch(healthy=True)
     assert http.get(f"{kato.url}/health").json()["status"] == "healthy"
 
 
-def test_slow_is_between_reading_and_writing(
+def test_slow_delays_between_reading_and_writing(
     http: httpx.Client,
     pair: tuple[StandInKato, StandInKato],
     kato: StandInKato,
-    meanwhile: ThreadPoolExecutor,
+    threads: ThreadPoolExecutor,
 ) -> None:
-    """What another instance writes while a slow one works is lost, and both said 200."""
+    """An observation that another instance saves meanwhile is lost; both return 200."""
     other = pair[1]
-    session = new_session(http, kato)
+    session = create_session(http, kato)
     kato.switch(slow=0.5)
     started = time.monotonic()
-    slow = meanwhile.submit(observe, http, kato, session, "slow")
-    assert eventually(lambda: busy(http, kato))  # the slow one has read by now
+    slow = threads.submit(observe, http, kato, session, "slow")
+    assert eventually(lambda: is_busy(http, kato))  # the slow instance has read the session by now
     assert observe(http, other, session, "quick").json()["time"] == 1
-    assert stm(http, other, session) == [["quick"]]
+    assert read_stm(http, other, session) == [["quick"]]
     assert slow.result().json()["time"] == 1
     assert time.monotonic() - started >= 0.5
-    assert stm(http, other, session) == [["slow"]]
+    assert read_stm(http, other, session) == [["slow"]]
 
 
-def test_slow_reads(http: httpx.Client, kato: StandInKato) -> None:
-    """Reading a session is slow, too; `exists` and /health are not."""
-    session = new_session(http, kato)
+def test_slow_delays_reads_of_a_session(http: httpx.Client, kato: StandInKato) -> None:
+    """Reading a session is slow too, but `exists` and /health are not."""
+    session = create_session(http, kato)
     kato.switch(slow=0.3)
     assert seconds(http, f"{kato.url}{session}/stm") >= 0.3
     assert seconds(http, f"{kato.url}{session}/exists") < 0.3
@@ -92,41 +92,45 @@ def test_slow_reads(http: httpx.Client, kato: StandInKato) -> None:
 
 
 def seconds(http: httpx.Client, url: str) -> float:
-    """How long a good answer takes."""
+    """Return the duration of a request with status 200, in seconds."""
     started = time.monotonic()
     assert http.get(url).status_code == 200
     return time.monotonic() - started
 
 
-def test_hung(http: httpx.Client, kato: StandInKato, meanwhile: ThreadPoolExecutor) -> None:
-    """A hung instance takes requests and keeps them; they are done when it comes back."""
-    session = new_session(http, kato)
+def test_hung_delays_all_requests(
+    http: httpx.Client, kato: StandInKato, threads: ThreadPoolExecutor
+) -> None:
+    """A hung instance accepts requests, and processes them when it no longer hangs."""
+    session = create_session(http, kato)
     kato.switch(hung=True)
     calls: list[Future[httpx.Response]] = [
-        meanwhile.submit(http.get, f"{kato.url}/"),
-        meanwhile.submit(http.get, f"{kato.url}/health"),
-        meanwhile.submit(observe, http, kato, session, "late"),
+        threads.submit(http.get, f"{kato.url}/"),
+        threads.submit(http.get, f"{kato.url}/health"),
+        threads.submit(observe, http, kato, session, "late"),
     ]
     time.sleep(0.3)
     assert not any(call.done() for call in calls)
     kato.switch(hung=False)
     assert [call.result().status_code for call in calls] == [200, 200, 200]
-    assert stm(http, kato, session) == [["late"]]
+    assert read_stm(http, kato, session) == [["late"]]
 
 
-def test_a_hung_write_outlives_its_caller(http: httpx.Client, kato: StandInKato) -> None:
-    """An observation whose caller gave up is applied when the instance comes back."""
-    session = new_session(http, kato)
+def test_a_hung_write_is_applied_after_its_caller_gave_up(
+    http: httpx.Client, kato: StandInKato
+) -> None:
+    """An observation whose caller gave up is applied when the instance no longer hangs."""
+    session = create_session(http, kato)
     kato.switch(hung=True)
     with pytest.raises(httpx.ReadTimeout):
         http.post(f"{kato.url}{session}/observe", json={"strings": ["late"]}, timeout=0.3)
     kato.switch(hung=False)
-    assert eventually(lambda: stm(http, kato, session) == [["late"]])
+    assert eventually(lambda: read_stm(http, kato, session) == [["late"]])
 
 
-def test_store_down(http: httpx.Client, kato: StandInKato) -> None:
-    """Sessions seem gone, `exists` and creating tell the truth, /health stays green."""
-    session = new_session(http, kato)
+def test_store_down_is_404_or_500(http: httpx.Client, kato: StandInKato) -> None:
+    """Sessions appear missing (404); `exists` and creation return 500; /health is healthy."""
+    session = create_session(http, kato)
     observe(http, kato, session, "a")
     kato.switch(store="down")
     error = observe(http, kato, session, "b")
@@ -153,22 +157,22 @@ def test_store_down(http: httpx.Client, kato: StandInKato) -> None:
     assert (health.status_code, health.json()["status"]) == (200, "healthy")
     assert http.get(f"{kato.url}/sessions/count").status_code == 200
     kato.switch(store="up")
-    assert stm(http, kato, session) == [["a"]]
+    assert read_stm(http, kato, session) == [["a"]]
 
 
-def test_store_down_for_one_instance_only(
+def test_store_down_affects_one_instance_only(
     http: httpx.Client, pair: tuple[StandInKato, StandInKato], kato: StandInKato
 ) -> None:
-    """The other instance still reaches the store."""
-    session = new_session(http, kato)
+    """The other instance can still use the store."""
+    session = create_session(http, kato)
     kato.switch(store="down")
     assert observe(http, kato, session, "a").status_code == 404
     assert observe(http, pair[1], session, "a").status_code == 200
 
 
-def test_store_full(http: httpx.Client, kato: StandInKato) -> None:
-    """Observations are acknowledged and not kept; learning, creating and clearing fail."""
-    session = new_session(http, kato)
+def test_store_full_loses_acknowledged_observations(http: httpx.Client, kato: StandInKato) -> None:
+    """Observations are acknowledged but not saved; learning, creating and clearing fail."""
+    session = create_session(http, kato)
     observe(http, kato, session, "a")
     kato.switch(store="full")
     for _ in range(2):
@@ -178,7 +182,7 @@ def test_store_full(http: httpx.Client, kato: StandInKato) -> None:
     observe_two = {"observations": [{"strings": ["b"]}, {"strings": ["c"]}]}
     answer = http.post(f"{kato.url}{session}/observe-sequence", json=observe_two)
     assert (answer.status_code, answer.json()["final_stm_length"]) == (200, 3)
-    assert stm(http, kato, session) == [["a"]]
+    assert read_stm(http, kato, session) == [["a"]]
     assert http.post(f"{kato.url}{session}/clear-stm").status_code == 404
     assert http.post(f"{kato.url}/sessions", json={"node_id": "n"}).status_code == 500
     assert http.get(f"{kato.url}{session}/exists").json()["exists"] is True
@@ -187,27 +191,29 @@ def test_store_full(http: httpx.Client, kato: StandInKato) -> None:
     kato.switch(store="full")
     assert http.post(f"{kato.url}{session}/learn").status_code == 500
     kato.switch(store="up")
-    assert stm(http, kato, session) == [["a"], ["b"]]
+    assert read_stm(http, kato, session) == [["a"], ["b"]]
 
 
-def test_store_hung(http: httpx.Client, kato: StandInKato, meanwhile: ThreadPoolExecutor) -> None:
-    """Whatever needs the store hangs, /health included, and goes on when the store answers."""
-    session = new_session(http, kato)
+def test_store_hung_delays_calls_that_need_the_store(
+    http: httpx.Client, kato: StandInKato, threads: ThreadPoolExecutor
+) -> None:
+    """All calls that need the store hang, /health included, until it responds again."""
+    session = create_session(http, kato)
     kato.switch(store="hung")
     calls: list[Future[httpx.Response]] = [
-        meanwhile.submit(http.get, f"{kato.url}/health"),
-        meanwhile.submit(http.get, f"{kato.url}{session}/exists"),
-        meanwhile.submit(observe, http, kato, session, "a"),
+        threads.submit(http.get, f"{kato.url}/health"),
+        threads.submit(http.get, f"{kato.url}{session}/exists"),
+        threads.submit(observe, http, kato, session, "a"),
     ]
     time.sleep(0.3)
     assert not any(call.done() for call in calls)
     kato.switch(store="up")
     assert [call.result().status_code for call in calls] == [200, 200, 200]
-    assert stm(http, kato, session) == [["a"]]
+    assert read_stm(http, kato, session) == [["a"]]
 
 
-def test_switches_have_limits() -> None:
-    """A state that no store has is refused, and so is a negative time."""
+def test_invalid_switches_are_errors() -> None:
+    """An unknown store state and a negative time raise ValueError."""
     for state in STORE_STATES:
         Switches(store=state)
     with pytest.raises(ValueError, match="it may be up, down, full, hung"):
@@ -216,23 +222,25 @@ def test_switches_have_limits() -> None:
         Switches(slow=-1)
 
 
-def test_flushed_sessions(http: httpx.Client, kato: StandInKato) -> None:
-    """Sessions are gone while the instance runs, and what was learned stays."""
-    session = new_session(http, kato, "flushed")
+def test_flush_sessions_keeps_knowledge(http: httpx.Client, kato: StandInKato) -> None:
+    """Sessions are deleted while the instance runs, and learned patterns are kept."""
+    session = create_session(http, kato, "flushed")
     for string in "ab":
         observe(http, kato, session, string)
     name = http.post(f"{kato.url}{session}/learn").json()["pattern_name"]
     flush_sessions(kato.store)
-    assert http.get(f"{kato.url}{session}/exists").json().items() >= GONE.items()
+    assert http.get(f"{kato.url}{session}/exists").json().items() >= MISSING.items()
     assert observe(http, kato, session, "c").status_code == 404
     answer = http.get(f"{kato.url}/pattern/{name}", params={"node_id": "flushed"}).json()
     assert answer["pattern"]["pattern"]["frequency"] == 1
 
 
-def test_names_divide_knowledge(http: httpx.Client, kato: StandInKato, tmp_path: Path) -> None:
-    """Instances with different SERVICE_NAMEs share sessions and nothing that was learned."""
+def test_knowledge_is_separate_by_service_name(
+    http: httpx.Client, kato: StandInKato, tmp_path: Path
+) -> None:
+    """Instances with different SERVICE_NAMEs share sessions, but no learned patterns."""
     with StandInKato(store=kato.store, name="other-name", folder=tmp_path) as other:
-        session = new_session(http, kato, "divided")
+        session = create_session(http, kato, "divided")
         for string in "abc":
             observe(http, kato, session, string)
         http.post(f"{kato.url}{session}/learn")

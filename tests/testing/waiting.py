@@ -1,11 +1,11 @@
-"""Waiting for a condition instead of sleeping for luck."""
+"""Waiting for a condition instead of sleeping for a fixed time."""
 
 import time
 from collections.abc import Callable
 
 
 def eventually(condition: Callable[[], bool], *, within: float = 30.0) -> bool:
-    """Look every 10 ms until `condition` holds; False when it does not `within` seconds."""
+    """Check every 10 ms until `condition` holds; return False if it does not `within` seconds."""
     deadline = time.monotonic() + within
     while not condition():
         if time.monotonic() > deadline:

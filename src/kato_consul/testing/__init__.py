@@ -1,6 +1,8 @@
-"""What we test with, for people who test code that calls KATO or Consul.
+"""Test tools for code that calls KATO or Consul.
 
-Needs the extra ``testing`` (``pip install 'kato-consul[testing]'``).
+A real Consul agent or cluster, a stand-in for KATO, a proxy that injects faults, and a checker for
+lost or duplicated observations. Needs the extra ``testing``
+(``pip install 'kato-consul[testing]'``).
 """
 
 from kato_consul.testing.clock import ManualClock

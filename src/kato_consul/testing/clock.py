@@ -1,8 +1,8 @@
-"""Time that passes when a test says so."""
+"""Manual clock: time that only a test advances."""
 
 
 class ManualClock:
-    """A clock for flows: call it for the seconds, `advance` it to let time pass."""
+    """A clock for flows. Call it for the current time in seconds; ``now`` is where it starts."""
 
     def __init__(self, now: float = 0.0) -> None:
         self.now = now
@@ -11,7 +11,7 @@ class ManualClock:
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Let ``seconds`` pass."""
+        """Advance the time by ``seconds``, 0 or more. Raises ValueError for a negative number."""
         if seconds < 0:
-            raise ValueError(f"time does not go back: {seconds}")
+            raise ValueError(f"cannot advance by {seconds} s; give 0 or more")
         self.now += seconds

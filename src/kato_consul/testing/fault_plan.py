@@ -1,22 +1,22 @@
-"""Which request meets which fault.
+"""Fault plan: which request is hit by which fault.
 
-| fault                  | the instance gets it | the caller gets                                 |
-| ---------------------- | -------------------- | ----------------------------------------------- |
-| ``CUT_BEFORE``         | yes, and answers     | the answer; then, for a moment, nobody listens  |
-| ``CUT_REQUEST``        | no                   | the connection closed without a word            |
-| ``CUT_APPLIED``        | yes                  | the connection reset                            |
-| ``HALF_ANSWER``        | yes                  | the head and half the body, then the end        |
-| ``HANG``               | when it is released  | silence until then                              |
-| ``HANG_APPLIED``       | yes                  | silence until it is released                    |
-| ``LIMIT_503``          | no                   | what uvicorn says beyond its concurrency limit  |
-| ``STATUS_502``         | no                   | what a gateway says that could not connect      |
-| ``STATUS_502_APPLIED`` | yes                  | the same: the connection broke after the answer |
-| ``STATUS_504``         | no                   | what a gateway says that waited too long        |
-| ``STATUS_504_APPLIED`` | yes                  | the same                                        |
+| fault                  | the instance gets it | the caller gets                                  |
+| ---------------------- | -------------------- | ------------------------------------------------ |
+| ``CUT_BEFORE``         | yes, and responds    | the response; then connections are refused       |
+| ``CUT_REQUEST``        | no                   | the connection closed without a response         |
+| ``CUT_APPLIED``        | yes                  | the connection reset                             |
+| ``HALF_ANSWER``        | yes                  | the head and half the body, then the end         |
+| ``HANG``               | once released        | nothing until then                               |
+| ``HANG_APPLIED``       | yes                  | nothing until released                           |
+| ``LIMIT_503``          | no                   | uvicorn's response beyond its concurrency limit  |
+| ``STATUS_502``         | no                   | a gateway's response when it cannot connect      |
+| ``STATUS_502_APPLIED`` | yes                  | the same, after the instance has responded       |
+| ``STATUS_504``         | no                   | a gateway's response when its timeout has passed |
+| ``STATUS_504_APPLIED`` | yes                  | the same                                         |
 
-Of a request that it has read, a proxy cannot say any more that it never left. A connection that is
-refused is the one thing that proves it, so ``CUT_BEFORE`` strikes whoever connects next: the port
-is closed before the answer goes out, and idle connections with it.
+Once a proxy has read a request, the caller can no longer know that it was not sent. Only a refused
+connection proves that. ``CUT_BEFORE`` therefore hits the next caller that connects: the proxy
+closes its port and its idle connections before it returns the response.
 """
 
 import itertools
@@ -26,15 +26,18 @@ from enum import StrEnum
 
 
 class Fault(StrEnum):
-    """What happens to one request."""
+    """A fault that `FaultProxy` injects into one request.
+
+    Not `kato_consul.errors.Fault`, which says who can repair a failed call.
+    """
 
     CUT_BEFORE = "connections refused"
     CUT_REQUEST = "cut before the server read it"
     CUT_APPLIED = "applied, then reset"
-    HALF_ANSWER = "applied, answer cut in half"
-    HANG = "silence; forwarded when released"
-    HANG_APPLIED = "applied, then silence"
-    LIMIT_503 = "503 of the server's own limit"
+    HALF_ANSWER = "applied, response cut in half"
+    HANG = "hang; forwarded when released"
+    HANG_APPLIED = "applied, then hang"
+    LIMIT_503 = "503 of the server's limit"
     STATUS_502 = "502, not applied"
     STATUS_502_APPLIED = "502, applied"
     STATUS_504 = "504, not applied"
@@ -42,36 +45,49 @@ class Fault(StrEnum):
 
 
 Plan = Callable[[str, str], Fault | None]
-"""Asked for each request, by method and path, in the proxy's thread."""
+"""Called with method and path of each request, in the proxy's thread; None: no fault."""
 
 Match = Callable[[str, str], bool]
 
 
-def observes(method: str, path: str) -> bool:
-    """Is it an observation? What faults strike unless told otherwise."""
+def is_observation(method: str, path: str) -> bool:
+    """Return whether the request is an observation. Plans match only those by default."""
     return method == "POST" and path.endswith("/observe")
 
 
-def anything(method: str, path: str) -> bool:
-    """Any request."""
+def any_request(method: str, path: str) -> bool:
+    """Return True: match every request."""
     return True
 
 
-def every(nth: int, *faults: Fault, matching: Match = observes) -> Plan:
-    """Each ``nth`` matching request meets a fault; of several, the next one each time."""
+def every(nth: int, *faults: Fault, matching: Match = is_observation) -> Plan:
+    """Return a plan that injects a fault into each ``nth`` matching request.
+
+    Args:
+        nth: 1 or more; 1 means every matching request.
+        faults: injected in turn.
+        matching: called with method and path; only requests for which it returns True count.
+    """
     number = itertools.count(1)
-    turn = itertools.cycle(faults)
+    next_fault = itertools.cycle(faults)
 
     def plan(method: str, path: str) -> Fault | None:
-        return next(turn) if matching(method, path) and next(number) % nth == 0 else None
+        return next(next_fault) if matching(method, path) and next(number) % nth == 0 else None
 
     return plan
 
 
 def at_random(
-    rate: float, *faults: Fault, chance: random.Random, matching: Match = observes
+    rate: float, *faults: Fault, chance: random.Random, matching: Match = is_observation
 ) -> Plan:
-    """A matching request meets one of the faults with probability ``rate``."""
+    """Return a plan that injects a random fault into matching requests.
+
+    Args:
+        rate: probability of a fault per matching request, 0 to 1.
+        faults: one of them is chosen at random, all equally likely.
+        chance: the source of random numbers; seed it to repeat a run.
+        matching: called with method and path; only requests for which it returns True count.
+    """
 
     def plan(method: str, path: str) -> Fault | None:
         return chance.choice(faults) if matching(method, path) and chance.random() < rate else None
@@ -80,5 +96,5 @@ def at_random(
 
 
 def no_fault(method: str, path: str) -> Fault | None:
-    """The plan under which all is well."""
+    """The plan without faults."""
     return None

@@ -1,7 +1,7 @@
-"""A proxy in front of one instance that does to chosen requests what networks and servers do.
+"""Fault proxy: forwards requests to one instance and injects network and server faults.
 
-What the faults are, and which request meets one, is in `kato_consul.testing.fault_plan`. Where the
-instance itself cuts or refuses, the caller's connection is reset.
+`kato_consul.testing.fault_plan` defines the faults and chooses the requests. If the instance itself
+closes or refuses the connection, the caller's connection is reset.
 """
 
 import asyncio
@@ -14,23 +14,34 @@ from collections.abc import Coroutine, Iterator
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
+import h11
+
 from kato_consul.testing.fault_plan import Fault, Plan, no_fault
-from kato_consul.testing.http1 import CANNED, GATEWAY, LIMIT, Message, Upstream, read_message, reset
+from kato_consul.testing.http1 import CANNED, GATEWAY, Message, Upstream, read_request, reset
 from kato_consul.testing.ports import HOST, free_ports
 
 T = TypeVar("T")
 
-BACKLOG = 1_000  # connections that wait to be taken in
-GLANCE = 0.02  # seconds between two looks whether a waiting caller is still there
-PATIENCE = 10.0  # seconds for the proxy's own thread to do a small thing
+BACKLOG = 1_000  # connections that wait to be accepted
+POLL = 0.02  # seconds between two checks whether a waiting caller has hung up
+LOOP_TIMEOUT = 10.0  # seconds for a coroutine on the proxy's own event loop
 
 
 class FaultProxy:
-    """Stands at ``url`` on 127.0.0.1 in front of the instance at ``target``; used with `with`.
+    """A proxy in front of one instance, as a context manager. It listens on 127.0.0.1 at ``url``.
 
-    ``plan`` may be replaced at any time. ``hang_for`` are the seconds after which a hanging request
-    is released, None leaves it to `release`; ``refuse_for`` those that ``CUT_BEFORE`` lasts.
-    ``counts`` says how often each fault struck, ``requests`` how many requests there were.
+    Args:
+        target: the instance, like ``http://host:port``.
+        plan: chooses the fault of each request, see `fault_plan`. The attribute may be replaced at
+            any time.
+        hang_for: seconds after which a hanging request is released; None: only `release` does it.
+            The attribute may be changed at any time.
+        refuse_for: seconds for which ``CUT_BEFORE`` refuses connections.
+
+    ``counts`` is the number of injections of each fault, ``requests`` the number of requests.
+
+    Raises:
+        ValueError: ``target`` has no host or no port, or its scheme is not http.
     """
 
     def __init__(
@@ -49,10 +60,10 @@ class FaultProxy:
         self.hang_for = hang_for
         self.refuse_for = refuse_for
         self.host = HOST
-        self.port = free_ports(1)[0]  # not one that the kernel gives away while it is closed
+        self.port = free_ports(1)[0]  # not ephemeral: the kernel could reuse it while closed
         self.counts: Counter[Fault] = Counter()
         self.requests = 0
-        self._in_hand = 0
+        self._in_flight = 0
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listener: socket.socket | None = None
@@ -63,7 +74,7 @@ class FaultProxy:
 
     @property
     def url(self) -> str:
-        """Where it answers, without a slash at the end."""
+        """The proxy's base URL, without a trailing slash."""
         return f"http://{self.host}:{self.port}"
 
     def __enter__(self) -> Self:
@@ -75,17 +86,17 @@ class FaultProxy:
         try:
             self._call(self._listen())
         except BaseException:
-            self._end()
+            self._stop_loop()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self._call(self._stop())
-        self._end()
+        self._stop_loop()
 
     @contextlib.contextmanager
     def refusing(self) -> Iterator[None]:
-        """While the block runs nobody listens: connections are refused, idle ones are closed."""
+        """Refuse connections while the block runs, and close idle ones."""
         self._call(self._refuse())
         try:
             yield
@@ -93,28 +104,28 @@ class FaultProxy:
             self._call(self._accept_again())
 
     def release(self) -> None:
-        """Let what hangs go on, whether its callers still wait or not."""
+        """Release all hanging requests, also those whose callers have given up."""
         self._call(self._release())
 
     def wait_idle(self, timeout: float = 10.0) -> None:
-        """Wait until no request is in hand: what was released has arrived by then.
+        """Wait until no request is in flight: released requests have reached the instance by then.
 
         Raises:
-            TimeoutError: after ``timeout`` seconds there still was one.
+            TimeoutError: a request is still in flight after ``timeout`` seconds.
         """
-        until = time.monotonic() + timeout
-        while self._in_hand:
-            if time.monotonic() > until:
-                raise TimeoutError(f"the proxy still has {self._in_hand} requests in hand")
-            time.sleep(GLANCE)
+        deadline = time.monotonic() + timeout
+        while self._in_flight:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the proxy still has {self._in_flight} requests in flight")
+            time.sleep(POLL)
 
-    # --- everything below runs in the proxy's thread, but for the two that hand over to it --------
+    # --- all below runs in the proxy's thread, except `_call` and `_stop_loop` --------------------
 
-    def _call(self, doing: Coroutine[Any, Any, T]) -> T:
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
         assert self._loop is not None
-        return asyncio.run_coroutine_threadsafe(doing, self._loop).result(PATIENCE)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(LOOP_TIMEOUT)
 
-    def _end(self) -> None:
+    def _stop_loop(self) -> None:
         assert self._loop is not None
         assert self._thread is not None
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -122,10 +133,10 @@ class FaultProxy:
         self._loop.close()
 
     async def _listen(self) -> None:
-        # Not asyncio's own server: closed while it takes a connection in, it loses that one.
+        # Not asyncio's server: if closed while it accepts a connection, it loses that connection.
         self._listener = socket.create_server((self.host, self.port), backlog=BACKLOG)
         self._listener.setblocking(False)
-        asyncio.get_running_loop().add_reader(self._listener, self._take_in, self._listener)
+        asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
 
     def _close_port(self) -> None:
         if self._listener is not None:
@@ -133,15 +144,15 @@ class FaultProxy:
             self._listener.close()
             self._listener = None
 
-    def _take_in(self, listener: socket.socket) -> None:
-        with contextlib.suppress(OSError):  # gone again
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # the caller has closed it already
             connection, _ = listener.accept()
             connection.setblocking(False)
             self._start(self._serve(connection))
 
     async def _stop(self) -> None:
         self._close_port()
-        await asyncio.sleep(0)  # a task that never began would not close its connection
+        await asyncio.sleep(0)  # a task cancelled before it starts would not close its connection
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -159,36 +170,36 @@ class FaultProxy:
             await self._listen()
 
     async def _release(self) -> None:
-        for held in self._held:
-            held.set()
+        for released in self._held:
+            released.set()
 
-    def _start(self, doing: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(doing)
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, connection: socket.socket) -> None:
         try:
-            reader, writer = await asyncio.open_connection(sock=connection, limit=LIMIT)
+            reader, writer = await asyncio.open_connection(sock=connection)
         except BaseException:
             connection.close()
             raise
         upstream = Upstream(*self._target)
         try:
-            goes_on = True
-            while goes_on:
+            keep_alive = True
+            while keep_alive:
                 self._idle.add(writer)
-                request = await read_message(reader, of_answer=False)
+                request = await read_request(reader)
                 self._idle.discard(writer)
                 if request is None:
                     break
-                self._in_hand += 1
+                self._in_flight += 1
                 try:
-                    goes_on = await self._answer(request, reader, writer, upstream)
+                    keep_alive = await self._respond(request, reader, writer, upstream)
                 finally:
-                    self._in_hand -= 1
+                    self._in_flight -= 1
             writer.close()
-        except (OSError, EOFError):  # the instance's end or the caller's
+        except (OSError, h11.RemoteProtocolError):  # the instance or the caller closed
             reset(writer)
         finally:
             self._idle.discard(writer)
@@ -198,17 +209,18 @@ class FaultProxy:
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
-    async def _answer(
+    async def _respond(
         self,
         request: Message,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         upstream: Upstream,
     ) -> bool:
-        """Do what the plan says; may the connection be kept?"""
+        """Carry out the plan. Return whether the connection can be reused."""
         self.requests += 1
-        method, target = request.head.split(b" ", 2)[:2]
-        fault = self.plan(method.decode(), target.decode().split("?")[0])
+        assert isinstance(request.start, h11.Request)
+        method, target = request.start.method.decode(), request.start.target.decode()
+        fault = self.plan(method, target.split("?")[0])
         if fault is not None:
             self.counts[fault] += 1
         if fault is Fault.CUT_REQUEST:
@@ -218,36 +230,36 @@ class FaultProxy:
             return False
         if fault is Fault.HANG:
             await self._hold()
-        asking = asyncio.ensure_future(upstream.ask(request))
+        sending = asyncio.ensure_future(upstream.send(request))
         try:
-            while not asking.done():
-                await asyncio.wait({asking}, timeout=GLANCE)
-                # A caller that hangs up is told to the instance, as if nobody were in between.
-                if fault is None and reader.at_eof() and not asking.done():
+            while not sending.done():
+                await asyncio.wait({sending}, timeout=POLL)
+                # If the caller hangs up, the instance must see it as it would without a proxy.
+                if fault is None and reader.at_eof() and not sending.done():
                     return False
-            answer = asking.result()
+            response = sending.result()
         finally:
-            asking.cancel()
+            sending.cancel()
         match fault:
             case Fault.CUT_BEFORE:
                 await self._refuse()
                 self._start(self._accept_later())
-                writer.write(answer.with_close())
+                writer.write(response.with_close())
                 return False
             case Fault.CUT_APPLIED:
                 reset(writer)
                 return False
             case Fault.HALF_ANSWER:
-                writer.write(answer.half())
+                writer.write(response.half())
                 return False
             case Fault.STATUS_502_APPLIED | Fault.STATUS_504_APPLIED:
                 writer.write(GATEWAY[fault])
                 return False
             case Fault.HANG_APPLIED:
                 await self._hold()
-        writer.write(answer.head + answer.body)
+        writer.write(response.head + response.body)
         await writer.drain()
-        return not answer.closes
+        return not response.closes
 
     async def _accept_later(self) -> None:
         try:
@@ -259,11 +271,11 @@ class FaultProxy:
                 await self._accept_again()
 
     async def _hold(self) -> None:
-        held = asyncio.Event()
-        self._held.add(held)
+        released = asyncio.Event()
+        self._held.add(released)
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.hang_for):
-                    await held.wait()
+                    await released.wait()
         finally:
-            self._held.discard(held)
+            self._held.discard(released)

@@ -1,4 +1,4 @@
-"""A whole deployment on this machine: a Consul agent and stand-in instances behind it."""
+"""Local deployment: a Consul agent and stand-in instances on this machine."""
 
 import contextlib
 from collections.abc import Callable
@@ -14,10 +14,21 @@ from kato_consul.testing.scratch import ScratchFolder
 
 
 class Fleet:
-    """An agent and ``size`` instances that share a store; as a context manager.
+    """A Consul agent and stand-in instances that share a store, as a context manager.
 
-    ``instances`` maps service ids (``kato-1``, …) to the instances. They are not registered: that
-    is the registrar's job, for which `definitions` are ready.
+    ``agent`` is the agent. ``instances`` maps service ids (``kato-1``, …) to the instances. They
+    are not registered; register them with a registrar and `definitions`.
+
+    Args:
+        size: number of instances.
+        service: service name in Consul, and SERVICE_NAME of the instances.
+        interval: interval of each instance's health check, as Consul writes durations.
+        say: called with a line of text before each step that takes time.
+
+    Raises:
+        ConsulNotFound: on entering, no Consul program was found.
+        ConsulFailed: on entering, the agent did not start.
+        RuntimeError: on entering, an instance did not start.
     """
 
     def __init__(
@@ -53,27 +64,27 @@ class Fleet:
 
     @property
     def settings(self) -> Settings:
-        """Settings of a client or registrar of this fleet; nothing from the environment."""
+        """Settings for a client or registrar of this fleet; the environment is not read."""
         return Settings(consul_addr=self.agent.http_addr, service=self._service)
 
     @property
     def definitions(self) -> list[ServiceDefinition]:
-        """A definition for each instance, checked every ``interval``."""
+        """One service definition per instance, with an HTTP check every ``interval``."""
         return [
             ServiceDefinition(
                 name=self._service,
                 id=service_id,
-                address=one.host,
-                port=one.port,
+                address=instance.host,
+                port=instance.port,
                 check=CheckDefinition(
-                    http=f"{one.url}/health", interval=self._interval, timeout="1s"
+                    http=f"{instance.url}/health", interval=self._interval, timeout="1s"
                 ),
             )
-            for service_id, one in self.instances.items()
+            for service_id, instance in self.instances.items()
         ]
 
     def definition_file(self) -> Path:
-        """The same as a TOML file, as people write it."""
+        """Write `definitions` to a TOML file, as a user writes it, and return its path."""
         path = self.folder / "kato.toml"
         tables = [
             f"[[service]]\n"

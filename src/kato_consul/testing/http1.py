@@ -1,4 +1,4 @@
-"""HTTP/1.1 as httpx and uvicorn speak it, whole messages at a time: what the fault proxy passes on.
+"""HTTP/1.1 messages of the fault proxy: h11 finds their ends, the bytes are forwarded unchanged.
 
 No pipelining, no upgrades, no ``Expect: 100-continue``.
 """
@@ -9,103 +9,111 @@ import socket
 import struct
 from dataclasses import dataclass
 
+import h11
+
 from kato_consul.testing.fault_plan import Fault
 
-LIMIT = 2**20  # bytes of a head
+CHUNK = 2**16  # bytes of one read
+HEAD_LIMIT = 2**20  # bytes of a head
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: close at once, which sends a RST
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A whole request or answer, as it came; the head has its empty line."""
+    """A complete request or response, as received. ``head`` ends with its empty line."""
 
+    start: h11.Request | h11.Response
     head: bytes
     body: bytes
     closes: bool
 
     def with_close(self) -> bytes:
+        """Return the message with ``connection: close``."""
         lines = [line for line in self.head.split(b"\r\n") if line]
         kept = [line for line in lines if not line.lower().startswith(b"connection:")]
         return b"\r\n".join([*kept, b"connection: close", b"", self.body])
 
     def half(self) -> bytes:
-        whole = self.head + self.body
-        return whole[: len(self.head) + len(self.body) // 2 if self.body else len(whole) // 2]
+        """Return the head and half the body; without a body, half the head."""
+        message = self.head + self.body
+        return message[: len(self.head) + len(self.body) // 2 if self.body else len(message) // 2]
 
 
 class Upstream:
-    """One connection to the instance, made at need and kept as long as the caller's."""
+    """One connection to the instance, opened when needed and kept as long as the caller's."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def ask(self, request: Message) -> Message:
-        """The instance's answer.
+    async def send(self, request: Message) -> Message:
+        """Forward the request and return the instance's response.
 
         Raises:
-            OSError, EOFError: there is none.
+            OSError, h11.RemoteProtocolError: there is no complete response.
         """
         if self._streams is not None and self._streams[0].at_eof():
             self.close()
         if self._streams is None:
-            self._streams = await asyncio.open_connection(*self._address, limit=LIMIT)
+            self._streams = await asyncio.open_connection(*self._address)
         reader, writer = self._streams
         writer.write(request.head + request.body)
-        answer = await read_message(
-            reader, of_answer=True, to_head=request.head.startswith(b"HEAD ")
-        )
-        if answer is None:
-            raise EOFError("the instance closed the connection")
-        if answer.closes:
+        response = await read_response(reader, request)
+        if response.closes:
             self.close()
-        return answer
+        return response
 
     def close(self) -> None:
+        """Close the connection. Idempotent."""
         if self._streams is not None:
             self._streams[1].transport.abort()
             self._streams = None
 
 
-async def read_message(
-    reader: asyncio.StreamReader, *, of_answer: bool, to_head: bool = False
-) -> Message | None:
-    """One message; None when the other side ended instead."""
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.IncompleteReadError:
-        return None
-    first, *lines = head.decode("latin-1").lower().split("\r\n")
-    headers = dict(line.split(":", 1) for line in lines if ":" in line)
-    closes = "close" in headers.get("connection", "")
-    bodiless = to_head or (of_answer and first.split(" ")[1] in ("204", "304"))
-    if bodiless:
-        body = b""
-    elif "chunked" in headers.get("transfer-encoding", ""):
-        body = await _chunks(reader)
-    elif "content-length" in headers:
-        body = await reader.readexactly(int(headers["content-length"]))
-    else:
-        body = await reader.read() if of_answer else b""
-        closes = closes or of_answer
-    return Message(head, body, closes)
+async def read_request(reader: asyncio.StreamReader) -> Message | None:
+    """Return the next request; None if the caller closed the connection instead."""
+    return await _read(reader, h11.Connection(h11.SERVER, HEAD_LIMIT))
 
 
-async def _chunks(reader: asyncio.StreamReader) -> bytes:
-    """A chunked body as it comes, trailers and all."""
-    body = b""
+async def read_response(reader: asyncio.StreamReader, request: Message) -> Message:
+    """Return the response to the request.
+
+    Raises:
+        OSError, h11.RemoteProtocolError: there is no complete response.
+    """
+    parser = h11.Connection(h11.CLIENT, HEAD_LIMIT)
+    # The method decides where the response ends, so the parser needs it.
+    assert isinstance(request.start, h11.Request)
+    parser.send(h11.Request(method=request.start.method, target=b"/", headers=[("host", "-")]))
+    parser.send(h11.EndOfMessage())
+    response = await _read(reader, parser)
+    assert response is not None  # without a response h11 raises RemoteProtocolError
+    return response
+
+
+async def _read(reader: asyncio.StreamReader, parser: h11.Connection) -> Message | None:
+    received = b""
+    start: h11.Request | h11.Response | None = None
     while True:
-        size = await reader.readuntil(b"\r\n")
-        body += size
-        if int(size.split(b";")[0], 16) == 0:
-            break
-        body += await reader.readexactly(int(size.split(b";")[0], 16) + 2)
-    while body[-4:] != b"\r\n\r\n":
-        body += await reader.readuntil(b"\r\n")
-    return body
+        event = parser.next_event()
+        if event is h11.NEED_DATA:
+            data = await reader.read(CHUNK)
+            received += data
+            parser.receive_data(data)
+        elif isinstance(event, h11.ConnectionClosed):
+            return None
+        elif isinstance(event, h11.Request | h11.Response):
+            start = event
+        elif isinstance(event, h11.EndOfMessage):
+            assert start is not None
+            head, end, body = received.partition(b"\r\n\r\n")
+            _, ended = parser.trailing_data  # True: the body ended with the connection
+            closes = ended or parser.their_state is not h11.DONE
+            return Message(start, head + end, body, closes)
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
+    """Close the connection with a RST."""
     raw = writer.get_extra_info("socket")
     with contextlib.suppress(OSError):  # closed already
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)

@@ -1,9 +1,9 @@
-"""Ports for programs that cannot be told "any free one" and say which they took.
+"""Free ports for programs that cannot bind port 0 and report the port they got.
 
-Between choosing a port and the program's binding it anyone may take it, so choosing is best
-effort: the port is outside the range from which the kernel gives ports to outgoing connections,
-and the search starts at a random place, so that two test runs rarely meet. Whoever starts the
-program still has to look whether it got its port.
+Another process may bind the port before the program does, so the choice is best effort. The port
+is outside the range that the kernel uses for outgoing connections, and the search starts at a
+random port, so that two test runs rarely collide. The caller still has to check that the program
+got its port.
 """
 
 import contextlib
@@ -13,21 +13,21 @@ from pathlib import Path
 
 HOST = "127.0.0.1"
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
-LOWEST = 10_000  # below live the well-known services, Consul's own 8300-8600 and KATO's 8000s
+LOWEST = 10_000  # below are well-known services, Consul's 8300-8600 and KATO's 8000s
 DEFAULT_CEILING = 32_768  # Linux's default start; the BSDs and macOS start at 49,152 (RFC 6335)
 HIGHEST = 65_536  # exclusive
 ENOUGH = 1_000  # ports between LOWEST and the ephemeral range that make it worth staying below
 
 
 def free_ports(n: int) -> list[int]:
-    """Return `n` distinct ports of 127.0.0.1, free for TCP and for UDP.
+    """Return `n` distinct ports of 127.0.0.1 that are free for TCP and for UDP.
 
-    RuntimeError when there are not that many.
+    Raises RuntimeError if there are fewer.
     """
     candidates = port_range(ephemeral_range())
-    start = secrets.randbelow(len(candidates))  # not `random`: tests seed that, alike
+    start = secrets.randbelow(len(candidates))  # not `random`: test runs seed it alike
     ports: list[int] = []
-    with contextlib.ExitStack() as held:  # held until all are chosen: that makes them distinct
+    with contextlib.ExitStack() as held:  # bound until all are chosen, so that they are distinct
         for step in range(len(candidates)):
             if len(ports) == n:
                 break
@@ -43,7 +43,7 @@ def free_ports(n: int) -> list[int]:
 
 
 def ephemeral_range() -> tuple[int, int]:
-    """Return the kernel's first and last port for outgoing connections; a guess off Linux."""
+    """Return the kernel's first and last port for outgoing connections; a default off Linux."""
     try:
         low, high = EPHEMERAL.read_text().split()
     except FileNotFoundError:
@@ -62,7 +62,7 @@ def port_range(ephemeral: tuple[int, int]) -> range:
 
 
 def _hold(port: int, held: contextlib.ExitStack) -> bool:
-    """Bind `port` for TCP and UDP until `held` closes; False when either is taken."""
+    """Bind `port` for TCP and UDP until `held` closes; return False if either is in use."""
     with contextlib.ExitStack() as pair:
         for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
             holder = pair.enter_context(socket.socket(socket.AF_INET, kind))

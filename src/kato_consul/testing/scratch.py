@@ -1,7 +1,8 @@
-"""Temporary folders that an interrupt cannot leave behind.
+"""Temporary folders that are removed even after an interrupt.
 
-`tempfile` makes the folder first and takes note of it after: a Ctrl-C in between, which is not rare
-when it follows a word to the user, leaves it for good. Here it is known before it is made.
+`tempfile` creates the folder first and schedules its removal afterwards. A Ctrl-C between the two
+leaves the folder behind; that is not rare, for users interrupt after a message appears. Here the
+removal is scheduled before the folder is created.
 """
 
 import os
@@ -14,19 +15,19 @@ from typing import Self
 
 
 class ScratchFolder:
-    """A folder of our own in the system's temporary one, at ``path``.
+    """A new folder in the system's temporary folder, at ``path``; its name starts with ``prefix``.
 
-    Gone with `remove`, with the ``with`` block, with this object, or at the process's end,
-    whichever comes first. A forked child of ours does not remove it.
+    Removed by `remove`, at the end of a ``with`` block, when this object is collected, or when the
+    process ends, whichever comes first. A forked child does not remove it.
     """
 
     def __init__(self, prefix: str) -> None:
         self.path = Path(tempfile.gettempdir()) / f"{prefix}{uuid.uuid4().hex[:12]}"
-        self._remove = weakref.finalize(self, _remove_ours, self.path, os.getpid())
+        self._remove = weakref.finalize(self, _remove_if_owner, self.path, os.getpid())
         self.path.mkdir(mode=0o700)
 
     def remove(self) -> None:
-        """Remove the folder and all in it. Idempotent."""
+        """Remove the folder and its contents. Idempotent."""
         self._remove()
 
     def __enter__(self) -> Self:
@@ -36,6 +37,6 @@ class ScratchFolder:
         self.remove()
 
 
-def _remove_ours(path: Path, owner: int) -> None:
+def _remove_if_owner(path: Path, owner: int) -> None:
     if os.getpid() == owner:
-        shutil.rmtree(path, ignore_errors=True)  # an interrupt may have come before it was made
+        shutil.rmtree(path, ignore_errors=True)  # an interrupt may have prevented its creation

@@ -1,13 +1,12 @@
-"""Both ends of the pipe that takes our programs away when we die.
+"""Watchdog: a companion process that kills child process groups when their owner dies.
 
-A process killed with SIGKILL cleans nothing up. So the first program it starts gets a companion:
-a small process that reads a pipe whose write end only the starter holds. The kernel closes that
-end however the starter dies, and the companion then kills every process group still on its list.
+A process killed with SIGKILL cannot clean up. So with its first child it starts a companion: a
+small process that reads a pipe whose write end only the owner holds. The kernel closes that end
+however the owner dies, and the companion then kills every process group still on its list.
 
-Linux's PR_SET_PDEATHSIG looks simpler and is wrong: it fires when the *thread* that started the
-program ends.
+Linux's PR_SET_PDEATHSIG looks simpler, but fires when the *thread* that started the program ends.
 
-Run as a program this file imports nothing but the standard library: `python -I -S watchdog.py`.
+Run as a program (`python -I -S watchdog.py`), this file imports only the standard library.
 """
 
 import contextlib
@@ -19,14 +18,14 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-PATIENCE = 5.0  # seconds; the companion needs milliseconds, and an exit must not hang on it
+EXIT_TIMEOUT = 5.0  # seconds; the companion needs milliseconds, and must not block an exit
 
 
 class Watchdog:
-    """The starter's end: tells the companion which process groups must not outlive us.
+    """The owner's end of the pipe: lists the process groups that must not outlive this process.
 
-    The companion is started with the first group and again should it have died itself.
-    Safe to use from several threads; after a fork the child needs a new one (see `abandon`).
+    The companion is started with the first group, and restarted if it died. Safe to use from
+    several threads. After a fork the child needs a new one (see `abandon`).
     """
 
     def __init__(self) -> None:
@@ -40,67 +39,68 @@ class Watchdog:
         return self._companion.pid if self._companion else None
 
     def guard(self, group: int) -> None:
-        """Have process group `group` killed when this process ends, however it ends."""
+        """Add process group `group`: it is killed when this process ends, however it ends."""
         with self._lock:
             self._groups.add(group)
-            self._tell(b"+%d\n" % group)
+            self._write(b"+%d\n" % group)
 
     def release(self, group: int) -> None:
-        """Forget `group`: it is over, and its number may soon be someone else's."""
+        """Remove `group`: it has ended, and its id may soon be reused."""
         with self._lock:
             self._groups.discard(group)
             if self._companion:
-                self._tell(b"-%d\n" % group)
+                self._write(b"-%d\n" % group)
 
     def close(self) -> None:
         """End the companion; it kills the groups that were not released."""
         with self._lock:
-            self._dismiss()
+            self._stop()
             self._groups.clear()
 
     def abandon(self) -> None:
-        """In a forked child: let go of the parent's companion.
+        """Close the parent's pipe in a forked child.
 
-        Else our copy of the pipe's end would keep the companion waiting after the parent's death.
+        Otherwise the child's copy of the write end would keep the companion waiting after the
+        parent's death.
         """
-        # No lock: another thread of the parent may have held it, and that thread is not here.
-        self._dismiss()
+        # No lock: a thread of the parent may have held it, and that thread does not exist here.
+        self._stop()
 
-    def _tell(self, line: bytes) -> None:
+    def _write(self, line: bytes) -> None:
         if self._companion and self._companion.stdin:
             try:
-                self._companion.stdin.write(line)  # far below PIPE_BUF, so never half a line
+                self._companion.stdin.write(line)  # below PIPE_BUF, so lines are never split
             except BrokenPipeError:
-                self._dismiss()
+                self._stop()
             else:
                 return
         companion = subprocess.Popen(
             [sys.executable, "-I", "-S", str(Path(__file__).resolve())],
             bufsize=0,
-            stdin=subprocess.PIPE,  # close-on-exec: no program we start inherits it
-            stdout=subprocess.DEVNULL,  # else it would hold our own output's reader open
+            stdin=subprocess.PIPE,  # close-on-exec: no child inherits it
+            stdout=subprocess.DEVNULL,  # otherwise it would keep this process's output open
             stderr=subprocess.DEVNULL,
             cwd="/",
-            start_new_session=True,  # out of reach of Ctrl-C and of kills to our group
+            start_new_session=True,  # not reached by Ctrl-C or signals to this process's group
         )
         self._companion = companion
         assert companion.stdin is not None
         companion.stdin.write(b"".join(b"+%d\n" % group for group in sorted(self._groups)))
 
-    def _dismiss(self) -> None:
+    def _stop(self) -> None:
         companion, self._companion = self._companion, None
         if companion and companion.stdin:
             companion.stdin.close()
             try:
-                # It ends with the pipe. In a forked child it is not ours: this returns at once.
-                companion.wait(PATIENCE)
-            except subprocess.TimeoutExpired:  # frozen, or a fork unknown to Python has the pipe
+                # It ends with the pipe. In a forked child it is no child: this returns at once.
+                companion.wait(EXIT_TIMEOUT)
+            except subprocess.TimeoutExpired:  # frozen, or a fork outside Python holds the pipe
                 companion.kill()
                 companion.wait()
 
 
 def watch(lines: Iterable[bytes]) -> None:
-    """The companion's end: read `+GROUP` and `-GROUP` until the pipe ends, then kill the rest."""
+    """Read `+GROUP` and `-GROUP` lines until the pipe ends, then kill the groups that are left."""
     groups: set[int] = set()
     for line in lines:
         group = int(line[1:])
@@ -109,7 +109,7 @@ def watch(lines: Iterable[bytes]) -> None:
         else:
             groups.discard(group)
     for group in groups:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # gone; or only a zombie
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # ended; or a zombie
             os.killpg(group, signal.SIGKILL)
 
 

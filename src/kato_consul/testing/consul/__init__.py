@@ -1,1 +1,1 @@
-"""A real Consul agent or cluster for tests."""
+"""Real Consul agents and clusters for tests."""

@@ -1,4 +1,4 @@
-"""A real Consul agent for one test or one developer's afternoon: free ports and no traces."""
+"""Consul agent for tests and development: in dev mode, on free ports, leaving no files behind."""
 
 import json
 import subprocess
@@ -25,19 +25,22 @@ from kato_consul.testing.scratch import ScratchFolder
 __all__ = ["ConsulAgent", "ConsulFailed"]
 
 PORTS = ("http", "dns", "serf_lan", "serf_wan", "server")
-ATTEMPTS = 3  # at finding ports that nobody takes before Consul does
-TAKEN = "address already in use"
-POLL = 0.05  # seconds between looks at a starting agent, which needs 0.2-0.7 s
+ATTEMPTS = 3  # to choose ports that no other program takes before Consul does
+PORT_IN_USE = "address already in use"
+POLL = 0.05  # seconds between checks of a starting agent, which needs 0.2-0.7 s
 CLI_TIMEOUT = 30.0  # seconds
 
 
 class ConsulAgent:
     """A single Consul server in dev mode on 127.0.0.1, as a context manager.
 
-    `binary` is the program (None: `find_consul`). `folder` gets the log and the configuration and
-    is kept; None means a temporary one that `stop` removes. `config` is Consul's own configuration
-    and wins over ours, merged by Consul; the ports and addresses should stay ours. With `token`
-    ACLs are on, whoever has no token is denied everything, and this one may do anything.
+    Args:
+        binary: the Consul program; None: `find_consul`.
+        folder: folder for the log and the configuration, which is kept; None: a temporary folder
+            that `stop` removes.
+        config: Consul's own configuration. Consul merges it over the agent's defaults; leave the
+            ports and addresses as they are.
+        token: enables ACLs. This token may do anything; requests without a token are denied.
     """
 
     def __init__(
@@ -65,11 +68,11 @@ class ConsulAgent:
         self.stop()
 
     def start(self, timeout: float = 30.0) -> None:
-        """Start the agent and wait, up to `timeout` seconds, until a registration would work.
+        """Start the agent and wait, up to `timeout` seconds, until it accepts registrations.
 
         The first start chooses the ports; later ones keep them. Raises ConsulFailed with the end
-        of the log when it ends early or is not ready in time, ConsulNotFound without a program,
-        RuntimeError when it is running.
+        of the log if the agent ends early or is not ready in time, ConsulNotFound if there is no
+        program, RuntimeError if the agent is running.
         """
         if self.running:
             raise RuntimeError(f"the agent {self.node} is running already; stop it first")
@@ -79,19 +82,19 @@ class ConsulAgent:
             try:
                 process = self._launch()
                 problem = self._wait_until_ready(process, deadline)
-            except BaseException:  # also Ctrl-C: `with` would not stop what did not start
+            except BaseException:  # also Ctrl-C: `with` does not call __exit__ then
                 self.stop()
                 raise
             if problem is None:
                 return
             log = process.log_tail()
             self.stop()
-            if TAKEN not in log or attempt == attempts:
+            if PORT_IN_USE not in log or attempt == attempts:
                 raise ConsulFailed(f"{process.name} {problem}; the end of its log:\n{log}")
             self._ports = None
 
     def stop(self) -> None:
-        """End the agent, also a frozen one, and remove its temporary folder. Idempotent."""
+        """End the agent, even if it is frozen, and remove its temporary folder. Idempotent."""
         if self._process:
             self._process.terminate()
         if self._own_folder:
@@ -103,24 +106,24 @@ class ConsulAgent:
         self._started.kill()
 
     def freeze(self) -> None:
-        """Make the agent hang: it accepts connections and answers nothing."""
+        """Freeze the agent: it accepts connections and sends no response."""
         self._started.freeze()
 
     def thaw(self) -> None:
-        """Let a frozen agent go on."""
+        """Resume a frozen agent."""
         self._started.thaw()
 
     def restart(self, timeout: float = 30.0) -> None:
-        """End the agent and start it on the same ports.
+        """End the agent and start it on the same ports; `timeout` as for `start`.
 
-        A dev agent keeps everything in memory: it has forgotten every service, key and index.
+        An agent in dev mode keeps everything in memory, so all services, keys and indexes are lost.
         """
         self._started.terminate()
         self.start(timeout)
 
     @property
     def running(self) -> bool:
-        """Whether the agent's process runs; a frozen one counts as running."""
+        """True if the agent's process runs. A frozen agent is running."""
         return self._process is not None and self._process.running
 
     @property
@@ -130,7 +133,7 @@ class ConsulAgent:
 
     @property
     def http_addr(self) -> str:
-        """`127.0.0.1:PORT`, as CONSUL_HTTP_ADDR takes it."""
+        """`127.0.0.1:PORT`, the form of CONSUL_HTTP_ADDR."""
         return f"{HOST}:{self._port('http')}"
 
     @property
@@ -140,21 +143,21 @@ class ConsulAgent:
 
     @property
     def dns_port(self) -> int:
-        """The port of Consul's DNS, for UDP and TCP."""
+        """The port of Consul's DNS interface, for UDP and TCP."""
         return self._port("dns")
 
     def log_tail(self, lines: int = 20) -> str:
-        """The last `lines` lines of the agent's log; empty once `stop` removed it."""
+        """Return the last `lines` lines of the agent's log; empty after `stop` has removed it."""
         return self._started.log_tail(lines)
 
     def cli(self, *args: str) -> str:
         """Run `consul ARGS…` against this agent and return its output.
 
-        Raises ConsulFailed with what it wrote to standard error when it fails or takes 30 s.
+        Raises ConsulFailed with its standard error if it fails, or if it takes more than 30 s.
         """
         command = " ".join(["consul", *args])
         try:
-            done = subprocess.run(
+            completed = subprocess.run(
                 [str(self._program()), *args],
                 env={
                     **clean_environment(),
@@ -169,11 +172,12 @@ class ConsulAgent:
             )
         except subprocess.TimeoutExpired as error:
             raise ConsulFailed(f"`{command}` took longer than {CLI_TIMEOUT:g} s") from error
-        if done.returncode != 0:
+        if completed.returncode != 0:
             raise ConsulFailed(
-                f"`{command}` failed with exit status {done.returncode}: {done.stderr.strip()}"
+                f"`{command}` failed with exit status {completed.returncode}: "
+                f"{completed.stderr.strip()}"
             )
-        return done.stdout
+        return completed.stdout
 
     @property
     def _started(self) -> ChildProcess:
@@ -203,13 +207,13 @@ class ConsulAgent:
         program, folder = self._program(), self._folder()
         if self._ports is None:
             self._ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
-        ours = agent_config(self.node, self._ports, consul_version(program))
+        defaults = agent_config(self.node, self._ports, consul_version(program))
         argv = [str(program), "agent", *self._mode(folder)]
-        for name, content in (("ours.json", ours), ("yours.json", self._config)):
+        for name, content in (("defaults.json", defaults), ("config.json", self._config)):
             (folder / name).write_text(json.dumps(content, indent=2))
             argv += ["-config-file", str(folder / name)]
         name = f"the Consul agent {self.node}"
-        # Known before it starts: cut short in between, `stop` has to end it.
+        # Stored before it starts: after an interrupt in between, `stop` has to end it.
         process = self._process = ChildProcess(
             argv, name=name, log=folder / "consul.log", env=clean_environment()
         )
@@ -217,12 +221,12 @@ class ConsulAgent:
         return process
 
     def _mode(self, folder: Path) -> list[str]:
-        """What kind of agent it is, as arguments of the program."""
+        """Return the command line arguments for this kind of agent."""
         return ["-dev"]
 
     def _wait_until_ready(self, process: ChildProcess, deadline: float) -> str | None:
-        """Return None once the agent is ready, else what kept it from being so."""
-        # No proxy from the environment stands between us and a local agent.
+        """Return None once the agent is ready, otherwise the reason why it is not."""
+        # trust_env=False: a proxy from the environment must not be used for a local agent.
         token = {"X-Consul-Token": self._token} if self._token else {}
         with httpx.Client(base_url=self.url, headers=token, timeout=2.0, trust_env=False) as client:
             while time.monotonic() < deadline:
@@ -235,14 +239,14 @@ class ConsulAgent:
 
 
 def _is_ready(client: httpx.Client, node: str) -> bool:
-    # A leader alone is not enough. It puts the node into the catalog, bare, and a moment later the
-    # agent adds what it alone knows: its addresses. From then on it keeps the catalog up to date.
+    # A leader alone is not enough. The leader first registers the node without details. The agent
+    # adds its addresses a moment later, and keeps the catalog up to date from then on.
     try:
         leader = client.get("/v1/status/leader")
-        known = client.get(f"/v1/catalog/node/{node}")
+        node_response = client.get(f"/v1/catalog/node/{node}")
     except httpx.HTTPError:
         return False
-    if not (leader.is_success and leader.json() and known.is_success):
+    if not (leader.is_success and leader.json() and node_response.is_success):
         return False
-    entry = known.json()
+    entry = node_response.json()
     return bool(entry and entry["Node"].get("TaggedAddresses"))

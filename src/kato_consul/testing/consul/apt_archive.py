@@ -1,13 +1,14 @@
-"""Consul from the distribution's archive, for machines where nobody installed it.
+"""Consul from the distribution's archive, for machines without an installed one.
 
-Nothing is installed and no root is needed: apt runs with lists, cache and sources of its own in a
-temporary folder, and only the one program of the package is kept. What the machine's owner set for
-apt (proxies, credentials, certificates) still holds.
+Nothing is installed and no root is needed: apt runs with its own lists, cache and sources in a
+temporary folder, and only the program is kept from the package. The machine's settings for apt
+(proxies, credentials, certificates) still apply.
 """
 
 import contextlib
 import fcntl
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -21,13 +22,12 @@ from kato_consul.testing.consul.apt_sources import (
     choose_entry,
     parse_deb822,
     parse_one_line,
-    parse_os_release,
     private_source,
 )
 
-STEP_TIMEOUT = 120.0  # seconds for each of three steps; all of them take 3-15 s together
+STEP_TIMEOUT = 120.0  # seconds for each of three steps, which take 3-15 s in total
 
-# Read after the machine's own configuration, so it has the last word.
+# Read after the machine's own configuration, so it takes precedence.
 CONFIG = """
 Dir::Etc::sourcelist "{folder}/consul.sources";
 Dir::Etc::sourceparts "/dev/null";
@@ -41,9 +41,9 @@ Acquire::Languages "none";
 Acquire::Retries "2";
 Acquire::http::Timeout "20";
 Acquire::https::Timeout "20";
-APT::Sandbox::User "root";  // else root's apt fetches as a user who may not enter our folder
-APT::Update::Error-Mode "any";  // else an archive out of reach is a success without packages
-// The machine's hooks clean its caches and refresh its desktop: not after an update of ours.
+APT::Sandbox::User "root";  // otherwise apt as root uses an account that cannot enter the folder
+APT::Update::Error-Mode "any";  // otherwise an unreachable archive is a success without packages
+// The machine's hooks clean its caches and refresh its desktop, which this update must not do.
 #clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
@@ -51,34 +51,33 @@ APT::Update::Error-Mode "any";  // else an archive out of reach is a success wit
 
 
 class ArchiveFailed(RuntimeError):
-    """The distribution's archive did not give us Consul; the message says at which step."""
+    """Consul could not be fetched from the distribution's archive; the message names the step."""
 
 
 def find_source(etc: Path) -> tuple[Distribution, AptEntry]:
-    """Return the machine's distribution and the apt entry of its archive, as found below `etc`.
+    """Return the machine's distribution and the apt entry of its archive, read from `etc`.
 
-    Raises ArchiveFailed on another system, and when no entry looks like the archive.
+    Raises ArchiveFailed on another system, and if no entry is the archive's.
     """
     try:
-        release = parse_os_release((etc / "os-release").read_text())
+        release = platform.freedesktop_os_release()
     except OSError:
         release = {}
     name = release.get("ID", "unknown")
     distribution = next((d for d in DISTRIBUTIONS if d.id == name), None)
     if distribution is None:
-        known = " or ".join(d.id for d in DISTRIBUTIONS)
-        raise ArchiveFailed(f"this system is {name!r}, not {known}")
+        supported = " or ".join(d.id for d in DISTRIBUTIONS)
+        raise ArchiveFailed(f"this system is {name!r}, not {supported}")
     entries: list[AptEntry] = []
     for path in [etc / "apt/sources.list", *sorted((etc / "apt/sources.list.d").glob("*"))]:
         if path.is_file() and path.suffix in {".list", ".sources"}:
             parse = parse_deb822 if path.suffix == ".sources" else parse_one_line
-            with contextlib.suppress(PermissionError):  # kept private for a password in it
+            with contextlib.suppress(PermissionError):  # not readable because of a password in it
                 entries.extend(parse(path.read_text(errors="replace")))
     entry = choose_entry(entries, distribution, release.get("VERSION_CODENAME", ""))
     if entry is None:
         raise ArchiveFailed(
-            f"none of the {len(entries)} entries we may read in {etc / 'apt'} "
-            f"is {name}'s main archive"
+            f"none of the {len(entries)} readable entries in {etc / 'apt'} is {name}'s main archive"
         )
     return distribution, entry
 
@@ -86,9 +85,9 @@ def find_source(etc: Path) -> tuple[Distribution, AptEntry]:
 def fetch_consul(
     target: Path, *, etc: Path = Path("/etc"), say: Callable[[str], None] | None = None
 ) -> Path:
-    """Put the archive's Consul at `target` and return `target`; takes about 15 s.
+    """Fetch the archive's Consul to `target` and return `target`; takes about 15 s.
 
-    Several processes may ask at once: one fetches, the others wait for it. Raises ArchiveFailed.
+    Several processes may call this at once: one fetches, the others wait. Raises ArchiveFailed.
     """
     distribution, entry = find_source(etc)
     if say:
@@ -96,7 +95,7 @@ def fetch_consul(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.with_name(f"{target.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # let go of by the kernel if we die
+            fcntl.flock(lock, fcntl.LOCK_EX)  # released by the kernel if this process dies
             if not target.exists():
                 _fetch(target, distribution, entry)
     except OSError as error:
@@ -105,7 +104,7 @@ def fetch_consul(
 
 
 def _fetch(target: Path, distribution: Distribution, entry: AptEntry) -> None:
-    # Beside the target, so that moving it there is one atomic rename.
+    # In the target's folder, so that moving the program is one atomic rename.
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="fetching-") as name:
         folder = Path(name)
         (folder / "lists/partial").mkdir(parents=True)
@@ -130,9 +129,9 @@ def _fetch(target: Path, distribution: Distribution, entry: AptEntry) -> None:
 def _run(argv: Sequence[str], folder: Path) -> None:
     step = " ".join([argv[0], *(word for word in argv[1:] if word.isalpha())])
     if shutil.which(argv[0]) is None:
-        raise ArchiveFailed(f"there is no {argv[0]}")
+        raise ArchiveFailed(f"there is no program {argv[0]}")
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             argv,
             cwd=folder,
             env={**os.environ, "LC_ALL": "C"},
@@ -146,5 +145,5 @@ def _run(argv: Sequence[str], folder: Path) -> None:
         )
     except subprocess.TimeoutExpired as error:
         raise ArchiveFailed(f"{step} took longer than {STEP_TIMEOUT:g} s") from error
-    if done.returncode != 0:
-        raise ArchiveFailed(f"{step} failed: {' | '.join(done.stdout.splitlines()[-3:])}")
+    if completed.returncode != 0:
+        raise ArchiveFailed(f"{step} failed: {' | '.join(completed.stdout.splitlines()[-3:])}")

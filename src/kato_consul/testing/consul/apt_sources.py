@@ -1,13 +1,14 @@
-"""Which of a machine's apt entries is its distribution's own archive. Pure: text in, values out.
+"""Apt sources: finds the entry of a distribution's own archive. Pure functions of text.
 
-We never name an archive ourselves. A machine may be set to a mirror near it, or be allowed to
-reach nothing else, so we take the address it already uses and ask it for another release.
-Both spellings of sources.list(5) are read: one line an entry, and deb822 stanzas.
+No archive address is built in. A machine may be configured for a mirror near it, or may reach no
+other host, so the address that it already uses is queried for another release. Both formats of
+sources.list(5) are read: one-line entries and deb822 stanzas.
 """
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from email.parser import HeaderParser
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,28 +18,28 @@ YES = frozenset({"yes", "true", "with", "on", "enable", "1"})
 
 @dataclass(frozen=True)
 class AptEntry:
-    """One archive address with its suites, components and keys, as the machine has it."""
+    """One archive address with its suites, components and keys, as configured on the machine."""
 
     uri: str
     suites: tuple[str, ...]
     components: tuple[str, ...]
-    signed_by: str = ""  # keyrings, fingerprints or a whole key, in deb822's spelling
-    trusted: bool = False  # the machine's owner takes it unsigned
+    signed_by: str = ""  # keyrings, fingerprints or an inline key, in the deb822 format
+    trusted: bool = False  # accepted unsigned
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """A distribution, and the release of it that carries Consul."""
+    """A distribution and its release that contains Consul."""
 
     id: str  # os-release(5) ID
     suite: str
     component: str
-    keyring: Path  # where the distribution puts its archive's keys
-    releases: frozenset[str]  # suites an entry may name; the machine's own codename is added
+    keyring: Path  # the distribution's file with its archive's keys
+    releases: frozenset[str]  # suites of an entry; the machine's own codename is added
 
 
 DISTRIBUTIONS = (
-    # Tried on bookworm: Consul 1.8.7, the last one Debian packaged, runs there.
+    # Tested on bookworm: Consul 1.8.7, the last version that Debian packaged, runs there.
     Distribution(
         "debian",
         suite="bullseye",
@@ -46,7 +47,7 @@ DISTRIBUTIONS = (
         keyring=Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
         releases=frozenset({"bullseye", "bookworm", "trixie", "oldstable", "stable", "testing"}),
     ),
-    # Not tried on a machine: jammy is the newest release we know to carry Consul (1.8.7).
+    # Not tested: jammy is the newest release known to contain Consul (1.8.7).
     Distribution(
         "ubuntu",
         suite="jammy",
@@ -82,35 +83,26 @@ def parse_one_line(text: str) -> list[AptEntry]:
 
 
 def parse_deb822(text: str) -> list[AptEntry]:
-    """Parse a `*.sources` file: stanzas of `Field: value`, parted by empty lines."""
+    """Parse a `*.sources` file: stanzas of `Field: value`, separated by empty lines."""
     entries: list[AptEntry] = []
     lines = (line for line in text.splitlines() if not line.startswith("#"))
     for stanza in re.split(r"\n\s*\n", "\n".join(lines)):
-        fields = {
-            found[1].lower(): found[2].strip()
-            for found in re.finditer(r"^([\w-]+):(.*(?:\n[ \t].*)*)", stanza, re.MULTILINE)
-        }
-        if "deb" not in fields.get("types", "").split():
+        fields = HeaderParser().parsestr(stanza.strip())  # the syntax of a stanza is RFC 822's
+        if "deb" not in fields.get("Types", "").split():
             continue
-        if fields.get("enabled", "yes").lower() in NO:
+        if fields.get("Enabled", "yes").lower() in NO:
             continue
         entries.extend(
             AptEntry(
                 uri,
-                tuple(fields.get("suites", "").split()),
-                tuple(fields.get("components", "").split()),
-                signed_by=fields.get("signed-by", ""),
-                trusted=fields.get("trusted", "").lower() in YES,
+                tuple(fields.get("Suites", "").split()),
+                tuple(fields.get("Components", "").split()),
+                signed_by=fields.get("Signed-By", "").strip(),
+                trusted=fields.get("Trusted", "").lower() in YES,
             )
-            for uri in fields.get("uris", "").split()
+            for uri in fields.get("URIs", "").split()
         )
     return entries
-
-
-def parse_os_release(text: str) -> dict[str, str]:
-    """Parse os-release(5): `NAME=value` with optional quotes."""
-    pairs = (line.split("=", 1) for line in text.splitlines() if re.match(r"[A-Z_]+=", line))
-    return {name: value.strip().strip("\"'") for name, value in pairs}
 
 
 def choose_entry(
@@ -118,19 +110,19 @@ def choose_entry(
 ) -> AptEntry | None:
     """Return the entry of the distribution's own main archive, or None.
 
-    A third party may use the release's name and `main` as well, so the likeliest is taken: its
-    path names the distribution, and it is signed with the distribution's keys or has none named.
+    A third party may use the release's name and `main` too, so the likeliest entry is chosen: its
+    path names the distribution, and it is signed with the distribution's keys or names no keys.
     """
     releases = distribution.releases | {codename}
 
-    def likeness(entry: AptEntry) -> int:
+    def score(entry: AptEntry) -> int:
         folder = urlsplit(entry.uri).path.rstrip("/").rpartition("/")[2]
         own_key = not entry.signed_by or f"{distribution.id}-archive" in entry.signed_by
         return 2 * folder.startswith(distribution.id) + own_key
 
-    # The -security and -updates suites are no releases' names, so they fall out here.
-    fit = [e for e in entries if releases & set(e.suites) and "main" in e.components]
-    return max(fit, key=likeness, default=None)
+    # The -security and -updates suites are not names of releases, so they are excluded here.
+    candidates = [e for e in entries if releases & set(e.suites) and "main" in e.components]
+    return max(candidates, key=score, default=None)
 
 
 def private_source(

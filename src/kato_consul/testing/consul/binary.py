@@ -1,8 +1,8 @@
-"""Where a Consul program comes from when a test or a developer needs one.
+"""Search for a Consul program for tests and development.
 
-In this order: the one named by CONSUL_BIN, the one on the PATH, the one we fetched before, and one
-from the distribution's archive. CONSUL_BIN is an order: if it cannot be used that is an error, for
-a silent fallback would test something else than what was asked for.
+Searched in this order: CONSUL_BIN, the PATH, the cache of fetched programs, the distribution's
+archive. If CONSUL_BIN is set but cannot be used, that is an error: a silent fallback would test
+another Consul than the one configured.
 """
 
 import os
@@ -12,12 +12,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from kato_consul.testing.consul.apt_archive import ArchiveFailed, fetch_consul
-
-ANSWER_TIMEOUT = 20.0  # seconds for `consul version`, which takes 0.1 s on an idle machine
+from kato_consul.testing.consul.config import VERSION_TIMEOUT
 
 
 class ConsulNotFound(RuntimeError):
-    """No usable Consul program; the message names every way tried and what to do."""
+    """No usable Consul program; the message names every place searched and what to do."""
 
 
 def find_consul(
@@ -26,11 +25,15 @@ def find_consul(
     etc: Path = Path("/etc"),
     say: Callable[[str], None] | None = None,
 ) -> Path:
-    """Return the path of a Consul program that was seen to work; fetch one if need be.
+    """Return the path of a Consul program that works; fetch one if there is none.
 
-    `environ` is read for CONSUL_BIN, PATH, XDG_CACHE_HOME and HOME (None: the process's own);
-    `etc` is where the system describes itself and its apt sources; `say` is called with one line
-    before something takes long (fetching: about 15 s, once). Raises ConsulNotFound.
+    Args:
+        environ: read for CONSUL_BIN, PATH, XDG_CACHE_HOME and HOME; None: the process's own.
+        etc: the folder with apt's sources in ``apt/``.
+        say: called with a line of text before a fetch, which takes about 15 s, once.
+
+    Raises:
+        ConsulNotFound: there is no usable program.
     """
     environ = os.environ if environ is None else environ
     tried: list[str] = []
@@ -39,7 +42,7 @@ def find_consul(
         if problem := why_unusable(Path(named)):
             raise ConsulNotFound(
                 f"CONSUL_BIN names {named!r}, which {problem}; "
-                "set it to a Consul program, or unset it to have one looked for"
+                "set it to a Consul program, or unset it to search for one"
             )
         return Path(named).absolute()
 
@@ -63,7 +66,7 @@ def find_consul(
     else:
         if not (problem := why_unusable(fetched)):
             return fetched
-        tried.append(f"the distribution's archive: {fetched} {problem}; remove it to fetch anew")
+        tried.append(f"the distribution's archive: {fetched} {problem}; remove it to fetch again")
 
     ways = "\n".join(f"  - {way}" for way in ["CONSUL_BIN: not set", *tried])
     raise ConsulNotFound(
@@ -73,33 +76,33 @@ def find_consul(
 
 
 def cache_file(environ: Mapping[str, str]) -> Path:
-    """Return where a fetched Consul is kept, by the XDG base directory specification."""
+    """Return the file for a fetched Consul, by the XDG base directory specification."""
     cache = Path(environ.get("XDG_CACHE_HOME", ""))
-    if not cache.is_absolute():  # unset, empty or relative: the specification says to ignore it
+    if not cache.is_absolute():  # unset, empty or relative: ignored, as the specification says
         cache = Path(environ.get("HOME") or Path.home()) / ".cache"
     return cache / "kato-consul" / "consul"
 
 
 def why_unusable(program: Path) -> str | None:
-    """Return what is wrong with `program` as a Consul, or None when it answers as one."""
+    """Return the reason why `program` is no usable Consul, or None if it is one."""
     if not program.exists():
         return "does not exist"
     if not program.is_file() or not os.access(program, os.X_OK):
         return "is not an executable file"
     try:
-        answer = subprocess.run(
+        completed = subprocess.run(
             [str(program.absolute()), "version"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=ANSWER_TIMEOUT,
+            timeout=VERSION_TIMEOUT,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"did not answer `version` within {ANSWER_TIMEOUT:g} s"
+        return f"did not finish `version` within {VERSION_TIMEOUT:g} s"
     except OSError as error:
         return f"could not be run ({error.strerror})"
-    if answer.returncode != 0 or not answer.stdout.startswith("Consul v"):
-        return f"does not answer `version` as Consul does (exit status {answer.returncode})"
+    if completed.returncode != 0 or not completed.stdout.startswith("Consul v"):
+        return f"does not print a Consul version (exit status {completed.returncode})"
     return None

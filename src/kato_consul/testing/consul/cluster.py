@@ -1,7 +1,7 @@
-"""A real Consul cluster on this machine: servers that elect a leader, and client agents.
+"""Consul cluster on this machine: servers that elect a leader, and client agents.
 
-What an agent in dev mode cannot show: a leader that is killed, an agent that comes back with its
-disk or without it, and all servers away while the agents stay.
+It covers what an agent in dev mode cannot: a leader that is killed, an agent that restarts with or
+without its data, and a loss of all servers while the client agents run.
 """
 
 import shutil
@@ -14,19 +14,19 @@ from typing import Self
 
 import httpx
 
-from kato_consul.testing.consul.agent import ATTEMPTS, PORTS, TAKEN, ConsulAgent, ConsulFailed
+from kato_consul.testing.consul.agent import ATTEMPTS, PORT_IN_USE, PORTS, ConsulAgent, ConsulFailed
 from kato_consul.testing.consul.binary import find_consul
 from kato_consul.testing.ports import HOST, free_ports
 from kato_consul.testing.scratch import ScratchFolder
 
-POLL = 0.05  # seconds between two looks at who leads
+POLL = 0.05  # seconds between two queries for the leader
 
 
 class ClusterAgent(ConsulAgent):
-    """One agent of a cluster. It keeps its state in a folder, and finds it there when it restarts.
+    """One agent of a cluster. Its state is in a folder and survives a restart.
 
-    Its node keeps its id even when the state is lost, as with ``disable_host_node_id = false``:
-    Consul lets nobody else take the name of a node that it holds for alive.
+    The node keeps its id even if the state is lost, as with ``disable_host_node_id = false``.
+    Otherwise Consul would refuse the new node: the name of a node that counts as alive is taken.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class ClusterAgent(ConsulAgent):
         self._data = folder / "data"
 
     def wipe(self) -> None:
-        """Kill the agent and lose all that it kept on disk. It is not started again."""
+        """Kill the agent and delete its data. It is not started again."""
         self.kill()
         shutil.rmtree(self._data)
 
     @property
     def server_address(self) -> str:
-        """Where other servers reach it, as `/v1/status/leader` has it."""
+        """The address for other servers, in the form that `/v1/status/leader` returns."""
         return f"{HOST}:{self._port('server')}"
 
     def _mode(self, folder: Path) -> list[str]:
@@ -53,10 +53,16 @@ class ClusterAgent(ConsulAgent):
 
 
 class ConsulCluster:
-    """``servers`` servers and ``clients`` client agents on 127.0.0.1, as a context manager.
+    """A Consul cluster on 127.0.0.1, as a context manager.
 
-    Each is a process of its own on ports of its own, and none outlives this one. Instances are
-    registered with the client agents, and clients ask those, as in production.
+    Each agent is a process with its own ports, and none outlives this process. As in production,
+    instances are registered with the client agents, and clients query those. The attributes
+    ``servers`` and ``clients`` are the agents.
+
+    Args:
+        servers: number of servers.
+        clients: number of client agents.
+        binary: the Consul program; None: `find_consul`.
     """
 
     def __init__(self, servers: int = 3, clients: int = 2, *, binary: Path | None = None) -> None:
@@ -73,87 +79,102 @@ class ConsulCluster:
         self.stop()
 
     def start(self, timeout: float = 60.0) -> None:
-        """Start all, and wait until a registration at any of them would work.
+        """Start all agents and wait until each accepts registrations.
+
+        Args:
+            timeout: seconds for the servers, and as many for the client agents.
 
         Raises:
-            ConsulFailed: one ended early, or they were not ready in time.
+            ConsulFailed: an agent ended early or was not ready in time.
+            ConsulNotFound: there is no Consul program.
         """
         for attempt in range(1, ATTEMPTS + 1):
-            self._make()
+            self._create()
             try:
                 self.bring_up(self.servers, timeout)
                 self.bring_up(self.clients, timeout)
             except ConsulFailed as error:
                 self.stop()
-                if TAKEN not in str(error) or attempt == ATTEMPTS:
+                if PORT_IN_USE not in str(error) or attempt == ATTEMPTS:
                     raise
-            except BaseException:  # also Ctrl-C: `with` would not stop what did not start
+            except BaseException:  # also Ctrl-C: `with` does not call __exit__ then
                 self.stop()
                 raise
             else:
                 return
 
     def stop(self) -> None:
-        """End all and remove what they kept. Idempotent."""
+        """End all agents and remove their data. Idempotent."""
         agents = [*self.clients, *self.servers]
-        for one in agents:  # nobody has to take leave of the others: that takes seconds each
-            if one.running:
-                one.kill()
+        for agent in agents:  # killed: leaving the cluster would take seconds for each
+            if agent.running:
+                agent.kill()
         if agents:
             self._folder.remove()
         self.servers, self.clients = [], []
 
     def bring_up(self, agents: Iterable[ClusterAgent], timeout: float = 60.0) -> None:
-        """Start agents beside each other: servers wait for each other to elect a leader."""
-        waiting = list(agents)
-        with ThreadPoolExecutor(max(1, len(waiting))) as pool:
-            for started in [pool.submit(one.start, timeout) for one in waiting]:
+        """Start agents in parallel, for servers wait for each other to elect a leader.
+
+        Args:
+            agents: agents of this cluster that do not run.
+            timeout: seconds until each must be ready.
+
+        Raises:
+            ConsulFailed: an agent ended early or was not ready in time.
+        """
+        to_start = list(agents)
+        with ThreadPoolExecutor(max(1, len(to_start))) as pool:
+            for started in [pool.submit(agent.start, timeout) for agent in to_start]:
                 started.result()
 
     def leader(self, timeout: float = 30.0) -> ClusterAgent:
-        """The server that leads, by the word of the servers that run.
+        """Return the leader, on which all running servers agree.
+
+        Args:
+            timeout: seconds to wait until they agree.
 
         Raises:
-            ConsulFailed: they have not agreed on one of them in time.
+            ConsulFailed: the servers have not agreed on one of them in time.
         """
-        by_address = {one.server_address: one for one in self.servers}
+        by_address = {server.server_address: server for server in self.servers}
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            running = [one for one in self.servers if one.running]
-            said = {_ask_leader(one) for one in running}
-            leader = by_address.get(said.pop()) if len(said) == 1 else None
+            running = [server for server in self.servers if server.running]
+            addresses = {_query_leader(server) for server in running}
+            leader = by_address.get(addresses.pop()) if len(addresses) == 1 else None
             if leader is not None and leader.running:
                 return leader
             time.sleep(POLL)
         raise ConsulFailed(f"the servers have not agreed on a leader after {timeout:g} s")
 
-    def _make(self) -> None:
+    def _create(self) -> None:
         self._folder = ScratchFolder("kato-consul-cluster-")
         binary = self._binary = self._binary or find_consul()
         servers, clients = self._counts
         found = free_ports((servers + clients) * len(PORTS))
         ports = [
-            dict(zip(PORTS, found[at : at + len(PORTS)], strict=True))
-            for at in range(0, len(found), len(PORTS))
+            dict(zip(PORTS, found[first : first + len(PORTS)], strict=True))
+            for first in range(0, len(found), len(PORTS))
         ]
         common = {
-            "retry_join": [f"{HOST}:{one['serf_lan']}" for one in ports[:servers]],
+            "retry_join": [f"{HOST}:{of_agent['serf_lan']}" for of_agent in ports[:servers]],
             "retry_interval": "1s",
         }
-        of_servers = {"server": True, "bootstrap_expect": servers, **common}
-        of_servers["performance"] = {"raft_multiplier": 1}  # elections in a second, as advised
+        server_config = {"server": True, "bootstrap_expect": servers, **common}
+        server_config["performance"] = {"raft_multiplier": 1}  # elections in a second, as advised
 
-        def made(place: int, config: Mapping[str, object]) -> ClusterAgent:
-            folder = self._folder.path / str(place)
-            return ClusterAgent(binary=binary, folder=folder, ports=ports[place], config=config)
+        def create(index: int, config: Mapping[str, object]) -> ClusterAgent:
+            folder = self._folder.path / str(index)
+            return ClusterAgent(binary=binary, folder=folder, ports=ports[index], config=config)
 
-        self.servers = [made(place, of_servers) for place in range(servers)]
-        self.clients = [made(servers + place, common) for place in range(clients)]
+        self.servers = [create(index, server_config) for index in range(servers)]
+        self.clients = [create(servers + index, common) for index in range(clients)]
 
 
-def _ask_leader(agent: ClusterAgent) -> str:
+def _query_leader(agent: ClusterAgent) -> str:
     try:
-        answer = httpx.get(f"{agent.url}/v1/status/leader", timeout=2.0, trust_env=False)
-        return str(answer.json()) if answer.is_success else ""
+        response = httpx.get(f"{agent.url}/v1/status/leader", timeout=2.0, trust_env=False)
+        return str(response.json()) if response.is_success else ""
     except httpx.HTTPError:
         return ""

@@ -1,4 +1,4 @@
-"""How a test's agent is set up, by the version of the program at hand."""
+"""Configuration of a test's agent, for the version of the Consul program."""
 
 import os
 import re
@@ -12,16 +12,16 @@ VERSION_TIMEOUT = 20.0  # seconds for `consul version`, which takes 0.1 s on an 
 
 
 class ConsulFailed(RuntimeError):
-    """The agent did not start, or a command of its program failed; the message says which."""
+    """The agent did not start, or one of its commands failed; the message says which."""
 
 
 def agent_config(
     node: str, ports: Mapping[str, int], version: tuple[int, int]
 ) -> dict[str, object]:
-    """Return the configuration of a quiet agent which shares its machine with others."""
+    """Return the configuration of an agent without outgoing traffic, beside others on a machine."""
     unused = {"https": -1, "grpc": -1}
-    if version >= (1, 14):  # older ones refuse to start over a port they do not know
-        unused["grpc_tls"] = -1  # Consul 1.14 changelog; not tried with that version
+    if version >= (1, 14):  # older versions do not start with an unknown port
+        unused["grpc_tls"] = -1  # Consul 1.14 changelog; not tested with that version
     return {
         "node_name": node,
         "bind_addr": HOST,
@@ -34,18 +34,18 @@ def agent_config(
 
 
 def acl_config(token: str) -> dict[str, object]:
-    """Return the configuration of an agent that denies everything but to `token`.
+    """Return the configuration of an agent that denies all requests except those with `token`.
 
-    The names of the tokens are those of Consul before 1.11, which later ones still take.
+    The token names are those of Consul before 1.11, which later versions still accept.
     """
     tokens = {"master": token, "agent": token}
     return {"acl": {"enabled": True, "default_policy": "deny", "tokens": tokens}}
 
 
 def consul_version(program: Path) -> tuple[int, int]:
-    """Return major and minor version of `program`; ConsulFailed when it does not tell."""
+    """Return major and minor version of `program`. Raise ConsulFailed if it prints none."""
     try:
-        answer = subprocess.run(
+        output = subprocess.run(
             [str(program), "version"],
             env=clean_environment(),
             stdin=subprocess.DEVNULL,
@@ -55,16 +55,16 @@ def consul_version(program: Path) -> tuple[int, int]:
             check=False,
         ).stdout
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ConsulFailed(f"could not ask {program} for its version: {error}") from error
-    found = re.match(r"Consul v(\d+)\.(\d+)", answer)
+        raise ConsulFailed(f"could not run `{program} version`: {error}") from error
+    found = re.match(r"Consul v(\d+)\.(\d+)", output)
     if found is None:
-        raise ConsulFailed(f"{program} is not a Consul program: `version` says {answer!r}")
+        raise ConsulFailed(f"{program} is not a Consul program: `version` prints {output!r}")
     return int(found[1]), int(found[2])
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment for Consul's program, agent or command.
+    """Return the environment for the Consul program, as agent or command.
 
-    Without the developer's CONSUL_*: those name another agent, token or datacenter.
+    The developer's CONSUL_* variables are left out: they name another agent, token or datacenter.
     """
     return {"PATH": os.environ.get("PATH", os.defpath)}

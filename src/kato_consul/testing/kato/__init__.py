@@ -1,7 +1,7 @@
-"""A stand-in for KATO: its HTTP session API with its vices, for tests and demonstrations.
+"""Stand-in for KATO: its HTTP session API with its faults, for tests and demonstrations.
 
-It answers what a real KATO 3.10.1 was seen to answer, and loses what a real one loses. See
-`StandInKato` for a process of it, `kato_consul.testing.kato.serve` for the command.
+It returns the responses recorded from a real KATO 3.10.1, and loses observations under the same
+conditions. `StandInKato` runs it as a process; `kato_consul.testing.kato.serve` is the command.
 """
 
 from kato_consul.testing.kato.instance import StandInKato, flush_sessions

@@ -1,8 +1,8 @@
-"""What a session can be told about learning and predicting: defaults and limits.
+"""Session settings for learning and prediction: defaults and validation.
 
-Two doors, two manners, as the real one has them. At `POST /sessions` one bad value makes the
-whole of `config` be ignored, in silence; at `POST /sessions/{id}/config` it is refused with a
-complaint for each bad value. The second door knows fewer limits than the first.
+As in the real KATO, two endpoints validate differently. With one invalid value,
+`POST /sessions` silently ignores all of `config`. `POST /sessions/{id}/config` refuses it, with an
+error message for each invalid value, but checks fewer limits.
 """
 
 from collections.abc import Callable, Mapping
@@ -40,11 +40,11 @@ BOOLEAN = "Must be a boolean (true/false)"
 
 
 class Rule(NamedTuple):
-    """One setting: its default (None: not shown until set), and what it may be."""
+    """One setting: its default (None: not returned until set), and its validation."""
 
     default: Any
     allows: Callable[[Any], bool] = lambda value: True
-    complaint: str | None = None  # None: `POST .../config` takes anything
+    error: str | None = None  # None: `POST .../config` accepts any value
 
 
 def number(low: float, high: float = float("inf")) -> Callable[[Any], bool]:
@@ -63,23 +63,23 @@ def one_of(values: tuple[str, ...]) -> Callable[[Any], bool]:
 
 
 def boolean(value: Any) -> bool:
-    """Tell whether `value` is true or false and nothing else."""
+    """Return whether `value` is a boolean."""
     return isinstance(value, bool)
 
 
 def filters(value: Any) -> bool:
-    """Tell whether `value` is a list of known filters."""
+    """Return whether `value` is a list of known filters."""
     return isinstance(value, list) and all(name in FILTERS for name in value)
 
 
-# In the order in which a session shows them.
+# In the order of a session's JSON.
 RULES: Mapping[str, Rule] = {
     "max_pattern_length": Rule(0, integer(0), "Must be a non-negative integer"),
     "persistence": Rule(5, integer(1, 100), "Must be an integer between 1 and 100"),
     "recall_threshold": Rule(0.1, number(0, 1), "Must be a number between 0.0 and 1.0"),
     "indexer_type": Rule("VI", one_of(INDEXERS), f"Must be one of: {', '.join(INDEXERS)}"),
     "max_predictions": Rule(100, integer(1, 10_000), "Must be an integer between 1 and 10000"),
-    "sort_symbols": Rule(True),  # shown, and without effect: strings are always sorted
+    "sort_symbols": Rule(True),  # returned, but without effect: strings are always sorted
     "process_predictions": Rule(True, boolean, BOOLEAN),
     "use_token_matching": Rule(True, boolean, BOOLEAN),
     "fuzzy_token_threshold": Rule(None, number(0, 1)),
@@ -99,37 +99,37 @@ RULES: Mapping[str, Rule] = {
     "max_candidates_per_stage": Rule(100_000, integer(100)),
     "enable_filter_metrics": Rule(True),
 }
-# The second door still looks at this one, which is no setting any more.
-OLD_NAME = ("sort", Rule(None, boolean, BOOLEAN))
+# `POST .../config` still validates this name, which is no longer a setting.
+OLD_RULE = ("sort", Rule(None, boolean, BOOLEAN))
 
 
 def effective(own: Mapping[str, Any]) -> Config:
-    """Return all settings as they count: a session's `own` over the defaults."""
+    """Return the effective settings: a session's `own` ones over the defaults."""
     merged = {key: own.get(key) for key in RULES}
     merged = {key: RULES[key].default if value is None else value for key, value in merged.items()}
     return {key: value for key, value in merged.items() if value is not None}
 
 
-def at_creation(wanted: Mapping[str, Any]) -> Config:
-    """Return what a new session takes from `wanted`: all of it, or nothing if any is bad."""
-    known = {key: value for key, value in wanted.items() if key in RULES}
+def at_creation(requested: Mapping[str, Any]) -> Config:
+    """Return the settings of a new session: all `requested` ones, or none if any is invalid."""
+    known = {key: value for key, value in requested.items() if key in RULES}
     if not all(value is None or RULES[key].allows(value) for key, value in known.items()):
         return {}
     return _normal(known)
 
 
-def complaints(wanted: Mapping[str, Any]) -> dict[str, str]:
-    """Return what is wrong with an update, by setting; empty when nothing is."""
+def validation_errors(requested: Mapping[str, Any]) -> dict[str, str]:
+    """Return the errors of an update by setting; empty if it is valid."""
     return {
-        key: rule.complaint
-        for key, rule in [*RULES.items(), OLD_NAME]
-        if key in wanted and rule.complaint is not None and not rule.allows(wanted[key])
+        key: rule.error
+        for key, rule in [*RULES.items(), OLD_RULE]
+        if key in requested and rule.error is not None and not rule.allows(requested[key])
     }
 
 
-def updated(own: Mapping[str, Any], wanted: Mapping[str, Any]) -> Config:
-    """Return a session's own settings after an update without complaints."""
-    known = {key: value for key, value in wanted.items() if key in RULES}
+def updated(own: Mapping[str, Any], requested: Mapping[str, Any]) -> Config:
+    """Return a session's own settings after a valid update."""
+    known = {key: value for key, value in requested.items() if key in RULES}
     if "use_token_matching" in known:
         known.setdefault("sort_symbols", known["use_token_matching"])
     return {**own, **_normal(known)}

@@ -1,4 +1,4 @@
-"""A stand-in instance that you hold: start it, make it suffer, end it."""
+"""Stand-in instance as a child process that a test starts, disturbs and stops."""
 
 import contextlib
 import dataclasses
@@ -17,17 +17,22 @@ from kato_consul.testing.ports import free_ports
 from kato_consul.testing.processes import ChildProcess
 from kato_consul.testing.scratch import ScratchFolder
 
-KNOCK = 0.02  # seconds between two looks at a starting instance
+POLL = 0.02  # seconds between two checks of a starting instance
 
 
 class StandInKato:
-    """One instance of the stand-in, in a process of its own.
+    """One stand-in KATO instance as a child process; a ``with`` block starts and stops it.
 
-    `store` is the file that instances share; `name` the SERVICE_NAME, which instances that shall
-    share what they learn have in common; `port` None takes a free one; `folder` holds the log and
-    the switches, None makes one that goes when this object goes; `keep_alive` are the seconds an
-    idle connection is kept; beyond `limit_concurrency` a worker answers 503. Used with `with`, it
-    is started and stopped.
+    Args:
+        store: SQLite file with sessions and learned patterns; instances may share it.
+        name: the SERVICE_NAME; instances with one store and name share learned patterns.
+        host: address to listen on.
+        port: port to listen on; None chooses a free one.
+        workers: number of worker processes, 1 or more. Each has its own session locks.
+        folder: folder for the log and the switches; None: a temporary one, removed with this
+            object.
+        keep_alive: seconds before an idle connection is closed.
+        limit_concurrency: connections or requests of a worker beyond which it responds with 503.
     """
 
     def __init__(
@@ -48,7 +53,7 @@ class StandInKato:
         self.port = free_ports(1)[0] if port is None else port
         self.workers = workers
         if folder is None:
-            self._own_folder = ScratchFolder("kato-")  # it goes when this object goes
+            self._own_folder = ScratchFolder("kato-")  # removed with this object
             folder = self._own_folder.path
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -76,58 +81,59 @@ class StandInKato:
 
     @property
     def url(self) -> str:
-        """Where it answers, without a slash at the end."""
+        """The instance's base URL, without a trailing slash."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
     @property
     def pid(self) -> int:
-        """The process id; with several workers, of the one that holds them."""
+        """The process id; with several workers, that of their parent."""
         return self._process.pid
 
     @property
     def running(self) -> bool:
-        """Whether the process lives, frozen or not."""
+        """True if the process runs. A frozen instance is running."""
         return self._process.running
 
     def start(self, timeout: float = 30.0) -> None:
-        """Start it and wait until it answers; one that is switched to hang need only listen.
+        """Start it and wait, up to `timeout` seconds, until it responds to requests.
 
-        Raises RuntimeError, with the end of its log, when it ends or `timeout` seconds pass.
+        If it is switched to hang, wait only until it listens. Raises RuntimeError with the end of
+        its log if it ends or is not ready in time, and RuntimeError if the port is in use.
         """
         self._require_free_port()
         switches.write(self._switch_file, self._switches)
         self._process.start()
         deadline = time.monotonic() + timeout
-        while not self._answers():
+        while not self._responds():
             if not self._process.running:
-                raise RuntimeError(self._story(f"ended with status {self._process.returncode}"))
+                raise RuntimeError(self._failure(f"ended with status {self._process.returncode}"))
             if time.monotonic() > deadline:
                 self._process.kill()
-                raise RuntimeError(self._story(f"did not answer within {timeout:g} s"))
-            time.sleep(KNOCK)
+                raise RuntimeError(self._failure(f"did not respond within {timeout:g} s"))
+            time.sleep(POLL)
 
     def stop(self) -> None:
-        """End it with SIGTERM; what it has in work gets 5 s. Nothing happens if it ended."""
+        """End it with SIGTERM; requests in flight get 5 s. No effect if it ended."""
         self._process.terminate()
 
     def kill(self) -> None:
-        """End all its processes with SIGKILL, in the middle of whatever they do."""
+        """Kill all its processes with SIGKILL, in the middle of requests."""
         self._process.kill()
 
     def freeze(self) -> None:
-        """Stop all its processes where they are; connections are accepted and nobody answers.
+        """Stop all its processes with SIGSTOP: connections are accepted and get no response.
 
-        What arrives meanwhile is carried out after `thaw`, whether the caller still waits or not.
+        Requests that arrive meanwhile are processed after `thaw`, even if their callers gave up.
         """
         self._process.freeze()
 
     def thaw(self) -> None:
-        """Let a frozen one go on, with what it had in work."""
+        """Resume a frozen instance and the requests that it was processing."""
         self._process.thaw()
 
     def restart(self) -> None:
-        """End it if it runs, and start it again: same port, store and switches."""
+        """Stop it if it runs, and start it again with the same port, store and switches."""
         self.stop()
         self.start()
 
@@ -139,21 +145,25 @@ class StandInKato:
         hung: bool | None = None,
         store: StoreState | None = None,
     ) -> None:
-        """Change switches, now or before the start; None leaves one as it is.
+        """Change switches, while it runs or before the start. None leaves a switch unchanged.
 
-        `healthy` is what /health says; `slow` are seconds that calls on a session take, between
-        reading and writing back; `hung` keeps all requests waiting until it is False again, and
-        then they are carried out, whether their callers still wait or not; `store` is how this
-        instance sees the store: "up", refusing connections ("down"), refusing writes ("full"), or
-        silent ("hung": calls wait for it, and are dropped when their callers do not).
+        Args:
+            healthy: whether /health reports "healthy".
+            slow: seconds, 0 or more, that calls on a session take between reading it and writing
+                it back.
+            hung: keep all requests waiting until it is False again. Then they are processed, even
+                if their callers gave up.
+            store: state of the store for this instance: "up"; "down" refuses connections; "full"
+                refuses writes; "hung" does not respond, and a waiting request is dropped if its
+                caller gives up.
         """
-        wanted = {"healthy": healthy, "slow": slow, "hung": hung, "store": store}
-        changes: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
+        given = {"healthy": healthy, "slow": slow, "hung": hung, "store": store}
+        changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         self._switches = dataclasses.replace(self._switches, **changes)
         switches.write(self._switch_file, self._switches)
 
     def log_tail(self, lines: int = 20) -> str:
-        """Return the last `lines` lines that it wrote."""
+        """Return the last `lines` lines of its log."""
         return self._process.log_tail(lines)
 
     def _require_free_port(self) -> None:
@@ -163,10 +173,10 @@ class StandInKato:
         except OSError as error:
             raise RuntimeError(
                 f"cannot start {self._process.name}: {os.strerror(error.errno or 0)}; "
-                "choose another port, or none"
+                "choose another port, or leave it out"
             ) from error
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=1.0)
         with contextlib.closing(connection):
             try:
@@ -178,11 +188,11 @@ class StandInKato:
             except (OSError, http.client.HTTPException):
                 return False
 
-    def _story(self, what: str) -> str:
-        return f"{self._process.name} {what}; its last words:\n{self.log_tail()}"
+    def _failure(self, what: str) -> str:
+        return f"{self._process.name} {what}; the end of its log:\n{self.log_tail()}"
 
 
 def flush_sessions(store: Path) -> None:
-    """Lose all sessions in `store` while instances use it, as a flushed Redis loses them."""
+    """Delete all sessions in the file `store` while instances use it, as flushing Redis does."""
     with contextlib.closing(Store(store)) as opened:
         opened.flush_sessions()

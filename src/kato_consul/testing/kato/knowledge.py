@@ -1,7 +1,7 @@
-"""What was learned, by knowledge base: sequences, how often, and with which feelings.
+"""Knowledge: learned sequences with their frequencies and emotives, by knowledge base.
 
-A knowledge base is named by a node and by the SERVICE_NAME of the instance that learned, so two
-instances with different names share nothing here although they share the file.
+The name of a knowledge base contains the node and the instance's SERVICE_NAME. So two instances
+with different names share no knowledge, even if they share the file.
 """
 
 import json
@@ -14,12 +14,12 @@ from typing import Any
 from kato_consul.testing.kato.memory import Event, average, pattern_name, symbols
 from kato_consul.testing.kato.store import Store
 
-LONGEST_KB = 60  # characters; the real one names databases like this
+LONGEST_KB = 60  # characters; KATO uses the name for databases
 UNSAFE = str.maketrans(dict.fromkeys('/\\."$*<>:|?- ', "_"))
 
 
 def kb_name(node_id: str, service_name: str) -> str:
-    """Return the name of the knowledge base of a node on an instance of that name."""
+    """Return the name of a node's knowledge base on an instance with that SERVICE_NAME."""
     node, service = node_id.translate(UNSAFE), service_name.replace("-", "_")
     if len(node) + 1 + len(service) > LONGEST_KB:
         digest = md5(node.encode(), usedforsecurity=False).hexdigest()[:8]
@@ -55,24 +55,24 @@ class Knowledge:
         *,
         persistence: int,
     ) -> str:
-        """Learn `events` and return the pattern's name; "" for a lone symbol, which is not learned.
+        """Learn `events` and return the pattern's name; a single symbol is not learned: return "".
 
-        Again the same events: the frequency rises, the newest `persistence` emotives stay, the
-        metadata is united.
+        If the pattern exists, its frequency is increased, the newest `persistence` emotives are
+        kept, and the metadata is merged.
         """
         if len(symbols(events)) < 2:
             return ""
         name = pattern_name(events)
         with self._store.transaction():
-            self._revise(kb)
+            self._bump_revision(kb)
             known = self.get(kb, name)
-            moments = [*(known.emotives if known else []), *map(dict, emotives)][-persistence:]
-            metadata = united([known.metadata] if known else [], notes)
+            newest = [*(known.emotives if known else []), *map(dict, emotives)][-persistence:]
+            metadata = merge_metadata([known.metadata] if known else [], notes)
             self._db.execute(
                 "INSERT INTO patterns VALUES (?, ?, ?, 1, ?, ?) ON CONFLICT (kb, name) DO UPDATE "
                 "SET frequency = frequency + 1, emotives = excluded.emotives, "
                 "metadata = excluded.metadata",
-                (kb, name, json.dumps(events), json.dumps(moments), json.dumps(metadata)),
+                (kb, name, json.dumps(events), json.dumps(newest), json.dumps(metadata)),
             )
             counts = Counter(symbols(events))
             self._db.executemany(
@@ -88,7 +88,7 @@ class Knowledge:
         return name
 
     def get(self, kb: str, name: str) -> Pattern | None:
-        """Return one pattern by its name without "PTRN|"."""
+        """Return a pattern by its name without "PTRN|"."""
         row = self._db.execute(
             "SELECT name, events, frequency, emotives, metadata FROM patterns "
             "WHERE kb = ? AND name = ?",
@@ -97,7 +97,7 @@ class Knowledge:
         return None if row is None else _pattern(row)
 
     def patterns(self, kb: str) -> list[Pattern]:
-        """Return all patterns of `kb`, in the order of their learning."""
+        """Return all patterns of `kb`, in the order in which they were first learned."""
         row = self._db.execute("SELECT revision FROM revisions WHERE kb = ?", (kb,)).fetchone()
         revision = 0 if row is None else row[0]
         cached = self._cache.get(kb)
@@ -111,31 +111,31 @@ class Knowledge:
         return cached[1]
 
     def symbols(self, kb: str) -> dict[str, tuple[int, int]]:
-        """Return for each symbol its frequency, and in how many patterns it is."""
+        """Return each symbol's frequency and the number of patterns that contain it."""
         rows = self._db.execute(
             "SELECT symbol, frequency, members FROM symbols WHERE kb = ? ORDER BY rowid", (kb,)
         )
         return {symbol: (frequency, members) for symbol, frequency, members in rows}
 
     def affinities(self, kb: str) -> dict[str, dict[str, float]]:
-        """Return for each symbol the sum of the emotives it was learned with."""
-        found: dict[str, dict[str, float]] = {}
+        """Return for each symbol the sums of the emotives it was learned with."""
+        totals: dict[str, dict[str, float]] = {}
         for symbol, emotive, total in self._db.execute(
             "SELECT symbol, emotive, total FROM affinities WHERE kb = ? ORDER BY rowid", (kb,)
         ):
-            found.setdefault(symbol, {})[emotive] = total
-        return found
+            totals.setdefault(symbol, {})[emotive] = total
+        return totals
 
     def forget(self, kb: str) -> None:
-        """Forget everything that was learned in `kb`."""
+        """Delete everything learned in `kb`."""
         with self._store.transaction():
-            self._revise(kb)
+            self._bump_revision(kb)
             self._db.execute("DELETE FROM patterns WHERE kb = ?", (kb,))
             self._db.execute("DELETE FROM symbols WHERE kb = ?", (kb,))
             self._db.execute("DELETE FROM affinities WHERE kb = ?", (kb,))
 
-    def _revise(self, kb: str) -> None:
-        # Each process parses the patterns of a knowledge base anew only after a change.
+    def _bump_revision(self, kb: str) -> None:
+        # Each process parses the patterns of a knowledge base again only after a change.
         self._db.execute(
             "INSERT INTO revisions VALUES (?, 1) "
             "ON CONFLICT (kb) DO UPDATE SET revision = revision + 1",
@@ -143,18 +143,18 @@ class Knowledge:
         )
 
 
-def united(
+def merge_metadata(
     known: Sequence[Mapping[str, Sequence[str]]], notes: Sequence[Mapping[str, Any]]
 ) -> dict[str, list[str]]:
-    """Return per key all values seen, as strings, sorted, each once."""
+    """Return per key the sorted, distinct values as strings."""
     values: dict[str, set[str]] = {}
     for metadata in known:
-        for key, seen in metadata.items():
-            values.setdefault(key, set()).update(seen)
+        for key, known_values in metadata.items():
+            values.setdefault(key, set()).update(known_values)
     for note in notes:
         for key, value in note.items():
             values.setdefault(key, set()).add(str(value))
-    return {key: sorted(seen) for key, seen in values.items()}
+    return {key: sorted(distinct) for key, distinct in values.items()}
 
 
 def _pattern(row: tuple[str, str, int, str, str]) -> Pattern:

@@ -1,9 +1,9 @@
-"""The short-term memory of one session: what an observation, a lesson and a clearing do to it.
+"""Short-term memory (STM) of one session: the effects of observing, learning and clearing.
 
     observation with symbols     time + 1, one more event
     observation without          time + 1
-    learn                        no event left, time as it was
-    clear-stm                    no event left, time 0
+    learn                        no events left, time unchanged
+    clear-stm                    no events left, time 0
 
 Nothing here reads a clock, a store or the network.
 """
@@ -15,12 +15,12 @@ from typing import Any
 
 Event = list[str]
 
-MOST_EVENTS = 1_000  # the real one forgets what is older, and keeps as many emotives and metadata
+STM_BOUND = 1_000  # KATO drops older events, and keeps as many emotives and metadata
 
 
 @dataclass(slots=True)
 class Session:
-    """All that is stored of a session. Times are seconds since 1970."""
+    """The stored document of a session. Times are seconds since 1970."""
 
     session_id: str
     node_id: str
@@ -39,7 +39,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What a caller says happened at one moment."""
+    """One observation, as the caller sent it."""
 
     strings: Sequence[str] = ()
     vectors: Sequence[Sequence[float]] = ()
@@ -48,50 +48,50 @@ class Observation:
 
     @property
     def symbolic(self) -> bool:
-        """Whether anything in it becomes a symbol."""
+        """True if it contains symbols: strings or vectors."""
         return bool(self.strings or self.vectors)
 
 
-def observe(session: Session, seen: Observation) -> None:
-    """Put one observation into `session`."""
+def observe(session: Session, observation: Observation) -> None:
+    """Add one observation to `session`."""
     session.time += 1
-    strings = sorted(seen.strings)
-    if event := sorted(map(vector_name, seen.vectors)) + strings:
+    strings = sorted(observation.strings)
+    if event := sorted(map(vector_name, observation.vectors)) + strings:
         session.stm.append(event)
-    if seen.emotives:
-        session.emotives.append(dict(seen.emotives))
-    if seen.metadata:
-        session.notes.append(dict(seen.metadata))
+    if observation.emotives:
+        session.emotives.append(dict(observation.emotives))
+    if observation.metadata:
+        session.notes.append(dict(observation.metadata))
     session.percept = {
         "strings": strings,
-        "vectors": [list(vector) for vector in seen.vectors],
+        "vectors": [list(vector) for vector in observation.vectors],
         "emotives": average(session.emotives),
         "path": [],
-        "metadata": dict(seen.metadata),
+        "metadata": dict(observation.metadata),
     }
 
 
 def auto_learn(session: Session, *, longest: int, rolling: bool) -> list[Event] | None:
-    """Take from `session` what it learns by itself now, if anything.
+    """Remove and return the events that are learned automatically now; None if there are none.
 
-    `longest` is max_pattern_length; 0 switches it off. `rolling` keeps the last `longest` - 1
-    events, otherwise none stays.
+    `longest` is max_pattern_length; 0 disables automatic learning. `rolling` keeps the last
+    `longest` - 1 events, otherwise none are kept.
     """
     if not 0 < longest <= len(session.stm):
         return None
-    lesson = session.stm
-    session.stm = lesson[-(longest - 1) :] if rolling and longest > 1 else []
-    return lesson
+    events = session.stm
+    session.stm = events[-(longest - 1) :] if rolling and longest > 1 else []
+    return events
 
 
 def learn(session: Session) -> list[Event]:
-    """Take all events from `session`."""
-    lesson, session.stm = session.stm, []
-    return lesson
+    """Remove and return all events of `session`."""
+    events, session.stm = session.stm, []
+    return events
 
 
 def clear(session: Session) -> None:
-    """Empty the memory and set its counter to 0."""
+    """Clear the memory and set its counter to 0."""
     session.time = 0
     session.stm = []
     session.emotives = []
@@ -101,33 +101,33 @@ def clear(session: Session) -> None:
 
 
 def trim(session: Session) -> None:
-    """Forget what is beyond the limits; done whenever a session is saved."""
-    session.stm = session.stm[-MOST_EVENTS:]
-    session.emotives = session.emotives[-MOST_EVENTS:]
-    session.notes = session.notes[-MOST_EVENTS:]
+    """Drop the oldest entries beyond the limits; done whenever a session is saved."""
+    session.stm = session.stm[-STM_BOUND:]
+    session.emotives = session.emotives[-STM_BOUND:]
+    session.notes = session.notes[-STM_BOUND:]
 
 
 def symbols(events: Sequence[Sequence[str]]) -> list[str]:
-    """Return all symbols of `events`, in their order."""
+    """Return all symbols of `events` in order."""
     return [symbol for event in events for symbol in event]
 
 
 def pattern_name(events: Sequence[Event]) -> str:
-    """Return the name of a learned sequence, the same everywhere for the same events."""
+    """Return the name of a learned sequence; equal events have the same name on all instances."""
     plain = [list(event) for event in events]
     return hashlib.sha1(repr(plain).encode(), usedforsecurity=False).hexdigest()
 
 
 def vector_name(vector: Sequence[float]) -> str:
-    """Return the symbol that stands for a vector. Only equal vectors are alike here."""
+    """Return the symbol for a vector. Here only equal vectors have the same symbol."""
     digest = hashlib.sha1(repr(list(vector)).encode(), usedforsecurity=False).hexdigest()
     return f"VCTR|{digest}"
 
 
 def average(emotives: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the mean of each emotive over the moments that have it."""
+    """Return the mean of each emotive over the observations that have it."""
     values: dict[str, list[float]] = {}
-    for moment in emotives:
-        for name, value in moment.items():
+    for observed in emotives:
+        for name, value in observed.items():
             values.setdefault(name, []).append(value)
-    return {name: sum(seen) / len(seen) for name, seen in values.items()}
+    return {name: sum(all_of_name) / len(all_of_name) for name, all_of_name in values.items()}

@@ -1,7 +1,8 @@
-"""What happens to a request before and after the endpoints.
+"""Middleware: hanging, trace ids and the session check, before and after the endpoints.
 
-In this order: a hanging instance keeps it; it gets a trace id; a session in its path must live,
-or the answer is a 404 in a shape of its own. Two reads of a session are left to their endpoints.
+A hanging instance keeps the request waiting. The response gets a trace id. If the session in the
+path does not exist, the response is a 404 in the middleware's own format; for two reads of a
+session the endpoint makes this check instead.
 """
 
 import time
@@ -16,8 +17,8 @@ from kato_consul.testing.kato.faulty_store import hang
 from kato_consul.testing.kato.state import State
 
 
-class Gate:
-    """The ASGI middleware. `state` is the instance's."""
+class KatoMiddleware:
+    """The ASGI middleware. `state` is the worker's."""
 
     def __init__(self, app: ASGIApp, state: State) -> None:
         self._app = app
@@ -28,46 +29,46 @@ class Gate:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        answer = {"X-Trace-ID": headers.get("X-Trace-ID") or f"kato-{uuid.uuid4().hex}"}
+        extra_headers = {"X-Trace-ID": headers.get("X-Trace-ID") or f"kato-{uuid.uuid4().hex}"}
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(answer)
+                MutableHeaders(scope=message).update(extra_headers)
             await send(message)
 
         started = time.monotonic()
         with self._state.load:
             if self._state.switches.now().hung:
-                receive = await taken_in(receive)
+                receive = await read_whole_body(receive)
                 await hang(self._state.switches)
             session_id = session_in_path(scope["method"], scope["path"])
             if session_id is not None:
                 if await self._state.sessions.get(session_id) is None:
                     await not_found(session_id)(scope, receive, send_with_headers)
                     return
-                answer["X-Session-ID"] = session_id
-            elif other := session_beside_path(scope["path"], headers):
-                await self._state.sessions.get(other)  # it counts as a use, and that is all
-                answer["X-Session-ID"] = other
+                extra_headers["X-Session-ID"] = session_id
+            elif other := session_in_headers(scope["path"], headers):
+                await self._state.sessions.get(other)  # only renews it
+                extra_headers["X-Session-ID"] = other
             await self._app(scope, receive, send_with_headers)
-        self._state.load.took(time.monotonic() - started)
+        self._state.load.add_duration(time.monotonic() - started)
 
 
-async def taken_in(receive: Receive) -> Receive:
-    """Take in the whole request, so that it can be carried out when its caller is gone."""
+async def read_whole_body(receive: Receive) -> Receive:
+    """Read the complete request, so that it can be processed after its caller has gone."""
     messages = [await receive()]
     while messages[-1].get("more_body"):
         messages.append(await receive())
     messages.reverse()
 
-    async def again() -> Message:
+    async def replay() -> Message:
         return messages.pop() if messages else await receive()
 
-    return again
+    return replay
 
 
 def session_in_path(method: str, path: str) -> str | None:
-    """Return the session that must live for this request; None when the endpoint looks itself."""
+    """Return the session that must exist; None if there is none, or if the endpoint checks it."""
     match path.split("/"):
         case ["", "sessions", session_id] if session_id and method != "GET":
             return session_id
@@ -78,8 +79,8 @@ def session_in_path(method: str, path: str) -> str | None:
     return None
 
 
-def session_beside_path(path: str, headers: Headers) -> str | None:
-    """Return the session that a header or a cookie names on any other path."""
+def session_in_headers(path: str, headers: Headers) -> str | None:
+    """Return the session that a header or a cookie names, on a path without a session."""
     if path.startswith("/sessions/"):
         return None
     cookie = SimpleCookie(headers.get("cookie", "")).get("session_id")
@@ -87,7 +88,7 @@ def session_beside_path(path: str, headers: Headers) -> str | None:
 
 
 def not_found(session_id: str) -> JSONResponse:
-    """Return the 404 of this place; an endpoint's own is `{"detail": ...}`."""
+    """Return the middleware's 404; an endpoint's is `{"detail": ...}`."""
     error = {
         "code": "SESSION_NOT_FOUND",
         "message": f"Session {session_id} not found or expired",

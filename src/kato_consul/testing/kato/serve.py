@@ -1,7 +1,7 @@
-"""One stand-in instance as a process: `python -m kato_consul.testing.kato.serve --help`.
+"""Command that serves one stand-in instance: `python -m kato_consul.testing.kato.serve --help`.
 
-With several workers, this process binds the socket once, starts the workers, replaces one that
-dies, and does nothing else. A worker whose parent is gone ends at once.
+With several workers, this process only binds the socket, starts the workers and replaces a worker
+that dies. A worker ends as soon as its parent has ended.
 """
 
 import argparse
@@ -22,14 +22,14 @@ from kato_consul.testing.kato.app import create_app
 from kato_consul.testing.kato.state import Options
 from kato_consul.testing.kato.store import Store
 
-BACKLOG = 2048  # as the real one's command line has it
-ENDS = (signal.SIGTERM, signal.SIGINT)
-PAUSE = 0.1  # seconds before a dead worker is replaced
-GRACE = 5  # seconds that requests in work are given at the end
+BACKLOG = 2048  # as on the real KATO's command line
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+RESTART_DELAY = 0.1  # seconds before a dead worker is replaced
+SHUTDOWN_TIMEOUT = 5  # seconds for requests in flight when it stops
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT. SystemExit says how it ended."""
+    """Serve until SIGTERM or SIGINT. Raises SystemExit with the exit status."""
     options = parser().parse_args(arguments)
     try:
         listener = listen(options.host, options.port)
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
         work=options.work,
         limit_concurrency=options.limit_concurrency,
     )
-    Store(options.store).close()  # its schema is there before two workers look for it
+    Store(options.store).close()  # creates the schema before several workers need it
     if options.workers == 1:
         serve(worker, listener, options.keep_alive)
     else:
@@ -50,25 +50,25 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the command line."""
-    made = argparse.ArgumentParser(
+    """Return the command line's parser."""
+    command_line = argparse.ArgumentParser(
         prog="python -m kato_consul.testing.kato.serve",
-        description="A stand-in for a KATO instance: its session API with its vices, for tests "
-        "and demonstrations. Instances with the same --store share sessions; instances with the "
-        "same --name share what they learn, too.",
+        description="A stand-in for a KATO instance: its session API with its faults, for tests "
+        "and demonstrations. Instances with the same --store share sessions. Instances with the "
+        "same --store and --name also share learned patterns.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    add = made.add_argument
+    add = command_line.add_argument
     add("--host", default="127.0.0.1", help="address to listen on")
     add("--port", type=int, default=8000, help="port to listen on")
     add("--store", type=Path, required=True, default=argparse.SUPPRESS, help="SQLite file to share")
     add("--name", default="kato", help="the instance's SERVICE_NAME")
     add("--workers", type=positive, default=1, help="processes; each has its own session locks")
-    add("--keep-alive", type=float, default=5, help="seconds an idle connection is kept")
+    add("--keep-alive", type=float, default=5, help="seconds before an idle connection is closed")
     add("--limit-concurrency", type=positive, default=100, help="per worker; beyond it, 503")
     add("--work", type=float, default=0.001, help="seconds between a session's read and write")
-    add("--switches", type=Path, help="JSON file that makes the instance suffer while it runs")
-    return made
+    add("--switches", type=Path, help="JSON file that injects faults while the instance runs")
+    return command_line
 
 
 def positive(text: str) -> int:
@@ -79,10 +79,10 @@ def positive(text: str) -> int:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens."""
+    """Return a listening socket."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Not create_server: asyncio sets TCP_NODELAY only where the protocol is named, and without it
-    # each answer waits 40 ms for the client's acknowledgement of its headers.
+    # Not create_server: asyncio sets TCP_NODELAY only if the protocol is given. Without it each
+    # response waits 40 ms for the client's acknowledgement of its headers.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((host, port))
@@ -91,12 +91,12 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(options: Options, listener: socket.socket, keep_alive: float) -> None:
-    """Serve in this process until a signal comes; then SystemExit(0)."""
-    # Before uvicorn listens to signals this ends the process; afterwards uvicorn raises the
-    # signal once more, and here it is a normal end.
-    for sig in ENDS:
+    """Serve in this process until SIGTERM or SIGINT; then raise SystemExit(0)."""
+    # Before uvicorn installs its signal handlers, this handler ends the process. Later uvicorn
+    # raises the signal again after its shutdown, and this handler makes that a normal exit.
+    for sig in STOP_SIGNALS:
         signal.signal(sig, lambda *_: sys.exit(0))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     config = uvicorn.Config(
         create_app(options),
         http="h11",
@@ -107,67 +107,67 @@ def serve(options: Options, listener: socket.socket, keep_alive: float) -> None:
         access_log=False,
         backlog=BACKLOG,
         limit_concurrency=options.limit_concurrency,
-        timeout_keep_alive=keep_alive,  # type: ignore[arg-type]  # the event loop takes fractions
-        timeout_graceful_shutdown=GRACE,
+        timeout_keep_alive=keep_alive,  # type: ignore[arg-type]  # the event loop accepts floats
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
     )
     uvicorn.Server(config).run(sockets=[listener])
 
 
 class Workers:
-    """Keeps `count` workers on one socket until a signal comes."""
+    """Keeps `count` workers running on one socket until SIGTERM or SIGINT."""
 
     def __init__(
         self, count: int, options: Options, listener: socket.socket, keep_alive: float
     ) -> None:
         self._count = count
         self._serve = functools.partial(serve, options, listener, keep_alive)
-        self._alive, self._held = os.pipe()  # nobody writes: it ends when this process ends
+        self._read_end, self._write_end = os.pipe()  # never written: closed when this process ends
         self._pids: set[int] = set()
-        self._ending = False
+        self._stopping = False
 
     def run(self) -> None:
-        """Start the workers, replace those that die, return when all have ended."""
-        for sig in ENDS:
-            signal.signal(sig, self._end)
+        """Start the workers and replace those that die. Return when all have ended."""
+        for sig in STOP_SIGNALS:
+            signal.signal(sig, self._stop)
         for _ in range(self._count):
             self._start()
         while self._pids:
             pid, _ = os.wait()
             self._pids.discard(pid)
-            if not self._ending:
-                time.sleep(PAUSE)
+            if not self._stopping:
+                time.sleep(RESTART_DELAY)
                 self._start()
 
     def _start(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)  # until the worker is one to be ended
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # until the worker's pid is stored
         if pid := os.fork():
             self._pids.add(pid)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
-            if self._ending:
-                self._end()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+            if self._stopping:
+                self._stop()
             return
         status = 1
         try:
-            os.close(self._held)
-            threading.Thread(target=end_with_parent, args=(self._alive,), daemon=True).start()
+            os.close(self._write_end)
+            threading.Thread(target=end_with_parent, args=(self._read_end,), daemon=True).start()
             self._serve()
         except SystemExit:
             status = 0
-        except Exception:  # noqa: BLE001  # the last words of a process that ends here
+        except Exception:  # noqa: BLE001  # the process ends here
             traceback.print_exc()
         finally:
             os._exit(status)
 
-    def _end(self, *_: object) -> None:
-        self._ending = True
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
         for pid in self._pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
 
 
-def end_with_parent(alive: int) -> None:
-    """Wait for the end of the pipe, then end this process."""
-    os.read(alive, 1)
+def end_with_parent(read_end: int) -> None:
+    """Wait until the parent's end of the pipe is closed, then end this process."""
+    os.read(read_end, 1)
     os._exit(1)
 
 

@@ -1,4 +1,4 @@
-"""What the parts of one worker share."""
+"""State of one worker, shared by its routes and its middleware."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -11,18 +11,20 @@ from fastapi import Depends, Request
 
 from kato_consul.testing.kato.faulty_store import FaultyStore
 from kato_consul.testing.kato.processor import Processor
-from kato_consul.testing.kato.sessions import Sessions
+from kato_consul.testing.kato.session_store import SessionStore
 from kato_consul.testing.kato.store import Store
 from kato_consul.testing.kato.switches import SwitchFile
 
-VERSION = "3.10.1"  # of the real one whose answers these are
-REPEATED_FOR = 5.0  # seconds, of the real one's METRICS_CACHE_TTL and SESSION_COUNT_CACHE_TTL
+VERSION = "3.10.1"  # of the real KATO whose responses these are
+CACHED_FOR = 5.0  # seconds, as the real KATO's METRICS_CACHE_TTL and SESSION_COUNT_CACHE_TTL
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a worker is set up. `work` are the seconds between reading a session and writing it
-    back; `limit_concurrency` is only reported here, uvicorn obeys it.
+    """Configuration of a worker.
+
+    `work` is the number of seconds between reading a session and writing it back.
+    `limit_concurrency` is only reported; uvicorn enforces it.
     """
 
     store: Path
@@ -34,7 +36,7 @@ class Options:
 
 @dataclass(slots=True)
 class Load:
-    """The requests of one worker: in work now, at most, ever, and the seconds they took."""
+    """Request counts of one worker: in flight, their peak, in total; and seconds in total."""
 
     now: int = 0
     peak: int = 0
@@ -54,45 +56,47 @@ class Load:
     ) -> None:
         self.now -= 1
 
-    def took(self, seconds: float) -> None:
-        """Count the duration of a request that was answered."""
+    def add_duration(self, seconds: float) -> None:
+        """Add the duration of a completed request."""
         self.seconds += seconds
 
 
 @dataclass(slots=True)
-class Repeated:
-    """Answers that a worker gives again for a while instead of looking anew."""
+class ResponseCache:
+    """Responses that a worker repeats for `CACHED_FOR` seconds."""
 
-    _answers: dict[str, tuple[float, dict[str, Any]]] = field(default_factory=dict)
+    _bodies: dict[str, tuple[float, dict[str, Any]]] = field(default_factory=dict)
 
-    async def get(self, name: str, look: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
-        """Return the last answer of this name; what `look` sees when it is `REPEATED_FOR` old."""
-        until, answer = self._answers.get(name, (0.0, {}))
-        if time.monotonic() >= until:
-            answer = await look()
-            self._answers[name] = time.monotonic() + REPEATED_FOR, answer
-        return answer
+    async def get(
+        self, path: str, compute: Callable[[], Awaitable[dict[str, Any]]]
+    ) -> dict[str, Any]:
+        """Return the cached response body of this path, or that of `compute` if it has expired."""
+        expires, body = self._bodies.get(path, (0.0, {}))
+        if time.monotonic() >= expires:
+            body = await compute()
+            self._bodies[path] = time.monotonic() + CACHED_FOR, body
+        return body
 
 
 @dataclass(slots=True)
 class State:
-    """One worker."""
+    """The state of one worker."""
 
     options: Options
     switches: SwitchFile
     store: FaultyStore
-    sessions: Sessions
+    sessions: SessionStore
     processor: Processor
     load: Load = field(default_factory=Load)
-    repeated: Repeated = field(default_factory=Repeated)
+    response_cache: ResponseCache = field(default_factory=ResponseCache)
     started: float = field(default_factory=time.time)
 
     @classmethod
-    def opened(cls, options: Options) -> "State":
-        """Open the store. Call it in the process that will use it."""
+    def create(cls, options: Options) -> "State":
+        """Open the store and return the state. Call it in the process that uses the store."""
         switches = SwitchFile(options.switches)
         store = FaultyStore(Store(options.store), switches)
-        return cls(options, switches, store, Sessions(store), Processor(store, options.name))
+        return cls(options, switches, store, SessionStore(store), Processor(store, options.name))
 
     @property
     def uptime(self) -> float:
@@ -101,7 +105,7 @@ class State:
 
 
 async def state_of(request: Request) -> State:  # async: FastAPI sends others to a thread
-    """Return the worker that a request is in."""
+    """Return the state of the worker that handles a request."""
     state: State = request.app.state.kato
     return state
 

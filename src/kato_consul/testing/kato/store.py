@@ -1,8 +1,8 @@
-"""Sessions and knowledge in one SQLite file, shared by all instances that are given its path.
+"""Store: sessions and knowledge in one SQLite file, shared by all instances with its path.
 
-A session is a document with two lives, as in the real store: the key lives until `key_expires`,
-and the document inside has an `expires_at` of its own. Nothing here guards a session against two
-writers; that is the vice which the stand-in is for.
+As in the real store, a session has two expiry times: `key_expires` of its key, and `expires_at`
+inside the document. Nothing protects a session against two concurrent writers: that is the fault
+of the real KATO which the stand-in reproduces.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from kato_consul.testing.kato.memory import Session
 
-BUSY = 10.0  # seconds to wait for another process; each holds the file for well under 10 ms
+BUSY = 10.0  # seconds to wait for another process; each locks the file for well under 10 ms
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS affinities (
 
 
 class Store:
-    """One connection to the file. It belongs to the thread and the process that made it."""
+    """One connection to the file, for use only in the thread and process that created it."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ class Store:
         self._prepare()
 
     def _prepare(self) -> None:
-        # Off: a killed process loses nothing, a power cut may; nobody's data is in here.
+        # Off: a killed process loses nothing; a power cut may, but this is only test data.
         self.connection.execute("PRAGMA synchronous = OFF")
         deadline = time.monotonic() + BUSY
         while True:  # several processes may create the file at once; the switch to WAL cannot wait
@@ -68,7 +68,7 @@ class Store:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing, with no other writer meanwhile."""
+        """Run the block as one transaction, without other writers."""
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -78,7 +78,7 @@ class Store:
         self.connection.execute("COMMIT")
 
     def read(self, session_id: str) -> Session | None:
-        """Return the session whose key is alive, expired inside or not."""
+        """Return the session whose key exists, even if `expires_at` inside it has passed."""
         row = self.connection.execute(
             "SELECT document FROM sessions WHERE id = ? AND key_expires > ?",
             (session_id, time.time()),
@@ -86,37 +86,37 @@ class Store:
         return None if row is None else Session(**json.loads(row[0]))
 
     def write(self, session: Session, key_expires: float) -> None:
-        """Save the whole session over whatever is there."""
+        """Write the whole session, overwriting what is stored."""
         self.connection.execute(
             "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)",
             (session.session_id, json.dumps(asdict(session)), key_expires),
         )
 
     def touch(self, session_id: str, key_expires: float) -> None:
-        """Let the key live until `key_expires`; the document stays as it is."""
+        """Set the key's expiry; the document is unchanged."""
         self.connection.execute(
             "UPDATE sessions SET key_expires = ? WHERE id = ?", (key_expires, session_id)
         )
 
     def delete(self, session_id: str) -> bool:
-        """Forget the session; False when there was none."""
-        done = self.connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
-        return done.rowcount > 0
+        """Delete the session; return False if there was none."""
+        deleted = self.connection.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
+        return deleted.rowcount > 0
 
     def exists(self, session_id: str) -> bool:
-        """Tell whether the key is alive."""
+        """Return whether the key exists and has not expired."""
         row = self.connection.execute(
             "SELECT 1 FROM sessions WHERE id = ? AND key_expires > ?", (session_id, time.time())
         ).fetchone()
         return row is not None
 
     def count(self) -> int:
-        """Return how many sessions there are."""
+        """Return the number of sessions."""
         row = self.connection.execute(
             "SELECT COUNT(*) FROM sessions WHERE key_expires > ?", (time.time(),)
         ).fetchone()
         return int(row[0])
 
     def flush_sessions(self) -> None:
-        """Forget all sessions. What was learned stays."""
+        """Delete all sessions. Learned patterns are kept."""
         self.connection.execute("DELETE FROM sessions")

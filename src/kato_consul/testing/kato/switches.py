@@ -1,7 +1,7 @@
-"""What a stand-in instance is told to suffer from, while it runs.
+"""Fault switches of a stand-in instance, which can be changed while it runs.
 
-The switches are a small JSON file which each worker looks at before each step, so that they
-reach every worker of an instance, a hanging one too, without a connection to it.
+The switches are a small JSON file that each worker reads before each step. So they reach every
+worker of an instance, even a hanging one, without a connection.
 """
 
 import json
@@ -16,10 +16,9 @@ STORE_STATES: tuple[StoreState, ...] = ("up", "down", "full", "hung")
 
 @dataclass(frozen=True, slots=True)
 class Switches:
-    """`healthy` is what /health says; `slow` are seconds added between a session's reading and
-    its writing back; `hung` keeps every request waiting, to be carried out later even when its
-    caller has given up; `store` is how the instance sees its store: refusing connections ("down"),
-    refusing writes ("full"), or silent ("hung"; who has given up by then is forgotten).
+    """The faults of one instance; `StandInKato.switch` describes them.
+
+    Raises ValueError if ``store`` is none of `STORE_STATES` or ``slow`` is negative.
     """
 
     healthy: bool = True
@@ -35,31 +34,31 @@ class Switches:
 
 
 def write(path: Path, switches: Switches) -> None:
-    """Set the switches. A reader sees the old ones or the new ones, never half of them."""
+    """Write the switches atomically: a reader sees either the old or the new ones."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     draft.write_text(json.dumps(asdict(switches)))
     draft.replace(path)
 
 
 class SwitchFile:
-    """The reading side. No file means that all is well."""
+    """The switches as read by a worker. Without a file there are no faults."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._seen: tuple[int, int, int] | None = None
+        self._version: tuple[int, int, int] | None = None
         self._switches = Switches()
 
     def now(self) -> Switches:
-        """Return the switches as they stand. ValueError when the file holds something else."""
+        """Return the current switches. Raises ValueError if the file is not valid."""
         if self._path is None:
             return self._switches
         try:
             stat = self._path.stat()
         except FileNotFoundError:
-            self._seen, self._switches = None, Switches()
+            self._version, self._switches = None, Switches()
             return self._switches
-        look = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-        if look != self._seen:
+        version = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        if version != self._version:
             self._switches = Switches(**json.loads(self._path.read_text()))
-            self._seen = look
+            self._version = version
         return self._switches

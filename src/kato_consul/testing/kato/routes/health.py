@@ -1,4 +1,4 @@
-"""How an instance says it is. Always 200; green while its store is gone."""
+"""Routes of health and status: always 200, and "healthy" even if the store is down."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -9,12 +9,12 @@ from kato_consul.testing.kato.state import VERSION, Worker
 
 router = APIRouter(tags=["health"])
 
-Answer = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
 @router.get("/")
-async def root(kato: Worker) -> Answer:
-    """Introduce the service."""
+async def root(kato: Worker) -> JsonObject:
+    """Return a description of the service."""
     return {
         "service": "KATO API",
         "version": VERSION,
@@ -29,8 +29,8 @@ async def root(kato: Worker) -> Answer:
 
 
 @router.get("/health")
-async def health(kato: Worker) -> Answer:
-    """Say "healthy", or "unhealthy" when the switch says so. It does not look at the store."""
+async def health(kato: Worker) -> JsonObject:
+    """Return "healthy" or "unhealthy", as switched. The store is not checked."""
     healthy = kato.switches.now().healthy
     return {
         "status": "healthy" if healthy else "unhealthy",
@@ -46,8 +46,8 @@ async def health(kato: Worker) -> Answer:
 
 
 @router.get("/status")
-async def status(kato: Worker) -> Answer:
-    """Say which service this is, in which version. It does not need the store."""
+async def status(kato: Worker) -> JsonObject:
+    """Return the service's name, version and processors. Works without the store."""
     return {
         "status": "healthy",
         "base_processor_id": kato.options.name,
@@ -65,5 +65,5 @@ async def status(kato: Worker) -> Answer:
 
 
 def now() -> str:
-    """Return the time as these endpoints write it."""
+    """Return the current time in the format of these endpoints."""
     return datetime.now(UTC).isoformat()

@@ -1,4 +1,4 @@
-"""What a node has learned. Its name comes back as the knowledge base's: node and SERVICE_NAME."""
+"""Routes of learned knowledge. `node_id` in responses is the knowledge base: node, SERVICE_NAME."""
 
 from typing import Annotated, Any
 
@@ -10,13 +10,13 @@ from kato_consul.testing.kato.state import State, Worker
 
 router = APIRouter(tags=["kato-ops"])
 
-Answer = dict[str, Any]
+JsonObject = dict[str, Any]
 
 DEPRECATED = "This endpoint is deprecated. Use /sessions/{{session_id}}/{} for session-aware data."
 
 
 async def node_of(request: Request, node_id: str | None = None) -> str:
-    """Return the node a request is about: the parameter, else a header, else the default one."""
+    """Return the node of a request: the parameter, else a header, else the default node."""
     if node_id is not None:
         return node_id
     if test_id := request.headers.get("x-test-id"):
@@ -28,14 +28,14 @@ Node = Annotated[str, Depends(node_of)]
 
 
 @router.get("/pattern/{pattern_id}")
-async def get_pattern(kato: Worker, pattern_id: str, node: Node) -> Answer:
-    """Show a pattern. 200 when there is none, too."""
+async def get_pattern(kato: Worker, pattern_id: str, node: Node) -> JsonObject:
+    """Return a pattern. The status is 200 even if there is none."""
     kb = kato.processor.kb(node)
     pattern = (await kato.store.patterns()).get(kb, pattern_id.removeprefix(PREFIX))
     if pattern is None:
         missing = {"status": "error", "message": f"Pattern {pattern_id} not found"}
         return {"pattern": missing, "node_id": kb}
-    shown = {
+    body = {
         "name": f"{PREFIX}{pattern.name}",
         "pattern_data": pattern.events,
         "length": sum(len(event) for event in pattern.events),
@@ -43,19 +43,19 @@ async def get_pattern(kato: Worker, pattern_id: str, node: Node) -> Answer:
         "emotives": pattern.emotives,
         "metadata": pattern.metadata,
     }
-    return {"pattern": {"status": "okay", "pattern": shown}, "node_id": kb}
+    return {"pattern": {"status": "okay", "pattern": body}, "node_id": kb}
 
 
 @router.get("/symbols/affinity")
-async def symbol_affinities(kato: Worker, node: Node) -> Answer:
-    """Show for each symbol the sum of the emotives it was learned with."""
+async def symbol_affinities(kato: Worker, node: Node) -> JsonObject:
+    """Return for each symbol the sums of the emotives it was learned with."""
     kb = kato.processor.kb(node)
     return {"affinities": await affinities(kato, kb), "node_id": kb}
 
 
 @router.get("/symbols/stats")
-async def symbol_stats(kato: Worker, node: Node) -> Answer:
-    """Show how often each symbol was learned."""
+async def symbol_stats(kato: Worker, node: Node) -> JsonObject:
+    """Return how often each symbol was learned."""
     kb = kato.processor.kb(node)
     try:
         symbols = (await kato.store.knowledge()).symbols(kb)
@@ -69,15 +69,15 @@ async def symbol_stats(kato: Worker, node: Node) -> Answer:
 
 
 @router.get("/symbols/{symbol}/affinity")
-async def symbol_affinity(kato: Worker, symbol: str, node: Node) -> Answer:
-    """Show the sum of the emotives that one symbol was learned with."""
+async def symbol_affinity(kato: Worker, symbol: str, node: Node) -> JsonObject:
+    """Return the sums of the emotives that one symbol was learned with."""
     kb = kato.processor.kb(node)
-    of_all = await affinities(kato, kb)
-    return {"symbol": symbol, "affinity": of_all.get(symbol, {}), "node_id": kb}
+    by_symbol = await affinities(kato, kb)
+    return {"symbol": symbol, "affinity": by_symbol.get(symbol, {}), "node_id": kb}
 
 
 async def affinities(kato: State, kb: str) -> dict[str, dict[str, float]]:
-    """Return the affinities in a knowledge base; none when the store is down."""
+    """Return the affinities in a knowledge base; none if the store is down."""
     try:
         return (await kato.store.knowledge()).affinities(kb)
     except StoreError:
@@ -85,16 +85,16 @@ async def affinities(kato: State, kb: str) -> dict[str, dict[str, float]]:
 
 
 @router.get("/percept-data", deprecated=True)
-async def percept_data(kato: Worker, node: Node) -> Answer:
-    """Show nothing; sessions have their own."""
+async def percept_data(kato: Worker, node: Node) -> JsonObject:
+    """Return nothing: the data is per session, under /sessions/{session_id}."""
     warning = DEPRECATED.format("percept-data")
     return {"percept_data": {}, "node_id": kato.processor.kb(node), "warning": warning}
 
 
 @router.get("/cognition-data", deprecated=True)
-async def cognition_data(kato: Worker, node: Node) -> Answer:
-    """Show nothing; sessions have their own."""
-    nothing: Answer = {
+async def cognition_data(kato: Worker, node: Node) -> JsonObject:
+    """Return nothing: the data is per session, under /sessions/{session_id}."""
+    empty: JsonObject = {
         "predictions": [],
         "emotives": {},
         "symbols": [],
@@ -106,4 +106,4 @@ async def cognition_data(kato: Worker, node: Node) -> Answer:
         "short_term_memory": [],
     }
     warning = DEPRECATED.format("cognition-data")
-    return {"cognition_data": nothing, "node_id": kato.processor.kb(node), "warning": warning}
+    return {"cognition_data": empty, "node_id": kato.processor.kb(node), "warning": warning}

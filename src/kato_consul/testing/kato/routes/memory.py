@@ -1,7 +1,7 @@
-"""What sessions are for: observe, learn, predict, and read the memory.
+"""Routes of the short-term memory: observe, learn, predict, and read the memory.
 
-A session is read, worked on and written back whole, under a lock of this process alone. `learn`
-reads before it has the lock. Both are the real one's manners, and lose observations.
+A session is read, changed and written back whole, under a lock of this process only. `learn` reads
+before it acquires the lock. Both are faults of the real KATO, and lose observations.
 """
 
 import time
@@ -13,7 +13,12 @@ from pydantic import BaseModel, Field
 
 from kato_consul.testing.kato import memory
 from kato_consul.testing.kato.memory import Observation
-from kato_consul.testing.kato.routes.sessions import Answer, dawdle, found, work
+from kato_consul.testing.kato.routes.sessions import (
+    JsonObject,
+    require_session,
+    simulate_slow_read,
+    simulate_work,
+)
 from kato_consul.testing.kato.state import Worker
 
 router = APIRouter(prefix="/sessions/{session_id}", tags=["sessions"])
@@ -27,8 +32,8 @@ class ObservationData(BaseModel):
     emotives: dict[str, float] = Field(default_factory=dict)
     metadata: dict[str, Any] = Field(default_factory=dict)
 
-    def seen(self) -> Observation:
-        """Return it as the memory takes it."""
+    def to_observation(self) -> Observation:
+        """Return it as an `Observation`."""
         return Observation(self.strings, self.vectors, self.emotives, self.metadata)
 
 
@@ -48,12 +53,12 @@ class ObservationSequenceRequest(BaseModel):
 
 
 @router.post("/observe")
-async def observe(kato: Worker, session_id: str, body: ObservationData) -> Answer:
-    """Take one observation. 200 even when the store refused to keep it."""
+async def observe(kato: Worker, session_id: str, body: ObservationData) -> JsonObject:
+    """Add one observation. Returns 200 even if the store refused to save it."""
     async with kato.sessions.lock(session_id):
-        session = await found(kato, session_id)
-        await work(kato)
-        learned = await kato.processor.observe(session, body.seen())
+        session = await require_session(kato, session_id)
+        await simulate_work(kato)
+        learned = await kato.processor.observe(session, body.to_observation())
         await kato.sessions.save(session)
     return {
         "status": "okay",
@@ -69,24 +74,24 @@ async def observe(kato: Worker, session_id: str, body: ObservationData) -> Answe
 @router.post("/observe-sequence")
 async def observe_sequence(
     kato: Worker, session_id: str, body: ObservationSequenceRequest
-) -> Answer:
-    """Take many observations and save once, at the end: all of them or none."""
+) -> JsonObject:
+    """Add many observations and save once, at the end: all of them or none."""
     async with kato.sessions.lock(session_id):
-        session = await found(kato, session_id)
+        session = await require_session(kato, session_id)
         at_start = len(session.stm)
-        results: list[Answer] = []
+        results: list[JsonObject] = []
         learned: list[str] = []
         at_end = None
         if body.observations:
-            await work(kato)
+            await simulate_work(kato)
         for position, item in enumerate(body.observations):
             if body.clear_stm_between and position > 0:
                 session.stm = []
-            by_itself = await kato.processor.observe(session, item.seen())
+            auto_learned = await kato.processor.observe(session, item.to_observation())
             if body.learn_after_each and session.stm:
                 learned.append(await kato.processor.learn(session))
-            if by_itself:
-                learned.append(by_itself)
+            if auto_learned:
+                learned.append(auto_learned)
             results.append(
                 {
                     "status": "okay",
@@ -94,7 +99,7 @@ async def observe_sequence(
                     "stm_length": len(session.stm),
                     "time": session.time,
                     "unique_id": item.unique_id or f"seq-obs-{uuid.uuid4().hex}",
-                    "auto_learned_pattern": by_itself,
+                    "auto_learned_pattern": auto_learned,
                 }
             )
         if body.observations:
@@ -116,13 +121,13 @@ async def observe_sequence(
 
 
 @router.post("/learn")
-async def learn(kato: Worker, session_id: str) -> Answer:
-    """Learn the memory's events and empty it. Not harmless when repeated: the frequency rises."""
-    session = await found(kato, session_id)
+async def learn(kato: Worker, session_id: str) -> JsonObject:
+    """Learn the memory's events and clear them. Not idempotent: the frequency increases."""
+    session = await require_session(kato, session_id)
     if not session.stm:
         raise HTTPException(400, "Cannot learn from empty STM")
     async with kato.sessions.lock(session_id):
-        await work(kato)
+        await simulate_work(kato)
         name = await kato.processor.learn(session)
         await kato.sessions.save(session)
     return {
@@ -130,35 +135,35 @@ async def learn(kato: Worker, session_id: str) -> Answer:
         "pattern_name": name,
         "session_id": session_id,
         "processor_id": None,
-        # The number is the real one's: counted after the memory was emptied.
+        # As in the real KATO, the events are counted after the memory was cleared.
         "message": f"Learned pattern {name} from {len(session.stm)} events",
     }
 
 
 @router.post("/finalize-training")
-async def finalize_training(kato: Worker, session_id: str) -> Answer:
-    """Compute what depends on all patterns: nothing here."""
+async def finalize_training(kato: Worker, session_id: str) -> JsonObject:
+    """KATO computes here what depends on all patterns; the stand-in computes nothing."""
     started = time.perf_counter()
-    session = await found(kato, session_id)
+    session = await require_session(kato, session_id)
     knowledge = await kato.store.knowledge()
     count = len(knowledge.patterns(kato.processor.kb(session.node_id)))
-    took = round((time.perf_counter() - started) * 1000, 2)
+    millis = round((time.perf_counter() - started) * 1000, 2)
     return {
         "status": "completed",
         "patterns_processed": count,
-        "time_ms": took,
+        "time_ms": millis,
         "session_id": session_id,
         "node_id": session.node_id,
-        "message": f"Computed Shannon entropy and TF vectors for {count} patterns in {took}ms",
+        "message": f"Computed Shannon entropy and TF vectors for {count} patterns in {millis}ms",
     }
 
 
 @router.get("/predictions")
-async def predictions(kato: Worker, session_id: str) -> Answer:
-    """Tell what the memory predicts."""
-    session = await found(kato, session_id)
+async def predictions(kato: Worker, session_id: str) -> JsonObject:
+    """Return the predictions from the memory."""
+    session = await require_session(kato, session_id)
     async with kato.sessions.lock(session_id):
-        await dawdle(kato)
+        await simulate_slow_read(kato)
         predicted = await kato.processor.predict(session)
         futures = kato.processor.futures(session)
     return {
@@ -173,18 +178,18 @@ async def predictions(kato: Worker, session_id: str) -> Answer:
 
 
 @router.get("/stm")
-async def stm(kato: Worker, session_id: str) -> Answer:
-    """Show the events in memory."""
-    session = await found(kato, session_id)
-    await dawdle(kato)
+async def stm(kato: Worker, session_id: str) -> JsonObject:
+    """Return the events in memory."""
+    session = await require_session(kato, session_id)
+    await simulate_slow_read(kato)
     return {"stm": session.stm, "session_id": session_id, "length": len(session.stm)}
 
 
 @router.get("/percept-data")
-async def percept_data(kato: Worker, session_id: str) -> Answer:
-    """Show the last observation."""
-    session = await found(kato, session_id)
-    await dawdle(kato)
+async def percept_data(kato: Worker, session_id: str) -> JsonObject:
+    """Return the last observation."""
+    session = await require_session(kato, session_id)
+    await simulate_slow_read(kato)
     return {
         "percept_data": session.percept,
         "session_id": session_id,
@@ -193,10 +198,10 @@ async def percept_data(kato: Worker, session_id: str) -> Answer:
 
 
 @router.get("/cognition-data")
-async def cognition_data(kato: Worker, session_id: str) -> Answer:
-    """Show the memory, its counter, and what was predicted at the last observation."""
-    session = await found(kato, session_id)
-    await dawdle(kato)
+async def cognition_data(kato: Worker, session_id: str) -> JsonObject:
+    """Return the memory, its counter, and the predictions at the last observation."""
+    session = await require_session(kato, session_id)
+    await simulate_slow_read(kato)
     cognition = {
         "predictions": session.predictions,
         "emotives": session.emotives[-1] if session.emotives else {},

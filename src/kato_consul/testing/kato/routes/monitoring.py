@@ -1,4 +1,4 @@
-"""Figures about the instance: the right names and types, and few that mean anything here."""
+"""Routes of monitoring: names and types of KATO's metrics; few values have a meaning here."""
 
 import time
 from typing import Any
@@ -10,7 +10,7 @@ from kato_consul.testing.kato.state import State, Worker
 
 router = APIRouter(tags=["monitoring"])
 
-Answer = dict[str, Any]
+JsonObject = dict[str, Any]
 
 SERIES = (
     "kato_cpu_usage_percent",
@@ -32,8 +32,8 @@ SERIES = (
 )
 
 
-def summary(kato: State, active: float) -> Answer:
-    """Return the figures that /metrics and /stats have in common."""
+def summary(kato: State, active: float) -> JsonObject:
+    """Return the metrics that /metrics and /stats have in common."""
     load = kato.load
     idle = {"operations": 0.0, "errors": 0.0, "avg_response_time": 0.0}
     return {
@@ -54,7 +54,7 @@ def summary(kato: State, active: float) -> Answer:
     }
 
 
-def series(kato: State, name: str) -> list[Answer]:
+def series(kato: State, name: str) -> list[JsonObject]:
     """Return the points of one series: the number of requests, or none."""
     if name != "kato_requests_total":
         return []
@@ -62,13 +62,13 @@ def series(kato: State, name: str) -> list[Answer]:
 
 
 @router.get("/metrics")
-async def metrics(kato: Worker) -> Answer:
-    """Show all figures, and the same ones again for a while."""
-    return await kato.repeated.get("/metrics", lambda: figures(kato))
+async def metrics(kato: Worker) -> JsonObject:
+    """Return all metrics, cached for a while."""
+    return await kato.response_cache.get("/metrics", lambda: metrics_body(kato))
 
 
-async def figures(kato: State) -> Answer:
-    """Return what /metrics says anew."""
+async def metrics_body(kato: State) -> JsonObject:
+    """Return a new response body for /metrics."""
     per_second = kato.load.total / max(1.0, kato.uptime)
     return {
         "timestamp": time.time(),
@@ -86,8 +86,8 @@ async def figures(kato: State) -> Answer:
 
 
 @router.get("/stats")
-async def stats(kato: Worker, minutes: int = 10) -> Answer:
-    """Show the figures of the last `minutes`."""
+async def stats(kato: Worker, minutes: int = 10) -> JsonObject:
+    """Return the metrics of the last `minutes`."""
     return {
         "time_range_minutes": minutes,
         "timestamp": time.time(),
@@ -105,8 +105,8 @@ async def stats(kato: Worker, minutes: int = 10) -> Answer:
 
 
 @router.get("/metrics/{metric_name}")
-async def metric(kato: Worker, metric_name: str, minutes: int = 10) -> Answer:
-    """Show one series; 404 when it has no points."""
+async def metric(kato: Worker, metric_name: str, minutes: int = 10) -> JsonObject:
+    """Return one series; 404 if it has no points."""
     points = series(kato, metric_name)
     if not points:
         detail = f"No data available for metric '{metric_name}' in the last {minutes} minutes"
@@ -127,13 +127,17 @@ async def metric(kato: Worker, metric_name: str, minutes: int = 10) -> Answer:
 
 
 @router.get("/concurrency")
-async def concurrency(kato: Worker) -> Answer:
-    """Show how many requests are in work, and how many may be."""
+async def concurrency(kato: Worker) -> JsonObject:
+    """Return the number of requests in flight, and its limit."""
     load, limit = kato.load, kato.options.limit_concurrency
-    busy = load.now * 100 // limit
+    utilization = load.now * 100 // limit
     return {
-        "status": "critical" if busy >= 95 else "warning" if busy >= 80 else "healthy",
-        "current": {"concurrent_requests": load.now, "utilization_percent": busy},
+        "status": "critical"
+        if utilization >= 95
+        else "warning"
+        if utilization >= 80
+        else "healthy",
+        "current": {"concurrent_requests": load.now, "utilization_percent": utilization},
         "peak": {
             "concurrent_requests": load.peak,
             "utilization_percent": load.peak * 100 // limit,
@@ -145,7 +149,7 @@ async def concurrency(kato: Worker) -> Answer:
             "total_capacity": limit,
         },
         "configuration": {
-            "workers": 1,  # whatever there are: the real one is told by UVICORN_WORKERS, or not
+            "workers": 1,  # for any number of workers: KATO only reads UVICORN_WORKERS
             "backlog": 2048,
             "max_requests": "unlimited",
         },
@@ -155,8 +159,8 @@ async def concurrency(kato: Worker) -> Answer:
 
 
 @router.get("/cache/stats")
-async def cache_stats() -> Answer:
-    """Show the figures of a cache that was never used."""
+async def cache_stats() -> JsonObject:
+    """Return the metrics of a cache that was never used."""
     figures = {
         "hit_rate_percent": 0,
         "cache_hits": 0,
@@ -177,8 +181,8 @@ async def cache_stats() -> Answer:
 
 
 @router.post("/cache/invalidate")
-async def invalidate_cache(session_id: str | None = None) -> Answer:
-    """Empty the cache that was never used."""
+async def invalidate_cache(session_id: str | None = None) -> JsonObject:
+    """Invalidate a cache that was never used."""
     return {
         "status": "success",
         "patterns_invalidated": 0,
@@ -190,8 +194,8 @@ async def invalidate_cache(session_id: str | None = None) -> Answer:
 
 
 @router.get("/distributed-stm/stats")
-async def distributed_stm(kato: Worker) -> Answer:
-    """Show the figures of a stream that is not there."""
+async def distributed_stm(kato: Worker) -> JsonObject:
+    """Return the metrics of a stream that does not exist."""
     processors = kato.processor.processors()
     sample = {}
     if processors["processors"]:
@@ -231,8 +235,8 @@ async def distributed_stm(kato: Worker) -> Answer:
 
 
 @router.get("/connection-pools")
-async def connection_pools() -> Answer:
-    """Show pools of connections that are not there."""
+async def connection_pools() -> JsonObject:
+    """Return connection pools that do not exist."""
     health = {
         "healthy": True,
         "last_check": time.time(),
@@ -240,7 +244,7 @@ async def connection_pools() -> Answer:
         "last_error": None,
         "response_time_ms": 0.0,
     }
-    kept: Answer = {"connection_reuse": True, "health_monitoring": True, "features": []}
+    common: JsonObject = {"connection_reuse": True, "health_monitoring": True, "features": []}
     return {
         "status": "healthy",
         "health": {store: dict(health) for store in ("redis", "qdrant", "clickhouse")},
@@ -248,9 +252,9 @@ async def connection_pools() -> Answer:
             store: {"type": store, "status": "connected"} for store in ("redis", "clickhouse")
         },
         "connection_optimization": {
-            "clickhouse": {"pool_size_optimized": True, **kept},
-            "redis": {"pool_size_optimized": True, **kept},
-            "qdrant": {"grpc_optimized": True, **kept},
+            "clickhouse": {"pool_size_optimized": True, **common},
+            "redis": {"pool_size_optimized": True, **common},
+            "qdrant": {"grpc_optimized": True, **common},
         },
         "performance_improvements": dict.fromkeys(
             (

@@ -1,10 +1,10 @@
-"""From what is remembered and what was learned to what comes next.
+"""Prediction: compares the short-term memory with learned patterns and returns what comes next.
 
-Not KATO's arithmetic. The regions are right: `past` are a learned sequence's events before the
-first match with the memory, `present` those from the first match to the last, `future` the rest.
-The measures are simple, ordered as one expects, and carry the names that the real ones carry.
+The regions are KATO's: `past` are a learned sequence's events before the first match with the
+memory, `present` those from the first match to the last, `future` the rest. The measures have
+KATO's names but not its arithmetic: they are simple and give a plausible order.
 
-One oddity is kept because clients meet it: with a single symbol in memory only sequences that
+One oddity is kept because clients meet it: with a single symbol in memory, only sequences that
 begin with it are found, and past, present and future are lists of symbols, not of events.
 """
 
@@ -28,24 +28,24 @@ def predict(
     most: int,
     ranking: str = "potential",
 ) -> list[Prediction]:
-    """Return what is predicted from `stm`, best first.
+    """Return the predictions from `stm`, best first.
 
-    A sequence counts when it resembles the memory by `threshold` (0 to 1) or more; `most` are
-    returned, ordered by the measure `ranking`.
+    Only patterns with a similarity of `threshold` (0 to 1) or more are used. At most `most`
+    predictions are returned, ordered by the measure `ranking`.
     """
     memory = symbols(stm)
     if len(memory) == 1:
         found = [_from_one(p, memory[0]) for p in patterns if p.events[0][:1] == memory]
         return sorted(found, key=lambda p: -p["potential"])[:most]
-    seen = set(memory)
-    matched = [_match(p, stm, memory) for p in patterns if not seen.isdisjoint(symbols(p.events))]
+    known = set(memory)
+    matched = [_match(p, stm, memory) for p in patterns if not known.isdisjoint(symbols(p.events))]
     found = [p for p in matched if p["similarity"] >= threshold]
-    _weigh(found, size=len({symbol for p in patterns for symbol in symbols(p.events)}))
+    _add_measures(found, size=len({symbol for p in patterns for symbol in symbols(p.events)}))
     return sorted(found, key=lambda p: -(p[ranking] or 0.0))[:most]
 
 
 def futures(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
-    """Return what may come next, each future once, the likeliest first."""
+    """Return the distinct futures of the predictions, the likeliest first."""
     groups: dict[str, dict[str, Any]] = {}
     for prediction in predictions:
         if prediction["future"]:
@@ -108,8 +108,8 @@ def _match(pattern: Pattern, stm: Sequence[Event], memory: list[str]) -> Predict
     }
 
 
-def _weigh(found: list[Prediction], *, size: int) -> None:
-    """Fill in what needs all predictions. `size` is the number of symbols ever learned."""
+def _add_measures(found: list[Prediction], *, size: int) -> None:
+    """Add the measures that depend on all predictions. `size`: number of symbols ever learned."""
     total = sum(p["frequency"] for p in found)
     likelihood = sum(p["frequency"] * p["similarity"] for p in found)
     for p in found:

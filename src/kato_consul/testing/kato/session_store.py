@@ -1,8 +1,8 @@
-"""The sessions of an instance, with the real one's way of losing them.
+"""Session store of an instance, with the real KATO's faults.
 
-* A session's lock is this process' own. Another process has another one.
-* Reading moves the end of the key, not the `expires_at` inside the document; saving moves both.
-* A store that is down looks like a session that is gone, and a failed save like a good one.
+* The lock of a session exists per process: other processes have another lock.
+* Reading renews the key, but not the `expires_at` inside the document; saving renews both.
+* If the store is down, a session appears to be missing, and a failed save to have succeeded.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from kato_consul.testing.kato.memory import Session
 DEFAULT_TTL = 3600  # seconds
 
 
-class Sessions:
-    """Creates, finds and saves sessions."""
+class SessionStore:
+    """Creates, reads and saves sessions."""
 
     def __init__(self, store: FaultyStore) -> None:
         self._store = store
@@ -30,7 +30,7 @@ class Sessions:
 
     @property
     def known(self) -> int:
-        """How many sessions this process has met."""
+        """Number of sessions that this process has handled."""
         return len(self._locks)
 
     async def create(
@@ -38,9 +38,9 @@ class Sessions:
         node_id: str,
         ttl_seconds: int | None,
         metadata: dict[str, Any] | None,
-        wanted: dict[str, Any] | None,
+        requested: dict[str, Any] | None,
     ) -> Session:
-        """Make a session and save it. StoreError when it cannot be saved."""
+        """Create a session and save it. Raises StoreError if it cannot be saved."""
         now = time.time()
         ttl = ttl_seconds or DEFAULT_TTL
         session = Session(
@@ -50,16 +50,16 @@ class Sessions:
             expires_at=now + ttl,
             ttl_seconds=ttl,
             metadata=metadata or {},
-            config=config.at_creation(wanted or {}),
+            config=config.at_creation(requested or {}),
         )
         await self._store.write(session, ttl)
         self.lock(session.session_id)
         return session
 
     async def get(self, session_id: str) -> Session | None:
-        """Return a session that lives, or None: gone, expired, or the store cannot be reached."""
+        """Return a session; None if it is missing or expired, or if the store is down."""
         try:
-            session = await self._alive(session_id)
+            session = await self._read_unexpired(session_id)
             if session is not None:
                 await self._store.touch(session_id, session.ttl_seconds)
         except StoreError:
@@ -69,7 +69,7 @@ class Sessions:
         return session
 
     async def save(self, session: Session) -> bool:
-        """Write the whole session back and move its end; False when the store refused."""
+        """Write the whole session back and renew it; return False if the store refused."""
         session.expires_at = time.time() + session.ttl_seconds
         memory.trim(session)
         try:
@@ -79,7 +79,7 @@ class Sessions:
         return True
 
     async def extend(self, session_id: str, ttl: int) -> bool:
-        """Let the session end in `ttl` seconds; until its next use, which moves the end again."""
+        """Set the expiry to `ttl` seconds from now; the next use resets it. False if missing."""
         session = await self.get(session_id)
         if session is None:
             return False
@@ -88,24 +88,24 @@ class Sessions:
         return True
 
     async def delete(self, session_id: str) -> bool:
-        """Forget the session; False when there was none."""
+        """Delete the session; return False if there was none."""
         self._locks.pop(session_id, None)
         return await self._store.delete(session_id)
 
-    async def look(self, session_id: str) -> Literal["alive", "expired", "gone"]:
-        """Tell how a session is without prolonging it. StoreError when nobody can know."""
+    async def status(self, session_id: str) -> Literal["alive", "expired", "missing"]:
+        """Return a session's status without renewing it. Raises StoreError if the store fails."""
         if not await self._store.exists(session_id):
-            return "gone"
-        return "expired" if await self._alive(session_id) is None else "alive"
+            return "missing"
+        return "expired" if await self._read_unexpired(session_id) is None else "alive"
 
     async def count(self) -> int:
-        """Return how many sessions there are; with the store down, how many this process met."""
+        """Return the number of sessions; if the store is down, of those this process handled."""
         try:
             return await self._store.count()
         except StoreError:
             return self.known
 
-    async def _alive(self, session_id: str) -> Session | None:
+    async def _read_unexpired(self, session_id: str) -> Session | None:
         session = await self._store.read(session_id)
         if session is not None and session.expires_at < time.time():
             await self.delete(session_id)
