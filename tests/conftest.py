@@ -1,4 +1,4 @@
-"""Says at the head of each run what it runs on, and the seed of what is random."""
+"""Test run header: the deployment under test, and the seed of randomized tests."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.kato.seeding import HEADER
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the deployment, once, before anything runs; one forced in vain ends the run."""
+    """Choose the deployment once. If a required one is not available, the run ends."""
     try:
         config.stash[CHOICE] = choose()
     except NoSuchDeployment as error:
@@ -15,5 +15,5 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """The choice and its reason, and the seed of what is random."""
+    """Return the deployment with the reason for its choice, and the seed."""
     return [str(config.stash[CHOICE]), HEADER]

@@ -30,7 +30,7 @@ BODY = {"strings": ["a"]}
 @pytest.fixture
 def server() -> Iterator[WireServer]:
     """A server that responds to all requests with 200 and {}."""
-    with WireServer(wire_server.answer) as running:
+    with WireServer(wire_server.respond_ok) as running:
         yield running
 
 

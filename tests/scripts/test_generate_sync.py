@@ -1,4 +1,4 @@
-"""The generator of the sync facades: its rules, and that what it wrote is current."""
+"""The generator of the sync facades: its rewriting rules, and whether its output is current."""
 
 import importlib.util
 import subprocess
@@ -32,7 +32,7 @@ def generator() -> ModuleType:
         ("print((await kato.snapshot()).usable)", "print(kato.snapshot().usable)"),
         ('(await http.get("/health")).json()', 'http.get("/health").json()'),
         ("async with client as kato: ...", "with client as kato: ..."),
-        ("async for one in kato.changes(): ...", "for one in kato.changes(): ..."),
+        ("async for snapshot in kato.changes(): ...", "for snapshot in kato.changes(): ..."),
         ("x: AsyncGenerator[Snapshot, None]", "x: Generator[Snapshot, None, None]"),
         ("x: AsyncIterator[bytes]", "x: Iterator[bytes]"),
         ("x: Callable[P, Awaitable[R]]", "x: Callable[P, R]"),
@@ -54,7 +54,7 @@ def generator() -> ModuleType:
 def test_rule_rewrites_async_to_sync(
     generator: ModuleType, asynchronous: str, synchronous: str
 ) -> None:
-    """Each construct of the async facades has its sync form; prose keeps the word async."""
+    """Each async construct becomes its sync form; the word "async" in prose stays."""
     text = asynchronous
     for pattern, replacement in generator.RULES:
         text = pattern.sub(replacement, text)
@@ -62,7 +62,7 @@ def test_rule_rewrites_async_to_sync(
 
 
 def test_lifespan_is_async_only(generator: ModuleType) -> None:
-    """A method for ASGI applications has no sync form; the method after it stays."""
+    """A method for ASGI applications is removed, and the methods around it are kept."""
     source = (
         "class C:\n    def a(self): ...\n\n    @asynccontextmanager\n"
         "    async def lifespan(self):\n        yield\n\n    def _b(self): ...\n"
@@ -74,7 +74,7 @@ def test_lifespan_is_async_only(generator: ModuleType) -> None:
 
 
 def test_generated_modules_are_current() -> None:
-    """What is committed is what the generator writes; otherwise `make check` fails."""
+    """The committed sync modules equal the generator's output; otherwise `make check` fails."""
     checked = subprocess.run(CHECK, capture_output=True, text=True, check=False)
     assert (checked.returncode, checked.stdout) == (0, "")
 
@@ -85,7 +85,7 @@ def test_check_names_a_module_that_differs(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """With ``--check`` nothing is written, and the exit code and the text name the difference."""
+    """``--check`` writes nothing, exits with 1 and names the module that differs."""
     (tmp_path / "_async").mkdir()
     (tmp_path / "_sync").mkdir()
     for name in generator.MODULES:
@@ -101,6 +101,6 @@ def test_check_names_a_module_that_differs(
 
 
 def test_every_async_name_has_a_sync_name() -> None:
-    """No public async name is without its sync form."""
+    """Each public name with the prefix ``Async`` is also public without it."""
     asynchronous = {name for name in kato_consul.__all__ if name.startswith("Async")}
     assert {name.removeprefix("Async") for name in asynchronous} <= set(kato_consul.__all__)

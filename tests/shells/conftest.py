@@ -1,4 +1,4 @@
-"""Both shells behind one face, on each engine, so that each test runs on all of them."""
+"""Fixtures that run each test on both shells and on each engine."""
 
 import asyncio
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from kato_consul.settings import ENGINES, Settings
 KEEPALIVE = 1.0
 
 
-class Shell(Protocol):
-    """A driver, whichever."""
+class BlockingDriver(Protocol):
+    """A sync or async driver, used by blocking calls."""
 
     def run(self, flow: Flow[Any]) -> Any:
         """Run a flow to its end."""
@@ -24,8 +24,8 @@ class Shell(Protocol):
         """Close the driver."""
 
 
-class AsyncShell:
-    """The async driver on an event loop of its own."""
+class BlockingAsyncDriver:
+    """An async driver on an event loop of its own."""
 
     def __init__(self, settings: Settings) -> None:
         self._runner = asyncio.Runner()
@@ -43,20 +43,22 @@ class AsyncShell:
 
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
-    """Each engine."""
+    """The name of an engine; each test runs with every engine."""
     return str(request.param)
 
 
 @pytest.fixture(params=["sync", "async"])
-def shell(request: pytest.FixtureRequest, engine: str) -> Iterator[Shell]:
-    """A driver of each kind, on each engine."""
+def driver(request: pytest.FixtureRequest, engine: str) -> Iterator[BlockingDriver]:
+    """A driver of each kind, with each engine."""
     settings = Settings(connect_timeout=1.0, engine=engine, keepalive=KEEPALIVE)
-    made: Shell = Driver(settings) if request.param == "sync" else AsyncShell(settings)
-    yield made
-    made.close()
+    blocking: BlockingDriver = (
+        Driver(settings) if request.param == "sync" else BlockingAsyncDriver(settings)
+    )
+    yield blocking
+    blocking.close()
 
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """Our drivers are for asyncio."""
+    """The async driver supports asyncio only."""
     return "asyncio"

@@ -1,15 +1,15 @@
-"""Which sockets a process has, by inode: the same one in two processes has the same number."""
+"""Open sockets of a process, by inode: two processes that share a socket have the same inode."""
 
 from pathlib import Path
 
 
-def sockets(process: int | str = "self") -> set[str]:
-    """The TCP and unix sockets of a process."""
+def open_sockets(process: int | str = "self") -> set[str]:
+    """Return the open sockets of a process, of any family."""
     found = set()
     for descriptor in Path(f"/proc/{process}/fd").iterdir():
         try:
             target = str(descriptor.readlink())
-        except FileNotFoundError:  # the one that lists the folder
+        except FileNotFoundError:  # the descriptor that lists this folder
             continue
         if target.startswith("socket:"):
             found.add(target)

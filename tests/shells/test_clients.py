@@ -1,4 +1,4 @@
-"""The clients and discoveries on a real fleet, sync and async."""
+"""Clients and discovery on a real fleet, sync and async."""
 
 import asyncio
 import socket
@@ -28,12 +28,12 @@ from kato_consul._sync.registrar import Registrar
 from kato_consul.testing import Fleet
 from tests.testing.waiting import eventually
 
-STORY = [["wake"], ["coffee", "bread"], ["work"], ["sleep"]]
+EVENTS = [["wake"], ["coffee", "bread"], ["work"], ["sleep"]]
 
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
-    """Three instances behind an agent, registered."""
+    """Three instances, registered with an agent."""
     with Fleet() as made, Registrar(made.definitions, made.settings):
         yield made
 
@@ -44,21 +44,21 @@ def key(request: pytest.FixtureRequest) -> str:
     return f"key of {request.node.name}"
 
 
-def test_sync(fleet: Fleet, key: str) -> None:
-    """Observe, learn, predict, clear and delete with the sync client."""
+def test_sync_session_observes_learns_and_predicts(fleet: Fleet, key: str) -> None:
+    """A sync session observes, learns, predicts, clears and deletes."""
     with KatoClient(fleet.settings) as kato:
         session = kato.session(key)
         assert session.id is None
-        assert [session.observe(event)["time"] for event in STORY] == [1, 2, 3, 4]
+        assert [session.observe(event)["time"] for event in EVENTS] == [1, 2, 3, 4]
         assert session.id is not None
-        assert session.stm() == [sorted(event) for event in STORY]
+        assert session.stm() == [sorted(event) for event in EVENTS]
         assert str(session.learn()["pattern_name"]).startswith("PTRN|")
         assert session.stm() == []
-        result = session.observe_sequence(STORY[:2])
+        result = session.observe_sequence(EVENTS[:2])
         assert [one["time"] for one in result["results"]] == [5, 6]
         prediction = session.predictions()[0]
         assert prediction["present"] == [["wake"], ["bread", "coffee"]]
-        assert prediction["future"] == STORY[2:]
+        assert prediction["future"] == EVENTS[2:]
         session.clear_stm()
         assert session.observe(["again"])["time"] == 1
         facts = session.facts
@@ -66,28 +66,28 @@ def test_sync(fleet: Fleet, key: str) -> None:
         assert facts.instance in fleet.instances
         session.delete()
         assert session.id is None
-        session.delete()  # as good as deleted
+        session.delete()  # deleting again is not an error
 
 
 @pytest.mark.anyio
-async def test_async(fleet: Fleet, key: str) -> None:
-    """Observe, learn, predict, clear and delete with the async client."""
+async def test_async_session_observes_learns_and_predicts(fleet: Fleet, key: str) -> None:
+    """An async session observes, learns, predicts, clears and deletes."""
     async with AsyncKatoClient(fleet.settings) as kato:
         session = kato.session(key)
-        assert [(await session.observe(event))["time"] for event in STORY] == [1, 2, 3, 4]
-        assert await session.stm() == [sorted(event) for event in STORY]
+        assert [(await session.observe(event))["time"] for event in EVENTS] == [1, 2, 3, 4]
+        assert await session.stm() == [sorted(event) for event in EVENTS]
         assert str((await session.learn())["pattern_name"]).startswith("PTRN|")
-        await session.observe_sequence(STORY[:2])
+        await session.observe_sequence(EVENTS[:2])
         prediction = (await session.predictions())[0]
-        assert prediction["future"] == STORY[2:]
+        assert prediction["future"] == EVENTS[2:]
         await session.clear_stm()
         assert (await session.observe(["again"]))["time"] == 1
         await session.delete()
         assert session.id is None
 
 
-def test_flat_style(fleet: Fleet, key: str) -> None:
-    """The flat style works on the same sessions."""
+def test_flat_methods_use_the_same_sessions(fleet: Fleet, key: str) -> None:
+    """The client's own `observe`, `learn` and `get_predictions` use the sessions of `session`."""
     with KatoClient(fleet.settings) as kato:
         kato.observe(session_id=key, strings=["checkout"], emotives={"price": 0.4})
         assert kato.session(key).stm() == [["checkout"]]
@@ -96,8 +96,8 @@ def test_flat_style(fleet: Fleet, key: str) -> None:
         assert isinstance(kato.get_predictions(session_id=key), list)
 
 
-def test_a_lone_symbol_predicts_events_too(fleet: Fleet, key: str) -> None:
-    """What KATO gives as a flat list for a single symbol comes as a list of events."""
+def test_single_symbol_predicts_a_list_of_events(fleet: Fleet, key: str) -> None:
+    """For a single symbol KATO returns a flat list; the client returns a list of events."""
     with KatoClient(fleet.settings) as kato:
         session = kato.session(key)
         session.observe_sequence([["a"], ["b"], ["c"]], learn_at_end=True)
@@ -105,8 +105,8 @@ def test_a_lone_symbol_predicts_events_too(fleet: Fleet, key: str) -> None:
         assert session.predictions()[0]["future"] == [["b"], ["c"]]
 
 
-def test_threads_share_a_session_in_order(fleet: Fleet, key: str) -> None:
-    """60 observations of one session from 16 threads: all kept."""
+def test_threads_on_one_session_lose_no_observation(fleet: Fleet, key: str) -> None:
+    """KATO keeps all of 60 observations made on one session from 16 threads."""
     with KatoClient(fleet.settings) as kato, ThreadPoolExecutor(16) as pool:
         session = kato.session(key)
         times = list(pool.map(lambda n: session.observe([f"e{n:02}"])["time"], range(60)))
@@ -115,8 +115,8 @@ def test_threads_share_a_session_in_order(fleet: Fleet, key: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_tasks_share_a_session_in_order(fleet: Fleet, key: str) -> None:
-    """60 observations of one session from 60 tasks: all kept, in the order they were made."""
+async def test_tasks_on_one_session_keep_the_call_order(fleet: Fleet, key: str) -> None:
+    """KATO keeps 60 observations made on one session from 60 tasks, in the order of the calls."""
     async with AsyncKatoClient(fleet.settings) as kato:
         session = kato.session(key)
         await asyncio.gather(*(session.observe([f"e{n:02}"]) for n in range(60)))
@@ -124,8 +124,8 @@ async def test_tasks_share_a_session_in_order(fleet: Fleet, key: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_cancelled_call_is_settled(fleet: Fleet, key: str) -> None:
-    """Cancelled in the middle, an observation is there once or not at all; the next one follows."""
+async def test_cancelled_observation_is_applied_at_most_once(fleet: Fleet, key: str) -> None:
+    """A cancelled observation is applied once or not at all, and the next one comes after it."""
     async with AsyncKatoClient(fleet.settings) as kato:
         session = kato.session(key)
         await session.observe(["first"])
@@ -141,8 +141,8 @@ async def test_a_cancelled_call_is_settled(fleet: Fleet, key: str) -> None:
         assert session.facts.time == len(stm)
 
 
-def test_kato_says_no(fleet: Fleet, key: str) -> None:
-    """Errors of KATO's own come as they are, are not repeated, and leave the session usable."""
+def test_errors_of_kato_are_raised_and_session_stays_usable(fleet: Fleet, key: str) -> None:
+    """Errors that KATO returns are raised without a retry, and leave the session usable."""
     with KatoClient(fleet.settings) as kato:
         session = kato.session(key)
         with pytest.raises(BadRequest, match="empty STM") as refused:
@@ -153,8 +153,8 @@ def test_kato_says_no(fleet: Fleet, key: str) -> None:
         assert session.observe(["fine"])["time"] == 1
 
 
-def test_ignored_configuration_is_told(fleet: Fleet, key: str) -> None:
-    """KATO ignores an invalid configuration without a word; we do not."""
+def test_invalid_configuration_that_kato_ignores_raises(fleet: Fleet, key: str) -> None:
+    """KATO silently ignores an invalid configuration; the client raises `ConfigurationError`."""
     with (
         KatoClient(fleet.settings) as kato,
         pytest.raises(ConfigurationError, match="recall_threshold"),
@@ -162,8 +162,8 @@ def test_ignored_configuration_is_told(fleet: Fleet, key: str) -> None:
         kato.session(key, config={"recall_threshold": 7}).observe(["x"])
 
 
-def test_auto_learn_is_accounted_for(fleet: Fleet, key: str) -> None:
-    """With max_pattern_length the memory empties itself, and the journal with it."""
+def test_auto_learn_empties_the_journal(fleet: Fleet, key: str) -> None:
+    """With max_pattern_length KATO learns and empties its STM by itself; the journal follows."""
     with KatoClient(fleet.settings) as kato:
         session = kato.session(key, config={"max_pattern_length": 3})
         lengths = [session.observe([f"k{n}"])["stm_length"] for n in range(5)]
@@ -176,8 +176,8 @@ def test_auto_learn_is_accounted_for(fleet: Fleet, key: str) -> None:
         assert rolling.stm() == [["k3"], ["k4"]]
 
 
-def test_discovery(fleet: Fleet) -> None:
-    """The sync discovery shows what is registered; an unknown service is told with the known."""
+def test_sync_discovery_lists_instances_and_unknown_service_raises(fleet: Fleet) -> None:
+    """Discovery returns the registered instances; an unknown service raises with the known ones."""
     with Discovery(fleet.settings) as discovery:
         snapshot = discovery.snapshot()
         assert [one.id for one in snapshot.instances] == list(fleet.instances)
@@ -189,8 +189,8 @@ def test_discovery(fleet: Fleet) -> None:
 
 
 @pytest.mark.anyio
-async def test_discovery_tells_changes(fleet: Fleet) -> None:
-    """The async discovery iterates over changes: an instance in maintenance, and back."""
+async def test_async_discovery_yields_changes(fleet: Fleet) -> None:
+    """`changes` yields a snapshot when an instance enters maintenance, and when it leaves it."""
     async with AsyncDiscovery(fleet.settings) as discovery:
         changes = discovery.changes()
         assert len((await anext(changes)).usable) == 3
@@ -205,24 +205,24 @@ async def test_discovery_tells_changes(fleet: Fleet) -> None:
         await changes.aclose()
 
 
-def test_no_consul() -> None:
-    """Without an agent a call ends at its deadline with the address that was tried."""
+def test_unreachable_consul_raises_with_its_address() -> None:
+    """Without an agent, a call fails at its deadline; the error has the address that was tried."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = f"127.0.0.1:{closed.getsockname()[1]}"
     settings = Settings(consul_addr=address, deadline=0.5)
     with KatoClient(settings) as kato, pytest.raises(ConsulUnreachable, match=address):
-        kato.observe("anyone", ["x"])
+        kato.observe("any key", ["x"])
 
 
-def test_nobody_registered(fleet: Fleet) -> None:
-    """Without an instance a call ends at its deadline and says what to do."""
+def test_service_without_instances_raises_no_instances(fleet: Fleet) -> None:
+    """Without an instance, a call fails at its deadline; the error says what to do."""
     settings = Settings(consul_addr=fleet.agent.http_addr, service="none", deadline=2.0)
     with KatoClient(settings) as kato, pytest.raises(NoInstances, match="kato-consul register"):
-        kato.observe("anyone", ["x"])
+        kato.observe("any key", ["x"])
 
 
-def test_closing_ends_a_blocked_watch(fleet: Fleet) -> None:
-    """Closed in the middle of a blocking query, a discovery leaves no thread and no socket."""
+def test_close_ends_a_blocking_query(fleet: Fleet) -> None:
+    """Discovery that is closed during a blocking query leaves no thread and refuses calls."""
     before = set(threading.enumerate())
     with Discovery(fleet.settings) as discovery:
         discovery.snapshot()
@@ -232,8 +232,8 @@ def test_closing_ends_a_blocked_watch(fleet: Fleet) -> None:
         discovery.snapshot()
 
 
-def test_closing_while_in_use(fleet: Fleet, key: str) -> None:
-    """A client that is closed while threads call ends their calls with an error, not a hang."""
+def test_close_ends_calls_of_other_threads(fleet: Fleet, key: str) -> None:
+    """Closing a client ends calls of other threads with `ClientClosed`, without delay."""
     kato = KatoClient(fleet.settings)
     for one in fleet.instances.values():
         one.switch(slow=2.0)
@@ -241,19 +241,19 @@ def test_closing_while_in_use(fleet: Fleet, key: str) -> None:
         with ThreadPoolExecutor(4) as pool:
             calls = [pool.submit(kato.observe, f"{key} {n}", ["x"]) for n in range(4)]
             assert eventually(lambda: all(kato.session(f"{key} {n}").id for n in range(4)))
-            began = time.monotonic()
+            started = time.monotonic()
             kato.close()
             errors = [call.exception(timeout=5.0) for call in calls]
         assert all(isinstance(error, ClientClosed) for error in errors), errors
-        assert time.monotonic() - began < 5.0
+        assert time.monotonic() - started < 5.0
     finally:
         for one in fleet.instances.values():
             one.switch(slow=0.0)
 
 
 @pytest.mark.anyio
-async def test_closing_leaves_no_task(fleet: Fleet) -> None:
-    """Closed, the async client leaves no task behind and says so when it is used."""
+async def test_aclose_leaves_no_task(fleet: Fleet) -> None:
+    """A closed async client leaves no task behind, and raises `ClientClosed` when used."""
     before = asyncio.all_tasks()
     kato = AsyncKatoClient(fleet.settings)
     await kato.observe("short", ["x"])
@@ -264,15 +264,15 @@ async def test_closing_leaves_no_task(fleet: Fleet) -> None:
         await kato.observe("short", ["x"])
 
 
-def test_another_event_loop_is_refused(fleet: Fleet) -> None:
-    """An async client used on a second loop says that it belongs to the first."""
+def test_second_event_loop_is_refused(fleet: Fleet) -> None:
+    """An async client that is used on a second event loop raises `ClientClosed`."""
     kato = AsyncKatoClient(fleet.settings)
 
-    async def once() -> None:
+    async def call_once() -> None:
         await kato.observe("loops", ["x"])
 
     with asyncio.Runner() as first:
-        first.run(once())
+        first.run(call_once())
         with asyncio.Runner() as second, pytest.raises(ClientClosed, match="another event loop"):
-            second.run(once())
+            second.run(call_once())
         first.run(kato.aclose())

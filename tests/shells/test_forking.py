@@ -1,4 +1,4 @@
-"""A forked child shares no connection with its parent, and no session: real forks, real fleet."""
+"""Forks: a forked child shares neither connections nor sessions with its parent."""
 
 import json
 import subprocess
@@ -14,50 +14,61 @@ from kato_consul.testing import Fleet
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
-    """Two instances behind an agent, registered."""
+    """Two instances, registered with an agent."""
     with Fleet(2) as made, Registrar(made.definitions, made.settings):
         yield made
 
 
-def told(fleet: Fleet, case: str, engine: str) -> dict[str, Any]:
-    """What a process that forked tells."""
-    # Forking with threads is what is tested; Python 3.12 and later warn of it.
-    argv = [sys.executable, "-W", "ignore::DeprecationWarning", "-m", "tests.shells.forked"]
+def run_case(fleet: Fleet, case: str, engine: str) -> dict[str, Any]:
+    """Run a case of `forking_process` in a process of its own and return its result."""
+    # Forking with threads is tested here; Python 3.12 and later warn of it.
+    argv = [
+        sys.executable,
+        "-W",
+        "ignore::DeprecationWarning",
+        "-m",
+        "tests.shells.forking_process",
+    ]
     ran = subprocess.run(
         [*argv, case, engine, fleet.agent.http_addr], capture_output=True, text=True, timeout=120
     )
     assert ran.returncode == 0, ran.stderr
-    said = json.loads(ran.stdout)
-    assert isinstance(said, dict)
-    assert "crashed" not in said, said["crashed"]
-    return said
+    result = json.loads(ran.stdout)
+    assert isinstance(result, dict)
+    assert "crashed" not in result, result["crashed"]
+    return result
 
 
-def test_sync(fleet: Fleet, engine: str) -> None:
-    """The child connects and watches anew, gets sessions of its own and not its parent's; closing
-    it leaves nothing there, and the parent does not notice."""
-    said = told(fleet, "sync_used", engine)
-    assert "the parent process" in said["refused"]
-    assert said["shared"] == []
-    assert (said["time"], said["watched"], said["other"], said["left"]) == (1, True, True, 1)
-    assert said["parent"] == [1, 2, 0]
+def test_sync_child_gets_own_connections_watch_and_sessions(fleet: Fleet, engine: str) -> None:
+    """A child opens new connections, starts its own watch and gets its own sessions.
+
+    Closing the client in the child leaves no thread there and does not affect the parent.
+    """
+    result = run_case(fleet, "sync_used", engine)
+    assert "the parent process" in result["refusal"]
+    assert result["shared_sockets"] == []
+    assert result["time"] == 1
+    assert result["watching"]
+    assert result["has_own_session"]
+    assert result["threads_left"] == 1
+    assert result["parent"] == [1, 2, 0]
 
 
-def test_sync_busy(fleet: Fleet, engine: str) -> None:
-    """Forked in the middle of other threads' calls, a child's own call works."""
-    said = told(fleet, "sync_busy", engine)
-    for child in said["children"]:
+def test_fork_during_calls_of_other_threads_child_can_call(fleet: Fleet, engine: str) -> None:
+    """A child that was forked during calls of other threads can make calls of its own."""
+    result = run_case(fleet, "sync_busy", engine)
+    for child in result["children"]:
         assert child.get("time") == 1, child.get("crashed", child)
 
 
-def test_async(fleet: Fleet, engine: str) -> None:
-    """The child of a client in use is told to make its own; closing it does not disturb the
-    parent's loop."""
-    said = told(fleet, "async_used", engine)
-    assert "one client for each process" in said["refused"]
-    assert said["parent"] == [1, 2, 0]
+def test_async_client_in_use_is_refused_in_child(fleet: Fleet, engine: str) -> None:
+    """In a child, an async client that is in use raises; closing it leaves the parent's loop
+    undisturbed."""
+    result = run_case(fleet, "async_used", engine)
+    assert "one client for each process" in result["refusal"]
+    assert result["parent"] == [1, 2, 0]
 
 
-def test_async_unused(fleet: Fleet, engine: str) -> None:
-    """A client that was made, and not used, before the fork works in the child."""
-    assert told(fleet, "async_unused", engine)["time"] == 1
+def test_async_client_not_used_before_fork_works_in_child(fleet: Fleet, engine: str) -> None:
+    """An async client that was created but not used before the fork works in the child."""
+    assert run_case(fleet, "async_unused", engine)["time"] == 1

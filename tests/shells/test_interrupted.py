@@ -1,5 +1,7 @@
-"""Ctrl-C at any moment: before and after each request that registering makes. On a real agent
-nothing is left half-registered, and what was there before stays.
+"""Registration interrupted by Ctrl-C, before and after each of its requests, on a real agent.
+
+No instance of the interrupted run stays registered, and the instance that was registered before
+stays.
 """
 
 import itertools
@@ -22,40 +24,40 @@ def agent() -> Iterator[ConsulAgent]:
         yield running
 
 
-class Finger:
-    """Presses Ctrl-C once, at the main thread's request of a number: before it, or after it."""
+class Interrupter:
+    """Raises KeyboardInterrupt in the main thread, before or after its n-th request."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._number, self._before, self._count = 0, False, 0
-        really = Driver._send
-        finger = self
+        original = Driver._send
+        interrupter = self
 
         def send(driver: Driver, step: Send) -> Outcome:
             if threading.current_thread() is not threading.main_thread():
-                return really(driver, step)
-            finger._count += 1
-            if finger._count == finger._number and finger._before:
+                return original(driver, step)
+            interrupter._count += 1
+            if interrupter._count == interrupter._number and interrupter._before:
                 raise KeyboardInterrupt
-            outcome = really(driver, step)
-            if finger._count == finger._number:
+            outcome = original(driver, step)
+            if interrupter._count == interrupter._number:
                 raise KeyboardInterrupt
             return outcome
 
         monkeypatch.setattr(Driver, "_send", send)
 
-    def at(self, number: int, *, before: bool) -> None:
-        """Press it there; requests are counted anew."""
+    def set(self, number: int, *, before: bool) -> None:
+        """Interrupt at this request, counted from now on; 0 for none."""
         self._number, self._before, self._count = number, before, 0
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-@pytest.mark.parametrize("staying", [False, True], ids=["register", "stay"])
-def test_at_any_moment(
-    agent: ConsulAgent, monkeypatch: pytest.MonkeyPatch, *, staying: bool, before: bool
+@pytest.mark.parametrize("stays", [False, True], ids=["register", "start"])
+def test_interrupt_at_any_request_leaves_only_earlier_instances(
+    agent: ConsulAgent, monkeypatch: pytest.MonkeyPatch, *, stays: bool, before: bool
 ) -> None:
-    """Whichever request it comes at, of `register` and of a registrar that stays."""
+    """An interrupted `register` or `start` rolls back what it has registered, at any request."""
     service = fresh_name()
-    finger = Finger(monkeypatch)
+    interrupter = Interrupter(monkeypatch)
     settings = Settings(consul_addr=agent.http_addr)
     with Instance() as instance:
         check = CheckDefinition(interval="200ms")
@@ -74,16 +76,16 @@ def test_at_any_moment(
         first.close()
         for number in itertools.count(1):
             registrar = Registrar([old, *new], settings, wait=20)
-            finger.at(number, before=before)
+            interrupter.set(number, before=before)
             try:
-                (registrar.start if staying else registrar.register)()
+                (registrar.start if stays else registrar.register)()
             except KeyboardInterrupt:
                 assert ids(agent, service) == {old.id}
             else:
-                finger.at(0, before=before)
+                interrupter.set(0, before=before)
                 registrar.deregister()
                 break
             finally:
                 registrar.close()
-        assert number > 4  # it was pressed, and often
+        assert number > 4  # several requests were interrupted
     assert ids(agent, service) == set()

@@ -1,6 +1,8 @@
-"""A registrar beside an agent that keeps its services on disk, as those of a deployment do: it is
-restarted, restarted with its data wiped, killed, and hung. Each time the instance is back and
-passing, once (within 2 s of the agent's return: `tests/faults/registrar_times.py` measures it).
+"""Registrar and agent restarts: the agent keeps its services on disk, as in a deployment.
+
+The agent is restarted, restarted with its data wiped, killed, and hung. Each time the instance is
+registered and passing again, exactly once (within 2 s of the agent's return, as measured by
+`tests/faults/registrar_times.py`).
 """
 
 import json
@@ -21,7 +23,7 @@ from tests.testing.waiting import eventually
 
 
 class AgentOnDisk:
-    """A server of its own cluster, on fixed ports, with a folder for what it knows."""
+    """A Consul server, the only one of its cluster, on fixed ports and with its data on disk."""
 
     def __init__(self, folder: Path) -> None:
         http, lan, server = free_ports(3)
@@ -31,64 +33,72 @@ class AgentOnDisk:
         settings = {"server": True, "bootstrap_expect": 1, "bind_addr": "127.0.0.1"}
         config = {**settings, "ports": ports, "data_dir": str(self.data), "node_name": "on-disk"}
         config |= {"disable_update_check": True, "leave_on_terminate": False}
-        # Elections for a machine of its own, not for a continent (Consul's default is 5).
+        # Fast elections, for servers on one host (Consul's default is 5, for wide-area networks).
         config |= {"performance": {"raft_multiplier": 1}}
         (folder / "config.json").write_text(json.dumps(config))
         argv = [str(find_consul()), "agent", "-config-file", str(folder / "config.json")]
         self.process = ChildProcess(argv, name="consul", log=folder / "consul.log")
 
     def start(self) -> None:
-        """Start it, and wait until it has a leader."""
+        """Start the agent, and wait until its cluster has a leader."""
         self.process.start()
-        assert eventually(lambda: self.ask("/v1/status/leader") not in (None, "")), (
+        assert eventually(lambda: self.query("/v1/status/leader") not in (None, "")), (
             self.process.log_tail()
         )
 
     def wipe(self) -> None:
-        """Take away what it knows."""
+        """Delete the agent's data."""
         shutil.rmtree(self.data)
 
-    def ask(self, path: str) -> object:
-        """Its answer; None when there is none."""
+    def query(self, path: str) -> object:
+        """Return the agent's response; None if it does not answer with 200."""
         try:
-            answer = httpx.get(f"http://{self.address}{path}", trust_env=False)
+            response = httpx.get(f"http://{self.address}{path}", trust_env=False)
         except httpx.TransportError:
             return None
-        return answer.json() if answer.status_code == 200 else None
+        return response.json() if response.status_code == 200 else None
 
     def passing(self) -> bool:
-        """Whether the instance is there and passing, in the catalog and once."""
-        found = self.ask("/v1/health/checks/kato")
-        if not isinstance(found, list):
+        """Return whether the catalog has the instance exactly once, and passing."""
+        checks = self.query("/v1/health/checks/kato")
+        if not isinstance(checks, list):
             return False
-        return [(one["ServiceID"], one["Status"]) for one in found] == [("kato-1", "passing")]
+        return [(check["ServiceID"], check["Status"]) for check in checks] == [
+            ("kato-1", "passing")
+        ]
 
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[AgentOnDisk]:
-    """One that runs."""
-    made = AgentOnDisk(tmp_path)
+    """A running agent."""
+    running = AgentOnDisk(tmp_path)
     try:
-        made.start()
-        yield made
+        running.start()
+        yield running
     finally:
-        made.process.terminate()
+        running.process.terminate()
 
 
-def test_what_befalls_an_agent(agent: AgentOnDisk, tmp_path: Path) -> None:
-    """Restarted, wiped, killed, hung: the instance is back and passing each time, and gone from the
-    agent at the end."""
+def test_instance_is_passing_again_after_each_agent_failure(
+    agent: AgentOnDisk, tmp_path: Path
+) -> None:
+    """After a restart, a wipe, a kill and a hang of the agent the instance is passing again.
+
+    At the end it is deregistered.
+    """
     with StandInKato(store=tmp_path / "store.sqlite") as kato:
         probe = ProbeDefinition(interval="500ms")
-        one = ServiceDefinition(
+        definition = ServiceDefinition(
             name="kato", id="kato-1", address=kato.host, port=kato.port, probe=probe
         )
-        heard: list[str] = []
+        events: list[str] = []
 
-        def on_event(event: RegistrarEvent, who: str, /, **fields: Any) -> None:
-            heard.append(event.value)
+        def on_event(event: RegistrarEvent, instance: str, /, **fields: Any) -> None:
+            events.append(event.value)
 
-        with Registrar([one], Settings(consul_addr=agent.address), wait=30, on_event=on_event):
+        with Registrar(
+            [definition], Settings(consul_addr=agent.address), wait=30, on_event=on_event
+        ):
             assert agent.passing()
 
             agent.process.terminate()
@@ -105,11 +115,11 @@ def test_what_befalls_an_agent(agent: AgentOnDisk, tmp_path: Path) -> None:
             assert eventually(agent.passing, within=60.0)
 
             agent.process.freeze()
-            heard.clear()
-            # Until the guardian has met it: after all of the 10 s that an answer may take.
+            events.clear()
+            # The reconciler reports the hang only after the 10 s that a response may take.
             try:
-                assert eventually(lambda: "consul.error" in heard, within=60.0)
+                assert eventually(lambda: "consul.error" in events, within=60.0)
             finally:
                 agent.process.thaw()
             assert eventually(agent.passing, within=60.0)
-        assert agent.ask("/v1/agent/services") == {}
+        assert agent.query("/v1/agent/services") == {}

@@ -1,4 +1,4 @@
-"""Both registrars on a real agent and real instances: what others see, and what is left."""
+"""Both registrars on a real agent with real instances: health in Consul, and what is left."""
 
 import asyncio
 import socket
@@ -36,38 +36,42 @@ def agent() -> Iterator[ConsulAgent]:
 @pytest.fixture
 def kato(tmp_path: Path) -> Iterator[StandInKato]:
     """A real instance."""
-    with StandInKato(store=tmp_path / "store.sqlite") as made:
-        yield made
+    with StandInKato(store=tmp_path / "store.sqlite") as running:
+        yield running
 
 
 def definition(kato: StandInKato) -> ServiceDefinition:
-    """What is to stand in Consul."""
+    """Return the definition of the instance to register."""
     return ServiceDefinition(
         name="kato", id="kato-1", address=kato.host, port=kato.port, probe=QUICK
     )
 
 
 def settings(agent: ConsulAgent) -> Settings:
-    """For this agent."""
+    """Return the settings for this agent."""
     return Settings(consul_addr=agent.http_addr)
 
 
 @pytest.mark.parametrize(
-    "trouble", [{"store": "down"}, {"store": "full"}, {"healthy": False}], ids=str
+    "fault", [{"store": "down"}, {"store": "full"}, {"healthy": False}], ids=str
 )
-def test_the_truth(agent: ConsulAgent, kato: StandInKato, trouble: dict[str, Any]) -> None:
-    """Consul's check follows what is wrong with an instance, and its mending; /health does not."""
+def test_check_is_critical_during_a_fault_of_the_instance(
+    agent: ConsulAgent, kato: StandInKato, fault: dict[str, Any]
+) -> None:
+    """Consul's check is critical while the instance has a fault that its /health may not report."""
     with Registrar([definition(kato)], settings(agent)):
         assert healths(agent, "kato") == {"kato-1": "passing"}
-        kato.switch(**trouble)
+        kato.switch(**fault)
         assert eventually(lambda: healths(agent, "kato") == {"kato-1": "critical"})
         kato.switch(store="up", healthy=True)
         assert eventually(lambda: healths(agent, "kato") == {"kato-1": "passing"})
     assert ids(agent, "kato") == set()
 
 
-def test_hung_slow_and_dead(agent: ConsulAgent, kato: StandInKato) -> None:
-    """A hung instance is critical, a slow one a warning, a dead one critical."""
+def test_hung_slow_and_dead_instances_get_their_status(
+    agent: ConsulAgent, kato: StandInKato
+) -> None:
+    """A hung instance is critical, a slow one is in warning, a dead one is critical."""
     with Registrar([definition(kato)], settings(agent)):
         kato.freeze()
         assert eventually(lambda: healths(agent, "kato") == {"kato-1": "critical"})
@@ -81,8 +85,10 @@ def test_hung_slow_and_dead(agent: ConsulAgent, kato: StandInKato) -> None:
         assert eventually(lambda: healths(agent, "kato") == {"kato-1": "critical"})
 
 
-def test_as_others_see_it(agent: ConsulAgent, kato: StandInKato) -> None:
-    """Consul's own command line, its API and its DNS show what was registered."""
+def test_command_line_api_and_dns_of_consul_list_the_instance(
+    agent: ConsulAgent, kato: StandInKato
+) -> None:
+    """Consul's own command line, its API and its DNS return the registered instance."""
     with Registrar([definition(kato)], settings(agent), owner="me"):
         assert "kato" in agent.cli("catalog", "services").split()
         assert eventually(lambda: meta(agent).get("base_processor_id") == "kato")
@@ -93,36 +99,38 @@ def test_as_others_see_it(agent: ConsulAgent, kato: StandInKato) -> None:
 
 
 def resolved(agent: ConsulAgent, name: str) -> list[str]:
-    """The addresses that Consul's DNS gives for a name (RFC 1035: one question, answers behind)."""
-    labels = b"".join(bytes([len(one)]) + one.encode() for one in name.split("."))
+    """Return the addresses of a name in Consul's DNS (RFC 1035: one question, then answers)."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
     question = labels + b"\0" + struct.pack(">HH", 1, 1)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        asking.settimeout(5)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as dns:
+        dns.settimeout(5)
         header = struct.pack(">6H", 7, 0x0100, 1, 0, 0, 0)
-        asking.sendto(header + question, ("127.0.0.1", agent.dns_port))
-        answer = asking.recv(4096)
-    (count,) = struct.unpack(">H", answer[6:8])
-    rest = answer[12 + len(question) :]
+        dns.sendto(header + question, ("127.0.0.1", agent.dns_port))
+        message = dns.recv(4096)
+    (count,) = struct.unpack(">H", message[6:8])
+    rest = message[12 + len(question) :]
     # Each answer: a pointer to the name, type, class, TTL and length, then the address.
     return [socket.inet_ntoa(rest[16 * n + 12 : 16 * n + 16]) for n in range(count)]
 
 
 def meta(agent: ConsulAgent) -> dict[str, str]:
-    """The metadata that the agent has."""
-    found: dict[str, str] = ask(agent, "/v1/agent/service/kato-1")["Meta"]
-    return found
+    """Return the metadata that the agent has for the instance."""
+    metadata: dict[str, str] = ask(agent, "/v1/agent/service/kato-1")["Meta"]
+    return metadata
 
 
-def test_an_agent_that_restarts(kato: StandInKato) -> None:
-    """An agent that was restarted and has forgotten everything has it back, passing, within 2 s of
-    its return (measured in `tests/faults/registrar_times.py`)."""
-    with ConsulAgent() as own, Registrar([definition(kato)], settings(own)):
-        own.restart()
-        assert eventually(lambda: healths(own, "kato") == {"kato-1": "passing"})
+def test_instance_is_registered_again_after_an_agent_restart(kato: StandInKato) -> None:
+    """An agent that restarts without its data has the instance again, passing.
+
+    It takes at most 2 s from the agent's return, as measured by `tests/faults/registrar_times.py`.
+    """
+    with ConsulAgent() as agent, Registrar([definition(kato)], settings(agent)):
+        agent.restart()
+        assert eventually(lambda: healths(agent, "kato") == {"kato-1": "passing"})
 
 
-def test_nothing_is_left_running(agent: ConsulAgent, kato: StandInKato) -> None:
-    """After the block there is no thread of ours."""
+def test_exit_leaves_no_thread(agent: ConsulAgent, kato: StandInKato) -> None:
+    """After the context manager's exit, no thread of the registrar is left."""
     before = threading.active_count()
     with Registrar([definition(kato)], settings(agent)):
         assert threading.active_count() > before
@@ -130,8 +138,10 @@ def test_nothing_is_left_running(agent: ConsulAgent, kato: StandInKato) -> None:
 
 
 @pytest.mark.anyio
-async def test_asyncio(agent: ConsulAgent, kato: StandInKato) -> None:
-    """The same on asyncio: registered and true inside the block, gone after it, no task left."""
+async def test_async_registrar_registers_reports_and_leaves_no_task(
+    agent: ConsulAgent, kato: StandInKato
+) -> None:
+    """An async registrar keeps health up to date, deregisters on exit and leaves no task."""
     before = asyncio.all_tasks()
     async with AsyncRegistrar([definition(kato)], settings(agent)) as registrar:
         assert healths(agent, "kato") == {"kato-1": "passing"}
@@ -145,12 +155,12 @@ async def test_asyncio(agent: ConsulAgent, kato: StandInKato) -> None:
 
 
 @pytest.mark.anyio
-async def test_lifespan(agent: ConsulAgent, kato: StandInKato) -> None:
-    """An ASGI application is registered while it lives."""
-    me = ServiceDefinition(
+async def test_lifespan_registers_the_application(agent: ConsulAgent, kato: StandInKato) -> None:
+    """An ASGI application is registered during its lifespan, and not after it."""
+    orders = ServiceDefinition(
         name="orders", port=kato.port, address=kato.host, check=CheckDefinition(interval="200ms")
     )
-    app = FastAPI(lifespan=AsyncRegistrar([me], settings(agent)).lifespan)
+    app = FastAPI(lifespan=AsyncRegistrar([orders], settings(agent)).lifespan)
     async with app.router.lifespan_context(app):
         assert ids(agent, "orders") == {f"orders-{kato.port}"}
     assert ids(agent, "orders") == set()

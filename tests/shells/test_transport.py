@@ -1,4 +1,4 @@
-"""Plain httpx clients over our transports: any service of a real Consul, on real sockets."""
+"""Discovery transports under plain httpx clients, with a real agent and real sockets."""
 
 import asyncio
 import socket
@@ -16,11 +16,8 @@ from kato_consul.models import Health
 from kato_consul.settings import Settings
 from kato_consul.testing import ConsulAgent
 from tests.shells import wire_server
-from tests.shells.wire_server import Act, WireServer
+from tests.shells.wire_server import Handler, WireServer
 from tests.testing.waiting import eventually
-
-REFUSES: Act = wire_server.answer
-"""Stands for an instance that is registered, and not there."""
 
 
 @pytest.fixture(scope="module")
@@ -31,20 +28,20 @@ def agent() -> Iterator[ConsulAgent]:
 
 
 class Http(Protocol):
-    """An httpx client of either kind, asked the same way."""
+    """A sync or async httpx client, used by blocking calls."""
 
     def request(self, method: str, url: str, **options: Any) -> httpx.Response:
-        """One request; its response, read."""
+        """Send one request and return its response, with its body read."""
 
     def instances(self, service: str) -> list[Any]:
-        """What the transport sees of a service."""
+        """Return the instances of a service, as the transport reports them."""
 
     def close(self) -> None:
         """Close the client."""
 
 
 class SyncHttp:
-    """httpx.Client."""
+    """A client of the class httpx.Client."""
 
     def __init__(self, settings: Settings, inner: Any = None) -> None:
         self._transport = DiscoveryTransport(settings, inner=inner)
@@ -59,12 +56,12 @@ class SyncHttp:
         return self._transport.instances(service)
 
     def close(self) -> None:
-        """Close it."""
+        """Close the client."""
         self._client.close()
 
 
 class AsyncHttp:
-    """httpx.AsyncClient on a loop of its own, which runs in a thread as a server's would."""
+    """httpx.AsyncClient on an event loop that runs in a thread of its own."""
 
     def __init__(self, settings: Settings, inner: Any = None) -> None:
         self._loop = asyncio.new_event_loop()
@@ -80,103 +77,102 @@ class AsyncHttp:
 
     def instances(self, service: str) -> list[Any]:
         """What it sees."""
-        found: list[Any] = self._wait(self._transport.instances(service))
-        return found
+        views: list[Any] = self._wait(self._transport.instances(service))
+        return views
 
     def close(self) -> None:
-        """Close it, and see that no task is left."""
+        """Close the client, and assert that no task is left."""
         self._wait(self._client.aclose())
-        assert self._wait(_others()) == []
+        assert self._wait(_other_tasks()) == []
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
-    def _wait(self, what: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(what, self._loop).result(60.0)
+    def _wait(self, coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60.0)
 
 
-async def _others() -> list[str]:
-    mine = asyncio.current_task()
-    return [str(task) for task in asyncio.all_tasks() if task is not mine]
+async def _other_tasks() -> list[str]:
+    current = asyncio.current_task()
+    return [str(task) for task in asyncio.all_tasks() if task is not current]
 
 
-Make = Callable[..., Http]
+MakeHttp = Callable[..., Http]
 
 
 @pytest.fixture(params=["sync", "async"])
-def http(request: pytest.FixtureRequest, agent: ConsulAgent) -> Iterator[Make]:
-    """Makes a client of each kind, for the agent; closed at the end."""
+def http(request: pytest.FixtureRequest, agent: ConsulAgent) -> Iterator[MakeHttp]:
+    """A function that makes clients of each kind for the agent, which are closed at the end."""
     with ExitStack() as stack:
 
-        def make(inner: Any = None, **given: Any) -> Http:
-            settings = Settings(consul_addr=agent.http_addr, **{"deadline": 10.0, **given})
+        def make(inner: Any = None, **options: Any) -> Http:
+            settings = Settings(consul_addr=agent.http_addr, **{"deadline": 10.0, **options})
             kind = SyncHttp if request.param == "sync" else AsyncHttp
-            made: Http = kind(settings, inner)
-            stack.callback(made.close)
-            return made
+            client: Http = kind(settings, inner)
+            stack.callback(client.close)
+            return client
 
         yield make
 
 
 class Registered:
-    """Servers, registered under a name of their own; taken out again at the end."""
+    """Servers, registered as instances of one service; deregistered at the end."""
 
-    def __init__(self, agent: ConsulAgent, name: str, *acts: Act) -> None:
+    def __init__(self, agent: ConsulAgent, name: str, *acts: Handler) -> None:
         self._agent = agent
         self._stack = ExitStack()
         self.name = name
-        self.servers = [self._stack.enter_context(WireServer(act)) for act in acts]
-        self.dead: set[str] = set()
+        self.servers = [self._stack.enter_context(WireServer(handler)) for handler in acts]
 
     def __enter__(self) -> "Registered":
         for number, server in enumerate(self.servers):
-            self.put_in(number, int(server.origin.rsplit(":", 1)[1]))
+            self.register(number, int(server.origin.rsplit(":", 1)[1]))
         return self
 
-    def put_in(self, number: int, port: int) -> None:
-        """Register one, or register it anew at another port."""
+    def register(self, number: int, port: int) -> None:
+        """Register an instance, or update its port."""
         body = {"Name": self.name, "ID": f"{self.name}-{number}", "Address": "127.0.0.1"}
         self._put("register", {**body, "Port": port})
 
-    def take_out(self, number: int) -> None:
-        """Deregister one."""
+    def deregister(self, number: int) -> None:
+        """Deregister an instance."""
         self._put(f"deregister/{self.name}-{number}", None)
 
-    def put_in_a_dead_one(self, number: int) -> None:
-        """Register an address where nobody listens."""
+    def register_unreachable(self, number: int) -> None:
+        """Register an instance at a port on which nothing listens."""
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
-        self.put_in(number, port)
+        self.register(number, port)
 
     @property
     def requests(self) -> int:
-        """Requests that reached any."""
+        """Number of requests that reached a server."""
         return sum(len(server.requests) for server in self.servers)
 
     def __exit__(self, *_: object) -> None:
         for number in range(10):
-            self.take_out(number)
+            self.deregister(number)
         self._stack.close()
 
-    def _put(self, what: str, body: Any) -> None:
-        url = f"{self._agent.url}/v1/agent/service/{what}"
+    def _put(self, path: str, body: Any) -> None:
+        url = f"{self._agent.url}/v1/agent/service/{path}"
         httpx.put(url, json=body, trust_env=False).raise_for_status()
 
 
-def statuses(code: int) -> Act:
-    """Answers each request with a status."""
-    words = b"HTTP/1.1 %d Whatever\r\ncontent-length: 4\r\n\r\nsaid" % code
+def respond_with(status: int) -> Handler:
+    """Return a handler that responds to every request with a status."""
+    response = b"HTTP/1.1 %d Reason\r\ncontent-length: 4\r\n\r\nbody" % status
 
-    def act(server: WireServer, connection: socket.socket) -> None:
+    def handler(server: WireServer, connection: socket.socket) -> None:
         while server.read(connection):
-            connection.sendall(words)
+            connection.sendall(response)
 
-    return act
+    return handler
 
 
-def test_found_by_name(http: Make, agent: ConsulAgent) -> None:
-    """The host of a URL is a service's name; path, query, headers and body arrive as they were."""
-    with Registered(agent, "orders", wire_server.answer) as orders:
+def test_host_of_url_is_resolved_as_a_service(http: MakeHttp, agent: ConsulAgent) -> None:
+    """The host of a URL is the service's name; path, query, headers and body arrive unchanged."""
+    with Registered(agent, "orders", wire_server.respond_ok) as orders:
         response = http().request(
             "POST", "http://orders/v1/new?x=1&y=a%20b", json={"a": 1}, headers={"x-id": "7"}
         )
@@ -189,11 +185,11 @@ def test_found_by_name(http: Make, agent: ConsulAgent) -> None:
     assert request.endswith(b'{"a":1}')
 
 
-def test_several_services(http: Make, agent: ConsulAgent) -> None:
-    """One transport serves many services."""
+def test_one_transport_reaches_several_services(http: MakeHttp, agent: ConsulAgent) -> None:
+    """One transport sends requests to each service that a URL names."""
     with (
-        Registered(agent, "one", wire_server.answer) as one,
-        Registered(agent, "two", wire_server.answer) as two,
+        Registered(agent, "one", wire_server.respond_ok) as one,
+        Registered(agent, "two", wire_server.respond_ok) as two,
     ):
         client = http()
         for name in ("one", "two", "two"):
@@ -202,28 +198,34 @@ def test_several_services(http: Make, agent: ConsulAgent) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_refused(http: Make, agent: ConsulAgent, method: str) -> None:
-    """What did not leave goes elsewhere, whatever the method."""
-    with Registered(agent, "partly", wire_server.answer) as partly:
-        partly.put_in_a_dead_one(1)
+def test_request_that_was_not_sent_goes_to_another_instance(
+    http: MakeHttp, agent: ConsulAgent, method: str
+) -> None:
+    """If the connection is refused, a request of any method goes to another instance."""
+    with Registered(agent, "partly", wire_server.respond_ok) as partly:
+        partly.register_unreachable(1)
         client = http()
         for _ in range(8):
             assert client.request(method, "http://partly/").status_code == 200
         assert partly.requests == 8
 
 
-@pytest.mark.parametrize("act", [wire_server.cut_at_once, wire_server.half_a_head])
-def test_idempotent_is_repeated(http: Make, agent: ConsulAgent, act: Act) -> None:
-    """A GET that was cut off is asked of another."""
-    with Registered(agent, "cutting", act, wire_server.answer):
+@pytest.mark.parametrize(
+    "handler", [wire_server.close_without_response, wire_server.truncate_headers]
+)
+def test_get_that_was_cut_is_retried(http: MakeHttp, agent: ConsulAgent, handler: Handler) -> None:
+    """A GET whose connection was cut is sent to another instance."""
+    with Registered(agent, "cutting", handler, wire_server.respond_ok):
         client = http()
         for _ in range(6):
             assert client.request("GET", "http://cutting/").status_code == 200
 
 
-def test_post_is_not_repeated(http: Make, agent: ConsulAgent) -> None:
-    """A POST that was cut off may have been carried out: httpx's own error, and one request."""
-    with Registered(agent, "cut", wire_server.cut_at_once, wire_server.cut_at_once) as cut:
+def test_post_that_was_cut_is_not_retried(http: MakeHttp, agent: ConsulAgent) -> None:
+    """A POST whose connection was cut may have been applied: httpx's own error is raised."""
+    with Registered(
+        agent, "cut", wire_server.close_without_response, wire_server.close_without_response
+    ) as cut:
         with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
             http().request("POST", "http://cut/", json={})
         assert cut.requests == 1
@@ -233,32 +235,35 @@ def test_post_is_not_repeated(http: Make, agent: ConsulAgent) -> None:
     ("method", "status", "requests"),
     [("GET", 500, 1), ("GET", 404, 1), ("GET", 503, 2), ("POST", 503, 1), ("GET", 429, 2)],
 )
-def test_statuses(http: Make, agent: ConsulAgent, method: str, status: int, requests: int) -> None:
-    """A response is the answer; of those that say "not now" every instance is asked first."""
-    with Registered(agent, "said", statuses(status), statuses(status)) as said:
-        response = http(deadline=0.3).request(method, "http://said/")
-        assert (response.status_code, response.text) == (status, "said")
-        assert said.requests >= requests if status == 429 else said.requests == requests
+def test_last_response_is_returned_and_503_and_429_are_retried(
+    http: MakeHttp, agent: ConsulAgent, method: str, status: int, requests: int
+) -> None:
+    """Any status is returned; a GET is retried after a 503 or a 429, on every instance."""
+    with Registered(agent, "status", respond_with(status), respond_with(status)) as service:
+        response = http(deadline=0.3).request(method, "http://status/")
+        assert (response.status_code, response.text) == (status, "body")
+        sent = service.requests
+        assert sent >= requests if status == 429 else sent == requests
 
 
-def test_unknown_service(http: Make, agent: ConsulAgent) -> None:
-    """A service that has nobody is a failure to connect, with our reason behind it."""
+def test_service_without_instances_raises_connect_error(http: MakeHttp, agent: ConsulAgent) -> None:
+    """A service without instances raises `httpx.ConnectError`, from the error with the reason."""
     with pytest.raises(httpx.ConnectError, match="no instance of 'nobody' can be used") as caught:
         http(deadline=2.0).request("GET", "http://nobody/")
     assert caught.value.__cause__ is not None
 
 
-def test_streams(http: Make, agent: ConsulAgent) -> None:
-    """A response may be read as it comes: the transport waits for its head only."""
-    go_on = threading.Event()
+def test_response_body_can_be_streamed(agent: ConsulAgent) -> None:
+    """The transport waits only for the headers; the body can be read as it arrives."""
+    first_half_read = threading.Event()
 
-    def slowly(server: WireServer, connection: socket.socket) -> None:
+    def send_in_halves(server: WireServer, connection: socket.socket) -> None:
         server.read(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nhalf")
-        go_on.wait(10.0)
+        first_half_read.wait(10.0)
         connection.sendall(b"half")
 
-    with Registered(agent, "slow", slowly):
+    with Registered(agent, "slow", send_in_halves):
         settings = Settings(consul_addr=agent.http_addr)
         with (
             httpx.Client(transport=DiscoveryTransport(settings)) as client,
@@ -266,24 +271,24 @@ def test_streams(http: Make, agent: ConsulAgent) -> None:
         ):
             chunks = response.iter_raw()
             assert next(chunks) == b"half"
-            go_on.set()
+            first_half_read.set()
             assert b"".join(chunks) == b"half"
 
 
-def test_who_left_is_not_asked(http: Make, agent: ConsulAgent) -> None:
-    """An instance that was deregistered gets no request, and its connection is closed."""
+def test_deregistered_instance_gets_no_request(http: MakeHttp, agent: ConsulAgent) -> None:
+    """A deregistered instance gets no further request, and its connection is closed."""
     closed = threading.Event()
 
-    def stays(server: WireServer, connection: socket.socket) -> None:
+    def keep_open(server: WireServer, connection: socket.socket) -> None:
         while server.read(connection):
             connection.sendall(wire_server.OK)
         closed.set()
 
-    with Registered(agent, "leaving", stays, wire_server.answer) as leaving:
+    with Registered(agent, "leaving", keep_open, wire_server.respond_ok) as leaving:
         client = http()
         while not leaving.servers[0].requests:
             client.request("GET", "http://leaving/")
-        leaving.take_out(0)
+        leaving.deregister(0)
         assert eventually(lambda: len(client.instances("leaving")) == 1)
         before = len(leaving.servers[0].requests)
         for _ in range(5):
@@ -292,52 +297,55 @@ def test_who_left_is_not_asked(http: Make, agent: ConsulAgent) -> None:
         assert closed.wait(10.0)
 
 
-def test_both_signals(http: Make, agent: ConsulAgent) -> None:
-    """What Consul says of an instance, and what was seen of it."""
-    with Registered(agent, "seen", wire_server.answer) as seen:
-        seen.put_in_a_dead_one(1)
+def test_instances_report_health_and_ejection(http: MakeHttp, agent: ConsulAgent) -> None:
+    """`instances` returns the health in Consul, and the ejection by this client."""
+    with Registered(agent, "mixed", wire_server.respond_ok) as mixed:
+        mixed.register_unreachable(1)
         client = http()
         for _ in range(8):
-            client.request("GET", "http://seen/")
-        well, dead = client.instances("seen")
-    assert (well.instance.health, dead.instance.health) == (Health.PASSING, Health.PASSING)
-    assert well.ejected_for == 0.0
-    assert dead.ejected_for > 0.0
+            client.request("GET", "http://mixed/")
+        reachable, unreachable = client.instances("mixed")
+    assert reachable.instance.health is Health.PASSING
+    assert unreachable.instance.health is Health.PASSING
+    assert reachable.ejected_for == 0.0
+    assert unreachable.ejected_for > 0.0
 
 
-class Lying(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """An adapter that tells nothing of the wire, and calls whatever goes wrong a failure to
-    connect, though the server had the request."""
+class UntracedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """A transport that traces nothing, and reports a lost connection as a failure to connect.
+
+    The server received the request nevertheless.
+    """
 
     def __init__(self) -> None:
         self.requests = 0
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Never answered."""
+        """Count the request and raise."""
         self.requests += 1
         raise httpx.ConnectError("the server disconnected", request=request)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Never answered."""
+        """Count the request and raise."""
         return self.handle_request(request)
 
 
 @pytest.mark.parametrize(("method", "least"), [("POST", 1), ("GET", 2)])
-def test_an_engine_that_does_not_tell(
-    http: Make, agent: ConsulAgent, method: str, least: int
+def test_failure_of_an_untraced_transport_may_have_been_sent(
+    http: MakeHttp, agent: ConsulAgent, method: str, least: int
 ) -> None:
-    """It is not believed: what it failed at may have left, and is repeated only if it may be."""
-    lying = Lying()
+    """Without a trace, a failed request may have been sent: only a GET is retried."""
+    transport = UntracedTransport()
     with (
-        Registered(agent, "lied", wire_server.answer, wire_server.answer),
+        Registered(agent, "untraced", wire_server.respond_ok, wire_server.respond_ok),
         pytest.raises(httpx.ConnectError, match="the server disconnected"),
     ):
-        http(lying, deadline=0.3).request(method, "http://lied/")
-    assert lying.requests == 1 if method == "POST" else lying.requests >= least
+        http(transport, deadline=0.3).request(method, "http://untraced/")
+    assert transport.requests == 1 if method == "POST" else transport.requests >= least
 
 
-def test_users_trace_is_told(http: Make, agent: ConsulAgent) -> None:
-    """A trace that the user asked for goes on telling."""
+def test_trace_extension_of_the_caller_is_called(agent: ConsulAgent) -> None:
+    """A trace extension that the caller gives receives the events."""
     events: list[str] = []
 
     def trace(event: str, info: Any) -> None:
@@ -345,7 +353,7 @@ def test_users_trace_is_told(http: Make, agent: ConsulAgent) -> None:
 
     settings = Settings(consul_addr=agent.http_addr)
     with (
-        Registered(agent, "traced", wire_server.answer),
+        Registered(agent, "traced", wire_server.respond_ok),
         httpx.Client(transport=DiscoveryTransport(settings)) as client,
     ):
         client.get("http://traced/", extensions={"trace": trace})

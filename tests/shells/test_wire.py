@@ -1,4 +1,4 @@
-"""What the shells tell a flow about the wire, on real sockets: above all, whether a byte left."""
+"""Outcomes of requests on real sockets, with each engine: above all, whether a byte was sent."""
 
 import socket
 import threading
@@ -8,12 +8,12 @@ import pytest
 
 from kato_consul._flow import Cause, CloseConnections, Failure, Flow, Outcome, Reply, Send
 from tests.shells import wire_server
-from tests.shells.conftest import KEEPALIVE, Shell
-from tests.shells.wire_server import Act, WireServer
+from tests.shells.conftest import KEEPALIVE, BlockingDriver
+from tests.shells.wire_server import Handler, WireServer
 from tests.testing.waiting import eventually
 
 
-def one(
+def send_one(
     origin: str,
     *,
     method: str = "POST",
@@ -21,20 +21,20 @@ def one(
     timeout: float = 5.0,
     body: bytes = b'{"strings": ["a"]}',
 ) -> Flow[Outcome]:
-    """A flow that sends one request and returns what came of it."""
+    """Flow: send one request and return its outcome."""
     outcome: Outcome = yield Send(origin, method, target, timeout, {}, body)
     return outcome
 
 
-def dropping(origin: str) -> Flow[None]:
-    """A flow that has the connections to an origin closed."""
+def close_origin(origin: str) -> Flow[None]:
+    """Flow: close the connections to an origin."""
     yield CloseConnections(origin)
 
 
-def test_an_answer(shell: Shell) -> None:
-    """An answer arrives whole, with status, headers in lower case and body."""
-    with WireServer(wire_server.answer) as server:
-        reply = shell.run(one(server.origin))
+def test_response_is_returned_whole(driver: BlockingDriver) -> None:
+    """A response is returned with its status, headers in lower case, and body."""
+    with WireServer(wire_server.respond_ok) as server:
+        reply = driver.run(send_one(server.origin))
     assert isinstance(reply, Reply)
     assert (reply.status, reply.body) == (200, b"{}")
     assert reply.headers["content-type"] == "application/json"
@@ -43,141 +43,145 @@ def test_an_answer(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    ("act", "causes"),
+    ("handler", "causes"),
     [
-        (wire_server.reset, {Cause.CUT}),
-        (wire_server.cut_at_once, {Cause.CUT}),
-        (wire_server.half_a_head, {Cause.CUT, Cause.PROTOCOL}),
-        (wire_server.half_an_answer, {Cause.CUT, Cause.PROTOCOL}),
-        (wire_server.no_http, {Cause.CUT, Cause.PROTOCOL}),
-        (wire_server.silence, {Cause.TIMEOUT}),
-        (wire_server.trickle, {Cause.TIMEOUT}),
+        (wire_server.reset_connection, {Cause.CUT}),
+        (wire_server.close_without_response, {Cause.CUT}),
+        (wire_server.truncate_headers, {Cause.CUT, Cause.PROTOCOL}),
+        (wire_server.truncate_body, {Cause.CUT, Cause.PROTOCOL}),
+        (wire_server.respond_non_http, {Cause.CUT, Cause.PROTOCOL}),
+        (wire_server.never_respond, {Cause.TIMEOUT}),
+        (wire_server.trickle_forever, {Cause.TIMEOUT}),
     ],
 )
-def test_what_may_have_been_read_counts_as_sent(shell: Shell, act: Act, causes: set[Cause]) -> None:
-    """Whatever goes wrong after the first byte is told as sent: the server may have applied it."""
-    with WireServer(act) as server:
-        failure = shell.run(one(server.origin, timeout=0.5))
+def test_failure_after_the_first_byte_counts_as_sent(
+    driver: BlockingDriver, handler: Handler, causes: set[Cause]
+) -> None:
+    """Any failure after the first byte counts as sent: the server may have applied the request."""
+    with WireServer(handler) as server:
+        failure = driver.run(send_one(server.origin, timeout=0.5))
         assert len(server.requests) == 1
     assert isinstance(failure, Failure)
     assert failure.bytes_sent
     assert failure.cause in causes
 
 
-def test_a_refused_connection_sent_nothing(shell: Shell) -> None:
-    """A connection that was refused is told as not sent."""
+def test_refused_connection_counts_as_not_sent(driver: BlockingDriver) -> None:
+    """If the connection is refused, nothing was sent."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    failure = shell.run(one(f"http://127.0.0.1:{port}"))
+    failure = driver.run(send_one(f"http://127.0.0.1:{port}"))
     assert isinstance(failure, Failure)
     assert (failure.cause, failure.bytes_sent) == (Cause.CONNECT, False)
 
 
-def test_a_connection_nobody_accepts_sent_nothing(shell: Shell) -> None:
-    """A server whose queue of connections is full: the wait ends after the connect timeout."""
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        name = full.getsockname()
-        with socket.create_connection(name):  # fills the queue of one
-            failure = shell.run(one(f"http://127.0.0.1:{name[1]}"))
+def test_full_accept_queue_counts_as_not_sent(driver: BlockingDriver) -> None:
+    """If the server's accept queue is full, the connect timeout ends the wait; nothing was sent."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        with socket.create_connection(address):  # fills the queue of one
+            failure = driver.run(send_one(f"http://127.0.0.1:{address[1]}"))
     assert isinstance(failure, Failure)
     assert (failure.cause, failure.bytes_sent) == (Cause.CONNECT, False)
 
 
-def test_an_unknown_host_sent_nothing(shell: Shell) -> None:
-    """A name that does not resolve is told as not sent."""
-    failure = shell.run(one("http://no-such-host.invalid:80"))
+def test_unknown_host_counts_as_not_sent(driver: BlockingDriver) -> None:
+    """If the host name does not resolve, nothing was sent."""
+    failure = driver.run(send_one("http://no-such-host.invalid:80"))
     assert isinstance(failure, Failure)
     assert (failure.cause, failure.bytes_sent) == (Cause.CONNECT, False)
 
 
-def test_tls_that_fails_sent_nothing(shell: Shell) -> None:
-    """A handshake that fails is told as not sent: the request comes after it."""
-    with WireServer(wire_server.no_http) as server:
-        failure = shell.run(one(server.origin.replace("http://", "https://")))
+def test_failed_tls_handshake_counts_as_not_sent(driver: BlockingDriver) -> None:
+    """If the TLS handshake fails, nothing was sent: the request would follow it."""
+    with WireServer(wire_server.respond_non_http) as server:
+        failure = driver.run(send_one(server.origin.replace("http://", "https://")))
     assert isinstance(failure, Failure)
     assert not failure.bytes_sent
 
 
-def test_connections_are_kept(shell: Shell) -> None:
-    """Requests one after another share a connection."""
-    with WireServer(wire_server.answer) as server:
+def test_sequential_requests_share_a_connection(driver: BlockingDriver) -> None:
+    """Requests sent one after another use the same connection."""
+    with WireServer(wire_server.respond_ok) as server:
         for _ in range(5):
-            assert isinstance(shell.run(one(server.origin)), Reply)
+            assert isinstance(driver.run(send_one(server.origin)), Reply)
         assert server.connections == 1
 
 
-def test_a_connection_that_the_server_closed_is_not_used(shell: Shell) -> None:
-    """A kept connection that the server closed meanwhile is noticed before anything is sent: also
-    when the event loop did not run since, and has not seen it."""
-    enough = threading.Event()
+def test_idle_connection_closed_by_the_server_is_not_used(driver: BlockingDriver) -> None:
+    """If the server closed an idle connection, the client detects it before it sends a request.
 
-    def answer_once(server: WireServer, connection: socket.socket) -> None:
+    It does so even if the event loop has not run since the close."""
+    may_close = threading.Event()
+
+    def respond_once(server: WireServer, connection: socket.socket) -> None:
         server.read(connection)
         connection.sendall(wire_server.OK)
-        enough.wait(10.0)
+        may_close.wait(10.0)
 
-    with WireServer(answer_once) as server:
+    with WireServer(respond_once) as server:
         for number in range(3):
-            enough.clear()
-            assert isinstance(shell.run(one(server.origin)), Reply)
-            enough.set()
+            may_close.clear()
+            assert isinstance(driver.run(send_one(server.origin)), Reply)
+            may_close.set()
             assert eventually(lambda number=number: server.closed == number + 1)  # type: ignore[misc]
         assert server.connections == 3
 
 
 @pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
-def test_a_kept_connection_that_is_cut_is_told(shell: Shell, method: str) -> None:
-    """Cut on a kept connection, after the request was read, a request of any method is told as
-    sent, and is not repeated: whether it was applied is not the engine's to guess."""
+def test_cut_on_a_reused_connection_counts_as_sent(driver: BlockingDriver, method: str) -> None:
+    """If a reused connection is cut after the request was read, the request counts as sent.
 
-    def answers_once_then_cuts(server: WireServer, connection: socket.socket) -> None:
+    The engine does not repeat it, whatever the method: it may have been applied."""
+
+    def respond_once_then_cut(server: WireServer, connection: socket.socket) -> None:
         server.read(connection)
         connection.sendall(wire_server.OK)
         server.read(connection)
 
-    with WireServer(answers_once_then_cuts, wire_server.answer) as server:
-        assert isinstance(shell.run(one(server.origin)), Reply)
-        failure = shell.run(one(server.origin, method=method))
+    with WireServer(respond_once_then_cut, wire_server.respond_ok) as server:
+        assert isinstance(driver.run(send_one(server.origin)), Reply)
+        failure = driver.run(send_one(server.origin, method=method))
         assert isinstance(failure, Failure)
         assert (failure.cause, failure.bytes_sent) == (Cause.CUT, True)
         assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("engine", ["httptools"])  # httpx takes what it had read already
-def test_a_connection_that_spoke_unasked_is_not_used(shell: Shell) -> None:
-    """What a server says between requests is not taken for the answer to the next one."""
-    spoken = threading.Event()
+@pytest.mark.parametrize("engine", ["httptools"])  # httpx uses data that it has read already
+def test_connection_with_unrequested_data_is_not_used(driver: BlockingDriver) -> None:
+    """Data that a server sends between requests is not taken as the next response."""
+    sent_twice = threading.Event()
 
-    def answers_twice(server: WireServer, connection: socket.socket) -> None:
+    def respond_twice(server: WireServer, connection: socket.socket) -> None:
         server.read(connection)
         connection.sendall(wire_server.OK)
         connection.sendall(wire_server.OK.replace(b"{}", b"[]"))
-        spoken.set()
+        sent_twice.set()
         server.read(connection)
 
-    with WireServer(answers_twice, wire_server.answer) as server:
-        assert isinstance(shell.run(one(server.origin)), Reply)
-        assert spoken.wait(5.0)
+    with WireServer(respond_twice, wire_server.respond_ok) as server:
+        assert isinstance(driver.run(send_one(server.origin)), Reply)
+        assert sent_twice.wait(5.0)
         for _ in range(2):
-            reply = shell.run(one(server.origin))
+            reply = driver.run(send_one(server.origin))
             assert isinstance(reply, Reply)
             assert reply.body == b"{}"
         assert server.connections == 2
 
 
-def test_an_idle_connection_is_dropped_in_time(shell: Shell) -> None:
-    """A connection that was not used for ``keepalive`` seconds takes no request any more."""
-    with WireServer(wire_server.answer) as server:
-        assert isinstance(shell.run(one(server.origin)), Reply)
+def test_connection_idle_for_keepalive_is_not_reused(driver: BlockingDriver) -> None:
+    """A connection that was idle for ``keepalive`` seconds gets no further request."""
+    with WireServer(wire_server.respond_ok) as server:
+        assert isinstance(driver.run(send_one(server.origin)), Reply)
         server.ending.wait(KEEPALIVE + 0.2)
-        assert isinstance(shell.run(one(server.origin)), Reply)
+        assert isinstance(driver.run(send_one(server.origin)), Reply)
         assert server.connections == 2
 
 
 @pytest.mark.parametrize(
-    ("answer", "body"),
+    ("response", "body"),
     [
         (b"HTTP/1.1 100 Continue\r\n\r\n" + wire_server.OK, b"{}"),
         (b"HTTP/1.1 200 OK\r\n\r\nuntil the end", b"until the end"),
@@ -193,69 +197,71 @@ def test_an_idle_connection_is_dropped_in_time(shell: Shell) -> None:
     ],
     ids=["continue", "until the end", "chunked", "no content", "headers"],
 )
-def test_shapes_of_an_answer(shell: Shell, answer: bytes, body: bytes) -> None:
-    """Each way in which HTTP/1.1 ends an answer is understood, byte by byte too."""
+def test_response_framing_is_parsed(driver: BlockingDriver, response: bytes, body: bytes) -> None:
+    """Each way in which HTTP/1.1 ends a response is parsed, even if sent byte by byte."""
 
-    def answers(server: WireServer, connection: socket.socket) -> None:
+    def respond(server: WireServer, connection: socket.socket) -> None:
         server.read(connection)
-        for position in range(len(answer)):
-            connection.sendall(answer[position : position + 1])
+        for position in range(len(response)):
+            connection.sendall(response[position : position + 1])
 
-    with WireServer(answers) as server:
-        reply = shell.run(one(server.origin))
+    with WireServer(respond) as server:
+        reply = driver.run(send_one(server.origin))
     assert isinstance(reply, Reply)
     assert reply.body == body
-    if b"X-Two" in answer:
+    if b"X-Two" in response:
         assert (reply.headers["x-two"], reply.headers["x-empty"]) == ("a, b", "")
 
 
 @pytest.mark.parametrize("target", ["/a b", "/a\r\nx: y", "/a\n"])
-def test_what_is_not_one_request_is_not_sent(shell: Shell, target: str) -> None:
-    """A target that would make two requests of one never leaves."""
-    with WireServer(wire_server.answer) as server:
-        failure = shell.run(one(server.origin, target=target))
+def test_target_that_would_split_the_request_is_not_sent(
+    driver: BlockingDriver, target: str
+) -> None:
+    """A target that would turn one request into two is refused before anything is sent."""
+    with WireServer(wire_server.respond_ok) as server:
+        failure = driver.run(send_one(server.origin, target=target))
         assert isinstance(failure, Failure)
         assert not failure.bytes_sent
         assert server.requests == []
 
 
-def test_a_large_request(shell: Shell) -> None:
-    """A body that no buffer of a socket holds goes out whole."""
+def test_body_larger_than_socket_buffers_is_sent_whole(driver: BlockingDriver) -> None:
+    """A body larger than any socket buffer is sent whole."""
     body = b"x" * 8_000_000
-    with WireServer(wire_server.answer) as server:
-        assert isinstance(shell.run(one(server.origin, body=body, timeout=30.0)), Reply)
+    with WireServer(wire_server.respond_ok) as server:
+        assert isinstance(driver.run(send_one(server.origin, body=body, timeout=30.0)), Reply)
         assert server.requests[0].endswith(body)
 
 
-def test_a_dropped_origin_keeps_no_connection(shell: Shell) -> None:
-    """When an instance leaves, its kept connections are closed, and a new one can be made."""
-    with WireServer(wire_server.answer) as server:
-        assert isinstance(shell.run(one(server.origin)), Reply)
-        shell.run(dropping(server.origin))
+def test_close_origin_closes_idle_connections(driver: BlockingDriver) -> None:
+    """Closing an origin closes its idle connections; a later request opens a new one."""
+    with WireServer(wire_server.respond_ok) as server:
+        assert isinstance(driver.run(send_one(server.origin)), Reply)
+        driver.run(close_origin(server.origin))
         assert eventually(lambda: server.closed == 1)
-        assert isinstance(shell.run(one(server.origin)), Reply)
+        assert isinstance(driver.run(send_one(server.origin)), Reply)
         assert server.connections == 2
 
 
-def test_after_a_500_the_connection_is_dropped(shell: Shell) -> None:
-    """After a 500 no request runs into the close that uvicorn does not announce."""
-    with WireServer(wire_server.fails_and_closes, wire_server.answer) as server:
-        failed = shell.run(one(server.origin))
+def test_connection_is_closed_after_a_500(driver: BlockingDriver) -> None:
+    """After a 500 the connection is not reused: uvicorn closes it without announcing that."""
+    with WireServer(wire_server.respond_500_and_close, wire_server.respond_ok) as server:
+        failed = driver.run(send_one(server.origin))
         assert isinstance(failed, Reply)
         assert failed.status == 500
-        assert isinstance(shell.run(one(server.origin)), Reply)
+        assert isinstance(driver.run(send_one(server.origin)), Reply)
         assert server.connections == 2
 
 
-def test_unix_socket(shell: Shell, tmp_path: Path) -> None:
-    """An origin may be a socket in the file system, as Consul's agent can have it."""
+def test_unix_socket_origin_gets_a_response(driver: BlockingDriver, tmp_path: Path) -> None:
+    """An origin may be a unix socket, on which a Consul agent can listen."""
     path = tmp_path / "agent.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        server = WireServer(wire_server.answer)
+        server = WireServer(wire_server.respond_ok)
         server._listener.close()
         server._listener = listener
         with server:
-            reply = shell.run(one(f"unix://{path}"))
+            reply = driver.run(send_one(f"unix://{path}"))
     assert isinstance(reply, Reply)

@@ -1,4 +1,4 @@
-"""A server that does to a connection exactly what a test says."""
+"""A raw TCP server whose behaviour on each connection is set by the test."""
 
 import contextlib
 import socket
@@ -10,15 +10,15 @@ from typing import Self
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 
-Act = Callable[["WireServer", socket.socket], None]
-"""What to do with one request of a connection; the connection is closed when it returns."""
+Handler = Callable[["WireServer", socket.socket], None]
+"""Serves one connection, which is closed when the handler returns."""
 
 
 class WireServer:
-    """Serves on 127.0.0.1; ``acts`` are used up, one for each connection, the last one again."""
+    """Listens on 127.0.0.1. Each connection takes the next handler; the last one repeats."""
 
-    def __init__(self, *acts: Act) -> None:
-        self.acts = list(acts)
+    def __init__(self, *acts: Handler) -> None:
+        self.handlers = list(acts)
         self.connections = 0
         self.closed = 0
         self.requests: list[bytes] = []
@@ -30,11 +30,11 @@ class WireServer:
 
     @property
     def origin(self) -> str:
-        """Where it answers."""
+        """The URL of the server, without a path."""
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def read(self, connection: socket.socket) -> bytes:
-        """One whole request; empty when the other side closed."""
+        """Read and record one whole request; return b"" if the client closed the connection."""
         data = b""
         while b"\r\n\r\n" not in data:
             piece = connection.recv(65536)
@@ -77,69 +77,69 @@ class WireServer:
                 return
             self.connections += 1
             self._open.append(connection)
-            act = self.acts.pop(0) if len(self.acts) > 1 else self.acts[0]
-            thread = threading.Thread(target=self._serve, args=(act, connection))
+            handler = self.handlers.pop(0) if len(self.handlers) > 1 else self.handlers[0]
+            thread = threading.Thread(target=self._serve, args=(handler, connection))
             self._threads.append(thread)
             thread.start()
 
-    def _serve(self, act: Act, connection: socket.socket) -> None:
+    def _serve(self, handler: Handler, connection: socket.socket) -> None:
         connection.settimeout(10.0)
-        with connection, contextlib.suppress(OSError):  # the other side may be faster
-            act(self, connection)
+        with connection, contextlib.suppress(OSError):  # the client may have closed it already
+            handler(self, connection)
         self.closed += 1
 
 
-def answer(server: WireServer, connection: socket.socket) -> None:
-    """Answers every request of the connection."""
+def respond_ok(server: WireServer, connection: socket.socket) -> None:
+    """Respond to every request with 200 and ``{}``."""
     while server.read(connection):
         connection.sendall(OK)
 
 
-def cut_at_once(server: WireServer, connection: socket.socket) -> None:
-    """Reads the request and closes without a word."""
+def close_without_response(server: WireServer, connection: socket.socket) -> None:
+    """Read the request and close the connection."""
     server.read(connection)
 
 
-def reset(server: WireServer, connection: socket.socket) -> None:
-    """Reads the request and resets the connection."""
+def reset_connection(server: WireServer, connection: socket.socket) -> None:
+    """Read the request and reset the connection."""
     server.read(connection)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def half_an_answer(server: WireServer, connection: socket.socket) -> None:
-    """Answers less than it promised."""
+def truncate_body(server: WireServer, connection: socket.socket) -> None:
+    """Send a body shorter than its content-length, and close the connection."""
     server.read(connection)
     connection.sendall(OK[:-1])
 
 
-def half_a_head(server: WireServer, connection: socket.socket) -> None:
-    """Closes in the middle of the headers."""
+def truncate_headers(server: WireServer, connection: socket.socket) -> None:
+    """Close the connection in the middle of the headers."""
     server.read(connection)
     connection.sendall(OK[:20])
 
 
-def silence(server: WireServer, connection: socket.socket) -> None:
-    """Reads the request and says nothing until the test is over."""
+def never_respond(server: WireServer, connection: socket.socket) -> None:
+    """Read the request, and send nothing until the server stops, for at most 10 s."""
     server.read(connection)
     server.ending.wait(10.0)
 
 
-def trickle(server: WireServer, connection: socket.socket) -> None:
-    """Answers a byte at a time, forever."""
+def trickle_forever(server: WireServer, connection: socket.socket) -> None:
+    """Send the body one byte at a time until the server stops."""
     server.read(connection)
     connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
     while not server.ending.wait(0.05):
         connection.sendall(b"x")
 
 
-def no_http(server: WireServer, connection: socket.socket) -> None:
-    """Answers in another language."""
+def respond_non_http(server: WireServer, connection: socket.socket) -> None:
+    """Respond with a line of another protocol (SMTP)."""
     server.read(connection)
     connection.sendall(b"220 mail.example ESMTP\r\n")
 
 
-def fails_and_closes(server: WireServer, connection: socket.socket) -> None:
-    """A 500 that does not say that the connection is closed after it, as uvicorn's."""
+def respond_500_and_close(server: WireServer, connection: socket.socket) -> None:
+    """Respond with a 500 that does not announce the close after it, as uvicorn does."""
     server.read(connection)
     connection.sendall(
         b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: text/plain\r\n"

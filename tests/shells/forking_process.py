@@ -1,6 +1,7 @@
 """A process that uses a client and forks, as gunicorn does with ``preload_app``.
 
-``python -m tests.shells.forked CASE ENGINE CONSUL`` prints what both sides saw, as JSON.
+``python -m tests.shells.forking_process CASE ENGINE CONSUL`` prints the results of parent and child
+as JSON. A case is the name of a function below.
 """
 
 import asyncio
@@ -14,84 +15,84 @@ from functools import partial
 from typing import Any
 
 from kato_consul import AsyncKatoClient, ClientClosed, KatoClient, Settings
-from tests.shells.sockets import sockets
+from tests.shells.sockets import open_sockets
 
 
-def in_a_child(act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What a forked child returns."""
+def run_in_child(function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Call a function in a forked child and return its result."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            told = act()
-        except BaseException:  # noqa: BLE001  # nobody is above this frame
-            told = {"crashed": traceback.format_exc()}
-        os.write(writing, json.dumps(told).encode())
+            result = function()
+        except BaseException:  # noqa: BLE001  # reported to the parent
+            result = {"crashed": traceback.format_exc()}
+        os.write(writing, json.dumps(result).encode())
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading) as pipe:
-        said = json.loads(pipe.read() or '{"crashed": "no word"}')
+        received = json.loads(pipe.read() or '{"crashed": "no output"}')
     os.waitpid(child, 0)
-    assert isinstance(said, dict)
-    return said
+    assert isinstance(received, dict)
+    return received
 
 
 def sync_used(settings: Settings) -> dict[str, Any]:
-    """A client that was used, and whose watch runs, forks: both sides go on."""
+    """Fork after the client was used, while its watch runs; then use it on both sides."""
     with KatoClient(settings) as kato:
         session = kato.session("forked")
         first = session.observe(["parent"])["time"]
-        own = sockets()
+        parent_sockets = open_sockets()
 
         def child() -> dict[str, Any]:
             try:
                 session.observe(["child"])
             except ClientClosed as error:
-                refused = str(error)
-            shared = sockets() & own
+                refusal = str(error)
+            shared = open_sockets() & parent_sockets
             new = kato.session("forked")
             time = new.observe(["child"])["time"]
-            watched = any("watch" in thread.name for thread in threading.enumerate())
+            watching = any("watch" in thread.name for thread in threading.enumerate())
             ids = (new.id, session.id)
             kato.close()
             return {
-                "refused": refused,
-                "shared": [*shared],
+                "refusal": refusal,
+                "shared_sockets": [*shared],
                 "time": time,
-                "watched": watched,
-                "other": ids[0] != ids[1],
-                "left": len(threading.enumerate()),
+                "watching": watching,
+                "has_own_session": ids[0] != ids[1],
+                "threads_left": len(threading.enumerate()),
             }
 
-        told = in_a_child(child)
+        result = run_in_child(child)
         second = session.observe(["parent"])["time"]
-        return {**told, "parent": [first, second, session.facts.settlements]}
+        return {**result, "parent": [first, second, session.facts.settlements]}
 
 
 def sync_busy(settings: Settings) -> dict[str, Any]:
-    """A client forks while threads call: the child does not wait for locks nobody holds there."""
-    over = threading.Event()
+    """Fork while other threads call: in the child, no thread would ever release their locks."""
+    stop = threading.Event()
     with KatoClient(settings) as kato:
 
         def work(number: int) -> None:
-            while not over.is_set():
+            while not stop.is_set():
                 kato.observe(f"busy {number}", ["x"])
 
-        def once(key: str) -> dict[str, Any]:
+        def call_once(key: str) -> dict[str, Any]:
             return {"time": kato.observe(key, ["x"])["time"]}
 
         threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
         for thread in threads:
             thread.start()
-        children = [in_a_child(partial(once, f"busy child {number}")) for number in range(5)]
-        over.set()
+        children = [run_in_child(partial(call_once, f"busy child {number}")) for number in range(5)]
+        stop.set()
         for thread in threads:
             thread.join()
         return {"children": children}
 
 
 def async_used(settings: Settings) -> dict[str, Any]:
-    """A client that a running loop uses forks: the child is refused, the parent goes on."""
+    """Fork while the client is used on a running event loop; then use it on both sides."""
 
     async def parent() -> dict[str, Any]:
         async with AsyncKatoClient(settings) as kato:
@@ -103,23 +104,23 @@ def async_used(settings: Settings) -> dict[str, Any]:
                     try:
                         await kato.observe("other", ["x"])
                     except ClientClosed as error:
-                        refused = str(error)
+                        refusal = str(error)
                     await kato.aclose()
-                    return refused
+                    return refusal
 
-                # Only the thread is copied: this one's loop runs on in the parent.
+                # The child has only this thread, whose event loop runs on in the parent.
                 asyncio._set_running_loop(None)
-                return {"refused": asyncio.run(use())}
+                return {"refusal": asyncio.run(use())}
 
-            told = in_a_child(child)
+            result = run_in_child(child)
             second = (await session.observe(["parent"]))["time"]
-            return {**told, "parent": [first, second, session.facts.settlements]}
+            return {**result, "parent": [first, second, session.facts.settlements]}
 
     return asyncio.run(parent())
 
 
 def async_unused(settings: Settings) -> dict[str, Any]:
-    """A client that was only made before the fork is the child's, and is refused nowhere."""
+    """Create the client before the fork, and use it in the child only."""
     kato = AsyncKatoClient(settings)
 
     def child() -> dict[str, Any]:
@@ -129,7 +130,7 @@ def async_unused(settings: Settings) -> dict[str, Any]:
 
         return {"time": asyncio.run(use())}
 
-    return in_a_child(child)
+    return run_in_child(child)
 
 
 if __name__ == "__main__":

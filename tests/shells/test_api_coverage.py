@@ -1,4 +1,4 @@
-"""Each path of KATO has a typed method, and each works: sync and async, on a real fleet."""
+"""API coverage: each path of KATO's API has a typed method, sync and async, on a real fleet."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ EVENTS = [["a"], ["b"], ["c"]]
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
-    """Two instances behind an agent, registered."""
+    """Two instances, registered with an agent."""
     with Fleet(2) as made, Registrar(made.definitions, made.settings):
         yield made
 
@@ -36,27 +36,27 @@ def key(request: pytest.FixtureRequest) -> str:
     return f"key-of-{request.node.name}"
 
 
-def test_session_sync(fleet: Fleet, key: str) -> None:
-    """Everything that belongs to a session, sync."""
+def test_every_method_of_a_sync_session_works(fleet: Fleet, key: str) -> None:
+    """Each method of a sync session works."""
     with KatoClient(fleet.settings) as kato:
-        session = kato.session(key, metadata={"who": "test"}, ttl=600)
+        session = kato.session(key, metadata={"owner": "test"}, ttl=600)
         assert not session.exists()
         session.observe(["b", "a"], emotives={"joy": 0.5})
         assert session.exists()
         info = session.info()
         assert (info["session_id"], info["node_id"]) == (session.id, key)
         assert 590 <= info["ttl_seconds"] <= 600
-        assert info["metadata"]["who"] == "test"
+        assert info["metadata"]["owner"] == "test"
         assert session.percept_data()["strings"] == ["a", "b"]
-        mind = session.cognition_data()
-        assert (mind["time"], mind["short_term_memory"]) == (1, [["a", "b"]])
+        cognition = session.cognition_data()
+        assert (cognition["time"], cognition["short_term_memory"]) == (1, [["a", "b"]])
         assert session.config()["max_predictions"] == 100
         session.set_config(max_predictions=5, max_pattern_length=2)
         assert session.config()["max_predictions"] == 5
         with pytest.raises(BadRequest) as refused:
             session.set_config(recall_threshold=7)
         assert "recall_threshold" in refused.value.detail["validation_errors"]
-        assert session.observe(["c"])["stm_length"] == 0  # learned by itself, as configured
+        assert session.observe(["c"])["stm_length"] == 0  # KATO learned at max_pattern_length
         session.extend(900)
         assert session.finalize_training()["patterns_processed"] >= 1
         assert session.settle() is None
@@ -66,8 +66,8 @@ def test_session_sync(fleet: Fleet, key: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_session_async(fleet: Fleet, key: str) -> None:
-    """Everything that belongs to a session, async."""
+async def test_every_method_of_an_async_session_works(fleet: Fleet, key: str) -> None:
+    """Each method of an async session works."""
     async with AsyncKatoClient(fleet.settings) as kato:
         session = kato.session(key)
         assert not await session.exists()
@@ -84,8 +84,8 @@ async def test_session_async(fleet: Fleet, key: str) -> None:
         assert await session.stm() == []
 
 
-def test_node(fleet: Fleet, key: str) -> None:
-    """What a node has learned can be asked for; a pattern that is not there is an error."""
+def test_every_method_of_a_node_works(fleet: Fleet, key: str) -> None:
+    """Each query of a node works; an unknown pattern raises `NotFound`."""
     with KatoClient(fleet.settings) as kato:
         session = kato.session(key)
         for event in EVENTS:
@@ -103,49 +103,49 @@ def test_node(fleet: Fleet, key: str) -> None:
             node.pattern("PTRN|none")
 
 
-def test_instance(fleet: Fleet, key: str) -> None:
-    """What belongs to one instance is asked of that one."""
+def test_every_method_of_an_instance_works(fleet: Fleet, key: str) -> None:
+    """Each query of one instance works; an unknown instance raises `NoInstances`."""
     with KatoClient(fleet.settings) as kato:
-        kato.observe(key, ["so that there is something to count"])
-        one = kato.instance(str(kato.session(key).facts.instance))
-        assert one.root()["version"] == "3.10.1"
-        assert one.health()["status"] == "healthy"
-        assert one.status()["base_processor_id"] == "kato"
-        assert "timestamp" in one.metrics()
+        kato.observe(key, ["one observation, so that metrics exist"])
+        instance = kato.instance(str(kato.session(key).facts.instance))
+        assert instance.root()["version"] == "3.10.1"
+        assert instance.health()["status"] == "healthy"
+        assert instance.status()["base_processor_id"] == "kato"
+        assert "timestamp" in instance.metrics()
         metric = "kato_requests_total"
-        assert one.metric(metric)["metric_name"] == metric
+        assert instance.metric(metric)["metric_name"] == metric
         with pytest.raises(NotFound, match="No data available"):
-            one.metric("none")
-        assert one.stats(minutes=5)["time_range_minutes"] == 5
-        assert one.concurrency()["limits"]["per_worker"] == 100
-        assert "status" in one.connection_pools()
-        assert "cache_performance" in one.cache_stats()
-        assert "status" in one.cache_invalidate()
-        assert "status" in one.distributed_stm()
-        assert one.session_count()["active_session_count"] >= 0
+            instance.metric("none")
+        assert instance.stats(minutes=5)["time_range_minutes"] == 5
+        assert instance.concurrency()["limits"]["per_worker"] == 100
+        assert "status" in instance.connection_pools()
+        assert "cache_performance" in instance.cache_stats()
+        assert "status" in instance.cache_invalidate()
+        assert "status" in instance.distributed_stm()
+        assert instance.session_count()["active_session_count"] >= 0
         with pytest.raises(NotFound, match="test not found"):
-            one.echo("hello")
-        with pytest.raises(NoInstances, match="nobody"):
-            kato.instance("nobody").health()
+            instance.echo("hello")
+        with pytest.raises(NoInstances, match="no-such-id"):
+            kato.instance("no-such-id").health()
 
 
 @pytest.mark.anyio
-async def test_all_instances(fleet: Fleet) -> None:
-    """All can be asked at once; one that fails gives its error beside the others' answers."""
+async def test_on_all_returns_a_result_for_each_instance(fleet: Fleet) -> None:
+    """`on_all` returns the result of each instance."""
     async with AsyncKatoClient(fleet.settings) as kato:
         uid = next(iter(fleet.instances))
-        answers = await kato.on_all(queries.status())
-        assert set(answers) == set(fleet.instances)
+        results = await kato.on_all(queries.status())
+        assert set(results) == set(fleet.instances)
         assert (await kato.instance(uid).health())["status"] == "healthy"
-        assert (await kato.node("nobody").symbols())["symbols"] == {}
+        assert (await kato.node("unknown node").symbols())["symbols"] == {}
     with KatoClient(fleet.settings) as sync:
         assert set(sync.on_all(queries.health())) == set(fleet.instances)
 
 
-def test_every_path_is_there() -> None:
-    """Each path that KATO's recorded exchanges and routes show is asked by a query or a session."""
-    known = json.loads((Path(__file__).parent / "paths.json").read_text(encoding="utf-8"))
-    asked = {
+def test_every_path_of_kato_has_a_query_or_session_method() -> None:
+    """Each path in KATO's routes and recorded exchanges is used by a query or a session."""
+    paths = json.loads((Path(__file__).parent / "paths.json").read_text(encoding="utf-8"))
+    queried = {
         query.target.split("?")[0]
         for query in (
             queries.root(), queries.health(), queries.status(), queries.metrics(),
@@ -157,9 +157,9 @@ def test_every_path_is_there() -> None:
             queries.node_cognition("n"),
         )
     }  # fmt: skip
-    asked = {target.replace("%7B", "{").replace("%7D", "}") for target in asked}
-    of_sessions = {path for path in known if path.startswith("/sessions") and "test" not in path}
-    assert set(known) - of_sessions <= asked
+    queried = {target.replace("%7B", "{").replace("%7D", "}") for target in queried}
+    of_sessions = {path for path in paths if path.startswith("/sessions") and "test" not in path}
+    assert set(paths) - of_sessions <= queried
     assert of_sessions == {
         "/sessions", "/sessions/count", "/sessions/{session_id}",
         *(
@@ -173,16 +173,16 @@ def test_every_path_is_there() -> None:
     }  # fmt: skip
 
 
-def test_long_sequence(fleet: Fleet, key: str) -> None:
-    """A sequence longer than a chunk goes out in chunks, with progress, as if it were one."""
-    told: list[tuple[int, int]] = []
+def test_long_sequence_is_sent_in_chunks(fleet: Fleet, key: str) -> None:
+    """A long sequence is sent in chunks, with progress; the result is that of one request."""
+    progress: list[tuple[int, int]] = []
     with KatoClient(fleet.settings) as kato:
         session = kato.session(key)
         events = [[f"e{n:03}"] for n in range(250)]
         result = session.observe_sequence(
-            events, chunk=100, progress=lambda done, of: told.append((done, of))
+            events, chunk=100, progress=lambda done, of: progress.append((done, of))
         )
-        assert told == [(100, 250), (200, 250), (250, 250)]
+        assert progress == [(100, 250), (200, 250), (250, 250)]
         assert result["observations_processed"] == 250
         assert [one["sequence_position"] for one in result["results"]] == list(range(250))
         assert [one["time"] for one in result["results"]] == list(range(1, 251))
@@ -191,21 +191,21 @@ def test_long_sequence(fleet: Fleet, key: str) -> None:
         assert session.observe_sequence([])["observations_processed"] == 0
 
 
-def test_sequence_goes_on_after_a_failure(fleet: Fleet, key: str) -> None:
-    """After an error ``applied`` tells where to go on, when KATO is back."""
+def test_sequence_can_be_continued_after_a_failure(fleet: Fleet, key: str) -> None:
+    """After an error, ``applied`` is the index at which to continue once KATO is back."""
     settings = replace(fleet.settings, deadline=1.0)
     with KatoClient(settings) as kato:
         session = kato.session(key)
         events = [[f"e{n:02}"] for n in range(30)]
 
-        def lose_all(done: int, of: int) -> None:
+        def kill_all(done: int, of: int) -> None:
             for one in fleet.instances.values():
                 one.kill()
 
         with pytest.raises((RequestNotSent, NoInstances)) as caught:
-            session.observe_sequence(events, chunk=10, progress=lose_all)
+            session.observe_sequence(events, chunk=10, progress=kill_all)
         assert caught.value.applied == 10
-        assert session.settle() is None  # it provably did not leave: nothing is open
+        assert session.settle() is None  # certainly not sent: no outcome is open
         for one in fleet.instances.values():
             one.start()
         assert eventually(lambda: len(kato.discovery.snapshot().usable) == 2)
