@@ -16,14 +16,14 @@ T = TypeVar("T")
 
 
 class AsyncDiscovery:
-    """The instances of one service, kept up to date by a blocking query.
+    """The instances of one service, kept up to date by blocking queries.
 
         async with AsyncDiscovery() as kato:
             print((await kato.snapshot()).usable)
             async for snapshot in kato.changes():
                 print(snapshot.summary())
 
-    The watch starts with the first call.
+    The watch starts at the first call.
 
     Parameters:
         settings: how to reach Consul, and which service; from the environment unless given.

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -44,7 +43,7 @@ class AsyncDriver:
     async def run(self, flow: Flow[T], send: SendRequest | None = None) -> T:
         """Run a flow to its end. If cancelled, it is closed and sends nothing more.
 
-        ``send`` sends requests instead of the engine.
+        ``send``, if given, sends the requests instead of the engine.
         """
         self._check_usable()
         try:
@@ -69,20 +68,20 @@ class AsyncDriver:
         """End background flows and close every connection. Calls in flight fail as cut."""
         self._closed = True
         if self._process not in (None, os.getpid()):
-            return  # all belongs to the parent, whose loop even shares its epoll with this process
+            return  # the loop is the parent's, and even its epoll is shared with this process
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         for task in tasks:
             with contextlib.suppress(asyncio.CancelledError, Exception):
-                await task  # its error was logged when it occurred
+                await task  # its error is logged already
         await self._engine.close()
 
     async def _run_in_background(self, flow: Flow[Any], name: str) -> None:
         try:
             await self.run(flow)
         except Exception:
-            log.exception("background.crashed", name=name)  # it is never awaited
+            log.exception("background.crashed", name=name)  # the task may never be awaited
             raise
 
     async def _carry_out(self, step: Step, send: SendRequest) -> Outcome | Hedged | None:
@@ -94,7 +93,7 @@ class AsyncDriver:
         if isinstance(step, Sleep):
             await asyncio.sleep(step.seconds)
         elif isinstance(step, WaitForChange):
-            await self._await_change(step)
+            await self._wait_for_change(step)
         else:
             await self._engine.close_origin(step.origin)
             if self._on_closed_origin is not None:
@@ -108,28 +107,28 @@ class AsyncDriver:
     async def _hedge(self, step: Hedge) -> Hedged:
         first = asyncio.ensure_future(self._send(step.first))
         second: asyncio.Task[Outcome] | None = None
-        under_way = {first}
+        pending = {first}
         try:
-            await asyncio.wait(under_way, timeout=step.after)
+            await asyncio.wait(pending, timeout=step.after)
             if first.done():
                 return Hedged(first.result(), None, both_sent=False)
             second = asyncio.ensure_future(self._send(step.second))
-            under_way.add(second)
+            pending.add(second)
             answered = False
-            while under_way and not answered:
-                done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-                answered = any(isinstance(one.result(), Reply) for one in done)
+            while pending and not answered:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                answered = any(isinstance(task.result(), Reply) for task in done)
             return Hedged(
                 first.result() if first.done() else None,
                 second.result() if second.done() else None,
                 both_sent=True,
             )
         finally:  # the slower one, or both if the caller was cancelled
-            for one in under_way:
-                one.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
 
-    async def _await_change(self, step: WaitForChange) -> None:
+    async def _wait_for_change(self, step: WaitForChange) -> None:
         changed = asyncio.Event()
         with step.observable.listening(changed.set), contextlib.suppress(TimeoutError):
             if step.observable.current is step.seen:
@@ -144,18 +143,14 @@ class AsyncDriver:
         self._check_open()
         if self._process not in (None, os.getpid()):
             raise ClientClosed(
-                "this client was used before the process forked, and its connections are the "
-                "parent's. Make one client for each process"
+                "this client was used before the process forked, and its connections belong to "
+                "the parent. Make one client for each process"
             )
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop, self._process = loop, os.getpid()
         elif self._loop is not loop:
             raise ClientClosed(
-                "this client belongs to another event loop: its connections live there. "
+                "this client and its connections belong to another event loop. "
                 "Make one client for each loop"
             )
-
-    def now(self) -> float:
-        """Return the time on the clock of this driver's flows, in seconds."""
-        return time.monotonic()

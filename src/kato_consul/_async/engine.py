@@ -8,7 +8,7 @@ from kato_consul.settings import Settings
 
 
 class AsyncEngine(Protocol):
-    """Sends requests, each once, with a connection pool for each origin."""
+    """Sends each request once, with a connection pool for each origin."""
 
     async def send(self, step: Send) -> Outcome:
         """Carry out one step. If cancelled, close the connection."""
@@ -21,7 +21,7 @@ class AsyncEngine(Protocol):
 
 
 def engine_for(settings: Settings, tls: ssl.SSLContext | None) -> AsyncEngine:
-    """Return the engine that the settings name; ``tls`` is for Consul. Only it is imported."""
+    """Return the engine that the settings name, and import no other. ``tls`` is for Consul."""
     if settings.engine == "httpx":
         from kato_consul._async.engine_httpx import HttpxEngine
 

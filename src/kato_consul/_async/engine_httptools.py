@@ -1,8 +1,8 @@
-"""The default engine on asyncio: its transports, with llhttp as the parser.
+"""The default engine on asyncio: asyncio's transports, with llhttp as the parser.
 
-A request leaves in exactly one line, ``transport.write``: before it nothing is sent, from it on the
-request counts as sent. An idle connection is checked just before. If the server has closed it, or
-has sent data without a request, it is not used.
+A request is sent by exactly one call, ``transport.write``: before it nothing is sent, from it on
+the request counts as sent. An idle connection is checked just before. If the server has closed it,
+or has sent data without a request, it is not used.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from kato_consul.settings import Settings
 
 
 class HttptoolsEngine:
-    """An `AsyncEngine`."""
+    """The `AsyncEngine` of the setting ``engine="httptools"``."""
 
     def __init__(self, settings: Settings, tls: ssl.SSLContext | None) -> None:
         self._settings = settings
@@ -36,28 +36,30 @@ class HttptoolsEngine:
             request = request_bytes(step, pool.endpoint.host)
         except ValueError as error:
             return Failure(Cause.PROTOCOL, bytes_sent=False, detail=str(error), error=error)
-        left = step.timeout
+        remaining = step.timeout
         connection = pool.acquire()
         if connection is None:
             loop = asyncio.get_running_loop()
-            began = loop.time()
+            started = loop.time()
             try:
-                async with asyncio.timeout(min(self._settings.connect_timeout, left)):
+                async with asyncio.timeout(min(self._settings.connect_timeout, remaining)):
                     connection = await pool.connect()
             except (OSError, UnicodeError) as error:  # timeout, TLS, name lookup; bad name
                 detail = str(error) or type(error).__name__
                 return Failure(Cause.CONNECT, bytes_sent=False, detail=detail, error=error)
-            left -= loop.time() - began
+            remaining -= loop.time() - started
             if self._closed:
                 connection.abort()
-        return await connection.exchange(request, left)
+        return await connection.exchange(request, remaining)
 
     async def close_origin(self, origin: str) -> None:
         """Close the idle connections to ``origin`` now, and those in use after their responses."""
         pool = self._pools.pop(origin, None)
         if pool is not None:
             pool.retire()
-            self._retired_pools = [one for one in (*self._retired_pools, pool) if one.in_use]
+            self._retired_pools = [
+                retired for retired in (*self._retired_pools, pool) if retired.in_use
+            ]
 
     async def close(self) -> None:
         """Close every connection; requests in flight fail as cut."""
@@ -69,7 +71,7 @@ class HttptoolsEngine:
 
 
 class _Pool:
-    """The connections to one origin. The one used last is used first, so that others expire."""
+    """The connections to one origin. The connection used last is reused first, so others expire."""
 
     def __init__(self, endpoint: Endpoint, keepalive: float) -> None:
         self.endpoint = endpoint
@@ -118,7 +120,7 @@ class _Pool:
         return bool(self._open)
 
     def opened(self, connection: "_Connection") -> None:
-        """Note an open connection."""
+        """Record an open connection."""
         self._open.add(connection)
 
     def release(self, connection: "_Connection") -> None:
@@ -132,7 +134,7 @@ class _Pool:
             self._sweeping = self._loop.call_later(self._keepalive, self._sweep)
 
     def closed(self, connection: "_Connection") -> None:
-        """Note a connection that is closed."""
+        """Record that a connection is closed."""
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
@@ -140,13 +142,13 @@ class _Pool:
             self._all_closed.set()
 
     def retire(self) -> None:
-        """Close the idle connections, and keep none from now on."""
+        """Close the idle connections, and from now on each connection after its response."""
         self._retired = True
         if self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None
-        kept, self._idle = self._idle, []
-        for connection in kept:
+        idle, self._idle = self._idle, []
+        for connection in idle:
             connection.abort()
 
     async def close(self) -> None:
@@ -198,7 +200,9 @@ class _Connection(asyncio.Protocol):
             )
         if timeout <= 0:
             self.abort()
-            return Failure(Cause.TIMEOUT, bytes_sent=False, detail="connecting took all the time")
+            return Failure(
+                Cause.TIMEOUT, bytes_sent=False, detail="the timeout expired while connecting"
+            )
         loop = asyncio.get_running_loop()
         self._waiter = waiter = loop.create_future()
         self._timer = loop.call_later(timeout, self._expire)
@@ -208,7 +212,7 @@ class _Connection(asyncio.Protocol):
             outcome: Outcome = await waiter
             return outcome
         except asyncio.CancelledError:
-            # Otherwise the response is complete, and the connection may be in use again.
+            # If it is not, the response is complete, and the connection may be in use again.
             if self._waiter is waiter:
                 self._timer.cancel()
                 self._waiter = None

@@ -16,7 +16,7 @@ Pool = OriginPool[httpx.AsyncHTTPTransport]
 
 
 class HttpxEngine:
-    """An `AsyncEngine`."""
+    """The `AsyncEngine` of the setting ``engine="httpx"``."""
 
     def __init__(self, settings: Settings, tls: ssl.SSLContext | None) -> None:
         self._settings = settings
@@ -40,7 +40,9 @@ class HttpxEngine:
         pool = self._pools.pop(origin, None)
         if pool is not None:
             pool.retired = True
-            self._retired_pools = [one for one in (*self._retired_pools, pool) if one.users]
+            self._retired_pools = [
+                retired for retired in (*self._retired_pools, pool) if retired.users
+            ]
             if not pool.users:
                 await pool.transport.aclose()
 
@@ -58,10 +60,10 @@ class HttpxEngine:
 
 
 async def _exchange(transport: httpx.AsyncHTTPTransport, step: Send, settings: Settings) -> Outcome:
-    sent = httpx_adapter.SendTrace()
+    send_trace = httpx_adapter.SendTrace()
 
     async def trace(event: str, info: Any) -> None:
-        sent.record(event)
+        send_trace.record(event)
 
     try:
         request = httpx_adapter.to_httpx_request(step, settings, trace)
@@ -79,5 +81,5 @@ async def _exchange(transport: httpx.AsyncHTTPTransport, step: Send, settings: S
             finally:
                 await response.aclose()
     except (httpx.HTTPError, TimeoutError, OSError) as error:
-        return httpx_adapter.to_failure(error, sent=sent.bytes_sent)
+        return httpx_adapter.to_failure(error, sent=send_trace.bytes_sent)
     return httpx_adapter.to_reply(response, body)

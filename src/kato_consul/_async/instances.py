@@ -1,6 +1,6 @@
 """Queries of one instance, and of what a node has learned, on asyncio.
 
-Each query of KATO's API stands once, in `kato_consul.queries`; here it becomes a method.
+Each query of KATO's API is defined once, in `kato_consul.queries`; here it becomes a method.
 """
 
 import functools
@@ -18,7 +18,7 @@ RunQuery = Callable[[Query[Any]], Awaitable[Any]]
 
 
 class _Queries:
-    """An object whose methods are queries; ``bound`` are the first arguments of each query."""
+    """An object whose methods run queries. ``bound`` holds the first arguments of each query."""
 
     def __init__(self, run: RunQuery, *bound: str) -> None:
         self._run = run
@@ -38,7 +38,7 @@ def _of_node(
 
 
 def _method(query: Callable[..., Query[R]], *, bound: int) -> Callable[..., Coroutine[Any, Any, R]]:
-    """A method that runs ``query``, whose first ``bound`` arguments its object has."""
+    """Return a method that runs ``query``; its object supplies the first ``bound`` arguments."""
 
     @functools.wraps(query)
     async def method(self: _Queries, *args: object, **kwargs: object) -> R:

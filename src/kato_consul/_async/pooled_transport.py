@@ -1,4 +1,4 @@
-"""Pooled transport: one httpx transport for each instance, closed when the instance leaves."""
+"""Pooled transport: one httpx transport for each instance, closed when Consul no longer has it."""
 
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable

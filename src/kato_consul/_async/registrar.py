@@ -19,15 +19,15 @@ class AsyncRegistrar:
         async with AsyncRegistrar([ServiceDefinition(name="kato", port=8000)]):
             await serve()
 
-    As a context manager it stays: it registers on entry, probes the instances and keeps their
-    registrations correct in the background, and deregisters on exit. `register` alone is a startup
-    job, which leaves nothing running.
+    As a context manager it registers on entry, probes the instances and reconciles their
+    registrations in the background, and deregisters on exit. `register` alone is for startup jobs:
+    it leaves nothing running.
 
     Parameters:
         definitions: the instances.
         settings: how to reach Consul; from the environment unless given.
-        wait: seconds until Consul must report the instances as passing; 0 does not wait.
-        consul_within: seconds that an agent which does not answer yet is retried; 10 unless given.
+        wait: seconds within which Consul must report the instances as passing; 0 does not wait.
+        consul_within: seconds to retry an agent that does not answer yet; 10 unless given.
         owner: marks the instances as this registrar's. Instances with the same mark that an earlier
             registrar left behind, and that are critical, are deregistered.
         on_event: called with each event; events are logged unless given.
@@ -54,7 +54,7 @@ class AsyncRegistrar:
     async def register(self) -> None:
         """Register all instances and wait until Consul reports each as passing, or register none.
 
-        The checks are run by the agent, since no registrar stays to report health.
+        The agent runs the checks, since no registrar stays to report health.
 
         Raises:
             ConsulError: the agent could not be reached, or refused a definition.
@@ -66,7 +66,7 @@ class AsyncRegistrar:
             if self._wait:
                 await self._driver.run(registration.wait_until_passing(self._wait))
             await self._driver.run(registration.publish_metadata())
-        except BaseException:  # also KeyboardInterrupt, which ends the flow where it stands
+        except BaseException:  # also KeyboardInterrupt, which stops the flow at its current step
             await self._driver.run(registration.roll_back())
             raise
 
@@ -90,8 +90,11 @@ class AsyncRegistrar:
             raise
 
     def register_when_healthy(self) -> None:
-        """Start as `start` does, but return at once: each instance is registered as soon as it is
-        healthy and Consul answers. Errors are reported as events."""
+        """Start in the background and return at once.
+
+        Each instance is registered as soon as it is healthy and Consul answers. Errors are
+        reported as events.
+        """
         self._service.state.stays = True
         self._service.state.when_ready = True
         self._start_background()
@@ -102,8 +105,7 @@ class AsyncRegistrar:
             self._start_instance_flows(instance)
 
     async def registered(self) -> list[ServiceDefinition]:
-        """Return the instances of any service that the agent has, with or without this
-        registrar.
+        """Return the instances of all services of the agent, whatever registered them.
 
         Raises:
             ConsulError: the agent did not answer.
@@ -142,8 +144,7 @@ class AsyncRegistrar:
         await self._driver.run(self._service.registration.deregister_all())
 
     async def aclose(self) -> None:
-        """Stop what runs in the background and close the connections. Instances stay
-        registered."""
+        """Stop the background work and close the connections. Instances stay registered."""
         await self._stop_reconciling()
         await self._driver.aclose()
 
@@ -166,7 +167,8 @@ class AsyncRegistrar:
         """The lifespan of a server that is itself the instance, such as
         ``FastAPI(lifespan=AsyncRegistrar([…]).lifespan)``.
 
-        It does not wait for passing: such a server accepts requests only after it has started.
+        It does not wait until the instance is passing: such a server accepts requests only after it
+        has started.
         """
         self._wait = 0.0
         async with self:
@@ -182,7 +184,7 @@ class AsyncRegistrar:
             self._driver.start(flow, name)
 
     async def _stop_reconciling(self) -> None:
-        # Joined before anything is deregistered: it might register that again.
+        # It is joined before anything is deregistered, which it might register again.
         self._service.state.stop()
         if self._reconciling is not None:
             await runtime.join(self._reconciling)

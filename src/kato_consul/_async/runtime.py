@@ -1,7 +1,7 @@
 """Concurrency primitives of the async shell; `kato_consul._sync.runtime` has the same for threads.
 
-The modules that are generated for the sync shell use only these names, so that what differs
-between tasks and threads stands in these two files.
+The modules that are generated for the sync shell use only these names, so that the differences
+between tasks and threads are in these two files.
 """
 
 import asyncio
@@ -15,20 +15,19 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 Background = asyncio.Task[Any]
-"""Work that runs beside its caller."""
-
+"""Work that runs in the background."""
 
 ThreadLock = contextlib.nullcontext
-"""Needs no lock: a task is interrupted only where it awaits."""
+"""No lock is needed: a task is interrupted only where it awaits."""
 
 
 def session_lock(factory: SessionFactory) -> asyncio.Lock:
-    """The lock of one session: acquired in the order of the requests, as `asyncio.Lock` is."""
+    """Return the lock of one session: tasks acquire it in the order of their calls."""
     return asyncio.Lock()
 
 
 def in_each_process(owner: T, set_up: Callable[[T], None]) -> None:
-    """Call ``set_up(owner)``. An async client belongs to one process: its driver refuses others."""
+    """Call ``set_up(owner)``, once: an async driver raises in any other process."""
     set_up(owner)
 
 
@@ -59,6 +58,5 @@ async def call_blocking(function: Callable[[], T]) -> T:
 
 
 async def map_concurrently(function: Callable[[T], Awaitable[R]], items: Iterable[T]) -> list[R]:
-    """Call ``function`` on each item, all at the same time; the results in the order of the
-    items."""
+    """Call ``function`` on all items at the same time; return the results in the items' order."""
     return await asyncio.gather(*map(function, items))

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class AsyncSession:
-    """One session, under a key of the caller's. Returned by `AsyncKatoClient.session`.
+    """One session, identified by a key of the caller. Returned by `AsyncKatoClient.session`.
 
     Calls on one session are carried out one at a time, in the order they were made: KATO loses
     observations of a session that has two writers at the same time. Calls on different sessions
@@ -53,8 +53,7 @@ class AsyncSession:
 
     @property
     def id(self) -> str | None:
-        """KATO's id; None until the session is opened. A session that is reopened gets a new
-        one."""
+        """KATO's id; None until the session is opened. A reopened session gets a new id."""
         return self._state.id
 
     @property
@@ -80,7 +79,7 @@ class AsyncSession:
                 its documentation uses -1.0 to 1.0.
             metadata: a JSON object. A learned pattern keeps the distinct values of each key.
 
-        An observation without strings and vectors moves the counter and adds no event.
+        An observation without strings and vectors increments the counter and adds no event.
 
         Raises:
             ValidationFailed: KATO refuses the observation.
@@ -110,13 +109,13 @@ class AsyncSession:
             learn_after_each: learn after each event.
             learn_at_end: learn after the last event.
             clear_stm_between: clear the short-term memory before each event but the first;
-                between chunks that also sets the counter to 0.
+                between chunks this also sets the counter to 0.
             chunk: events in one request, 1 or more.
             progress: called after each chunk with the events applied so far and in all.
 
         Raises:
             The errors of `observe`. Their ``applied`` is the number of events that are certainly
-            applied. To go on after an `OutcomeUnknown`, call `settle`: if it returns True, that
+            applied. To continue after an `OutcomeUnknown`, call `settle`: if it returns True, that
             chunk is applied as well.
         """
         return await self._run(
@@ -163,8 +162,7 @@ class AsyncSession:
         return await self._run(reads.predictions)
 
     async def stm(self) -> list[Event]:
-        """Return the events of the short-term memory, oldest first, checked against the
-        journal."""
+        """Return the events of the short-term memory, oldest first, checked against the journal."""
         return await self._run(reads.stm)
 
     async def percept_data(self) -> PerceptData:
@@ -180,7 +178,7 @@ class AsyncSession:
         return await self._run(reads.info)
 
     async def exists(self) -> bool:
-        """Return whether KATO has the session. This neither opens it nor extends its life."""
+        """Return whether KATO has the session. This neither opens it nor extends its TTL."""
         return await self._run(reads.exists)
 
     async def config(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
 
     The host of a URL is the name of a service; its port is ignored. The timeouts of the httpx
     client bound one attempt; ``settings.deadline`` bounds all attempts together. Methods that are
-    not idempotent are retried only if the request certainly did not leave. Request bodies are read
+    not idempotent are retried only if the request was certainly not sent. Request bodies are read
     into memory, so that they can be sent again; response bodies are not.
 
     If no instance serves a request, the last response is returned, or an `httpx.TransportError` is
@@ -54,7 +54,7 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
         self._services_lock = runtime.ThreadLock()
 
     async def instances(self, service: str) -> list[InstanceView]:
-        """Return each instance of a service: what Consul reports, and what was measured here.
+        """Return all instances of a service, with what Consul reports and what was measured here.
 
         Raises:
             ConsulError: Consul did not answer within ``settings.deadline`` seconds.
@@ -64,7 +64,7 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
         return discovered.failover.pool.views(snapshot)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request, to as many instances as it takes."""
+        """Send one request, and retry it on other instances if that is safe."""
         service = self._service(request.url.host)
         await request.aread()
         exchange = Exchange(request, self._settings, self._reports_first_byte)
@@ -93,7 +93,7 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
             await self._driver.run(flow, send)
         except KatoConsulError as error:
             return exchange.final_response(error)
-        except BaseException:  # the caller gave up
+        except BaseException:  # the caller was cancelled or interrupted
             await _discard_response(exchange)
             raise
         assert exchange.response is not None

@@ -1,7 +1,7 @@
 """Discovered service: requests of a plain httpx client to any HTTP service in Consul.
 
 The client sends requests to ``http://<service>/…``. Idempotent methods (RFC 9110, 9.2.2) are
-retried after any failure; others only if the request certainly did not leave.
+retried after any failure; others only if the request was certainly not sent.
 """
 
 from dataclasses import dataclass, field, replace
@@ -33,20 +33,20 @@ class DiscoveredService:
 
     @classmethod
     def create(cls, name: str, settings: Settings) -> "DiscoveredService":
-        """Return the service of a name, with the other settings of the client."""
-        finding = DiscoveryService(replace(settings, service=name))
-        failover = Failover(finding.store, pool_for(settings), clock, uniform)
-        return cls(finding, failover)
+        """Return the service with this name, and otherwise the client's settings."""
+        discovery = DiscoveryService(replace(settings, service=name))
+        failover = Failover(discovery.store, pool_for(settings), clock, uniform)
+        return cls(discovery, failover)
 
 
 @dataclass
 class Exchange:
-    """One request of an httpx client, to as many instances as it takes.
+    """One request of an httpx client, and its attempts on one or more instances.
 
     ``reports_first_byte``: the inner transport is known to trace the first byte of each request.
-    Any other transport is trusted only if it traces something. If it traces nothing, a request that
-    fails may have been sent: there are adapters that report a closed connection as a failure to
-    connect.
+    Any other transport is trusted only if it traces at least one event. If it traces none, a
+    failed request may have been sent: some transports report a connection that was closed after
+    the request as a failure to connect.
     """
 
     request: httpx.Request
@@ -74,11 +74,13 @@ class Exchange:
         return clock() + self.settings.deadline
 
     def to_httpx_request(self, step: Send, trace: Any) -> httpx.Request:
-        """Return the request for one instance. The Host header and the name that the certificate
-        must have stay those of the service."""
+        """Return the request for one instance.
+
+        Its Host header, and the name that the certificate must have, are the service's.
+        """
         self.trace = SendTrace()
         url = self.request.url
-        at = httpx.URL(step.origin)
+        instance_url = httpx.URL(step.origin)
         extensions = {**self.request.extensions, "trace": trace}
         if url.scheme == "https":
             extensions.setdefault("sni_hostname", url.host)
@@ -89,17 +91,17 @@ class Exchange:
         extensions["timeout"] = timeout
         return httpx.Request(
             self.request.method,
-            url.copy_with(host=at.host, port=at.port),
+            url.copy_with(host=instance_url.host, port=instance_url.port),
             headers=self.request.headers,
             stream=self.request.stream,
             extensions=extensions,
         )
 
     def record_failure(self, error: Exception) -> Outcome:
-        """Record an exception of the transport and return what it proves."""
+        """Record an exception of the transport and return it as a failure."""
         self.error = error
-        told = self.reports_first_byte or self.trace.any_event
-        return to_failure(error, sent=self.trace.bytes_sent or not told)
+        traced = self.reports_first_byte or self.trace.any_event
+        return to_failure(error, sent=self.trace.bytes_sent or not traced)
 
     def record_response(self, response: httpx.Response) -> Outcome:
         """Record a response, whose body is not read yet, and return it as an outcome."""
@@ -109,10 +111,10 @@ class Exchange:
         return Reply(response.status_code, headers, b"")
 
     def final_response(self, error: KatoConsulError) -> httpx.Response:
-        """Return the response for the caller if no instance served the request: the last one.
+        """Return the last response, if no instance served the request.
 
         Raises:
-            httpx.TransportError: there was no response.
+            httpx.TransportError: no instance responded.
         """
         if self.response is not None:
             return self.response
@@ -122,7 +124,7 @@ class Exchange:
 
 
 def may_be_concurrency_limit(response: httpx.Response) -> bool:
-    """Return whether the body must be read to recognise a concurrency limit of the server."""
+    """Return whether the body must be read to detect a concurrency limit of the server."""
     return response.status_code == 503 and response.headers.get("content-length") == str(
         len(LIMIT_BODY)
     )

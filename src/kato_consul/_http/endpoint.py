@@ -1,8 +1,8 @@
-"""Endpoints: where an origin is, its TLS, and when connections end. Shared by all engines.
+"""Endpoints: the address and TLS of an origin. Shared by all engines.
 
-An engine carries out one `Send`: it sends the request once and returns the outcome. Whether a byte
-of the request left decides if it may be sent again. An engine knows this from the line that hands
-the bytes over, never from the name of an error, and repeats nothing by itself.
+An engine carries out one `Send`: it sends the request once, never retries, and returns the outcome.
+Whether a byte was sent decides if the request may be sent again. An engine determines this from the
+point in its code that was reached, never from the name of an error.
 """
 
 import ssl
@@ -15,13 +15,13 @@ from kato_consul.settings import Settings
 
 STATUSES_THAT_CLOSE = frozenset({500, 502, 503, 504})
 """After these statuses the server may close the connection without announcing it: uvicorn does so
-2 ms after the 500 of an unhandled exception. The client closes it first, so that no request meets
-the close."""
+2 ms after the 500 of an unhandled exception. The client closes it first, so that no later request
+is sent on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where an origin is.
+    """The address and TLS of an origin.
 
     ``host`` is the Host header; ``path`` is that of a unix socket, or "". ``tls`` is None for plain
     HTTP; ``server_name`` is the name that the certificate must have.
@@ -43,14 +43,14 @@ def endpoint_for(origin: str, settings: Settings, consul_tls: ssl.SSLContext | N
     address = parts.hostname or ""
     if parts.scheme != "https":
         return Endpoint(address, parts.port or 80, parts.netloc, "", None, None)
-    context, name = consul_tls, settings.consul_tls_server_name
+    context, server_name = consul_tls, settings.consul_tls_server_name
     if origin not in settings.consul_origins or context is None:
-        context, name = ssl.create_default_context(), None
-    return Endpoint(address, parts.port or 443, parts.netloc, "", context, name or address)
+        context, server_name = ssl.create_default_context(), None
+    return Endpoint(address, parts.port or 443, parts.netloc, "", context, server_name or address)
 
 
 def require_one_request(step: Send) -> None:
-    """Check that a step is exactly one request. Its target holds a session id that KATO chose.
+    """Check that a step is exactly one request. Its target may hold an id that KATO chose.
 
     Raises:
         ValueError: the target holds a space or a line break, or a header a line break.
@@ -64,7 +64,7 @@ def require_one_request(step: Send) -> None:
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """Return the TLS context for Consul; None if no agent is reached by TLS.
+    """Return the TLS context for Consul; None if no agent has an https origin.
 
     Raises:
         ConfigurationError: a certificate file cannot be used.

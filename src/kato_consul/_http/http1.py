@@ -1,8 +1,8 @@
 """HTTP/1.1 for both shells: request bytes, and a response parser over llhttp.
 
-llhttp, which httptools binds, is Node's parser, and the one with which uvicorn, and so KATO, reads
-requests. This module has only what a client of one API needs: no redirects, cookies, proxies or
-compression.
+llhttp is Node's parser. Its Python binding, httptools, is also what uvicorn, and so KATO, parses
+requests with. This module has only what a client of one API needs: no redirects, cookies, proxies
+or compression.
 """
 
 from httptools import HttpParserError, HttpResponseParser
@@ -13,7 +13,7 @@ from kato_consul._http.endpoint import STATUSES_THAT_CLOSE, require_one_request
 HttpError = HttpParserError
 
 METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-"""Methods for which a server expects a body, and so a ``content-length`` even of 0."""
+"""Methods whose requests need a ``content-length``, even if it is 0."""
 
 
 def request_bytes(step: Send, host: str) -> bytes:
@@ -43,7 +43,7 @@ class ResponseParser:
         self.start_response()
 
     def start_response(self) -> None:
-        """Expect the response to a new request."""
+        """Prepare for the response to a new request."""
         self.complete = False
         self._status = 0
         self._keep_alive = False
@@ -62,13 +62,13 @@ class ResponseParser:
             self._unusable = True
             if (cause := error.__context__) is not None and not isinstance(cause, Exception):
                 raise cause from None  # KeyboardInterrupt in a callback of the parser
-            if not self.complete:  # otherwise the response stands: the data came after it
+            if not self.complete:  # otherwise the response is valid: the error is in data after it
                 raise
 
     def end_of_stream(self) -> bool:
-        """Return whether the response is complete now that the connection has ended.
+        """Return whether the response is complete at the end of the connection.
 
-        It is if its length was not given: then it ends with the connection.
+        A response whose headers do not give its length ends with the connection.
         """
         has_length = "content-length" in self._headers or "transfer-encoding" in self._headers
         self._unusable = True
@@ -85,7 +85,7 @@ class ResponseParser:
         """Whether the connection can carry another request."""
         return self._keep_alive and not self._unusable
 
-    # The callbacks of the parser.
+    # Callbacks of the parser.
 
     def on_message_begin(self) -> None:
         if self.complete:  # a second response to one request
@@ -95,8 +95,8 @@ class ResponseParser:
         if self.complete:
             return
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-        known = self._headers.get(key)
-        self._headers[key] = text if known is None else f"{known}, {text}"
+        earlier = self._headers.get(key)
+        self._headers[key] = text if earlier is None else f"{earlier}, {text}"
 
     def on_headers_complete(self) -> None:
         if not self.complete:

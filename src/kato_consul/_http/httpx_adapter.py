@@ -1,9 +1,9 @@
-"""httpx adapter: steps as httpx requests, and what httpx's exceptions prove, for both shells.
+"""httpx adapter: steps as httpx requests, and httpx's exceptions as failures, for both shells.
 
-Whether a byte of the request left decides if it may be sent again. httpcore's ``trace`` extension
-reports it: ``send_request_headers.started`` comes just before the first byte is handed to the
-kernel, and never before the connection is established. Before this event nothing can have left;
-after it, something may have (a write that failed may have failed half-way).
+Whether a byte of the request was sent decides if it may be sent again. httpcore's ``trace``
+extension reports it: ``send_request_headers.started`` occurs just before the first byte is handed
+to the kernel, and never before the connection is established. Before this event nothing was sent;
+after it, a part may have been sent, even if the write failed.
 """
 
 import ssl
@@ -21,14 +21,16 @@ T = TypeVar("T")
 FIRST_BYTE_EVENT = "send_request_headers.started"
 
 MAX_CONNECTIONS = 1_000
-"""Open connections of one transport. In effect no limit: KATO's server has its own (100 a worker)
-and answers 503 beyond it, which a queue in front of it would hide."""
+"""Open connections of one transport. In effect this is no limit: KATO's server has its own (100 per
+worker) and returns 503 beyond it, which a queue in the client would hide."""
 
 
 @dataclass(slots=True)
 class OriginPool(Generic[T]):
-    """The transport of one origin, and the number of requests that use it. A transport that is
-    retired is closed after the last of them."""
+    """The transport of one origin, and the number of requests that use it.
+
+    A retired transport is closed after the last of these requests.
+    """
 
     transport: T
     users: int = 0
@@ -38,10 +40,10 @@ class OriginPool(Generic[T]):
 def origin_options(
     origin: str, settings: Settings, consul_tls: ssl.SSLContext | None
 ) -> dict[str, Any]:
-    """Keyword arguments of ``httpx.HTTPTransport`` and ``httpx.AsyncHTTPTransport`` for an origin.
+    """Return the keyword arguments of httpx's sync and async transport for an origin.
 
     Each origin has its own transport, and so its own connection pool. There are no proxies, cookies
-    or redirects: an instance is called by its own address. ``consul_tls`` is used for Consul only.
+    or redirects: requests go to the instance's own address. ``consul_tls`` is used for Consul only.
     """
     tls = consul_tls if origin in settings.consul_origins else None
     options = transport_options(settings.keepalive, tls)
@@ -51,7 +53,10 @@ def origin_options(
 
 
 def transport_options(keepalive: float, tls: ssl.SSLContext | None) -> dict[str, Any]:
-    """The same for any instance, without a proxy. ``keepalive``: idle seconds of a connection."""
+    """Return the keyword arguments for an instance: no proxies.
+
+    ``keepalive``: seconds that a connection may be idle.
+    """
     return {
         "limits": httpx.Limits(
             max_connections=MAX_CONNECTIONS,
@@ -59,13 +64,13 @@ def transport_options(keepalive: float, tls: ssl.SSLContext | None) -> dict[str,
             keepalive_expiry=keepalive,
         ),
         "trust_env": False,
-        # Plain http never uses the context, but httpx would load the CA bundle for it (20 ms).
+        # With True, httpx loads the CA bundle (20 ms), which plain HTTP never uses.
         "verify": tls if tls is not None else False,
     }
 
 
 def to_httpx_request(step: Send, settings: Settings, trace: Any) -> httpx.Request:
-    """Return a step as an httpx request. ``trace`` receives the events of its connection.
+    """Return a step as an httpx request. ``trace`` is called with its trace events.
 
     Raises:
         ValueError: it would not be exactly one request.
@@ -91,13 +96,13 @@ def to_httpx_request(step: Send, settings: Settings, trace: Any) -> httpx.Reques
 
 
 def to_reply(response: httpx.Response, body: bytes) -> Reply:
-    """Return a response whose body was read."""
+    """Return an httpx response and its body as a reply."""
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Reply(response.status_code, headers, body)
 
 
 def to_failure(error: Exception, *, sent: bool) -> Failure:
-    """Return what an exception of httpx proves. ``sent``: whether a byte may have left."""
+    """Return an exception of httpx as a failure. ``sent``: whether a byte may have been sent."""
     if isinstance(error, httpx.TimeoutException | TimeoutError):
         cause = Cause.TIMEOUT if sent else Cause.CONNECT
     elif not sent:
@@ -111,8 +116,10 @@ def to_failure(error: Exception, *, sent: bool) -> Failure:
 
 @dataclass(slots=True)
 class SendTrace:
-    """The trace of one request. ``bytes_sent``: a byte may have left; ``any_event``: the transport
-    reported at least one event."""
+    """The trace of one request.
+
+    ``bytes_sent``: a byte may have been sent; ``any_event``: there was at least one event.
+    """
 
     bytes_sent: bool = False
     any_event: bool = False

@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 
 class KatoClient:
-    """KATO's session API, over all healthy instances in Consul.
+    """A client of KATO's session API, which uses all healthy instances in Consul.
 
         with KatoClient() as kato:
             session = kato.session("user-123")
@@ -61,8 +61,8 @@ class KatoClient:
     ) -> Session:
         """Return the session of a key of your own, such as a user's id; the same object each time.
 
-        KATO's session is opened by the first call that needs it. The parameters count when a key
-        is used for the first time.
+        KATO's session is opened by the first call that needs it. The other parameters apply when a
+        key is used for the first time; later they are ignored.
 
         Parameters:
             key: not empty; unique within this client.
@@ -72,11 +72,11 @@ class KatoClient:
             metadata: stored with KATO's session; any JSON object.
             ttl: seconds that KATO keeps the session after its last write;
                 ``settings.session_ttl``, else KATO's default of 3600, unless given.
-            on_conflict: what to do if the session is not as this client left it. ``"repair"``
-                restores it if only writes of this client can explain the difference, and otherwise
-                raises `SessionConflict`; ``"adopt"`` goes on from what KATO has; ``"raise"`` raises
-                `SessionConflict`.
-            attach: KATO's id of an existing session, to go on with instead of opening one.
+            on_conflict: what to do if the session in KATO differs from what this client wrote.
+                ``"repair"`` restores it if only writes of this client can explain the difference,
+                and otherwise raises `SessionConflict`; ``"adopt"`` continues with the state that
+                KATO has; ``"raise"`` raises `SessionConflict`.
+            attach: KATO's id of an existing session, to use instead of opening a new one.
 
         Raises:
             ConfigurationError: ``key`` is empty.
@@ -111,7 +111,7 @@ class KatoClient:
         return KatoNode(node_id, run)
 
     def instances(self) -> list[InstanceView]:
-        """Return each instance: what Consul reports, and what this client has measured.
+        """Return all instances, with what Consul reports and what this client has measured.
 
         Raises:
             ConsulError: Consul did not answer before the deadline.
@@ -147,11 +147,14 @@ class KatoClient:
         emotives: dict[str, float] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> ObservationResult:
-        """Observe in the session of your key ``session_id``. See `Session.observe`."""
+        """Observe one event in the session of your key ``session_id``.
+
+        See `Session.observe`.
+        """
         return self.session(session_id).observe(strings, vectors, emotives, metadata)
 
     def learn(self, session_id: str) -> LearnResult:
-        """Learn in the session of your key ``session_id``. See `Session.learn`."""
+        """Learn a pattern in the session of your key ``session_id``. See `Session.learn`."""
         return self.session(session_id).learn()
 
     def get_predictions(self, session_id: str) -> list[Prediction]:

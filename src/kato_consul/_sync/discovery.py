@@ -17,14 +17,14 @@ T = TypeVar("T")
 
 
 class Discovery:
-    """The instances of one service, kept up to date by a blocking query.
+    """The instances of one service, kept up to date by blocking queries.
 
         with Discovery() as kato:
             print(kato.snapshot().usable)
             for snapshot in kato.changes():
                 print(snapshot.summary())
 
-    The watch starts with the first call.
+    The watch starts at the first call.
 
     Parameters:
         settings: how to reach Consul, and which service; from the environment unless given.

@@ -51,7 +51,7 @@ class Driver:
     def run(self, flow: Flow[T], send: SendRequest | None = None) -> T:
         """Run a flow to its end. If interrupted, it is closed and sends nothing more.
 
-        ``send`` sends requests instead of the engine.
+        ``send``, if given, sends the requests instead of the engine.
         """
         self._check_usable()
         try:
@@ -74,7 +74,7 @@ class Driver:
             except ClientClosed:
                 pass  # raised when the driver is closed
             except Exception:
-                log.exception("background.crashed", name=name)  # it is never joined
+                log.exception("background.crashed", name=name)  # no caller receives it
 
         return self._spawn(until_closed, name)
 
@@ -103,7 +103,7 @@ class Driver:
         if isinstance(step, Sleep):
             self._closing.wait(step.seconds)
         elif isinstance(step, WaitForChange):
-            self._await_change(step)
+            self._wait_for_change(step)
         else:
             self._engine.close_origin(step.origin)
             if self._on_closed_origin is not None:
@@ -115,38 +115,38 @@ class Driver:
         self._check_usable()  # a hedged request may be sent later than its step
         outcome = self._engine.send(step)
         if isinstance(outcome, Failure):
-            self._check_usable()  # cut by `close`, which says nothing about the instance
+            self._check_usable()  # if `close` cut it, the instance has not failed
         return outcome
 
     def _hedge(self, step: Hedge) -> Hedged:
-        answers: queue.SimpleQueue[tuple[int, Outcome | ClientClosed]] = queue.SimpleQueue()
+        results: queue.SimpleQueue[tuple[int, Outcome | ClientClosed]] = queue.SimpleQueue()
 
-        def send_one(place: int, send: Send) -> None:
+        def send_one(index: int, send: Send) -> None:
             try:
-                answers.put((place, self._send(send)))
+                results.put((index, self._send(send)))
             except ClientClosed as error:
-                answers.put((place, error))
+                results.put((index, error))
 
-        found: list[Outcome | None] = [None, None]
+        outcomes: list[Outcome | None] = [None, None]
         self._spawn(lambda: send_one(0, step.first), "kato-consul hedge")
-        waiting, both = 1, False
-        while waiting:
+        pending, both_sent = 1, False
+        while pending:
             try:
-                place, outcome = answers.get(timeout=None if both else step.after)
+                index, outcome = results.get(timeout=None if both_sent else step.after)
             except queue.Empty:
-                # The slower one ends with its own response or timeout, without being waited for.
+                # The slower request ends later, with its own response or timeout.
                 self._spawn(lambda: send_one(1, step.second), "kato-consul hedge")
-                waiting, both = waiting + 1, True
+                pending, both_sent = pending + 1, True
                 continue
             if isinstance(outcome, ClientClosed):
                 raise outcome
-            found[place] = outcome
-            waiting -= 1
-            if isinstance(outcome, Reply) or not both:
+            outcomes[index] = outcome
+            pending -= 1
+            if isinstance(outcome, Reply) or not both_sent:
                 break
-        return Hedged(found[0], found[1], both_sent=both)
+        return Hedged(outcomes[0], outcomes[1], both_sent=both_sent)
 
-    def _await_change(self, step: WaitForChange) -> None:
+    def _wait_for_change(self, step: WaitForChange) -> None:
         changed = threading.Event()
         self._wakers.add(changed)
         try:
@@ -157,7 +157,7 @@ class Driver:
             self._wakers.discard(changed)
 
     def _reset_in_child(self) -> None:
-        """In a forked child: connections and threads belong to the parent."""
+        """Drop the connections and threads, which belong to the parent."""
         self._engine.reset_after_fork()
         self._threads = []
         self._wakers = set()

@@ -8,7 +8,7 @@ from kato_consul.settings import Settings
 
 
 class Engine(Protocol):
-    """Sends requests, each once, with a connection pool for each origin. Threads may share it."""
+    """Sends each request once, with a connection pool for each origin. Threads may share it."""
 
     def send(self, step: Send) -> Outcome:
         """Carry out one step. If interrupted, close the connection."""
@@ -17,17 +17,17 @@ class Engine(Protocol):
         """Close the idle connections to ``origin`` now, and those in use after their responses."""
 
     def interrupt(self) -> None:
-        """Stop for good: requests in flight fail as cut, and new ones are not sent."""
+        """Stop permanently: requests in flight fail as cut, and new ones are not sent."""
 
     def close(self) -> None:
         """Close every idle connection."""
 
     def reset_after_fork(self) -> None:
-        """In a forked child: forget the parent's connections without sending anything on them."""
+        """In a forked child, drop the parent's connections without sending anything on them."""
 
 
 def engine_for(settings: Settings, tls: ssl.SSLContext | None) -> Engine:
-    """Return the engine that the settings name; ``tls`` is for Consul. Only it is imported."""
+    """Return the engine that the settings name, and import no other. ``tls`` is for Consul."""
     if settings.engine == "httpx":
         from kato_consul._sync.engine_httpx import HttpxEngine
 

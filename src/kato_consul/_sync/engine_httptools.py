@@ -1,8 +1,8 @@
 """The default engine for threads: plain sockets, with llhttp as the parser.
 
-A request leaves in exactly one line, ``sendall``: before it nothing is sent, from it on the request
-counts as sent. An idle connection is checked just before. If the server has closed it, or has sent
-data without a request, it is not used.
+A request is sent by exactly one call, ``sendall``: before it nothing is sent, from it on the
+request counts as sent. An idle connection is checked just before. If the server has closed it, or
+has sent data without a request, it is not used.
 """
 
 import contextlib
@@ -21,7 +21,10 @@ READ_SIZE = 65_536
 
 
 class HttptoolsEngine:
-    """An `Engine`. Threads share only sets, dicts and lists, whose single operations are atomic."""
+    """The `Engine` of the setting ``engine="httptools"``.
+
+    Threads share only sets, dicts and lists, whose single operations are atomic.
+    """
 
     def __init__(self, settings: Settings, tls: ssl.SSLContext | None) -> None:
         self._settings = settings
@@ -29,11 +32,11 @@ class HttptoolsEngine:
         self._closed = False
         self._pools: dict[str, _Pool] = {}
         self._open: set[_Connection] = set()
-        self._swept = time.monotonic()
+        self._last_sweep = time.monotonic()
 
     def send(self, step: Send) -> Outcome:
         """Carry out one step. If interrupted, close the connection."""
-        began = time.monotonic()
+        started = time.monotonic()
         pool = self._pools.get(step.origin)
         if pool is None:
             new = _Pool(endpoint_for(step.origin, self._settings, self._tls))
@@ -42,13 +45,13 @@ class HttptoolsEngine:
             request = request_bytes(step, pool.endpoint.host)
         except ValueError as error:
             return Failure(Cause.PROTOCOL, bytes_sent=False, detail=str(error), error=error)
-        if began - self._swept > self._settings.keepalive:
-            self._sweep(began)
-        connection = self._acquire(pool, began)
+        if started - self._last_sweep > self._settings.keepalive:
+            self._sweep(started)
+        connection = self._acquire(pool, started)
         if connection is None:
-            within = min(self._settings.connect_timeout, step.timeout)
+            timeout = min(self._settings.connect_timeout, step.timeout)
             try:
-                connection = _Connection(_connect(pool.endpoint, within))
+                connection = _Connection(_connect(pool.endpoint, timeout))
             except (OSError, UnicodeError) as error:  # timeout, TLS, name lookup; bad name
                 detail = str(error) or type(error).__name__
                 return Failure(Cause.CONNECT, bytes_sent=False, detail=detail, error=error)
@@ -57,7 +60,7 @@ class HttptoolsEngine:
         try:
             if self._closed:
                 return Failure(Cause.CONNECT, bytes_sent=False, detail="this client is closed")
-            outcome = connection.exchange(request, began + step.timeout)
+            outcome = connection.exchange(request, started + step.timeout)
             reuse = connection.reusable and not pool.retired
         finally:
             if reuse:
@@ -65,7 +68,7 @@ class HttptoolsEngine:
                 pool.idle.append(connection)
             else:
                 self._close(connection)
-        if pool.retired:  # during this exchange, perhaps just now
+        if pool.retired:  # it may have been retired during this exchange
             self._close_idle(pool)
         return outcome
 
@@ -77,7 +80,7 @@ class HttptoolsEngine:
             self._close_idle(pool)
 
     def interrupt(self) -> None:
-        """Stop for good: requests in flight fail as cut, and new ones are not sent."""
+        """Stop permanently: requests in flight fail as cut, and new ones are not sent."""
         self._closed = True
         # Closing a socket does not wake a thread that reads from it; a shutdown does.
         for connection in tuple(self._open):
@@ -91,14 +94,14 @@ class HttptoolsEngine:
             self._close_idle(pool)
 
     def reset_after_fork(self) -> None:
-        """In a forked child: forget the parent's connections without sending anything on them."""
+        """In a forked child, drop the parent's connections without sending anything on them."""
         for connection in tuple(self._open):
             connection.close()
         self._open = set()
         self._pools = {}
 
     def _acquire(self, pool: "_Pool", now: float) -> "_Connection | None":
-        """An idle connection that can carry a request now; the one used last comes first."""
+        """Return an idle connection that can carry a request now: the one that was used last."""
         oldest = now - self._settings.keepalive
         with contextlib.suppress(IndexError):
             while True:
@@ -110,7 +113,7 @@ class HttptoolsEngine:
 
     def _sweep(self, now: float) -> None:
         """Close connections that were idle for ``keepalive`` seconds."""
-        self._swept = now
+        self._last_sweep = now
         oldest = now - self._settings.keepalive
         for pool in tuple(self._pools.values()):
             for connection in tuple(pool.idle):
@@ -161,24 +164,24 @@ class _Connection:
         """Return whether the server has neither closed the connection nor sent anything."""
         return not self._readable.poll(0)
 
-    def exchange(self, request: bytes, until: float) -> Outcome:
-        """Send a request and wait for its response until ``until`` on the monotonic clock."""
+    def exchange(self, request: bytes, deadline: float) -> Outcome:
+        """Send a request and wait for its response until ``deadline`` on the monotonic clock."""
         parser, connected = self._parser, self._socket
         parser.start_response()
         try:
-            left = until - time.monotonic()
-            if left <= 0:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
                 return Failure(
-                    Cause.TIMEOUT, bytes_sent=False, detail="connecting took all the time"
+                    Cause.TIMEOUT, bytes_sent=False, detail="the timeout expired while connecting"
                 )
-            connected.settimeout(left)
+            connected.settimeout(remaining)
             connected.sendall(request)
             while not parser.complete:
-                # Each read is bounded by the time left for the whole, for a response that trickles.
-                left = until - time.monotonic()
-                if left <= 0:
+                # Each read may take only the remaining time: a response may trickle.
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
                     return Failure(Cause.TIMEOUT, bytes_sent=True, detail="no complete response")
-                connected.settimeout(left)
+                connected.settimeout(remaining)
                 data = connected.recv(READ_SIZE)
                 if data:
                     parser.feed(data)
@@ -206,7 +209,7 @@ class _Connection:
         self._socket.close()
 
 
-def _connect(endpoint: Endpoint, within: float) -> socket.socket:
+def _connect(endpoint: Endpoint, timeout: float) -> socket.socket:
     """Return a connected socket.
 
     Raises:
@@ -215,13 +218,13 @@ def _connect(endpoint: Endpoint, within: float) -> socket.socket:
     if endpoint.path:
         connected = socket.socket(socket.AF_UNIX)
         try:
-            connected.settimeout(within)
+            connected.settimeout(timeout)
             connected.connect(endpoint.path)
         except BaseException:
             connected.close()
             raise
         return connected
-    connected = socket.create_connection((endpoint.address, endpoint.port), within)
+    connected = socket.create_connection((endpoint.address, endpoint.port), timeout)
     try:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if endpoint.tls is None:

@@ -8,7 +8,7 @@ import time
 import weakref
 from typing import Any
 
-import httpcore  # noqa: F401  # httpx would import it later: a child forked meanwhile would hang
+import httpcore  # noqa: F401  # httpx imports it late, and a child forked meanwhile hangs
 import httpx
 
 from kato_consul._flow import Cause, Failure, Outcome, Send
@@ -20,12 +20,12 @@ from kato_consul.settings import Settings
 CONNECTED_EVENTS = (
     "connection.connect_tcp.complete",
     "connection.connect_unix_socket.complete",
-    "connection.start_tls.complete",  # its socket replaces that of the first
+    "connection.start_tls.complete",  # its socket replaces that of the TCP connection
 )
 
 
 class HttpxEngine:
-    """An `Engine`."""
+    """The `Engine` of the setting ``engine="httpx"``."""
 
     def __init__(self, settings: Settings, tls: ssl.SSLContext | None) -> None:
         self._settings = settings
@@ -64,7 +64,7 @@ class HttpxEngine:
             pool.transport.close()
 
     def interrupt(self) -> None:
-        """Stop for good: requests in flight fail as cut, and new ones are not sent."""
+        """Stop permanently: requests in flight fail as cut, and new ones are not sent."""
         self._closed = True
         # Closing a socket does not wake a thread that reads from it; a shutdown does. It is the
         # base class's method, since a TLS socket's own would send a close_notify first.
@@ -81,7 +81,7 @@ class HttpxEngine:
             pool.transport.close()
 
     def reset_after_fork(self) -> None:
-        """In a forked child: forget the parent's connections without sending anything on them."""
+        """In a forked child, drop the parent's connections without sending anything on them."""
         for connected in tuple(self._sockets):
             connected.close()
         self._lock = threading.Lock()  # one of the parent's threads may have held it
@@ -89,13 +89,13 @@ class HttpxEngine:
         self._pools = {}
 
     def _exchange(self, transport: httpx.HTTPTransport, step: Send) -> Outcome:
-        sent = httpx_adapter.SendTrace()
+        send_trace = httpx_adapter.SendTrace()
 
         def trace(event: str, info: Any) -> None:
-            sent.record(event)
+            send_trace.record(event)
             if event in CONNECTED_EVENTS:
                 self._sockets.add(info["return_value"].get_extra_info("socket"))
-                if self._closed:  # connected just too late to be shut down with the others
+                if self._closed:  # connected after `interrupt` had shut down the others
                     info["return_value"].close()
                     raise httpx.ConnectError("this client is closed")
 
@@ -103,7 +103,7 @@ class HttpxEngine:
             request = httpx_adapter.to_httpx_request(step, self._settings, trace)
         except (ValueError, httpx.InvalidURL) as error:
             return Failure(Cause.PROTOCOL, bytes_sent=False, detail=str(error), error=error)
-        until = time.monotonic() + step.timeout
+        deadline = time.monotonic() + step.timeout
         try:
             response = transport.handle_request(request)
             assert isinstance(response.stream, httpx.SyncByteStream)
@@ -112,14 +112,14 @@ class HttpxEngine:
                 # Not iter_bytes: after it the connection may belong to another thread.
                 for chunk in response.stream:
                     chunks.append(chunk)
-                    # httpx bounds each read, but not a response that trickles.
-                    if time.monotonic() > until:
-                        detail = "the response trickled"
+                    # httpx limits the time of each read, but not of the whole response.
+                    if time.monotonic() > deadline:
+                        detail = "no complete response"
                         return Failure(Cause.TIMEOUT, bytes_sent=True, detail=detail)
                 if response.status_code in STATUSES_THAT_CLOSE:
                     response.extensions["network_stream"].close()
             finally:
                 response.close()
         except (httpx.HTTPError, OSError) as error:
-            return httpx_adapter.to_failure(error, sent=sent.bytes_sent)
+            return httpx_adapter.to_failure(error, sent=send_trace.bytes_sent)
         return httpx_adapter.to_reply(response, b"".join(chunks))

@@ -1,4 +1,4 @@
-"""FIFO lock: acquired in the order of the requests, which `threading.Lock` does not promise."""
+"""FIFO lock: threads acquire it in the order of arrival, unlike `threading.Lock`."""
 
 import threading
 from collections import deque
@@ -12,25 +12,27 @@ class FifoLock:
     def __init__(self) -> None:
         self._mutex = threading.Lock()
         self._held = False
-        self._waiting: deque[threading.Event] | None = None  # 700 bytes: made when needed
+        self._waiting: deque[threading.Event] | None = (
+            None  # 700 bytes, so created only when needed
+        )
 
     def __enter__(self) -> None:
         with self._mutex:
             if not self._held:
                 self._held = True
                 return
-            mine = threading.Event()
+            turn = threading.Event()
             if self._waiting is None:
                 self._waiting = deque()
-            self._waiting.append(mine)
+            self._waiting.append(turn)
         try:
-            mine.wait()
+            turn.wait()
         except BaseException:  # KeyboardInterrupt while waiting: leave the queue
             with self._mutex:
-                if self._waiting and mine in self._waiting:
-                    self._waiting.remove(mine)
+                if self._waiting and turn in self._waiting:
+                    self._waiting.remove(turn)
                     raise
-            self._release()
+            self._release()  # it was acquired just before the interrupt
             raise
 
     def __exit__(self, *_: object) -> None:
@@ -39,7 +41,7 @@ class FifoLock:
     def _release(self) -> None:
         with self._mutex:
             if self._waiting:
-                self._waiting.popleft().set()  # still held, by the next
+                self._waiting.popleft().set()  # still held, now by the next thread
             else:
                 self._held = False
                 self._waiting = None

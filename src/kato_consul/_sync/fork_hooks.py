@@ -1,9 +1,9 @@
-"""Fork hooks: reset objects in a forked child, before anything else runs there.
+"""Fork hooks: reset objects in a forked child, before other code runs there.
 
-A fork copies all memory and one thread: the child has connections that two processes would write
-to, refers to threads that do not exist, and may have locks that are never released. The owners of
-such things are reset in the child at once, in the order of their creation. (gunicorn forks its
-workers, after loading the application if ``preload_app`` is set.)
+A fork copies all memory but only one thread. The child shares connections with its parent, refers
+to threads that do not exist, and may have locks that are never released. The objects that own these
+are reset in the child, in the order of their creation. (gunicorn forks its workers after it has
+loaded the application if ``preload_app`` is set.)
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Keep-alive probe: finds servers that close an idle connection before a client would."""
+"""Keep-alive probe: detects servers that close idle connections before the client does."""
 
 import http.client
 import selectors
@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 KEEPALIVE_PROBE_TIMEOUT = 5.0
-"""Seconds for the connection, and for each read of the response."""
+"""Seconds to connect, and seconds for each read of the response."""
 
 
 def closed_while_idle(endpoints: Mapping[str, tuple[str, int]], seconds: float) -> dict[str, bool]:
@@ -32,12 +32,12 @@ def closed_while_idle(endpoints: Mapping[str, tuple[str, int]], seconds: float) 
                     connection.getresponse().read()
                 except (OSError, http.client.HTTPException):
                     continue
-                closed[name] = connection.sock is None  # closed with its response
+                closed[name] = connection.sock is None  # the server closed it with its response
                 if not closed[name]:
                     selector.register(connection.sock, selectors.EVENT_READ, name)
-            until = time.monotonic() + seconds
-            while len(selector.get_map()) and (left := until - time.monotonic()) > 0:
-                for key, _ in selector.select(left):
+            deadline = time.monotonic() + seconds
+            while len(selector.get_map()) and (remaining := deadline - time.monotonic()) > 0:
+                for key, _ in selector.select(remaining):
                     closed[key.data] = True
                     selector.unregister(key.fileobj)
         finally:

@@ -1,7 +1,7 @@
 """Concurrency primitives of the sync shell; `kato_consul._async.runtime` has the same for tasks.
 
-The modules that are generated from the async shell use only these names, so that what differs
-between tasks and threads stands in these two files.
+The modules that are generated from the async shell use only these names, so that the differences
+between tasks and threads are in these two files.
 """
 
 import threading
@@ -17,17 +17,17 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 Background = threading.Thread
-"""Work that runs beside its caller."""
+"""Work that runs in the background."""
 
 ThreadLock = threading.Lock
 
 MOST_THREADS = 32
-"""Threads of one `map_concurrently`: each waits for a reply most of the time."""
+"""Threads of one `map_concurrently`, each of which waits for a response most of the time."""
 
 
 class _SessionLock(FifoLock):
-    """A `FifoLock` that refuses a forked child, where the parent's thread would hold it for
-    good."""
+    """A `FifoLock` that raises in a forked child, where a thread of the parent might hold it
+    forever."""
 
     __slots__ = ("_factory",)
 
@@ -41,7 +41,7 @@ class _SessionLock(FifoLock):
 
 
 def session_lock(factory: SessionFactory) -> FifoLock:
-    """The lock of one session: acquired in the order of the requests, in one process only."""
+    """Return the lock of one session: threads acquire it in the order of their calls."""
     return _SessionLock(factory)
 
 
@@ -74,8 +74,7 @@ def call_blocking(function: Callable[[], T]) -> T:
 
 
 def map_concurrently(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Call ``function`` on each item, all at the same time; the results in the order of the
-    items."""
+    """Call ``function`` on all items at the same time; return the results in the items' order."""
     items = list(items)
     with ThreadPoolExecutor(max_workers=max(1, min(len(items), MOST_THREADS))) as pool:
         return list(pool.map(function, items))
