@@ -248,8 +248,10 @@ def test_last_response_is_returned_and_503_and_429_are_retried(
 
 def test_service_without_instances_raises_connect_error(http: MakeHttp, agent: ConsulAgent) -> None:
     """A service without instances raises `httpx.ConnectError`, from the error with the reason."""
-    with pytest.raises(httpx.ConnectError, match="no instance of 'nobody' can be used") as caught:
-        http(deadline=2.0).request("GET", "http://nobody/")
+    with pytest.raises(
+        httpx.ConnectError, match="no instance of 'no-such-service' can be used"
+    ) as caught:
+        http(deadline=2.0).request("GET", "http://no-such-service/")
     assert caught.value.__cause__ is not None
 
 
