@@ -10,7 +10,7 @@ from benchmarks.load import AsyncCall
 from benchmarks.testbed.kato_responses import BODY, JSON, STRINGS
 from benchmarks.testbed.processes import Testbed
 from kato_consul import AsyncKatoClient, Settings
-from kato_consul._async.engine import engine_for
+from kato_consul._async.engines import engine_for
 from kato_consul._flow import Reply, Send
 
 OpenClient = Callable[[Testbed], AbstractAsyncContextManager[AsyncCall]]

@@ -16,7 +16,7 @@ from benchmarks.testbed.kato_responses import BODY, JSON, STRINGS
 from benchmarks.testbed.processes import SERVICE, Testbed
 from kato_consul import KatoClient, Settings
 from kato_consul._flow import Reply, Send
-from kato_consul._sync.engine import engine_for
+from kato_consul._sync.engines import engine_for
 
 OpenClient = Callable[[Testbed], AbstractContextManager[Call]]
 

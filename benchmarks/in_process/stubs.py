@@ -12,9 +12,9 @@ from typing import TypeVar, cast
 
 from benchmarks.testbed.kato_responses import PreparedKato, as_http
 from kato_consul import AsyncKatoClient, KatoClient
-from kato_consul._async import engine_httptools as async_engine
+from kato_consul._async.engines import httptools_engine as async_engine
 from kato_consul._flow import Outcome, Send
-from kato_consul._sync import engine_httptools as sync_engine
+from kato_consul._sync.engines import httptools_engine as sync_engine
 from kato_consul.models import Instance, Snapshot
 from kato_consul.testing.clock import ManualClock
 

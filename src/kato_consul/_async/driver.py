@@ -6,7 +6,7 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from kato_consul._async.engine import engine_for
+from kato_consul._async.engines import engine_for
 from kato_consul._flow import Flow, Hedge, Hedged, Outcome, Reply, Send, Sleep, Step, WaitForChange
 from kato_consul._http.endpoint import tls_context
 from kato_consul._logging import logger

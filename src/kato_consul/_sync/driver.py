@@ -19,7 +19,7 @@ from kato_consul._flow import (
 )
 from kato_consul._http.endpoint import tls_context
 from kato_consul._logging import logger
-from kato_consul._sync.engine import engine_for
+from kato_consul._sync.engines import engine_for
 from kato_consul._sync.fork_hooks import reset_in_child
 from kato_consul.errors import ClientClosed
 from kato_consul.settings import Settings

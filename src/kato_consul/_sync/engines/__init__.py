@@ -29,9 +29,9 @@ class Engine(Protocol):
 def engine_for(settings: Settings, tls: ssl.SSLContext | None) -> Engine:
     """Return the engine that the settings name, and import no other. ``tls`` is for Consul."""
     if settings.engine == "httpx":
-        from kato_consul._sync.engine_httpx import HttpxEngine
+        from kato_consul._sync.engines.httpx_engine import HttpxEngine
 
         return HttpxEngine(settings, tls)
-    from kato_consul._sync.engine_httptools import HttptoolsEngine
+    from kato_consul._sync.engines.httptools_engine import HttptoolsEngine
 
     return HttptoolsEngine(settings, tls)

@@ -23,9 +23,9 @@ class AsyncEngine(Protocol):
 def engine_for(settings: Settings, tls: ssl.SSLContext | None) -> AsyncEngine:
     """Return the engine that the settings name, and import no other. ``tls`` is for Consul."""
     if settings.engine == "httpx":
-        from kato_consul._async.engine_httpx import HttpxEngine
+        from kato_consul._async.engines.httpx_engine import HttpxEngine
 
         return HttpxEngine(settings, tls)
-    from kato_consul._async.engine_httptools import HttptoolsEngine
+    from kato_consul._async.engines.httptools_engine import HttptoolsEngine
 
     return HttptoolsEngine(settings, tls)
