@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := $(VENV)/.peers
 
-.PHONY: help demo test generate check format image soak bench clean
+.PHONY: help demo test hunt generate check format image soak bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -26,8 +26,11 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## the main job, end to end: an agent, three instances, a crash, a verdict
 	@$(BIN)/kato-consul demo
 
-test: $(READY) ## all tests, on a real Consul agent and real processes
-	@$(BIN)/python -m pytest
+test: $(READY) ## all tests, on real Consul agents and real processes, four at a time: five minutes
+	@$(BIN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder
+
+hunt: $(READY) ## new seeds, long soaks, large fault cells: make hunt SECONDS=600 [SEED=7]
+	@$(BIN)/python -m tests.hunt --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 generate: $(READY) ## write the sync facades anew from the async ones
 	@$(BIN)/python scripts/generate_sync.py

@@ -16,7 +16,7 @@ import httpx
 
 from kato_consul.testing import ConsulAgent
 
-ENDS_WITHIN = 30.0
+ENDS_WITHIN = 60.0
 """Seconds after which a command that should have ended counts as hung."""
 
 HTTP = httpx.Client(timeout=10, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
@@ -133,7 +133,7 @@ class Instance:
         return (
             f'[[service]]\nname = "{service}"\nid = "{service}-{number}"\n'
             f'address = "127.0.0.1"\nport = {self.port}\n{more}'
-            f'check = {{ interval = "200ms", timeout = "1s" }}\n'
+            f'check = {{ interval = "200ms", timeout = "10s" }}\n'
         )
 
     def flags(self, service: str) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from kato_consul.cli.demo.ledger import Ledger
 from kato_consul.cli.demo.report import DemoReport, differences, verify
 from kato_consul.testing import StandInKato
-from tests.cli.running import HTTP, left_behind, line_with, marked, started
+from tests.cli.running import ENDS_WITHIN, HTTP, left_behind, line_with, marked, started
 from tests.cli.terminal import Terminal
 from tests.testing.waiting import eventually
 
@@ -21,10 +21,16 @@ DEMO_WITHIN = 60.0
 
 SHORT = """
 from kato_consul.cli.demo import scenario
-scenario.SECONDS, scenario.KILL_AT, scenario.RESTART_AT = 2.0, 1.0, 1.5
+scenario.SECONDS, scenario.KILL_AT, scenario.RESTART_AT = {}, {}, {}
+"""
+"""The demo with a shorter workload; `make hunt` runs it at its full length."""
+
+WHOLE = f"""{SHORT.format(5.0, 2.0, 3.0)}
+from kato_consul.cli import main
+main()
 """
 
-LOSING = f"""{SHORT}
+LOSING = f"""{SHORT.format(2.0, 1.0, 1.5)}
 import json, sqlite3
 from kato_consul.cli import main
 
@@ -184,7 +190,7 @@ def test_sequence_in_another_order(kato: StandInKato) -> None:
 def test_whole_demo() -> None:
     """Three zeros in JSON, with all other counts; in under a minute; no process is left."""
     mark = marked()
-    with started("demo", "--json", env=mark) as process:
+    with started("demo", "--json", env=mark, program=WHOLE) as process:
         text, progress = process.communicate(timeout=DEMO_WITHIN)
     assert process.returncode == 0, progress
     assert text.count("\n") == 1
@@ -230,7 +236,7 @@ def test_interrupted(tmp_path: Path) -> None:
     with started("demo", env={**mark, "TMPDIR": str(tmp_path)}) as process:
         line_with(process, "0 failed", stream=process.stderr)
         process.send_signal(signal.SIGINT)
-        _, rest = process.communicate(timeout=20)
+        _, rest = process.communicate(timeout=ENDS_WITHIN)
     assert process.returncode == 130
     assert "Traceback" not in rest
     assert rest.endswith("interrupted\n")

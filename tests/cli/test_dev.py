@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import kato_consul, left_behind, line_with, marked, started
+from tests.cli.running import ENDS_WITHIN, kato_consul, left_behind, line_with, marked, started
 from tests.testing.waiting import eventually
 
 
@@ -34,7 +34,7 @@ def test_fleet(tmp_path: Path) -> None:
         line_with(process, "kato-1: its process", stream=process.stderr)
 
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=ENDS_WITHIN)
     assert process.returncode == 0
     assert eventually(lambda: left_behind(mark) == []), left_behind(mark)
     assert list(tmp_path.iterdir()) == []
@@ -52,7 +52,7 @@ def test_output_as_text() -> None:
         line_with(process, f"export CONSUL_HTTP_ADDR={consul}")
         line_with(process, "Ctrl-C stops everything")
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(ENDS_WITHIN) == 0
     assert eventually(lambda: left_behind(mark) == []), left_behind(mark)
 
 
@@ -64,7 +64,7 @@ def test_interrupted_while_starting(tmp_path: Path, moment: str) -> None:
     with started("dev", "--count", "2", env=env) as process:
         line_with(process, moment, stream=process.stderr)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=ENDS_WITHIN)
     assert process.returncode == 130
     assert eventually(lambda: left_behind(mark) == []), left_behind(mark)
     assert list(tmp_path.iterdir()) == []

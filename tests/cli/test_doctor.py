@@ -43,6 +43,11 @@ def answers(url: str) -> bool:
         return False
 
 
+KEPT = {"keep_alive": 60}
+"""Doctor leaves connections idle for 4 s. KATO's default of 5 s leaves a margin of 1 s, too little
+on a busy machine."""
+
+
 class Pool:
     """Instances of one service, registered with a plain check of /health."""
 
@@ -53,10 +58,10 @@ class Pool:
 
     def add(self, number: int, **given: Any) -> StandInKato:
         """One more, running and registered."""
-        made = StandInKato(store=self.store, **{"name": self.service, **given})
+        made = StandInKato(store=self.store, **{"name": self.service, **KEPT, **given})
         self._open.enter_context(made)
         self.instances[f"{self.service}-{number}"] = made
-        check = CheckDefinition(http=f"{made.url}/health", interval="200ms", timeout="1s")
+        check = CheckDefinition(http=f"{made.url}/health", interval="200ms", timeout="10s")
         definition = ServiceDefinition(
             name=self.service,
             id=f"{self.service}-{number}",

@@ -12,6 +12,7 @@ import pytest
 from kato_consul.testing import ConsulAgent
 from kato_consul.testing.ports import free_ports
 from tests.cli.running import (
+    ENDS_WITHIN,
     argv,
     ask,
     at,
@@ -63,7 +64,7 @@ def test_whole_life(agent: ConsulAgent, service: str, one: Instance) -> None:
         line_with(process, f"{service}-1: in maintenance mode")
         line_with(process, f"{service}-1: drained")
         line_with(process, f"{service}-1: deregistered")
-        assert process.wait(20) in (0, 143)
+        assert process.wait(ENDS_WITHIN) in (0, 143)
     assert ids(agent, service) == set()
     assert eventually(lambda: left_behind(mark) == []), left_behind(mark)
 
@@ -77,7 +78,7 @@ def test_killed_child(agent: ConsulAgent, service: str, one: Instance) -> None:
         os.kill(int(started_as.split()[-1]), signal.SIGKILL)
         line_with(process, "exited by itself with code 137")
         line_with(process, f"{service}-1: deregistered")
-        assert process.wait(10) == 137
+        assert process.wait(ENDS_WITHIN) == 137
     assert ids(agent, service) == set()
 
 
@@ -92,7 +93,7 @@ def test_second_sigterm_skips_the_wait(agent: ConsulAgent, service: str, one: In
         line_with(process, "in maintenance mode")
         process.terminate()
         os.kill(child, signal.SIGCONT)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=ENDS_WITHIN)
         assert process.returncode in (0, 143)
     assert "error:" not in errors, errors  # of exec; the child may print something
     assert "Traceback" not in errors, errors
@@ -108,7 +109,7 @@ def test_child_that_ignores_sigterm(agent: ConsulAgent, service: str, one: Insta
     with started("exec", *flags, "--", *command, env=at(agent)) as process:
         line_with(process, "here")
         process.terminate()
-        assert process.wait(20) == 137
+        assert process.wait(ENDS_WITHIN) == 137
     assert ids(agent, service) == set()
 
 
@@ -127,7 +128,7 @@ time.sleep(600)
     with started("exec", *one.flags, "--", *command, env=at(agent)) as process:
         line_with(process, "here")
         process.send_signal(number)
-        assert process.wait(20) == 7
+        assert process.wait(ENDS_WITHIN) == 7
 
 
 def test_orphans_are_reaped(agent: ConsulAgent, one: Instance) -> None:
@@ -152,7 +153,7 @@ time.sleep(600)
             assert eventually(lambda: len(left_behind(mark)) == count)  # noqa: B023
             assert eventually(lambda: zombies_of(process.pid) == [])
             process.terminate()
-            assert process.wait(20) == 143
+            assert process.wait(ENDS_WITHIN) == 143
         assert eventually(lambda: left_behind(mark) == [])  # noqa: B023
 
 
@@ -181,7 +182,7 @@ def test_consul_down(service: str, one: Instance) -> None:
             assert eventually(lambda: passing(late, service))
             late.kill()
             process.terminate()
-            assert process.wait(30) in (0, 143)
+            assert process.wait(ENDS_WITHIN) in (0, 143)
 
 
 def test_signal_before_registration(agent: ConsulAgent, service: str, one: Instance) -> None:
@@ -190,7 +191,7 @@ def test_signal_before_registration(agent: ConsulAgent, service: str, one: Insta
     with started("exec", *flags, "--", "sleep", "600", env=at(agent)) as process:
         line_with(process, f"{service}-1: critical")
         process.terminate()
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=ENDS_WITHIN)
     assert (process.returncode, errors) == (143, "")
 
 
@@ -244,7 +245,7 @@ def test_as_process_1(agent: ConsulAgent, service: str, one: Instance) -> None:
         (inner,) = children_of(process.pid)
         assert eventually(lambda: zombies_of(inner) == [])
         os.kill(inner, signal.SIGTERM)
-        assert process.wait(20) == 143
+        assert process.wait(ENDS_WITHIN) == 143
 
 
 def children_of(pid: int) -> list[int]:

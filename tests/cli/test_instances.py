@@ -9,7 +9,7 @@ import pytest
 from kato_consul import Discovery, Settings, Snapshot
 from kato_consul.cli.commands.instances import describe_source
 from kato_consul.testing import ConsulAgent
-from tests.cli.running import Instance, at, fresh_name, healths, kato_consul, started
+from tests.cli.running import ENDS_WITHIN, Instance, at, fresh_name, healths, kato_consul, started
 from tests.cli.terminal import Terminal
 from tests.testing.waiting import eventually
 
@@ -107,7 +107,7 @@ def test_closed_stdout(agent: ConsulAgent, two: str) -> None:
         process.stdout.close()
         assert process.stderr is not None
         errors = process.stderr.read()
-        assert process.wait(10) == 1
+        assert process.wait(ENDS_WITHIN) == 1
     assert errors == ""
 
 

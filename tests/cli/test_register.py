@@ -8,6 +8,7 @@ import pytest
 
 from kato_consul.testing import ConsulAgent
 from tests.cli.running import (
+    ENDS_WITHIN,
     Instance,
     all_at_once,
     ask,
@@ -75,7 +76,7 @@ def test_waits_for_a_slow_instance(agent: ConsulAgent, service: str, unhealthy: 
         assert eventually(lambda: healths(agent, service) == {f"{service}-1": "critical"})
         assert process.poll() is None
         unhealthy.healthy = True
-        assert process.wait(10) == 0
+        assert process.wait(ENDS_WITHIN) == 0
 
 
 def test_wait_zero(agent: ConsulAgent, service: str, unhealthy: Instance) -> None:
@@ -130,7 +131,7 @@ def test_interrupted(
     with started("register", *unhealthy.flags(service), env=at(agent)) as process:
         line_with(process, f"{service}-1: registered")
         process.send_signal(number)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=ENDS_WITHIN)
     assert process.returncode == 130
     assert errors == "interrupted\n"
     assert ids(agent, service) == set()
@@ -150,7 +151,7 @@ def test_second_signal_during_cleanup(
             assert "already cleaning up" in process.stderr.readline()
         finally:
             agent.thaw()
-        assert process.wait(40) == 130
+        assert process.wait(ENDS_WITHIN) == 130
     assert ids(agent, service) == set()
 
 
@@ -160,7 +161,7 @@ def test_closed_stdout(agent: ConsulAgent, service: str, unhealthy: Instance) ->
     with started(*command, env=at(agent)) as process:
         assert process.stdout is not None
         process.stdout.close()
-        assert process.wait(10) == 6
+        assert process.wait(ENDS_WITHIN) == 6
     assert ids(agent, service) == set()
 
 
@@ -253,7 +254,7 @@ def test_token_is_not_printed(service: str, instance: Instance) -> None:
 def test_output_to_a_pipe(agent: ConsulAgent, service: str, instance: Instance) -> None:
     """Other programs can read the output: lines without colours or cursor movements."""
     with started("register", *instance.flags(service), env=at(agent)) as process:
-        text, errors = process.communicate(timeout=20)
+        text, errors = process.communicate(timeout=ENDS_WITHIN)
     assert errors == ""
     assert "\x1b" not in text
     assert [line[10:] for line in text.splitlines()] == [
@@ -274,4 +275,4 @@ def test_ignored_sigint(agent: ConsulAgent, service: str, unhealthy: Instance) -
     with started(*command, env=at(agent), preexec_fn=ignore, stderr=subprocess.DEVNULL) as process:
         line_with(process, f"{service}-1: registered")
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 6
+        assert process.wait(ENDS_WITHIN) == 6

@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from kato_consul.testing import ConsulAgent, StandInKato
-from tests.cli.running import HTTP, Instance, at, healths, ids, kato_consul, line_with, started
+from tests.cli.running import (
+    ENDS_WITHIN,
+    HTTP,
+    Instance,
+    at,
+    healths,
+    ids,
+    kato_consul,
+    line_with,
+    started,
+)
 from tests.testing.waiting import eventually
 
 ALL_REGISTERED = "all registered"
@@ -48,7 +58,7 @@ def test_changed_file(agent: ConsulAgent, service: str, instance: Instance, tmp_
         line_with(process, "is missing; its previous definitions stay in effect")
         assert ids(agent, service) == {f"{service}-2", f"{service}-3"}
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(ENDS_WITHIN) == 0
     assert ids(agent, service) == set()
 
 
@@ -64,7 +74,7 @@ def test_killed_and_started_again(
         with started("run", "-f", path, env=at(agent)) as process:
             line_with(process, ALL_REGISTERED)
             process.kill()
-            process.wait(10)
+            process.wait(ENDS_WITHIN)
         foreign = ["--name", service, "--id", f"{service}-9", "--port", str(doomed.port)]
         more = ["--check-http", f"http://127.0.0.1:{doomed.port}/health", "--interval", "200ms"]
         done = kato_consul("register", *foreign, *more, env=at(agent))
@@ -78,7 +88,7 @@ def test_killed_and_started_again(
             kept = {f"{service}-2", f"{service}-3", f"{service}-9"}
             assert ids(agent, service) == kept
             process.terminate()
-            assert process.wait(10) == 0
+            assert process.wait(ENDS_WITHIN) == 0
         for one in (2, 9):
             kato_consul("deregister", f"{service}-{one}", env=at(agent))
 
@@ -90,9 +100,9 @@ def test_killed(agent: ConsulAgent, service: str, tmp_path: Path) -> None:
         flags += ["--port", str(kato.port), "--interval", "200ms"]
         with started("run", *flags, env=at(agent)) as process:
             line_with(process, ALL_REGISTERED)
-            assert healths(agent, service) == {f"{service}-1": "passing"}
+            assert eventually(lambda: healths(agent, service) == {f"{service}-1": "passing"})
             process.kill()
-            process.wait(10)
+            process.wait(ENDS_WITHIN)
         assert eventually(lambda: healths(agent, service) == {f"{service}-1": "critical"})
         kato_consul("deregister", f"{service}-1", env=at(agent))
 
@@ -115,7 +125,7 @@ def test_agent_loses_an_instance(agent: ConsulAgent, service: str, instance: Ins
         line_with(process, "registered again")
         assert eventually(lambda: healths(agent, service) == {f"{service}-1": "passing"})
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(ENDS_WITHIN) == 0
 
 
 def test_instance_that_never_passes(agent: ConsulAgent, service: str, unhealthy: Instance) -> None:
@@ -130,7 +140,7 @@ def test_signal_while_waiting(agent: ConsulAgent, service: str, unhealthy: Insta
     with started("run", *unhealthy.flags(service), env=at(agent)) as process:
         line_with(process, f"{service}-1: registered")
         process.terminate()
-        assert process.wait(10) == 130
+        assert process.wait(ENDS_WITHIN) == 130
     assert ids(agent, service) == set()
 
 
@@ -141,5 +151,5 @@ def test_closed_stdout(agent: ConsulAgent, service: str, instance: Instance) -> 
         assert process.stdout is not None
         process.stdout.close()
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(ENDS_WITHIN) == 0
     assert ids(agent, service) == set()

@@ -12,7 +12,7 @@ from kato_consul.cli.commands.watch import differences
 from kato_consul.models import Health, Instance, Snapshot
 from kato_consul.testing import ConsulAgent
 from tests.building import instance, snapshot
-from tests.cli.running import Process, at, line_with, started
+from tests.cli.running import ENDS_WITHIN, Process, at, line_with, started
 from tests.discovery.agents import critical, put, take_out
 
 
@@ -28,7 +28,7 @@ def registered(agent: ConsulAgent, service: str) -> Iterator[str]:
 def ended(process: Process, number: int) -> int:
     """The exit code after a signal."""
     process.send_signal(number)
-    return process.wait(10)
+    return process.wait(ENDS_WITHIN)
 
 
 def test_output_as_text(agent: ConsulAgent, registered: str) -> None:
@@ -87,7 +87,7 @@ def test_closed_stdout(agent: ConsulAgent, registered: str) -> None:
         assert process.stdout is not None
         process.stdout.close()
         put(agent, registered, 2)
-        assert process.wait(10) == 1
+        assert process.wait(ENDS_WITHIN) == 1
 
 
 ONE = instance("kato-1")

@@ -8,8 +8,8 @@ import pytest
 
 from tests.conformance.conftest import Pool, SessionClient, create_session, fresh_node
 
-TTL = 2  # seconds
-PART = 1.2  # seconds: more than half of the TTL, with a margin for a slow machine
+TTL = 5  # seconds
+PART = 3.0  # seconds: more than half of the TTL, with a margin for a slow machine
 
 ALIVE = {"exists": True, "expired": False}
 MISSING = {"exists": False, "expired": False}
@@ -17,7 +17,7 @@ EXPIRED = {"exists": False, "expired": True}
 
 
 class AgedSession(NamedTuple):
-    """A session, and the response of `exists` when it was 2.4 s old."""
+    """A session, and the response of `exists` when it was 6 s old."""
 
     session: SessionClient
     exists: dict[str, Any]
@@ -25,7 +25,7 @@ class AgedSession(NamedTuple):
 
 @pytest.fixture(scope="module")
 def aged_sessions(pool: Pool, http: httpx.Client) -> dict[str, AgedSession]:
-    """Sessions with a TTL of 2 s, each used differently at an age of 1.2 s."""
+    """Sessions with a TTL of 5 s, each used differently at an age of 3 s."""
     ways = ("unused", "observed", "read", "exists", "extended", "extended and read")
     sessions = {way: create_session(pool, http, fresh_node(), ttl_seconds=TTL) for way in ways}
     for way in ("extended", "extended and read"):

@@ -46,7 +46,7 @@ def test_agent_restarts(site: Site) -> None:
     since = time.monotonic()
     restarted.restart()
     site.carries_on()
-    assert site.watcher._service.agents.current is not agent
+    assert eventually(lambda: site.watcher._service.agents.current is not agent)
     site.confirmed(since)
     site.sees(*ALL)
     site.carries_on()

@@ -53,11 +53,10 @@ def test_found(agent: ConsulAgent, given: dict[str, Any], numbers: list[int] | N
     with Consul's words."""
     settings = at(agent, **given)
     if numbers is None:
-        with (
-            Discovery(settings) as discovery,
-            pytest.raises(ConsulRejected, match=r"[Qq]uery|bool"),
-        ):
-            discovery.snapshot(1.0)
+        with Discovery(settings) as discovery:
+            assert eventually(lambda: discovery.last_error is not None)
+            with pytest.raises(ConsulRejected, match=r"[Qq]uery|bool"):
+                discovery.snapshot(0.0)
     else:
         assert found(settings) == [f"kato-{number}" for number in numbers]
 

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -148,8 +149,19 @@ def _becomes(run: Run, service_id: str, health: Health) -> bool:
 
 
 def _let_calls_end(site: Site, run: Run) -> None:
-    """Each session's next call comes to an end: none is on its way by an older snapshot."""
-    run.wait_for(3 * len(run.sessions))
+    """Wait for two calls of each session: then no call is in flight that used an older snapshot."""
+    before = _acknowledged(run)
+
+    def have_ended() -> bool:
+        now = _acknowledged(run)
+        return run.over.is_set() or all(now[key] >= before[key] + 2 for key in run.keys)
+
+    assert eventually(have_ended)
+
+
+def _acknowledged(run: Run) -> Counter[str]:
+    """Return the number of acknowledged calls of each session."""
+    return Counter(call.key for call in tuple(run.history.calls) if call.acknowledged)
 
 
 QUICK = {"attempt_timeout": ATTEMPT}
@@ -252,7 +264,7 @@ CELLS = [
         none=("reopened",),
     ),
     Cell("store-flushed", disturb=flushed, pace=Pace(0.02), seen=("reopened",)),
-    Cell("session-expired", settings={"session_ttl": 1}, pace=Pace(idle=1.3), seen=("reopened",)),
+    Cell("session-expired", settings={"session_ttl": 2}, pace=Pace(idle=2.5), seen=("reopened",)),
     Cell(
         "draining",
         disturb=drained,

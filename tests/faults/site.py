@@ -107,7 +107,7 @@ def registered(
             if proxied:
                 proxy = proxies[service_id] = opened.enter_context(FaultProxy(one.url))
                 host, port = proxy.host, proxy.port
-            check = CheckDefinition(http=f"{one.url}/health", interval="1s", timeout="1s")
+            check = CheckDefinition(http=f"{one.url}/health", interval="300ms", timeout="1s")
             definitions.append(
                 ServiceDefinition(name=service, id=service_id, address=host, port=port, check=check)
             )

@@ -19,6 +19,7 @@ from kato_consul.testing.fault_plan import (
     no_fault,
 )
 from kato_consul.testing.fault_proxy import FaultProxy
+from kato_consul.testing.ports import free_ports
 from tests.shells import wire_server
 from tests.shells.wire_server import WireServer
 from tests.testing.waiting import eventually
@@ -45,8 +46,8 @@ def proxy(server: WireServer) -> Iterator[FaultProxy]:
 
 @pytest.fixture
 def http(proxy: FaultProxy) -> Iterator[httpx.Client]:
-    """A client of the proxy with a timeout of half a second."""
-    with httpx.Client(base_url=proxy.url, trust_env=False, timeout=0.5) as running:
+    """A client of the proxy with a timeout of 2 s."""
+    with httpx.Client(base_url=proxy.url, trust_env=False, timeout=2.0) as running:
         yield running
 
 
@@ -124,7 +125,7 @@ def test_cut_before_refuses_the_next_connection(
 ) -> None:
     """After the response connections are refused for a while."""
     proxy.plan = every(1, Fault.CUT_BEFORE)
-    proxy.refuse_for = 0.3
+    proxy.refuse_for = 2.0
     assert http.post(OBSERVE, json=BODY).status_code == 200
     with pytest.raises(httpx.ConnectError):
         http.post(OBSERVE, json=BODY)
@@ -174,8 +175,7 @@ def test_hang_for_releases_in_time(proxy: FaultProxy, http: httpx.Client) -> Non
 
 def test_an_instance_that_refuses_is_a_reset() -> None:
     """If the instance refuses, the caller's connection is reset: its request was read."""
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    url = f"http://127.0.0.1:{free_ports(1)[0]}"
     with FaultProxy(url) as proxy, pytest.raises(httpx.ReadError):
         httpx.post(f"{proxy.url}{OBSERVE}", json=BODY, trust_env=False)
 

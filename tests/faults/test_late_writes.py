@@ -30,8 +30,8 @@ def site(fleet: Fleet, request: pytest.FixtureRequest) -> Iterator[Site]:
 
 @pytest.fixture
 def kato(site: Site) -> Iterator[KatoClient]:
-    """A client whose attempts take a second at most."""
-    with KatoClient(replace(site.settings, attempt_timeout=1.0)) as running:
+    """A client with an attempt timeout of 3 s."""
+    with KatoClient(replace(site.settings, attempt_timeout=3.0)) as running:
         yield running
 
 
@@ -76,10 +76,10 @@ def test_a_late_write_that_overwrites_another_is_repaired(site: Site, kato: Kato
     observe_each(session, "a", "b")
     primary = hang_once(site, session, "x")
     (other,) = set(site.instances) - {primary}
-    # The other reads the session, works for 0.5 s and saves; in between the late one reads it too,
+    # The other reads the session, works for 1.5 s and saves; in between the late one reads it too,
     # and saves last.
-    site.instances[primary].switch(slow=1.0)
-    site.instances[other].switch(slow=0.5)
+    site.instances[primary].switch(slow=3.0)
+    site.instances[other].switch(slow=1.5)
     arrived = threading.Event()
 
     def record_arrival(method: str, path: str) -> None:

@@ -1,16 +1,17 @@
 """Fault matrix: every fault, sync and async, on real sockets and real processes, must give 0
 failed, 0 lost, 0 twice, 0 unknown. The checker uses only the calls' results and KATO's state."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 
 import pytest
 
 from kato_consul.settings import ENGINES
 from kato_consul.testing import Fleet
 from tests.faults.cells import CELLS, Cell
-from tests.faults.conftest import EVERYTHING, OBSERVATIONS, TALLIES, Tally
+from tests.faults.conftest import EVERYTHING, OBSERVATIONS
 from tests.faults.site import Site, registered
+from tests.faults.tally import PROPERTY, Tally
 from tests.faults.work import Run, async_run, sync_run
 
 
@@ -42,7 +43,12 @@ def runs() -> Iterator[tuple[str, str, str]]:
 @pytest.mark.parametrize(
     ("cell_and_site", "shell", "engine"), [*runs()], indirect=["cell_and_site"]
 )
-def test_exactly_once(cell_and_site: tuple[Cell, Site], shell: str, engine: str) -> None:
+def test_exactly_once(
+    cell_and_site: tuple[Cell, Site],
+    shell: str,
+    engine: str,
+    record_property: Callable[[str, object], None],
+) -> None:
     """Under this fault, KATO has each observation once, in order, and no call failed."""
     cell, site = cell_and_site
     name = f"{cell.name}-{shell}" + ("" if engine == ENGINES[0] else f"-{engine}")
@@ -77,7 +83,7 @@ def test_exactly_once(cell_and_site: tuple[Cell, Site], shell: str, engine: str)
         worst=run.history.worst.seconds if run.history.worst else 0.0,
         seconds=run.seconds,
     )
-    TALLIES.append(tally)
+    record_property(PROPERTY, asdict(tally))
     assert report.passed, f"{report}\n{tally}"
     assert report.acknowledged >= OBSERVATIONS
     assert [name for name in cell.seen if not getattr(tally, name)] == [], tally

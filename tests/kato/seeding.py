@@ -1,7 +1,9 @@
-"""Seed of the property test: new in each run, and printed at its start so that it is repeatable."""
+"""Seed and size of the property test: the same in each run; `make hunt` passes new seeds."""
 
 import os
-import secrets
 
-SEED = int(os.environ.get("KATO_CONSUL_SEED") or secrets.randbelow(2**32))
-HEADER = f"settling property: seed {SEED} (KATO_CONSUL_SEED={SEED} repeats it)"
+SEED = int(os.environ.get("KATO_CONSUL_SEED") or 7)
+HEADER = f"settling property: seed {SEED} (KATO_CONSUL_SEED sets another)"
+
+RUNS = int(os.environ.get("KATO_CONSUL_SETTLING_RUNS") or 200)
+"""Runs of the property test: 200 take 5 s; `make hunt` passes more."""

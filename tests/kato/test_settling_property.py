@@ -21,7 +21,7 @@ from kato_consul._kato.session_state import MOST_IN_FLIGHT, SessionState
 from kato_consul._kato.types import Observation
 from kato_consul.errors import BadRequest, OutcomeUnknown, SessionConflict
 from tests.kato.model_kato import Fault, ModelKato, playing
-from tests.kato.seeding import SEED
+from tests.kato.seeding import RUNS, SEED
 
 FAULTS = st.lists(st.sampled_from(Fault), max_size=3)
 CALL_TIMEOUT = 300.0
@@ -286,7 +286,7 @@ class Session(RuleBasedStateMachine):
 
 TestSession = Session.TestCase
 TestSession.settings = settings(
-    max_examples=200,
+    max_examples=RUNS,
     stateful_step_count=60,
     deadline=None,
     print_blob=True,

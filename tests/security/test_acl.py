@@ -8,7 +8,7 @@ import pytest
 
 from kato_consul import KatoClient, Settings
 from kato_consul.testing import StandInKato
-from tests.cli.running import fresh_name, kato_consul, line_with, started
+from tests.cli.running import ENDS_WITHIN, fresh_name, kato_consul, line_with, started
 from tests.security.conftest import AclAgent, policy
 from tests.testing.waiting import eventually
 
@@ -16,7 +16,7 @@ from tests.testing.waiting import eventually
 @pytest.fixture
 def kato(tmp_path: Path) -> Iterator[StandInKato]:
     """An instance of a new service; its name is the service's."""
-    with StandInKato(store=tmp_path / "store.sqlite", name=fresh_name()) as running:
+    with StandInKato(store=tmp_path / "store.sqlite", name=fresh_name(), keep_alive=60) as running:
         yield running
 
 
@@ -66,7 +66,7 @@ def test_documented_policies_are_sufficient(acl_agent: AclAgent, kato: StandInKa
     with started("run", *flags(kato), env=writes) as process:
         line_with(process, "all registered")
         process.terminate()
-        output, errors = process.communicate(timeout=20)
+        output, errors = process.communicate(timeout=ENDS_WITHIN)
     assert process.returncode == 0, errors
     shown.append(output + errors)
     assert all(one not in words for words in shown for one in (registrar, client, operator))
@@ -177,7 +177,7 @@ def test_exec_retries_until_the_token_may_register(acl_agent: AclAgent, kato: St
         allow(acl_agent, token, rules)
         line_with(process, f"{kato.name}-1: registered")
         process.terminate()
-        assert process.wait(20) == 143
+        assert process.wait(ENDS_WITHIN) == 143
     assert eventually(lambda: f"{kato.name}-1" not in services(acl_agent))
 
 

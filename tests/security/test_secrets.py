@@ -12,7 +12,7 @@ import pytest
 from kato_consul import KatoConsulError, Registrar, Settings
 from kato_consul._definitions.loader import read_definitions
 from kato_consul.testing import StandInKato
-from tests.cli.running import fresh_name, kato_consul, line_with, started
+from tests.cli.running import ENDS_WITHIN, fresh_name, kato_consul, line_with, started
 from tests.security.conftest import AclAgent, policy
 
 VERBOSE = """
@@ -52,7 +52,7 @@ header = {{ Authorization = ["Bearer ${{file:{folder}/secret}}"] }}
 
 def test_no_secrets_in_command_output(acl_agent: AclAgent, tmp_path: Path) -> None:
     """The output of commands that succeed and fail, at debug level, has no secrets."""
-    with StandInKato(store=tmp_path / "store.sqlite", name=fresh_name()) as kato:
+    with StandInKato(store=tmp_path / "store.sqlite", name=fresh_name(), keep_alive=60) as kato:
         token = acl_agent.token(policy("registrar", kato.name))
         reader = acl_agent.token(policy("client", kato.name))
         env = {
@@ -83,7 +83,7 @@ def test_no_secrets_in_command_output(acl_agent: AclAgent, tmp_path: Path) -> No
         with started("run", "-f", path, env=env, program=VERBOSE) as process:
             line_with(process, "all registered")
             process.terminate()
-            outputs += process.communicate(timeout=30)
+            outputs += process.communicate(timeout=ENDS_WITHIN)
             assert process.returncode == 0
         parent = ["exec", "-f", str(path), "--drain", "0", "--", sys.executable, "-c", "input()"]
         done = kato_consul(*parent, env=env, program=VERBOSE)

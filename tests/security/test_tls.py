@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -91,7 +92,7 @@ def test_each_engine_verifies_the_name(tls_agent: TlsAgent, engine: str) -> None
 
     def settings(**given: str) -> Settings:
         env = tls_agent.environment()
-        return Settings.from_env(env, service="consul", engine=engine, deadline=5.0, **given)
+        return Settings.from_env(env, service="consul", engine=engine, deadline=WITHIN, **given)
 
     async def found(given: Settings) -> Snapshot:
         async with AsyncDiscovery(given) as discovery:
@@ -142,27 +143,39 @@ def test_registrar_works_over_tls(tls_agent: TlsAgent, instance: Instance) -> No
         pass
 
 
-@pytest.mark.parametrize(
-    ("changed", "code", "output"),
-    [
-        ({"CONSUL_CACERT": None}, 3, "certificate verify failed"),
-        ({"CONSUL_CACERT": "other/consul-agent-ca.pem"}, 3, "certificate verify failed"),
-        ({"CONSUL_CACERT": "nowhere.pem"}, 2, "the TLS files for Consul cannot be used"),
-        ({"CONSUL_CLIENT_CERT": None, "CONSUL_CLIENT_KEY": None}, 3, "bad certificate"),
-        ({"CONSUL_TLS_SERVER_NAME": "server.elsewhere.consul"}, 3, "Hostname mismatch"),
-        ({"CONSUL_TLS_SERVER_NAME": "server.dc1.consul"}, 5, "knows no service"),
-        ({"CONSUL_CACERT": None, "CONSUL_HTTP_SSL_VERIFY": "false"}, 5, "knows no service"),
-    ],
-)
+CHANGES: list[tuple[dict[str, str | None], int, str]] = [
+    ({"CONSUL_CACERT": None}, 3, "certificate verify failed"),
+    ({"CONSUL_CACERT": "other/consul-agent-ca.pem"}, 3, "certificate verify failed"),
+    ({"CONSUL_CACERT": "nowhere.pem"}, 2, "the TLS files for Consul cannot be used"),
+    ({"CONSUL_CLIENT_CERT": None, "CONSUL_CLIENT_KEY": None}, 3, "bad certificate"),
+    ({"CONSUL_TLS_SERVER_NAME": "server.elsewhere.consul"}, 3, "Hostname mismatch"),
+    ({"CONSUL_TLS_SERVER_NAME": "server.dc1.consul"}, 5, "knows no service"),
+    ({"CONSUL_CACERT": None, "CONSUL_HTTP_SSL_VERIFY": "false"}, 5, "knows no service"),
+]
+
+
+@pytest.fixture(scope="module")
+def runs(tls_agent: TlsAgent) -> list[Future[subprocess.CompletedProcess[str]]]:
+    """One run of a command for each change, in parallel: most wait 5 s for Consul."""
+
+    def run(changed: dict[str, str | None]) -> subprocess.CompletedProcess[str]:
+        paths = {
+            name: str(tls_agent.folder / value) if value and value.endswith(".pem") else value
+            for name, value in changed.items()
+        }
+        env = tls_agent.environment(**paths)
+        return kato_consul("instances", "--service", "nobody", env=env)
+
+    with ThreadPoolExecutor(len(CHANGES)) as pool:
+        return [pool.submit(run, changed) for changed, _, _ in CHANGES]
+
+
+@pytest.mark.parametrize(("number", "code", "output"), [(n, *c[1:]) for n, c in enumerate(CHANGES)])
 def test_invalid_tls_settings_are_reported(
-    tls_agent: TlsAgent, changed: dict[str, str | None], code: int, output: str
+    runs: list[Future[subprocess.CompletedProcess[str]]], number: int, code: int, output: str
 ) -> None:
     """Each invalid setting is named in the error; valid alternatives work."""
-    places = {
-        name: str(tls_agent.folder / value) if value and value.endswith(".pem") else value
-        for name, value in changed.items()
-    }
-    done = kato_consul("instances", "--service", "nobody", env=tls_agent.environment(**places))
+    done = runs[number].result()
     assert done.returncode == code, done.stderr
     assert output in done.stderr
 

@@ -11,7 +11,8 @@ from kato_consul._flow import Flow
 from kato_consul._sync.driver import Driver
 from kato_consul.settings import ENGINES, Settings
 
-KEEPALIVE = 1.0
+KEEPALIVE = 0.3
+"""Seconds, in tests of the keep-alive; in the others no connection is idle for too long."""
 
 
 class BlockingDriver(Protocol):
@@ -45,6 +46,12 @@ class BlockingAsyncDriver:
 def engine(request: pytest.FixtureRequest) -> str:
     """The name of an engine; each test runs with every engine."""
     return str(request.param)
+
+
+@pytest.fixture
+def keepalive() -> float:
+    """Seconds that a connection may be idle; a test may override it."""
+    return 60.0
 
 
 @pytest.fixture(params=["sync", "async"])

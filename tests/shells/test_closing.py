@@ -37,13 +37,15 @@ def registered() -> Iterator[Fleet]:
         registrar.register()
         registrar.close()
         yield made
+        for one in made.instances.values():
+            one.kill()  # so that `stop` does not wait for abandoned calls
 
 
 @pytest.fixture
 def fleet(registered: Fleet) -> Iterator[Fleet]:
     """The fleet, with slow instances."""
     for one in registered.instances.values():
-        one.switch(slow=3.0)
+        one.switch(slow=60.0)
     yield registered
     for one in registered.instances.values():
         one.switch(slow=0.0)

@@ -10,7 +10,7 @@ from tests.shells import wire_server
 from tests.shells.conftest import BlockingDriver
 from tests.shells.wire_server import Handler, WireServer
 
-AFTER = 0.05
+AFTER = 0.5
 
 
 def hedged(first: str, second: str, *, after: float = AFTER, timeout: float = 2.0) -> Flow[Hedged]:
@@ -39,7 +39,7 @@ def test_second_responds_first_request_is_abandoned(
         assert found.first is None
         assert isinstance(found.second, Reply)
         assert found.both_sent
-        assert len(first.requests) == 1
+        assert eventually(lambda: len(first.requests) == 1)
 
 
 def test_second_fails_first_is_awaited(driver: BlockingDriver) -> None:

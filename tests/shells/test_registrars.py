@@ -23,7 +23,7 @@ from kato_consul.testing import ConsulAgent, StandInKato
 from tests.cli.running import ask, healths, ids
 from tests.testing.waiting import eventually
 
-QUICK = ProbeDefinition(interval="200ms", timeout="2s", slow="400ms")
+QUICK = ProbeDefinition(interval="500ms", timeout="2s", slow="1s")
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_hung_slow_and_dead_instances_get_their_status(
         assert eventually(lambda: healths(agent, "kato") == {"kato-1": "critical"})
         kato.thaw()
         assert eventually(lambda: healths(agent, "kato") == {"kato-1": "passing"})
-        kato.switch(slow=0.6)
+        kato.switch(slow=1.3)
         assert eventually(lambda: healths(agent, "kato") == {"kato-1": "warning"})
         kato.switch(slow=0.0)
         assert eventually(lambda: healths(agent, "kato") == {"kato-1": "passing"})

@@ -15,6 +15,7 @@ from kato_consul._sync.transport import DiscoveryTransport
 from kato_consul.models import Health
 from kato_consul.settings import Settings
 from kato_consul.testing import ConsulAgent
+from kato_consul.testing.ports import free_ports
 from tests.shells import wire_server
 from tests.shells.wire_server import Handler, WireServer
 from tests.testing.waiting import eventually

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kato_consul._flow import Cause, CloseConnections, Failure, Flow, Outcome, Reply, Send
+from kato_consul.testing.ports import free_ports
 from tests.shells import wire_server
 from tests.shells.conftest import KEEPALIVE, BlockingDriver
 from tests.shells.wire_server import Handler, WireServer

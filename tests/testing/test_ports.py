@@ -5,7 +5,14 @@ import socket
 
 import pytest
 
-from kato_consul.testing.ports import HOST, _hold, ephemeral_range, free_ports, port_range
+from kato_consul.testing.ports import (
+    HOST,
+    _hold,
+    ephemeral_range,
+    free_ports,
+    port_range,
+    worker_share,
+)
 
 
 def test_ports_are_distinct() -> None:
@@ -56,6 +63,25 @@ def test_ports_are_not_ephemeral() -> None:
 def test_port_range(ephemeral: tuple[int, int], expected: range) -> None:
     """The range is below the ephemeral one if there is room, else above it, else all ports."""
     assert port_range(ephemeral) == expected
+
+
+def test_calls_choose_different_ports() -> None:
+    """A port that was chosen and is not bound yet is not chosen again."""
+    chosen = [free_ports(1)[0] for _ in range(200)]
+    assert len(set(chosen)) == len(chosen)
+
+
+def test_workers_share_the_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The workers of pytest-xdist use separate parts of the range; without workers it is whole."""
+    ports = range(10_000, 32_768)
+    shares = []
+    monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "4")
+    for number in range(4):
+        monkeypatch.setenv("PYTEST_XDIST_WORKER", f"gw{number}")
+        shares.append(worker_share(ports))
+    assert [port for share in shares for port in share] == [*ports]
+    monkeypatch.delenv("PYTEST_XDIST_WORKER")
+    assert worker_share(ports) == ports
 
 
 def test_too_few_free_ports_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

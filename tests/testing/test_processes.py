@@ -56,7 +56,7 @@ class Fifo:
         self._end = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         self.received = b""
 
-    def receives(self, words: set[str], within: float = 10.0) -> bool:
+    def receives(self, words: set[str], within: float = 30.0) -> bool:
         """Return whether all of `words` are received in time."""
         deadline = time.monotonic() + within
         while not words <= set(self.received.decode().split()):
@@ -64,7 +64,7 @@ class Fifo:
                 return False
         return True
 
-    def ends(self, within: float = 10.0) -> bool:
+    def ends(self, within: float = 30.0) -> bool:
         """Return whether all programs that held the fifo end in time."""
         deadline = time.monotonic() + within
         while data := self._read(deadline):
@@ -122,7 +122,7 @@ def test_nothing_outlives_its_parent(ending: str, fifo: Fifo, log: Path) -> None
             assert is_alive(watchdog)
             parent.stdin.write(b"\n")
             parent.stdin.flush()
-            parent.wait(10)
+            parent.wait(30)
             if ending in {"return", "raise"}:  # a parent that exits normally does it itself
                 assert not is_alive(watchdog)
             assert fifo.ends()
@@ -147,7 +147,7 @@ def is_alive(pid: int) -> bool:
 def test_pid_is_the_programs_own(log: Path) -> None:
     """`pid` is that of the program itself and of its group, not of a shell in between."""
     with ChildProcess(["sh", "-c", "echo $$; read x"], name="p", log=log) as child:
-        child.wait(10)  # the program ended because its input is empty
+        child.wait(30)  # the program ended because its input is empty
         assert child.log_tail().strip() == str(child.pid)
 
 
@@ -169,14 +169,14 @@ def test_returncode_is_the_exit_status(log: Path) -> None:
     assert (child.running, child.returncode) == (False, -signal.SIGKILL)
     child.argv[-1] = "exit 7"
     child.start()
-    assert child.wait(10) == 7
+    assert child.wait(30) == 7
 
 
 def test_processes_left_in_the_group_are_killed(fifo: Fifo, log: Path) -> None:
     """When a program ends and leaves a worker behind, the worker is killed."""
     leaving = FAMILY.removesuffix("wait") + "read x"
     with ChildProcess(["sh", "-c", leaving, "sh", str(fifo.path)], name="p", log=log) as child:
-        child.wait(10)
+        child.wait(30)
         assert fifo.ends()
 
 
@@ -234,7 +234,7 @@ def test_a_signal_to_an_ended_program_is_an_error(log: Path) -> None:
     """A signal to a program that ended raises an error with the program's name and log."""
     child = ChildProcess(["true"], name="the true one", log=log)
     child.start()
-    child.wait(10)
+    child.wait(30)
     with pytest.raises(RuntimeError, match=r"the true one is not running.*program\.log"):
         child.signal(signal.SIGHUP)
 
@@ -246,7 +246,7 @@ def test_log_tail_has_the_last_lines(log: Path) -> None:
     assert child.log_tail() == ""
     for _ in range(2):
         child.start()
-        child.wait(10)
+        child.wait(30)
     assert child.log_tail(2) == "two\nthree"
     assert child.log_tail() == "one\ntwo\nthreeone\ntwo\nthree"
 
@@ -255,7 +255,7 @@ def test_environment_is_replaced(log: Path) -> None:
     """`env` is the program's complete environment."""
     child = ChildProcess(["env"], name="p", log=log, env={"PATH": os.defpath, "KATO": "8000"})
     child.start()
-    child.wait(10)
+    child.wait(30)
     names = {line.partition("=")[0] for line in child.log_tail().splitlines()}
     # A shell may add variables.
     assert {"PATH", "KATO"} <= names <= {"PATH", "KATO", "PWD", "OLDPWD", "SHLVL", "_"}
@@ -284,4 +284,4 @@ def test_a_dead_watchdog_is_replaced(fifo: Fifo, log: Path) -> None:
             assert new not in {None, old}
             processes._watchdog.close()
             assert fifo.ends()
-            assert first.wait(10) == -signal.SIGKILL
+            assert first.wait(30) == -signal.SIGKILL

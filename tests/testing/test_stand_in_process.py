@@ -86,7 +86,7 @@ def test_stop_finishes_requests_in_flight(
     """`stop` waits for the response to a request in flight."""
     with StandInKato(store=tmp_path / "s.sqlite", folder=tmp_path) as kato:
         session = create_session(http, kato)
-        kato.switch(slow=0.5)
+        kato.switch(slow=1.0)
         answer = threads.submit(observe, http, kato, session, "a")
         assert eventually(lambda: is_busy(http, kato))
         kato.stop()
@@ -101,6 +101,8 @@ async def test_four_workers_lose_concurrent_observations(
     with StandInKato(store=tmp_path / "s.sqlite", folder=tmp_path, workers=4) as kato:
         kept = []
         for at_once in (1, 16):
+            if at_once > 1:
+                kato.switch(slow=0.05)  # so that observations overlap on a busy machine too
             session = create_session(http, kato)
             limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=0)
             async with httpx.AsyncClient(timeout=30, limits=limits) as client:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 
-def eventually(condition: Callable[[], bool], *, within: float = 30.0) -> bool:
+def eventually(condition: Callable[[], bool], *, within: float = 60.0) -> bool:
     """Check every 10 ms until `condition` holds; return False if it does not `within` seconds."""
     deadline = time.monotonic() + within
     while not condition():

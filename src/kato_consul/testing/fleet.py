@@ -77,7 +77,7 @@ class Fleet:
                 address=instance.host,
                 port=instance.port,
                 check=CheckDefinition(
-                    http=f"{instance.url}/health", interval=self._interval, timeout="1s"
+                    http=f"{instance.url}/health", interval=self._interval, timeout="5s"
                 ),
             )
             for service_id, instance in self.instances.items()
@@ -89,7 +89,7 @@ class Fleet:
         tables = [
             f"[[service]]\n"
             f'name = "{one.name}"\nid = "{one.id}"\naddress = "{one.address}"\nport = {one.port}\n'
-            f'check = {{ interval = "{self._interval}", timeout = "1s" }}\n'
+            f'check = {{ interval = "{self._interval}", timeout = "5s" }}\n'
             for one in self.definitions
         ]
         path.write_text("\n".join(tables), encoding="utf-8")

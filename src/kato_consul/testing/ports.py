@@ -1,14 +1,18 @@
 """Free ports for programs that cannot bind port 0 and report the port they got.
 
 Another process may bind the port before the program does, so the choice is best effort. The port
-is outside the range that the kernel uses for outgoing connections, and the search starts at a
-random port, so that two test runs rarely collide. The caller still has to check that the program
-got its port.
+is outside the range that the kernel uses for outgoing connections. The search starts at a random
+port, so that two test runs rarely collide, and each call continues where the last one ended, so
+that a process does not choose a port twice before it has chosen all others. With pytest-xdist each
+worker, and each program that it starts, searches only the worker's share of the range. The caller
+still has to check that the program got its port.
 """
 
 import contextlib
+import os
 import secrets
 import socket
+import threading
 from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -19,19 +23,39 @@ HIGHEST = 65_536  # exclusive
 ENOUGH = 1_000  # ports between LOWEST and the ephemeral range that make it worth staying below
 
 
+class _Search:
+    """Position of this process's search; a lock, since threads share it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.position = secrets.randbelow(HIGHEST)  # not `random`: test runs seed it alike
+
+
+_search = _Search()
+
+
+def _after_fork() -> None:
+    global _search
+    _search = _Search()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 def free_ports(n: int) -> list[int]:
     """Return `n` distinct ports of 127.0.0.1 that are free for TCP and for UDP.
 
     Raises RuntimeError if there are fewer.
     """
-    candidates = port_range(ephemeral_range())
-    start = secrets.randbelow(len(candidates))  # not `random`: test runs seed it alike
+    candidates = worker_share(port_range(ephemeral_range()))
     ports: list[int] = []
-    with contextlib.ExitStack() as held:  # bound until all are chosen, so that they are distinct
-        for step in range(len(candidates)):
+    # Bound until all are chosen, so that they are distinct.
+    with _search.lock, contextlib.ExitStack() as held:
+        for _ in range(len(candidates)):
             if len(ports) == n:
                 break
-            port = candidates[(start + step) % len(candidates)]
+            port = candidates[_search.position % len(candidates)]
+            _search.position += 1
             if _hold(port, held):
                 ports.append(port)
     if len(ports) < n:
@@ -59,6 +83,16 @@ def port_range(ephemeral: tuple[int, int]) -> range:
     if HIGHEST - (high + 1) >= ENOUGH:
         return range(high + 1, HIGHEST)
     return range(LOWEST, HIGHEST)
+
+
+def worker_share(ports: range) -> range:
+    """Return the part of ``ports`` that this pytest-xdist worker may use; without one, all."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    workers = os.environ.get("PYTEST_XDIST_WORKER_COUNT", "")
+    if not (worker.isdecimal() and workers.isdecimal()):
+        return ports
+    size, number = len(ports) // int(workers), int(worker) % int(workers)
+    return ports[number * size :][:size]
 
 
 def _hold(port: int, held: contextlib.ExitStack) -> bool:

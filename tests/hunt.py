@@ -1,0 +1,141 @@
+"""Long test runs with new seeds: the property test, soaks, large fault cells, the whole demo.
+
+    python -m tests.hunt --seconds 600 [--seed N]
+
+Runs one after the other and starts again until the time is over. A run that was started is
+finished. The first failure ends the hunt and prints the command that repeats the run. Each run has
+a seed of its own: a random one, or the next number from ``--seed`` on.
+"""
+
+import argparse
+import itertools
+import os
+import random
+import secrets
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from tests.faults.cells import CELLS
+
+FEWEST, MOST = 200, 2_000
+"""Limits of the property test's size: two runs of 60 steps for each second; 200 take 5 s."""
+
+FEW, MANY = 240, 1_000
+"""Limits of a fault cell's observations, on each shell and engine: three for each second."""
+
+SHARE, SHORTEST, LONGEST = 1 / 8, 10.0, 300.0
+"""A soak takes this share of the hunt's seconds, within these limits."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A Python program to run: its arguments, and additions to the environment."""
+
+    name: str
+    arguments: Sequence[str]
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def command(self) -> str:
+        """The command that repeats it."""
+        variables = [f"{name}={value}" for name, value in self.environment.items()]
+        return shlex.join([*variables, sys.executable, *self.arguments])
+
+    def run(self) -> bool:
+        """Run the program, print its output if it fails, and return whether it succeeded."""
+        done = subprocess.run(
+            [sys.executable, *self.arguments],
+            env={**os.environ, **self.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            say(done.stdout)
+        return done.returncode == 0
+
+
+def settling(seed: int, runs: int) -> Program:
+    """Return the property test of the session flow."""
+    environment = {"KATO_CONSUL_SEED": str(seed), "KATO_CONSUL_SETTLING_RUNS": str(runs)}
+    return Program(
+        "settling", ["-m", "pytest", "tests/kato/test_settling_property.py"], environment
+    )
+
+
+def cell(name: str, observations: int) -> Program:
+    """Return one cell of the fault matrix."""
+    environment = {
+        "KATO_CONSUL_FAULT_OBSERVATIONS": str(observations),
+        "KATO_CONSUL_FAULT_ENGINES": "all",
+    }
+    where = ["tests/faults/test_matrix.py", "-k", f"[{name}-"]
+    return Program(f"fault cell {name}", ["-m", "pytest", *where], environment)
+
+
+def soak(seed: int, seconds: float, *, sync: bool) -> Program:
+    """Return a soak: mixed faults and kills."""
+    arguments = ["-m", "tests.faults.soak", "--seconds", f"{seconds:g}", "--seed", str(seed)]
+    name = "sync soak" if sync else "soak"
+    return Program(name, [*arguments, "--sync"] if sync else arguments)
+
+
+def demo() -> Program:
+    """Return the demo at its full length."""
+    return Program("demo", ["-m", "kato_consul", "demo", "--json"])
+
+
+def programs(seconds: float, first_seed: int | None) -> Iterator[Program]:
+    """Yield the programs to run, without end."""
+    seeds = map(_seed, itertools.count()) if first_seed is None else itertools.count(first_seed)
+    long = min(max(seconds * SHARE, SHORTEST), LONGEST)
+    runs = min(max(int(seconds * 2), FEWEST), MOST)
+    while True:
+        yield demo()
+        names = [one.name for one in CELLS]
+        random.Random(next(seeds)).shuffle(names)
+        for place, name in enumerate(names):
+            if place % 6 == 0:
+                yield settling(next(seeds), runs)
+                yield soak(next(seeds), long, sync=False)
+                yield soak(next(seeds), long, sync=True)
+            yield cell(name, min(max(int(seconds * 3), FEW), MANY))
+
+
+def _seed(_: int) -> int:
+    return secrets.randbelow(2**32)
+
+
+def say(line: str) -> None:
+    """Print a line and flush."""
+    print(line, flush=True)  # noqa: T201
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the hunt; return 1 if a program failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.hunt", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--seed", type=int, default=None)
+    given = parser.parse_args(arguments)
+    until = time.monotonic() + given.seconds
+    for program in programs(given.seconds, given.seed):
+        began = time.monotonic()
+        passed = program.run()
+        result = "passed" if passed else "FAILED"
+        say(f"{result} after {time.monotonic() - began:4.0f} s: {program.name}")
+        say(f"    {program.command}")
+        if not passed:
+            return 1
+        if time.monotonic() > until:
+            break
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
