@@ -26,10 +26,12 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## the main job, end to end: an agent, three instances, a crash, a verdict
 	@$(BIN)/kato-consul demo
 
-test: $(READY) ## all tests, on real Consul agents and real processes, four at a time: five minutes
+# Four workers also on two cores: tests mostly wait for processes and timeouts. A worker runs whole
+# modules, in the order of tests/conftest.py.
+test: $(READY) ## all tests, on real Consul agents and real processes: about five minutes
 	@$(BIN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder
 
-hunt: $(READY) ## new seeds, long soaks, large fault cells: make hunt SECONDS=600 [SEED=7]
+hunt: $(READY) ## new seeds, soaks, large fault cells: make hunt SECONDS=600 [SEED=7]
 	@$(BIN)/python -m tests.hunt --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 generate: $(READY) ## write the sync facades anew from the async ones

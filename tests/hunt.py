@@ -57,7 +57,7 @@ class Program:
             check=False,
         )
         if done.returncode:
-            say(done.stdout)
+            print_line(done.stdout)
         return done.returncode == 0
 
 
@@ -112,7 +112,7 @@ def _seed(_: int) -> int:
     return secrets.randbelow(2**32)
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """Print a line and flush."""
     print(line, flush=True)  # noqa: T201
 
@@ -128,8 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         began = time.monotonic()
         passed = program.run()
         result = "passed" if passed else "FAILED"
-        say(f"{result} after {time.monotonic() - began:4.0f} s: {program.name}")
-        say(f"    {program.command}")
+        print_line(f"{result} after {time.monotonic() - began:4.0f} s: {program.name}")
+        print_line(f"    {program.command}")
         if not passed:
             return 1
         if time.monotonic() > until:

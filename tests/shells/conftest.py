@@ -55,9 +55,11 @@ def keepalive() -> float:
 
 
 @pytest.fixture(params=["sync", "async"])
-def driver(request: pytest.FixtureRequest, engine: str) -> Iterator[BlockingDriver]:
+def driver(
+    request: pytest.FixtureRequest, engine: str, keepalive: float
+) -> Iterator[BlockingDriver]:
     """A driver of each kind, with each engine."""
-    settings = Settings(connect_timeout=1.0, engine=engine, keepalive=KEEPALIVE)
+    settings = Settings(connect_timeout=1.0, engine=engine, keepalive=keepalive)
     blocking: BlockingDriver = (
         Driver(settings) if request.param == "sync" else BlockingAsyncDriver(settings)
     )

@@ -247,7 +247,7 @@ def test_close_ends_calls_of_other_threads(fleet: Fleet, key: str) -> None:
             kato.close()
             errors = [call.exception(timeout=30.0) for call in calls]
         assert all(isinstance(error, ClientClosed) for error in errors), errors
-        assert time.monotonic() - started < 5.0
+        assert time.monotonic() - started < 30.0
     finally:
         for one in fleet.instances.values():
             one.switch(slow=0.0)

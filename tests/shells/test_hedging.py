@@ -9,11 +9,12 @@ from kato_consul._flow import Failure, Flow, Hedge, Hedged, Reply, Send
 from tests.shells import wire_server
 from tests.shells.conftest import BlockingDriver
 from tests.shells.wire_server import Handler, WireServer
+from tests.testing.waiting import eventually
 
 AFTER = 0.5
 
 
-def hedged(first: str, second: str, *, after: float = AFTER, timeout: float = 2.0) -> Flow[Hedged]:
+def hedged(first: str, second: str, *, after: float = AFTER, timeout: float = 10.0) -> Flow[Hedged]:
     """Flow: send one request, hedged, and return both outcomes."""
     sends = [Send(origin, "GET", "/", timeout) for origin in (first, second)]
     outcomes: Hedged = yield Hedge(sends[0], sends[1], after)
@@ -68,6 +69,6 @@ def test_both_fail_both_failures_are_returned(driver: BlockingDriver) -> None:
         WireServer(wire_server.never_respond) as first,
         WireServer(wire_server.never_respond) as second,
     ):
-        found = driver.run(hedged(first.origin, second.origin, timeout=0.3))
+        found = driver.run(hedged(first.origin, second.origin, timeout=1.5))
     assert isinstance(found.first, Failure)
     assert isinstance(found.second, Failure)

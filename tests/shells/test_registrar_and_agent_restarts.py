@@ -42,7 +42,7 @@ class AgentOnDisk:
     def start(self) -> None:
         """Start the agent, and wait until its cluster has a leader."""
         self.process.start()
-        assert eventually(lambda: self.query("/v1/status/leader") not in (None, "")), (
+        assert eventually(lambda: self.query("/v1/status/leader") not in (None, ""), within=60.0), (
             self.process.log_tail()
         )
 

@@ -59,8 +59,9 @@ def test_failure_after_the_first_byte_counts_as_sent(
     driver: BlockingDriver, handler: Handler, causes: set[Cause]
 ) -> None:
     """Any failure after the first byte counts as sent: the server may have applied the request."""
+    timeout = 1.0 if Cause.TIMEOUT in causes else 10.0
     with WireServer(handler) as server:
-        failure = driver.run(send_one(server.origin, timeout=0.5))
+        failure = driver.run(send_one(server.origin, timeout=timeout))
         assert len(server.requests) == 1
     assert isinstance(failure, Failure)
     assert failure.bytes_sent
@@ -69,8 +70,7 @@ def test_failure_after_the_first_byte_counts_as_sent(
 
 def test_refused_connection_counts_as_not_sent(driver: BlockingDriver) -> None:
     """If the connection is refused, nothing was sent."""
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
+    (port,) = free_ports(1)
     failure = driver.run(send_one(f"http://127.0.0.1:{port}"))
     assert isinstance(failure, Failure)
     assert (failure.cause, failure.bytes_sent) == (Cause.CONNECT, False)
@@ -172,6 +172,7 @@ def test_connection_with_unrequested_data_is_not_used(driver: BlockingDriver) ->
         assert server.connections == 2
 
 
+@pytest.mark.parametrize("keepalive", [KEEPALIVE])
 def test_connection_idle_for_keepalive_is_not_reused(driver: BlockingDriver) -> None:
     """A connection that was idle for ``keepalive`` seconds gets no further request."""
     with WireServer(wire_server.respond_ok) as server:
