@@ -1,5 +1,6 @@
 """Test run header: the deployment under test, and the seed of randomized tests."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
     except NoSuchDeployment as error:
         raise pytest.UsageError(str(error)) from None
     config.pluginmanager.register(TallyTable())
+    # A job in the background of a shell script ignores SIGINT, and so would all that it starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
