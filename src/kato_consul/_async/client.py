@@ -33,7 +33,7 @@ class AsyncKatoClient:
     process. A sync client may be shared by threads, and by forked children, which get sessions of
     their own.
 
-    Parameters:
+    Args:
         settings: how to reach Consul and KATO; from the environment unless given.
     """
 
@@ -63,7 +63,7 @@ class AsyncKatoClient:
         KATO's session is opened by the first call that needs it. The other parameters apply when a
         key is used for the first time; later they are ignored.
 
-        Parameters:
+        Args:
             key: not empty; unique within this client.
             node_id: KATO's knowledge base, which sessions with the same ``node_id`` share; the key
                 unless given.
@@ -92,7 +92,7 @@ class AsyncKatoClient:
     def instance(self, uid: str) -> AsyncKatoInstance:
         """Return the API of one instance.
 
-        Parameters:
+        Args:
             uid: its service id in Consul; ``id@node`` if two agents have the same id.
         """
 
@@ -120,7 +120,7 @@ class AsyncKatoClient:
     async def on_all(self, query: Query[R]) -> Everywhere[R]:
         """Run a query on every instance that Consul lists, healthy or not.
 
-        Parameters:
+        Args:
             query: one of `kato_consul.queries`, as in ``on_all(queries.health())``.
 
         Returns:

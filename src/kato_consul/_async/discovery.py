@@ -25,7 +25,7 @@ class AsyncDiscovery:
 
     The watch starts at the first call.
 
-    Parameters:
+    Args:
         settings: how to reach Consul, and which service; from the environment unless given.
     """
 
@@ -70,7 +70,7 @@ class AsyncDiscovery:
     async def snapshot(self, timeout: float | None = None) -> Snapshot:
         """Return the current snapshot; wait for the first one.
 
-        Parameters:
+        Args:
             timeout: the longest wait in seconds; ``settings.deadline`` unless given.
 
         Raises:
@@ -82,7 +82,7 @@ class AsyncDiscovery:
     async def registered_snapshot(self, timeout: float | None = None) -> Snapshot:
         """Return the current snapshot of a service that must be in Consul's catalog.
 
-        Parameters:
+        Args:
             timeout: the longest wait in seconds; ``settings.deadline`` unless given.
 
         Raises:
@@ -95,7 +95,7 @@ class AsyncDiscovery:
     async def wait_for_change(self, seen: Snapshot | None, timeout: float) -> Snapshot | None:
         """Return the current snapshot as soon as it differs from ``seen``.
 
-        Parameters:
+        Args:
             seen: the snapshot that the caller has; None to wait for the first one.
             timeout: the longest wait in seconds; after it the current snapshot is returned.
         """

@@ -12,7 +12,7 @@ from kato_consul._http.httpx_adapter import transport_options
 class AsyncPooledTransport(httpx.AsyncBaseTransport):
     """A connection pool for each origin.
 
-    Parameters:
+    Args:
         keepalive: seconds that a connection may be idle.
     """
 

@@ -105,7 +105,7 @@ def metrics() -> Query[types.MetricsResult]:
 def metric(name: str, minutes: int = 10) -> Query[types.MetricHistoryResult]:
     """Query the history of one metric.
 
-    Parameters:
+    Args:
         name: KATO's name of it, such as ``kato_requests_total``.
         minutes: how far back, up to now.
 
@@ -119,7 +119,7 @@ def metric(name: str, minutes: int = 10) -> Query[types.MetricHistoryResult]:
 def stats(minutes: int = 10) -> Query[types.StatsResult]:
     """Query the time series of all metrics.
 
-    Parameters:
+    Args:
         minutes: how far back, up to now.
     """
     return Query("stats", f"/stats?{urlencode({'minutes': minutes})}", needs=("timestamp",))
@@ -143,7 +143,7 @@ def cache_stats() -> Query[types.CacheStatsResult]:
 def cache_invalidate(session_id: str | None = None) -> Query[types.CacheInvalidateResult]:
     """Empty the pattern cache.
 
-    Parameters:
+    Args:
         session_id: KATO's id of the session whose entries are removed; all entries unless given.
     """
     query = f"?{urlencode({'session_id': session_id})}" if session_id is not None else ""
@@ -163,7 +163,7 @@ def session_count() -> Query[types.SessionCountResult]:
 def echo(test_id: str) -> Query[types.EchoResult]:
     """Query KATO's test route.
 
-    Parameters:
+    Args:
         test_id: any text; KATO returns it.
 
     Raises:
@@ -178,7 +178,7 @@ def echo(test_id: str) -> Query[types.EchoResult]:
 def pattern(node_id: str, name: str) -> Query[types.PatternResult]:
     """Query a learned pattern.
 
-    Parameters:
+    Args:
         node_id: the node that learned it.
         name: the pattern's name, ``PTRN|<hash>``, as `learn` returns it.
 
@@ -199,7 +199,7 @@ def pattern(node_id: str, name: str) -> Query[types.PatternResult]:
 def symbols(node_id: str) -> Query[types.SymbolsResult]:
     """Query the symbols that a node has learned, with their frequencies.
 
-    Parameters:
+    Args:
         node_id: the node.
     """
     return Query("symbols", f"/symbols/stats?{_node(node_id)}", needs=("symbols",))
@@ -208,7 +208,7 @@ def symbols(node_id: str) -> Query[types.SymbolsResult]:
 def affinities(node_id: str) -> Query[types.AffinitiesResult]:
     """Query the affinities of all symbols of a node: the sums of their mean emotives.
 
-    Parameters:
+    Args:
         node_id: the node.
     """
     return Query("affinities", f"/symbols/affinity?{_node(node_id)}", needs=("affinities",))
@@ -217,7 +217,7 @@ def affinities(node_id: str) -> Query[types.AffinitiesResult]:
 def affinity(node_id: str, symbol: str) -> Query[types.AffinityResult]:
     """Query the affinities of one symbol: the sums of its mean emotives.
 
-    Parameters:
+    Args:
         node_id: the node that learned it.
         symbol: the symbol. One that the node has not learned has no affinities.
     """
@@ -228,7 +228,7 @@ def affinity(node_id: str, symbol: str) -> Query[types.AffinityResult]:
 def node_percept(node_id: str) -> Query[types.NodePerceptResult]:
     """Query the node's percept data. Deprecated by KATO: use the session's.
 
-    Parameters:
+    Args:
         node_id: the node.
     """
     return Query("node_percept", f"/percept-data?{_node(node_id)}", needs=("percept_data",))
@@ -237,7 +237,7 @@ def node_percept(node_id: str) -> Query[types.NodePerceptResult]:
 def node_cognition(node_id: str) -> Query[types.NodeCognitionResult]:
     """Query the node's cognition data. Deprecated by KATO: use the session's.
 
-    Parameters:
+    Args:
         node_id: the node.
     """
     return Query("node_cognition", f"/cognition-data?{_node(node_id)}", needs=("cognition_data",))

@@ -26,7 +26,7 @@ class Discovery:
 
     The watch starts at the first call.
 
-    Parameters:
+    Args:
         settings: how to reach Consul, and which service; from the environment unless given.
     """
 
@@ -71,7 +71,7 @@ class Discovery:
     def snapshot(self, timeout: float | None = None) -> Snapshot:
         """Return the current snapshot; wait for the first one.
 
-        Parameters:
+        Args:
             timeout: the longest wait in seconds; ``settings.deadline`` unless given.
 
         Raises:
@@ -83,7 +83,7 @@ class Discovery:
     def registered_snapshot(self, timeout: float | None = None) -> Snapshot:
         """Return the current snapshot of a service that must be in Consul's catalog.
 
-        Parameters:
+        Args:
             timeout: the longest wait in seconds; ``settings.deadline`` unless given.
 
         Raises:
@@ -96,7 +96,7 @@ class Discovery:
     def wait_for_change(self, seen: Snapshot | None, timeout: float) -> Snapshot | None:
         """Return the current snapshot as soon as it differs from ``seen``.
 
-        Parameters:
+        Args:
             seen: the snapshot that the caller has; None to wait for the first one.
             timeout: the longest wait in seconds; after it the current snapshot is returned.
         """

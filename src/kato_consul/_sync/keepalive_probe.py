@@ -12,7 +12,7 @@ KEEPALIVE_PROBE_TIMEOUT = 5.0
 def closed_while_idle(endpoints: Mapping[str, tuple[str, int]], seconds: float) -> dict[str, bool]:
     """Send a request to each endpoint, and keep its connection idle for ``seconds``.
 
-    Parameters:
+    Args:
         endpoints: host and port by name. All are probed at the same time.
         seconds: how long each connection is idle.
 

@@ -13,7 +13,7 @@ from kato_consul._sync import runtime
 class PooledTransport(httpx.BaseTransport):
     """A connection pool for each origin.
 
-    Parameters:
+    Args:
         keepalive: seconds that a connection may be idle.
     """
 

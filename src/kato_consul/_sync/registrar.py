@@ -23,7 +23,7 @@ class Registrar:
     registrations in the background, and deregisters on exit. `register` alone is for startup jobs:
     it leaves nothing running.
 
-    Parameters:
+    Args:
         definitions: the instances.
         settings: how to reach Consul; from the environment unless given.
         wait: seconds within which Consul must report the instances as passing; 0 does not wait.
@@ -115,7 +115,7 @@ class Registrar:
     def drain(self, within: float, reason: str = "draining") -> bool:
         """Put the instances into maintenance mode and wait until no client uses them.
 
-        Parameters:
+        Args:
             within: the longest wait in seconds.
             reason: shown in Consul.
 

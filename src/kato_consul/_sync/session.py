@@ -71,7 +71,7 @@ class Session:
     ) -> ObservationResult:
         """Observe one event, exactly once.
 
-        Parameters:
+        Args:
             strings: the event's symbols, in any order; KATO returns them sorted.
             vectors: vectors of equal length, shape (count, length). KATO adds them to one vector
                 and stores its symbol with those of the nearest vectors it knows. The first vector
@@ -105,7 +105,7 @@ class Session:
 
         The sequence is sent in chunks, each of which is applied as a whole or not at all.
 
-        Parameters:
+        Args:
             events: an `Observation` each, or a list of strings.
             learn_after_each: learn after each event.
             learn_at_end: learn after the last event.
@@ -189,7 +189,7 @@ class Session:
     def set_config(self, **values: Any) -> None:
         """Change the session's configuration; a session that is reopened has it again.
 
-        Parameters:
+        Args:
             values: KATO's names and values, such as ``max_pattern_length=5``.
 
         Raises:
@@ -201,7 +201,7 @@ class Session:
     def extend(self, ttl_seconds: int) -> None:
         """Set how long KATO keeps the session; its next write sets its own TTL again.
 
-        Parameters:
+        Args:
             ttl_seconds: seconds from now, above 0.
         """
         self._write(writes.extend(ttl_seconds))

@@ -34,7 +34,7 @@ class DiscoveryTransport(httpx.BaseTransport):
     If no instance serves a request, the last response is returned, or an `httpx.TransportError` is
     raised from the `KatoConsulError` that gives the reason.
 
-    Parameters:
+    Args:
         settings: how to reach Consul; from the environment unless given.
         inner: the transport that sends the requests; unless given, one with a connection pool for
             each instance.
