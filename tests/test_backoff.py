@@ -4,13 +4,12 @@ import random
 from itertools import islice
 
 import pytest
-from tenacity.wait import wait_base
 
-from kato_consul._backoff import CONSUL_WAIT, INSTANCE_WAIT, MISTAKE_WAIT, full_jitter
+from kato_consul._backoff import CONSUL_WAIT, INSTANCE_WAIT, MISTAKE_WAIT, Backoff, full_jitter
 
 
 @pytest.mark.parametrize(
-    ("wait", "ceilings"),
+    ("backoff", "ceilings"),
     [
         (CONSUL_WAIT, [0.1, 0.2, 0.4, 0.4, 0.4, 0.4, 0.4]),
         (MISTAKE_WAIT, [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0]),
@@ -18,9 +17,9 @@ from kato_consul._backoff import CONSUL_WAIT, INSTANCE_WAIT, MISTAKE_WAIT, full_
     ],
 )
 @pytest.mark.parametrize("chance", [0.0, 0.25, 1.0])
-def test_growth(wait: wait_base, ceilings: list[float], chance: float) -> None:
+def test_growth(backoff: Backoff, ceilings: list[float], chance: float) -> None:
     """The ceiling doubles up to a bound; chance picks uniformly below it."""
-    pauses = list(islice(full_jitter(wait, lambda: chance), len(ceilings)))
+    pauses = list(islice(full_jitter(backoff, lambda: chance), len(ceilings)))
     assert pauses == pytest.approx([ceiling * chance for ceiling in ceilings])
 
 

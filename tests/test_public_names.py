@@ -131,9 +131,21 @@ def test_import_brings_no_library() -> None:
     assert ran.stdout == "[]\n"
 
 
-def test_clients_bring_no_httpx() -> None:
-    """Who does not choose the httpx engine does not wait for httpx, which takes as long as all
-    the rest."""
+@pytest.mark.parametrize("names", ["AsyncKatoClient, KatoClient", "AsyncRegistrar, Registrar"])
+def test_import_of_a_client_or_registrar_loads_no_slow_library(names: str) -> None:
+    """py-consul (with requests), structlog (with rich) and tenacity are imported when first used:
+    together they take twice as long as the rest of a client."""
+    code = (
+        f"import sys; from kato_consul import {names};"
+        "print([m for m in ('requests', 'consul', 'structlog', 'rich', 'tenacity', 'httpx')"
+        " if m in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"
+
+
+def test_client_without_the_httpx_engine_does_not_import_httpx() -> None:
+    """A client with the default engine does not import httpx."""
     code = (
         "import sys; from kato_consul import AsyncKatoClient, KatoClient, Settings;"
         "KatoClient(Settings()); AsyncKatoClient(Settings()); print('httpx' in sys.modules)"

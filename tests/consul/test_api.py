@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from kato_consul._consul.api import ANSWER_WITHIN, ConsulApi, ConsulCall, execute
+from kato_consul._consul.api import ConsulApi
+from kato_consul._consul.call import CONSUL_TIMEOUT, ConsulCall, execute
 from kato_consul._consul.registration_payload import RegistrationPayload
 from kato_consul._definitions.schema import CheckDefinition, ServiceDefinition
 from kato_consul._flow import Outcome, Send
@@ -74,7 +75,7 @@ def outcome_of(call: ConsulCall[Any], outcome: Outcome) -> Any:
 )
 def test_request(call: ConsulCall[Any], method: str, target: str) -> None:
     """Each call is the request that Consul's API documents, to the agent, with nothing hidden."""
-    assert call.send == Send(AT, method, target, ANSWER_WITHIN, {}, call.send.body)
+    assert call.send == Send(AT, method, target, CONSUL_TIMEOUT, {}, call.send.body)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +177,7 @@ def test_token(name: str) -> None:
     call = getattr(ConsulApi(AT, token=Secret(TOKEN)), name)(*arguments.get(name, ()))
     assert call.send.headers == {"X-Consul-Token": TOKEN}
     assert TOKEN not in repr(call)
-    assert TOKEN not in repr(call.within(1.0).with_parameter("near", "_agent"))
+    assert TOKEN not in repr(call.with_timeout(1.0).with_parameter("near", "_agent"))
 
 
 @pytest.mark.parametrize("token", [None, Secret("")])
@@ -212,8 +213,8 @@ def test_environment_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_within() -> None:
     """Another timeout makes another call, and leaves the first as it was."""
     call = api.leader()
-    assert call.within(2.0).send.timeout == 2.0
-    assert call.send.timeout == ANSWER_WITHIN
+    assert call.with_timeout(2.0).send.timeout == 2.0
+    assert call.send.timeout == CONSUL_TIMEOUT
 
 
 # --- what comes back ------------------------------------------------------------------------

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from kato_consul._consul.api import ConsulApi, ConsulCall, execute
+from kato_consul._consul.api import ConsulApi
+from kato_consul._consul.call import ConsulCall, execute
 from kato_consul._consul.registration_payload import RegistrationPayload
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._flow import Cause, Failure, Outcome

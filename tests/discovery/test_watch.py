@@ -9,8 +9,9 @@ import pytest
 
 from kato_consul._consul import api as api
 from kato_consul._consul.agents import Agents
-from kato_consul._consul.api import ANSWER_WITHIN, ConsulApi
+from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.blocking_query import SLACK, next_index
+from kato_consul._consul.call import CONSUL_TIMEOUT
 from kato_consul._consul.health_query import HealthQuery
 from kato_consul._consul.snapshot_decoder import DecodedRecords, read_snapshot
 from kato_consul._discovery.watch import FIRST_ANSWER_WITHIN, HOLD, WAIT, watch
@@ -59,7 +60,7 @@ class Watched:
         query: HealthQuery = KATO,
         at: Sequence[str] = (AT,),
         wait: float = WAIT,
-        first_within: float = ANSWER_WITHIN,
+        first_within: float = CONSUL_TIMEOUT,
     ) -> None:
         self.store = SnapshotStore("kato")
         self.shown: list[list[str]] = []
@@ -143,7 +144,7 @@ def test_next_index(last: int, answered: int, following: int) -> None:
 def test_timeout(wait: float, timeout: float) -> None:
     """A blocking query is given wait, the sixteenth that servers add, and some slack."""
     first, blocking = Watched(found(7, "kato-1"), wait=wait).player.sent
-    assert first.timeout == ANSWER_WITHIN
+    assert first.timeout == CONSUL_TIMEOUT
     assert blocking.timeout == timeout
     assert timeout == wait + wait / 16 + SLACK
 
@@ -155,7 +156,7 @@ def test_first_answer(first: Outcome) -> None:
     watched = Watched(first, refused(), refused(), first_within=FIRST_ANSWER_WITHIN)
     first_timeout, _, *others = [send.timeout for send in watched.player.sent]
     assert first_timeout == FIRST_ANSWER_WITHIN
-    assert set(others) == {ANSWER_WITHIN}
+    assert set(others) == {CONSUL_TIMEOUT}
 
 
 # --- how often ------------------------------------------------------------------------------
@@ -405,7 +406,7 @@ def test_empty_is_confirmed() -> None:
     """An empty answer is held, then read again from the leader, without an index: then believed."""
     watched = Watched(found(5, "a"), found(6), found(6))
     assert watched.asked[2] == {"consistent": ""}
-    assert watched.player.sent[2].timeout == ANSWER_WITHIN
+    assert watched.player.sent[2].timeout == CONSUL_TIMEOUT
     assert watched.player.slept == [HOLD]
     assert watched.shown == [["a"], []]
     assert watched.asked[3] == {"index": "6", "wait": "60.000s"}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from kato_consul._consul.agents import Agents, consul_apis
-from kato_consul._consul.api import ANSWER_WITHIN, execute
+from kato_consul._consul.call import CONSUL_TIMEOUT, execute
 from kato_consul._consul.health_query import HealthQuery, health_queries
 from kato_consul._discovery.connection_cleanup import closing_removed
 from kato_consul._discovery.datacenters import Datacenters
@@ -72,7 +72,7 @@ class DiscoveryService:
             clock=clock,
             random=uniform,
             every=self.settings.query_interval,
-            first_within=FIRST_ANSWER_WITHIN if self._has_fallback else ANSWER_WITHIN,
+            first_within=FIRST_ANSWER_WITHIN if self._has_fallback else CONSUL_TIMEOUT,
             go_on=go_on,
         )
 

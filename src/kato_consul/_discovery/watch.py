@@ -19,9 +19,10 @@ A prepared query cannot block. It is executed now and then, by the same law.
 from collections.abc import Callable, Iterator
 
 from kato_consul._backoff import CONSUL_WAIT, MISTAKE_WAIT, full_jitter
-from kato_consul._consul.agents import Agents, another_may_serve
-from kato_consul._consul.api import ANSWER_WITHIN, ConsulApi, execute
+from kato_consul._consul.agents import Agents, another_agent_may_serve
+from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.blocking_query import BURST, RATE, SLACK, TokenBucket, next_index
+from kato_consul._consul.call import CONSUL_TIMEOUT, execute
 from kato_consul._consul.health_query import HealthQuery, HealthResponse
 from kato_consul._flow import Clock, Flow, Random, Sleep
 from kato_consul._logging import logger
@@ -51,7 +52,7 @@ def watch(
     random: Random,
     wait: float = WAIT,
     every: float = 10.0,
-    first_within: float = ANSWER_WITHIN,
+    first_within: float = CONSUL_TIMEOUT,
     go_on: Callable[[], bool] = lambda: True,
 ) -> Flow[None]:
     """Flow: keep ``board`` as Consul sees the service, while ``go_on``.
@@ -68,9 +69,9 @@ def watch(
         try:
             call = api.query_health(query, index=index, wait=wait if index else None, last=last)
             if index:
-                call = call.within(wait + wait / 16 + SLACK)
+                call = call.with_timeout(wait + wait / 16 + SLACK)
             elif last is None and not failures:
-                call = call.within(first_within)
+                call = call.with_timeout(first_within)
             response = yield from execute(call)
             if not response.snapshot.instances and _had_some(store):
                 yield Sleep(HOLD)
@@ -81,7 +82,7 @@ def watch(
             agents.record_failure(api)
             index = 0
             failures += 1
-            if not (another_may_serve(error) and failures % len(agents)):
+            if not (another_agent_may_serve(error) and failures % len(agents)):
                 yield Sleep(pauses(error) + (error.retry_after or 0.0))
             continue
         if store.last_error is not None:
