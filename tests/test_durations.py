@@ -54,4 +54,4 @@ def test_no_duration(text: str) -> None:
     """Anything else is refused, with itself and what would do."""
     with pytest.raises(ValueError) as caught:
         parse_duration(text)
-    assert str(caught.value) == f"{text!r} is no duration: write it like 10s, 1m30s or 500ms"
+    assert str(caught.value) == f"{text!r} is not a duration: write it like 10s, 1m30s or 500ms"

@@ -132,11 +132,11 @@ def test_retry_after() -> None:
         (errors.ConsulUnavailable(AT, 500, "No cluster leader\n", None), "500 No cluster leader"),
         (errors.ConsulDenied(AT, "listing services", ""), f"{AT} denied listing services: 403."),
         (errors.ConsulDenied(AT, "listing services", ""), "CONSUL_HTTP_TOKEN"),
-        (errors.UnknownService("kat", ["consul", "kato"]), "there are: consul, kato."),
-        (errors.UnknownService("kat", []), "there are: none."),
+        (errors.UnknownService("kat", ["consul", "kato"]), "Registered services: consul, kato."),
+        (errors.UnknownService("kat", []), "Registered services: none."),
         (
             errors.NotPassing(1.5, {"kato-1": "critical, refused", "kato-2": "not in the catalog"}),
-            "not passing after 1.5 s; what this run registered is taken out again:\n  kato-1: cri",
+            "not passing after 1.5 s; what this run registered is deregistered:\n  kato-1: cri",
         ),
         (
             errors.NotPassing(1.5, {"kato-1": "critical, refused", "kato-2": "not in the catalog"}),
@@ -162,7 +162,7 @@ def test_outcome_unknown_because() -> None:
         "all silent",
     )
     assert str(before) == (
-        "observe on kato-1 may have been applied, or not: no answer in time. It was not repeated"
+        "observe on kato-1 may or may not have been applied: no answer in time. It was not retried"
     )
     assert str(after) == (
         f"{before}. Reading it back: all silent. The session's next call settles it"

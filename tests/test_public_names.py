@@ -109,7 +109,7 @@ def test_typed() -> None:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("kato_consul"):
             told.update({alias.name: node.module for alias in node.names})
-    assert told == kato_consul._HOME_OF
+    assert told == kato_consul._MODULE_OF
     assert set(told) == set(NAMES)
 
 

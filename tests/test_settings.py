@@ -146,7 +146,7 @@ def test_bad_token(token: str, tmp_path: Path) -> None:
         lambda: Settings.from_env({"CONSUL_HTTP_TOKEN_FILE": str(tmp_path / "token")}),
     ]
     for make in makers:
-        with pytest.raises(ConfigurationError, match="the Consul token holds a blank") as caught:
+        with pytest.raises(ConfigurationError, match="the Consul token contains a space") as caught:
             make()
         assert HIDDEN not in f"{caught.value} {caught.value!r} {vars(caught.value)}"
 
@@ -438,11 +438,11 @@ def test_datacenters(datacenter: str | None, expected: tuple[str | None, ...]) -
     [
         ({"consistency": "strong"}, "consistency must be one of default, stale, consistent"),
         ({"agent_cache": True, "consistency": "consistent"}, "contradict each other"),
-        ({"query": "q", "tags": ("a",)}, "query and tags do not go together"),
-        ({"query": "q", "meta": {"a": "b"}}, "query and meta do not go together"),
-        ({"query": "q", "filter": "A == 1"}, "query and filter do not go together"),
+        ({"query": "q", "tags": ("a",)}, "query and tags cannot be combined"),
+        ({"query": "q", "meta": {"a": "b"}}, "query and meta cannot be combined"),
+        ({"query": "q", "filter": "A == 1"}, "query and filter cannot be combined"),
         ({"query": "q", "datacenter": "a,b"}, "query and several datacenters"),
-        ({"datacenter": "a,"}, "datacenter 'a,' holds an empty name"),
+        ({"datacenter": "a,"}, "datacenter 'a,' contains an empty name"),
     ],
 )
 def test_what_contradicts(given: dict[str, Any], said: str) -> None:

@@ -108,7 +108,7 @@ def test_quoted(text: str, expected: str) -> None:
 @pytest.mark.parametrize("text", ['`"', "`\\", "`\n"])
 def test_not_quotable(text: str) -> None:
     """A text with both kinds is refused: no quotes hold it."""
-    with pytest.raises(ConfigurationError, match="cannot be looked for"):
+    with pytest.raises(ConfigurationError, match="cannot be used in a filter"):
         quoted(text)
 
 

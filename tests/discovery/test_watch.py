@@ -14,7 +14,7 @@ from kato_consul._consul.blocking_query import SLACK, next_index
 from kato_consul._consul.call import CONSUL_TIMEOUT
 from kato_consul._consul.health_query import HealthQuery
 from kato_consul._consul.snapshot_decoder import DecodedRecords, read_snapshot
-from kato_consul._discovery.watch import FIRST_ANSWER_WITHIN, HOLD, WAIT, watch
+from kato_consul._discovery.watch import FIRST_RESPONSE_TIMEOUT, HOLD, WAIT, watch
 from kato_consul._flow import Outcome, Send
 from kato_consul._observable import SnapshotStore
 from kato_consul.errors import (
@@ -60,7 +60,7 @@ class Watched:
         query: HealthQuery = KATO,
         at: Sequence[str] = (AT,),
         wait: float = WAIT,
-        first_within: float = CONSUL_TIMEOUT,
+        first_timeout: float = CONSUL_TIMEOUT,
     ) -> None:
         self.store = SnapshotStore("kato")
         self.shown: list[list[str]] = []
@@ -73,7 +73,7 @@ class Watched:
             clock=self.player.clock,
             random=lambda: chance,
             wait=wait,
-            first_within=first_within,
+            first_timeout=first_timeout,
         )
         with self.store.listening(self._seen), contextlib.suppress(ScriptEnds):
             self.player.play(flow)
@@ -153,9 +153,9 @@ def test_timeout(wait: float, timeout: float) -> None:
 def test_first_answer(first: Outcome) -> None:
     """Where there is something to go by until then, the first answer is not waited for long; the
     others are, or a slow Consul would never be heard."""
-    watched = Watched(first, refused(), refused(), first_within=FIRST_ANSWER_WITHIN)
+    watched = Watched(first, refused(), refused(), first_timeout=FIRST_RESPONSE_TIMEOUT)
     first_timeout, _, *others = [send.timeout for send in watched.player.sent]
-    assert first_timeout == FIRST_ANSWER_WITHIN
+    assert first_timeout == FIRST_RESPONSE_TIMEOUT
     assert set(others) == {CONSUL_TIMEOUT}
 
 
@@ -395,7 +395,7 @@ def test_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     Watched(found(5, "a"), refused(), reply(500), found(6, "a"), found(7, "a"))
     went, back = [record.getMessage() for record in caplog.records]
     assert went.startswith("consul.error service='kato' why='no answer from Consul at ")
-    assert went.endswith("going_by='consul'")
+    assert went.endswith("snapshot_source='consul'")
     assert back == "consul.recovered service='kato'"
 
 
