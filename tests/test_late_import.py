@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 CODE = """
-import os, signal, threading
+import os, signal, sys, threading
 from kato_consul._late_import import late_import
 
+sys.path.insert(0, sys.argv[1])
 importing = threading.Event()
 
 def import_late():
@@ -34,6 +35,6 @@ def test_fork_during_a_late_import_leaves_the_module_usable_in_the_child(tmp_pat
     """A child forked while another thread imports a library can import that library."""
     (tmp_path / "slow.py").write_text("import time; time.sleep(0.5); VALUE = 7\n")
     # Forking with threads is what is tested; Python 3.12 and later warn of it.
-    argv = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", CODE]
-    ran = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60, cwd=tmp_path)
+    argv = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", CODE, str(tmp_path)]
+    ran = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout == "7\n"
