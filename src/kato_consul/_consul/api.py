@@ -51,6 +51,10 @@ class ConsulApi:
             self._headers["Authorization"] = f"Basic {b64encode(auth.reveal().encode()).decode()}"
         self._parameters = dict(parameters or {})
 
+    def prepare(self) -> None:
+        """Import py-consul now, rather than at the first call."""
+        _ = self._consul
+
     @cached_property
     def _consul(self) -> "RequestBuilder":
         # py-consul imports requests: a program that only imports a client does not load it.

@@ -36,6 +36,8 @@ class DiscoveryService:
         """
         self.settings = settings
         self.agents = Agents(consul_apis(settings))
+        if settings.uses_consul:  # here, and not in the thread or task that sends the first query
+            self.agents.current.prepare()
         self._queries = health_queries(settings)
         self._file = SnapshotFile(settings)
         saved = self._file.read()
