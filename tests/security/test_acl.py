@@ -125,7 +125,7 @@ def test_doctor_detects_hidden_instances(acl_agent: AclAgent, kato: StandInKato)
     env = {"CONSUL_HTTP_ADDR": acl_agent.http_addr}
     done = kato_consul("doctor", "--service", kato.name, env=env)
     assert done.returncode == 9
-    assert f"Consul hides the instances of {kato.name!r} from it" in done.stdout
+    assert f"Consul hides the instances of {kato.name!r}" in done.stdout
     assert "CONSUL_HTTP_TOKEN" in done.stdout
 
 
