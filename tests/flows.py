@@ -1,4 +1,4 @@
-"""Playing flows without a driver: time passes at once, and a function answers each request."""
+"""Player: runs flows without a driver, on a manual clock, with a function for the outcomes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,25 +23,25 @@ T = TypeVar("T")
 
 
 class TooLong(Exception):
-    """A flow took more steps than it was given."""
+    """A flow took more steps than allowed."""
 
 
 @dataclass
 class Player:
     """Runs flows on a manual clock.
 
-    ``answer`` is called with each `Send`; ``change`` with each `AwaitChange`, before its time
-    passes, so that it can publish something. ``steps`` keeps all that was yielded.
+    ``answer`` is called with each `Send`; ``change`` with each `WaitForChange`, before its time
+    passes, so that it can publish something. ``steps`` has all steps that were yielded.
     """
 
     answer: Callable[[Send], Outcome]
     change: Callable[[WaitForChange], None] = lambda step: None
-    hedge: Callable[[Hedge], Hedged] = lambda step: pytest.fail("nothing was to be hedged")
+    hedge: Callable[[Hedge], Hedged] = lambda step: pytest.fail("no hedge was expected")
     clock: ManualClock = field(default_factory=ManualClock)
     steps: list[Step] = field(default_factory=list)
 
     def play(self, flow: Flow[T], most: int = 1_000) -> T:
-        """Run the flow to its end; `TooLong` after ``most`` steps."""
+        """Run the flow to its end. Raises `TooLong` after ``most`` steps."""
         try:
             step = next(flow)
             for _ in range(most):
@@ -70,15 +70,15 @@ class Player:
 
     @property
     def sent(self) -> list[Send]:
-        """The requests alone."""
+        """The requests among the steps."""
         return [step for step in self.steps if isinstance(step, Send)]
 
     @property
     def slept(self) -> list[float]:
-        """The pauses alone, in seconds."""
+        """The pauses among the steps, in seconds."""
         return [step.seconds for step in self.steps if isinstance(step, Sleep)]
 
     @property
     def waited(self) -> list[float]:
-        """How long changes were waited for at most, in seconds."""
+        """The timeouts of waits for a change, in seconds."""
         return [step.timeout for step in self.steps if isinstance(step, WaitForChange)]

@@ -1,4 +1,4 @@
-"""Go's durations, as Consul and its users write them."""
+"""Durations: Go's format."""
 
 import pytest
 
@@ -24,8 +24,8 @@ from kato_consul._durations import parse_duration
         ("1s500ms", 1.5),
     ],
 )
-def test_duration(text: str, expected: float) -> None:
-    """What Go's ParseDuration takes, in seconds."""
+def test_valid_duration_is_parsed(text: str, expected: float) -> None:
+    """Durations that Go's ParseDuration accepts, in seconds."""
     assert parse_duration(text) == pytest.approx(expected)
 
 
@@ -50,8 +50,8 @@ def test_duration(text: str, expected: float) -> None:
         "1０s",
     ],
 )
-def test_no_duration(text: str) -> None:
-    """Anything else is refused, with itself and what would do."""
+def test_invalid_duration_is_refused(text: str) -> None:
+    """Any other text is refused. The message contains the text and examples."""
     with pytest.raises(ValueError) as caught:
         parse_duration(text)
-    assert str(caught.value) == f"{text!r} is no duration: write it like 10s, 1m30s or 500ms"
+    assert str(caught.value) == f"{text!r} is not a duration: write it like 10s, 1m30s or 500ms"

@@ -1,4 +1,4 @@
-"""The tree of errors: each says whose fault, whether it was sent, and if sending again is safe."""
+"""Errors: the attributes, message and copies of each class in the tree."""
 
 import copy
 import pickle
@@ -13,7 +13,7 @@ from kato_consul.errors import Fault, KatoConsulError
 
 AT = "http://consul.test:8500"
 
-# The error; whose fault; was it sent; may it be sent again.
+# The error, and its fault, sent and safe_to_resend.
 TABLE: list[tuple[KatoConsulError, Fault, bool | None, bool | None]] = [
     (errors.ConfigurationError("bad"), Fault.CALLER, False, False),
     (errors.DefinitionError(["a", "b"]), Fault.CALLER, False, False),
@@ -25,12 +25,12 @@ TABLE: list[tuple[KatoConsulError, Fault, bool | None, bool | None]] = [
     (errors.ConsulDenied(AT, "listing services", "no"), Fault.CALLER, True, False),
     (errors.ConsulRejected(AT, "listing services", 400, "no"), Fault.CALLER, True, False),
     (errors.NotPassing(60, {"kato-1": "critical"}), Fault.KATO, True, True),
-    (errors.DiscoveryError("nobody"), Fault.KATO, False, True),
+    (errors.DiscoveryError("none"), Fault.KATO, False, True),
     (errors.UnknownService("kato", ["consul"]), Fault.CALLER, False, True),
     (errors.NoInstances("kato", "none is passing"), Fault.KATO, False, True),
     (errors.KatoError("bad"), Fault.KATO, False, True),
-    (errors.RequestNotSent("nobody took it"), Fault.NETWORK, False, True),
-    (errors.NoResponse("nobody answered"), Fault.KATO, True, True),
+    (errors.RequestNotSent("none accepted it"), Fault.NETWORK, False, True),
+    (errors.NoResponse("none answered"), Fault.KATO, True, True),
     (errors.OutcomeUnknown("observe", "kato-1", "cut"), Fault.KATO, True, None),
     (
         errors.SessionConflict(
@@ -53,7 +53,7 @@ NAMES = [type(row[0]).__name__ for row in TABLE]
 
 
 def tree(kind: type[KatoConsulError]) -> Iterator[type[KatoConsulError]]:
-    """All classes of the package below one."""
+    """Yield all subclasses of a class in this package."""
     for below in kind.__subclasses__():
         if below.__module__.startswith("kato_consul."):
             yield below
@@ -61,18 +61,20 @@ def tree(kind: type[KatoConsulError]) -> Iterator[type[KatoConsulError]]:
 
 
 @pytest.mark.parametrize(("error", "fault", "sent", "safe"), TABLE, ids=NAMES)
-def test_says(error: KatoConsulError, fault: Fault, sent: bool | None, safe: bool | None) -> None:
-    """Fault, sent and safe_to_resend of each error; no time to wait unless one was told."""
+def test_attributes(
+    error: KatoConsulError, fault: Fault, sent: bool | None, safe: bool | None
+) -> None:
+    """The attributes of each error; without a Retry-After header ``retry_after`` is None."""
     assert (error.fault, error.sent, error.safe_to_resend) == (fault, sent, safe)
     assert error.retry_after is None
 
 
-def test_table_is_whole() -> None:
-    """Every error there is stands in the table above."""
+def test_table_has_every_error() -> None:
+    """Every error class is in the table above."""
     assert {type(row[0]) for row in TABLE} == set(tree(KatoConsulError))
 
 
-def test_exported() -> None:
+def test_package_exports_the_whole_tree() -> None:
     """The package exports the whole tree, and no other exception."""
     public = [getattr(kato_consul, name) for name in kato_consul.__all__]
     exported = {one for one in public if isinstance(one, type) and issubclass(one, Exception)}
@@ -103,27 +105,27 @@ def test_exported() -> None:
         (errors.KatoAnswerError, errors.KatoError),
     ],
 )
-def test_caught_by(kind: type[KatoConsulError], parent: type[KatoConsulError]) -> None:
-    """Which broader ``except`` catches which error."""
+def test_error_is_a_subclass(kind: type[KatoConsulError], parent: type[KatoConsulError]) -> None:
+    """The broader ``except`` clauses that catch an error."""
     assert issubclass(kind, parent)
 
 
 @pytest.mark.parametrize("error", [row[0] for row in TABLE], ids=NAMES)
-def test_words(error: KatoConsulError) -> None:
-    """Every error has words, without blanks at the ends, and none shows an object's address."""
+def test_message_is_readable(error: KatoConsulError) -> None:
+    """Every message has text, without spaces at the ends and without an object's address."""
     text = str(error)
     assert text
     assert text == text.strip()
     assert " object at 0x" not in text
 
 
-def test_retry_after() -> None:
-    """The seconds that Consul asked for are in the error."""
+def test_retry_after_is_an_attribute() -> None:
+    """The seconds of Consul's Retry-After header are in the error."""
     assert errors.ConsulUnavailable(AT, 429, "", 2.0).retry_after == 2.0
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "text"),
     [
         (errors.DefinitionError(["a"]), "1 mistake in the definition:\n  a"),
         (errors.DefinitionError(["a", "b"]), "2 mistakes in the definition:\n  a\n  b"),
@@ -132,11 +134,11 @@ def test_retry_after() -> None:
         (errors.ConsulUnavailable(AT, 500, "No cluster leader\n", None), "500 No cluster leader"),
         (errors.ConsulDenied(AT, "listing services", ""), f"{AT} denied listing services: 403."),
         (errors.ConsulDenied(AT, "listing services", ""), "CONSUL_HTTP_TOKEN"),
-        (errors.UnknownService("kat", ["consul", "kato"]), "there are: consul, kato."),
-        (errors.UnknownService("kat", []), "there are: none."),
+        (errors.UnknownService("kat", ["consul", "kato"]), "Registered services: consul, kato."),
+        (errors.UnknownService("kat", []), "Registered services: none."),
         (
             errors.NotPassing(1.5, {"kato-1": "critical, refused", "kato-2": "not in the catalog"}),
-            "not passing after 1.5 s; what this run registered is taken out again:\n  kato-1: cri",
+            "not passing after 1.5 s; what this run registered is deregistered:\n  kato-1: cri",
         ),
         (
             errors.NotPassing(1.5, {"kato-1": "critical, refused", "kato-2": "not in the catalog"}),
@@ -145,13 +147,13 @@ def test_retry_after() -> None:
         (errors.BadRequest("learn", "kato-1", 400, "empty"), "learn on kato-1: 400 empty"),
     ],
 )
-def test_says_what_and_what_to_do(error: KatoConsulError, said: str) -> None:
-    """The words hold what happened, where, and what to do."""
-    assert said in str(error)
+def test_message_has_cause_place_and_remedy(error: KatoConsulError, text: str) -> None:
+    """The message states what happened, where, and what to do."""
+    assert text in str(error)
 
 
-def test_outcome_unknown_because() -> None:
-    """The reason why it could not be settled joins what was known; nothing of that is lost."""
+def test_outcome_unknown_because_adds_the_reason() -> None:
+    """The reason why the outcome could not be settled is added; all other attributes stay."""
     before = errors.OutcomeUnknown("observe", "kato-1", "no answer in time", hung=True)
     after = before.because(errors.NoResponse("all silent"))
     assert (after.what, after.instance, after.reason, after.hung, after.unsettled) == (
@@ -162,14 +164,14 @@ def test_outcome_unknown_because() -> None:
         "all silent",
     )
     assert str(before) == (
-        "observe on kato-1 may have been applied, or not: no answer in time. It was not repeated"
+        "observe on kato-1 may or may not have been applied: no answer in time. It was not retried"
     )
     assert str(after) == (
         f"{before}. Reading it back: all silent. The session's next call settles it"
     )
 
 
-# --- other people's words -------------------------------------------------------------------
+# --- texts from outside ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -182,8 +184,8 @@ def test_outcome_unknown_because() -> None:
         ("x" * 301, "x" * 300 + "…"),
     ],
 )
-def test_excerpt(text: str, expected: str) -> None:
-    """Somebody's words are cut to a length that fits an error, and what is left out is marked."""
+def test_excerpt_marks_what_it_omits(text: str, expected: str) -> None:
+    """A long text is cut, and the cut is marked."""
     assert errors.excerpt(text) == expected
 
 
@@ -195,8 +197,8 @@ def test_excerpt(text: str, expected: str) -> None:
         lambda body: errors.ConsulRejected(AT, "listing services", 400, body),
     ],
 )
-def test_long_bodies_are_cut(make: Callable[[str], KatoConsulError]) -> None:
-    """A proxy's error page does not fill the log."""
+def test_message_contains_an_excerpt_of_a_long_body(make: Callable[[str], KatoConsulError]) -> None:
+    """A proxy's error page is not logged whole."""
     text = str(make("<p>" * 1_000))
     assert "<p>" * 100 + "…" in text
     assert "<p>" * 101 not in text
@@ -206,14 +208,16 @@ def test_long_bodies_are_cut(make: Callable[[str], KatoConsulError]) -> None:
 
 
 def pickled(error: KatoConsulError) -> Any:
-    """What arrives in another process."""
+    """Return the error as another process receives it."""
     return pickle.loads(pickle.dumps(error))
 
 
 @pytest.mark.parametrize("again", [pickled, copy.copy, copy.deepcopy])
 @pytest.mark.parametrize("error", [row[0] for row in TABLE], ids=NAMES)
-def test_travels(error: KatoConsulError, again: Callable[[KatoConsulError], Any]) -> None:
-    """An error that is pickled or copied says all that it said."""
+def test_copied_or_pickled_error_is_equal(
+    error: KatoConsulError, again: Callable[[KatoConsulError], Any]
+) -> None:
+    """A pickled or copied error has the same message and attributes."""
     other = again(error)
     assert type(other) is type(error)
     assert (str(other), other.args, vars(other)) == (str(error), error.args, vars(error))
@@ -224,8 +228,8 @@ def test_travels(error: KatoConsulError, again: Callable[[KatoConsulError], Any]
     )
 
 
-def test_copy_is_another_error() -> None:
-    """Raising a copy leaves no trace in the error that it was made of."""
+def test_raising_a_copy_does_not_change_the_original() -> None:
+    """A copy can be raised and changed; the original stays as it was."""
     error = errors.ConsulUnreachable(AT, "refused")
     other = copy.copy(error)
     with pytest.raises(errors.ConsulUnreachable):

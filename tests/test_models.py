@@ -1,4 +1,4 @@
-"""Instances and snapshots: values."""
+"""Models: instances and snapshots are values."""
 
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
@@ -20,8 +20,8 @@ P, W, C, M = Health.PASSING, Health.WARNING, Health.CRITICAL, Health.MAINTENANCE
         ("2001:db8::5", "[2001:db8::5]:8000"),
     ],
 )
-def test_where(address: str, netloc: str) -> None:
-    """Host and port, with brackets around an IPv6 address; requests go there by http."""
+def test_netloc_and_origin(address: str, netloc: str) -> None:
+    """Host and port, with brackets around an IPv6 address; the origin is http."""
     one = instance(address=address)
     assert (one.netloc, one.origin) == (netloc, f"http://{netloc}")
 
@@ -37,10 +37,10 @@ def test_where(address: str, netloc: str) -> None:
         ([C, M], []),
     ],
 )
-def test_usable(healths: list[Health], usable: list[int]) -> None:
-    """Those passing, then those with a warning; never critical ones or those drained."""
-    seen = snapshot(*(instance(f"kato-{i}", health) for i, health in enumerate(healths)))
-    assert [one.id for one in seen.usable] == [f"kato-{i}" for i in usable]
+def test_usable_instances_are_passing_or_warning(healths: list[Health], usable: list[int]) -> None:
+    """Passing instances, then those with a warning; never critical ones or those in maintenance."""
+    current = snapshot(*(instance(f"kato-{i}", health) for i, health in enumerate(healths)))
+    assert [one.id for one in current.usable] == [f"kato-{i}" for i in usable]
 
 
 @pytest.mark.parametrize(
@@ -52,17 +52,17 @@ def test_usable(healths: list[Health], usable: list[int]) -> None:
         ([M, W], "2 instances: 1 warning, 1 maintenance"),
     ],
 )
-def test_summary(healths: list[Health], summary: str) -> None:
-    """One line: how many, and how they are."""
-    seen = snapshot(*(instance(f"kato-{i}", health) for i, health in enumerate(healths)))
-    assert seen.summary() == summary
+def test_summary_counts_instances_by_health(healths: list[Health], summary: str) -> None:
+    """One line: the number of instances, in all and by health."""
+    current = snapshot(*(instance(f"kato-{i}", health) for i, health in enumerate(healths)))
+    assert current.summary() == summary
 
 
 @pytest.mark.parametrize(
     ("change", "same"),
     [
         ({}, True),
-        ({"output": "it said something else"}, True),
+        ({"output": "other output"}, True),
         ({"health": W}, False),
         ({"node": "n2"}, False),
         ({"uid": "kato-1@n1"}, False),
@@ -73,8 +73,8 @@ def test_summary(healths: list[Health], summary: str) -> None:
         ({"meta": {"new": "1"}}, False),
     ],
 )
-def test_equality(change: dict[str, Any], same: bool) -> None:
-    """Snapshots are equal when a client would act on them alike: index and output do not count."""
+def test_equality_ignores_index_and_output(change: dict[str, Any], same: bool) -> None:
+    """Snapshots are equal if a client would treat them alike."""
     before = snapshot(instance(), index=1)
     after = snapshot(replace(instance(), **change), index=2)
     assert (before == after) is same
@@ -83,21 +83,21 @@ def test_equality(change: dict[str, Any], same: bool) -> None:
 @pytest.mark.parametrize(
     ("value", "name"), [(instance(), "port"), (snapshot(), "instances"), (snapshot(), "index")]
 )
-def test_frozen(value: Instance | Snapshot, name: str) -> None:
-    """Nobody changes one in place."""
+def test_value_cannot_be_changed(value: Instance | Snapshot, name: str) -> None:
+    """Instances and snapshots are immutable."""
     with pytest.raises(FrozenInstanceError):
         setattr(value, name, None)
 
 
 @pytest.mark.parametrize(("uid", "expected"), [("", "kato-1"), ("kato-1@n1", "kato-1@n1")])
-def test_uid(uid: str, expected: str) -> None:
-    """The identity is the id, unless whoever made the snapshot knows better."""
+def test_uid_is_the_id_by_default(uid: str, expected: str) -> None:
+    """The uid is the id, unless it was set."""
     assert Instance("kato-1", "kato", "10.0.0.5", 8000, uid=uid).uid == expected
 
 
-def test_hashable() -> None:
-    """Instances can be keys and stand in sets: those that are equal are one."""
+def test_equal_instances_have_equal_hashes() -> None:
+    """Instances can be keys and members of sets."""
     one, other = (replace(instance(), meta={"version": version}) for version in ("1", "2"))
-    assert len({one, replace(one), replace(one, output="said something else")}) == 1
+    assert len({one, replace(one), replace(one, output="other output")}) == 1
     assert len({one, other}) == 2
     assert {one: "mine"}[replace(one)] == "mine"

@@ -1,4 +1,4 @@
-"""The board: one writer, many readers, and who is woken when."""
+"""Snapshot store: one writer, many readers, and when listeners are notified."""
 
 from contextlib import ExitStack
 
@@ -9,166 +9,168 @@ from kato_consul.errors import ConsulUnreachable
 from kato_consul.models import Health, Snapshot, Source
 from tests.building import instance, snapshot
 
-AWAY = ConsulUnreachable("http://consul.test:8500", "refused")
+UNREACHABLE = ConsulUnreachable("http://consul.test:8500", "refused")
 
 
-class Bell:
-    """A listener that counts."""
+class Listener:
+    """Counts its calls."""
 
-    rings = 0
+    calls = 0
 
     def __call__(self) -> None:
-        self.rings += 1
+        self.calls += 1
 
 
-def test_empty_at_first() -> None:
-    """Before the first answer there is neither a snapshot nor trouble."""
+def test_new_store_is_empty() -> None:
+    """Before the first response there is neither a snapshot nor an error."""
     store = SnapshotStore("kato")
     assert (store.service, store.current, store.last_error) == ("kato", None, None)
 
 
-def test_change_wakes_all() -> None:
-    """Each change is shown to readers and rings every bell once."""
-    store, one, other = SnapshotStore("kato"), Bell(), Bell()
+def test_change_notifies_all_listeners() -> None:
+    """Each change is published, and every listener is called once."""
+    store, one, other = SnapshotStore("kato"), Listener(), Listener()
     first, second = snapshot(instance()), snapshot(instance(health=Health.CRITICAL))
     with store.listening(one), store.listening(other):
         store.publish(first)
         assert store.current is first
         store.publish(second)
         assert store.current is second
-    assert (one.rings, other.rings) == (2, 2)
+    assert (one.calls, other.calls) == (2, 2)
 
 
-def test_same_again_wakes_nobody() -> None:
-    """An answer that changes nothing a client acts on rings no bell."""
-    store, bell = SnapshotStore("kato"), Bell()
+def test_equal_snapshot_notifies_no_listener() -> None:
+    """A snapshot that a client would treat alike calls no listener."""
+    store, listener = SnapshotStore("kato"), Listener()
     store.publish(snapshot(instance(), index=1))
-    with store.listening(bell):
+    with store.listening(listener):
         store.publish(snapshot(instance(output="checked again"), index=2))
-    assert bell.rings == 0
+    assert listener.calls == 0
 
 
-def test_trouble_keeps_the_last_good_one() -> None:
-    """While Consul is away the last good snapshot stays, and nobody is woken for nothing."""
-    store, bell = SnapshotStore("kato"), Bell()
+def test_error_keeps_the_last_good_snapshot() -> None:
+    """While Consul is unreachable the last good snapshot stays, and no listener is called."""
+    store, listener = SnapshotStore("kato"), Listener()
     store.publish(snapshot(instance()))
-    with store.listening(bell):
-        store.record_error(AWAY)
-    assert (store.current, store.last_error) == (snapshot(instance()), AWAY)
-    assert bell.rings == 0
+    with store.listening(listener):
+        store.record_error(UNREACHABLE)
+    assert (store.current, store.last_error) == (snapshot(instance()), UNREACHABLE)
+    assert listener.calls == 0
 
 
-def test_trouble_before_the_first_answer() -> None:
-    """Who waits for the first snapshot is woken by trouble: it may be all there will be."""
-    store, bell = SnapshotStore("kato"), Bell()
-    with store.listening(bell):
-        store.record_error(AWAY)
-    assert (store.current, store.last_error, bell.rings) == (None, AWAY, 1)
+def test_error_before_the_first_response_notifies_listeners() -> None:
+    """An error notifies a listener that waits for the first snapshot: there may never be one."""
+    store, listener = SnapshotStore("kato"), Listener()
+    with store.listening(listener):
+        store.record_error(UNREACHABLE)
+    assert (store.current, store.last_error, listener.calls) == (None, UNREACHABLE, 1)
 
 
-def test_answer_ends_trouble() -> None:
-    """An answer ends the trouble, also one that changes nothing."""
+def test_snapshot_clears_the_error() -> None:
+    """A snapshot clears the error, also if it is equal to the last one."""
     store = SnapshotStore("kato")
     store.publish(snapshot(instance()))
-    store.record_error(AWAY)
+    store.record_error(UNREACHABLE)
     store.publish(snapshot(instance()))
     assert store.last_error is None
 
 
-def test_listening_ends() -> None:
-    """After the block, also one that failed, the bell stays silent."""
-    store, bell = SnapshotStore("kato"), Bell()
-    with pytest.raises(KeyError), store.listening(bell):
+def test_listener_is_not_called_after_its_block() -> None:
+    """After the block, also if it raised, the listener is not called."""
+    store, listener = SnapshotStore("kato"), Listener()
+    with pytest.raises(KeyError), store.listening(listener):
         raise KeyError
     store.publish(snapshot(instance()))
-    assert bell.rings == 0
+    assert listener.calls == 0
 
 
-def test_listener_may_leave_while_woken() -> None:
-    """A bell that makes another one leave does not disturb the round."""
-    store, bell = SnapshotStore("kato"), Bell()
-    leaving = ExitStack()
-    with store.listening(leaving.close):
-        leaving.enter_context(store.listening(bell))
+def test_listener_may_be_removed_by_another() -> None:
+    """A listener may remove another one while listeners are being called."""
+    store, listener = SnapshotStore("kato"), Listener()
+    other = ExitStack()
+    with store.listening(other.close):
+        other.enter_context(store.listening(listener))
         store.publish(snapshot(instance()))
         store.publish(snapshot())
-    assert bell.rings == 1
+    assert listener.calls == 1
 
 
-# --- what there is to go by until Consul answers --------------------------------------------
+# --- the fallback until Consul responds -----------------------------------------------------
 
-LIST = Snapshot("kato", (instance("given"),), source=Source.STATIC)
-COPY = Snapshot("kato", (instance(),), source=Source.DISK)
+STATIC = Snapshot("kato", (instance("given"),), source=Source.STATIC)
+SAVED = Snapshot("kato", (instance(),), source=Source.DISK)
 
 
-@pytest.mark.parametrize(("fallback", "confirmed"), [(LIST, None), (COPY, -500.0)])
-def test_fallback(fallback: Snapshot, confirmed: float | None) -> None:
-    """At the first trouble, and not before, the fallback is shown, with when Consul said so."""
-    store, bell = SnapshotStore("kato", fallback=fallback, fallback_confirmed_at=confirmed), Bell()
+@pytest.mark.parametrize(("fallback", "confirmed"), [(STATIC, None), (SAVED, -500.0)])
+def test_first_error_publishes_the_fallback(fallback: Snapshot, confirmed: float | None) -> None:
+    """The first error publishes the fallback, with the time of Consul's confirmation."""
+    store, listener = (
+        SnapshotStore("kato", fallback=fallback, fallback_confirmed_at=confirmed),
+        Listener(),
+    )
     assert not store.current
-    with store.listening(bell):
-        store.record_error(AWAY)
-        store.record_error(AWAY)
+    with store.listening(listener):
+        store.record_error(UNREACHABLE)
+        store.record_error(UNREACHABLE)
     assert store.current is fallback
-    assert (store.last_error, bell.rings) == (AWAY, 1)
+    assert (store.last_error, listener.calls) == (UNREACHABLE, 1)
     assert (store.confirmed_at, store.empty_since) == (confirmed, None)
 
 
-def test_answer_ends_the_fallback() -> None:
-    """Consul's answer takes its place, also one with the same content: its source is another."""
-    store = SnapshotStore("kato", fallback=COPY, fallback_confirmed_at=-500.0)
-    store.record_error(AWAY)
+def test_snapshot_replaces_the_fallback() -> None:
+    """Consul's snapshot replaces it, also one with equal content, because the source differs."""
+    store = SnapshotStore("kato", fallback=SAVED, fallback_confirmed_at=-500.0)
+    store.record_error(UNREACHABLE)
     store.publish(snapshot(instance()), 10.0)
     assert store.current is not None
     assert (store.current.source, store.confirmed_at) == (Source.CONSUL, 10.0)
-    store.record_error(AWAY)
+    store.record_error(UNREACHABLE)
     assert store.current.source is Source.CONSUL
 
 
-@pytest.mark.parametrize("first", [AWAY, None])
-def test_nobody_does_not_end_a_list(first: ConsulUnreachable | None) -> None:
-    """That Consul has nobody is no reason to give up a list that was given; once it had somebody,
-    it is believed."""
-    store = SnapshotStore("kato", fallback=LIST)
+@pytest.mark.parametrize("first", [UNREACHABLE, None])
+def test_empty_snapshot_does_not_replace_a_static_list(first: ConsulUnreachable | None) -> None:
+    """An empty snapshot does not replace a static list, until Consul has reported an instance."""
+    store = SnapshotStore("kato", fallback=STATIC)
     if first is not None:
         store.record_error(first)
     store.publish(snapshot(), 10.0)
-    assert (store.current, store.last_error, store.empty_since) == (LIST, None, None)
+    assert (store.current, store.last_error, store.empty_since) == (STATIC, None, None)
     store.publish(snapshot(instance()), 11.0)
     store.publish(snapshot(), 12.0)
     assert (store.current, store.empty_since) == (snapshot(), 12.0)
 
 
-def test_nobody_ends_a_copy() -> None:
-    """A copy is only what Consul said before."""
-    store = SnapshotStore("kato", fallback=COPY, fallback_confirmed_at=-500.0)
-    store.record_error(AWAY)
+def test_empty_snapshot_replaces_a_saved_snapshot() -> None:
+    """A saved snapshot is only an earlier response of Consul."""
+    store = SnapshotStore("kato", fallback=SAVED, fallback_confirmed_at=-500.0)
+    store.record_error(UNREACHABLE)
     store.publish(snapshot(), 10.0)
     assert store.current == snapshot()
 
 
-# --- since when -----------------------------------------------------------------------------
+# --- times ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("nobody", [snapshot(), snapshot(instance(health=Health.CRITICAL))])
-def test_empty_since(nobody: Snapshot) -> None:
-    """It is known since when nobody can be used, through whatever Consul says of others."""
+@pytest.mark.parametrize("unusable", [snapshot(), snapshot(instance(health=Health.CRITICAL))])
+def test_empty_since_is_the_first_time_without_a_usable_instance(unusable: Snapshot) -> None:
+    """The time stays through other snapshots and errors, until an instance is usable."""
     store = SnapshotStore("kato")
     store.publish(snapshot(instance()), 10.0)
     assert store.empty_since is None
-    store.publish(nobody, 11.0)
+    store.publish(unusable, 11.0)
     store.publish(snapshot(instance("other", Health.MAINTENANCE)), 12.0)
-    store.record_error(AWAY)
+    store.record_error(UNREACHABLE)
     assert store.empty_since == 11.0
     store.publish(snapshot(instance()), 13.0)
     assert store.empty_since is None
 
 
-def test_confirmed() -> None:
-    """Each answer confirms what is shown; trouble does not."""
+def test_snapshot_is_confirmed_by_each_response() -> None:
+    """Each response confirms the snapshot; an error does not."""
     store = SnapshotStore("kato")
     assert store.confirmed_at is None
     store.publish(snapshot(instance()), 10.0)
     store.publish(snapshot(instance()), 70.0)
-    store.record_error(AWAY)
+    store.record_error(UNREACHABLE)
     assert store.confirmed_at == 70.0

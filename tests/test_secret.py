@@ -1,4 +1,4 @@
-"""Tokens that do not show themselves."""
+"""Secrets: their text is not shown."""
 
 import traceback
 
@@ -24,14 +24,14 @@ HIDDEN = "b1gs8d1e-0000-hidden"
         repr(Settings.from_env({"CONSUL_HTTP_TOKEN": HIDDEN})),
     ],
 )
-def test_secret_does_not_show(text: str) -> None:
-    """Neither a secret nor settings show the token, however they are turned into text."""
+def test_text_of_a_secret_or_settings_is_masked(text: str) -> None:
+    """No text form of a secret or of settings contains the token."""
     assert HIDDEN not in text
     assert "Secret(***)" in text
 
 
-def test_secret_not_in_traceback() -> None:
-    """A traceback that shows local variables does not show the token."""
+def test_traceback_with_locals_does_not_contain_the_token() -> None:
+    """A traceback that contains local variables does not contain the token."""
 
     def fails(settings: Settings) -> None:
         raise ValueError("for a traceback")
@@ -42,12 +42,12 @@ def test_secret_not_in_traceback() -> None:
         traceback.TracebackException.from_exception(caught.value, capture_locals=True).format()
     )
     assert "consul_token=Secret(***)" in shown
-    # This test's own frame is shown too, but it only names HIDDEN.
+    # This test's own frame is included too, but only with the name HIDDEN.
     assert HIDDEN not in shown
 
 
-def test_secret_is_a_value() -> None:
-    """Secrets are equal, hash and count as true by what they hold; only `reveal` tells it."""
+def test_secrets_are_compared_by_their_text() -> None:
+    """Equality, hash and truth depend on the text; only `reveal` returns it."""
     assert Secret("a") == Secret("a")
     assert Secret("a") != Secret("b")
     assert Secret("a") != "a"

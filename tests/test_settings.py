@@ -1,4 +1,4 @@
-"""Settings: addresses, Consul's variables, and who wins."""
+"""Settings: addresses, environment variables, precedence and validation."""
 
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
@@ -38,8 +38,8 @@ FORMS = (
         ("unix:///run/consul.sock", "unix:///run/consul.sock"),
     ],
 )
-def test_address(address: str, origin: str) -> None:
-    """Every form Consul's tools take becomes scheme, host and port, or a socket's path."""
+def test_address_becomes_an_origin(address: str, origin: str) -> None:
+    """Every form that Consul's tools accept becomes scheme, host and port, or a socket's path."""
     assert Settings(consul_addr=address).consul_origin == origin
 
 
@@ -53,8 +53,8 @@ def test_address(address: str, origin: str) -> None:
         ("unix:///run/consul.sock", "unix:///run/consul.sock"),
     ],
 )
-def test_address_with_ssl(address: str, origin: str) -> None:
-    """TLS that was asked for is never taken back by an address that says http."""
+def test_consul_ssl_makes_every_address_https(address: str, origin: str) -> None:
+    """With ``consul_ssl`` an address with http is https, too."""
     assert Settings(consul_addr=address, consul_ssl=True).consul_origin == origin
 
 
@@ -78,8 +78,8 @@ def test_address_with_ssl(address: str, origin: str) -> None:
         "unix://run/consul.sock",
     ],
 )
-def test_bad_address(address: str) -> None:
-    """An address that cannot be used is refused, with itself and the forms that would do."""
+def test_invalid_address_is_refused(address: str) -> None:
+    """The message contains the invalid address and the valid forms."""
     with pytest.raises(ConfigurationError) as caught:
         Settings(consul_addr=address)
     assert repr(address) in str(caught.value)
@@ -98,8 +98,8 @@ def test_bad_address(address: str) -> None:
         f"unix:///run/consul.sock?token={HIDDEN}",
     ],
 )
-def test_secret_in_address(address: str) -> None:
-    """A user, a password or a query in the address is refused, and not repeated."""
+def test_address_with_a_secret_is_refused_without_showing_it(address: str) -> None:
+    """The message about a user, a password or a query in the address does not contain it."""
     makers: list[Callable[[], Settings]] = [
         lambda: Settings(consul_addr=address),
         lambda: Settings.from_env({"CONSUL_HTTP_ADDR": address}),
@@ -111,33 +111,39 @@ def test_secret_in_address(address: str) -> None:
         assert str(caught.value).endswith(FORMS)
 
 
-def test_bad_address_in_the_environment() -> None:
-    """An address from the environment is refused with the variable's name, too."""
+def test_message_about_an_invalid_address_contains_the_variable() -> None:
+    """The message contains the variable and its value."""
     with pytest.raises(ConfigurationError, match=r"'consul\.test:port' .* in CONSUL_HTTP_ADDR"):
         Settings.from_env({"CONSUL_HTTP_ADDR": "consul.test:port"})
 
 
 # --- tokens ---------------------------------------------------------------------------------
 
-BAD_TOKENS = [f"{HIDDEN}\n#old", f"{HIDDEN} old", f"{HIDDEN}\told", f"{HIDDEN}é", f"{HIDDEN}\x7f"]
+INVALID_TOKENS = [
+    f"{HIDDEN}\n#old",
+    f"{HIDDEN} old",
+    f"{HIDDEN}\told",
+    f"{HIDDEN}é",
+    f"{HIDDEN}\x7f",
+]
 
 
 @pytest.mark.parametrize("token", [HIDDEN, f"  {HIDDEN}\n", Secret(HIDDEN)])
-def test_token(token: Secret | str) -> None:
-    """A token is kept as a secret however it was given; blanks around a text are no part of it."""
+def test_token_is_kept_as_a_secret(token: Secret | str) -> None:
+    """A token is kept as a `Secret`; spaces around a text are removed."""
     settings = Settings(consul_token=token)
     assert settings.token == settings.consul_token == Secret(HIDDEN)
 
 
 @pytest.mark.parametrize("token", [None, "", "  ", Secret("")])
-def test_no_token(token: Secret | str | None) -> None:
-    """An empty token is none."""
+def test_empty_token_is_none(token: Secret | str | None) -> None:
+    """An empty token counts as no token."""
     assert not Settings(consul_token=token).token
 
 
-@pytest.mark.parametrize("token", BAD_TOKENS)
-def test_bad_token(token: str, tmp_path: Path) -> None:
-    """A token that cannot travel in a header is refused, wherever it is from, and not repeated."""
+@pytest.mark.parametrize("token", INVALID_TOKENS)
+def test_token_that_a_header_cannot_carry_is_refused(token: str, tmp_path: Path) -> None:
+    """Such a token is refused from any source. The message does not contain it."""
     (tmp_path / "token").write_text(token, encoding="utf-8")
     makers: list[Callable[[], Settings]] = [
         lambda: Settings(consul_token=token),
@@ -146,14 +152,14 @@ def test_bad_token(token: str, tmp_path: Path) -> None:
         lambda: Settings.from_env({"CONSUL_HTTP_TOKEN_FILE": str(tmp_path / "token")}),
     ]
     for make in makers:
-        with pytest.raises(ConfigurationError, match="the Consul token holds a blank") as caught:
+        with pytest.raises(ConfigurationError, match="the Consul token contains a space") as caught:
             make()
         assert HIDDEN not in f"{caught.value} {caught.value!r} {vars(caught.value)}"
 
 
 @pytest.mark.parametrize(("token", "kind"), [(HIDDEN.encode(), "bytes"), (12345, "int")])
-def test_token_is_text(token: Any, kind: str) -> None:
-    """A token of another type is refused by that type, and not repeated."""
+def test_token_of_another_type_is_refused(token: Any, kind: str) -> None:
+    """The message contains the type, not the token."""
     with pytest.raises(ConfigurationError) as caught:
         Settings(consul_token=token)
     assert str(caught.value) == f"consul_token must be text, not {kind}"
@@ -162,8 +168,8 @@ def test_token_is_text(token: Any, kind: str) -> None:
 # --- the environment ------------------------------------------------------------------------
 
 
-def test_defaults() -> None:
-    """Without a word from anybody: the local agent, no token, the service called kato."""
+def test_defaults_without_variables() -> None:
+    """The defaults: the local agent, no token, the service ``kato``."""
     settings = Settings.from_env({})
     assert settings == Settings()
     assert (settings.consul_origin, settings.token, settings.service) == (
@@ -203,13 +209,13 @@ def test_defaults() -> None:
         ),
     ],
 )
-def test_variable(variable: str, text: str, name: str, value: object) -> None:
-    """Each variable is read into its setting."""
+def test_variable_sets_its_setting(variable: str, text: str, name: str, value: object) -> None:
+    """Each variable sets one setting."""
     assert getattr(Settings.from_env({variable: text}), name) == value
 
 
-def test_client_certificate() -> None:
-    """Our own certificate and its key come from their variables together."""
+def test_client_certificate_and_key_from_variables() -> None:
+    """The client certificate and its key are set by two variables."""
     settings = Settings.from_env({"CONSUL_CLIENT_CERT": "c.pem", "CONSUL_CLIENT_KEY": "k.pem"})
     assert (settings.consul_client_cert, settings.consul_client_key) == (
         Path("c.pem"),
@@ -238,38 +244,38 @@ def test_client_certificate() -> None:
         "KATO_URL",
     ],
 )
-def test_empty_variable(variable: str) -> None:
-    """An empty variable is as good as none, as for Consul's own tools."""
+def test_empty_variable_is_ignored(variable: str) -> None:
+    """An empty variable is ignored, as in Consul's own tools."""
     assert Settings.from_env({variable: ""}) == Settings()
 
 
-def test_real_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a mapping it is the process's own environment that is read."""
+def test_from_env_reads_the_environment_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a mapping, `os.environ` is read."""
     monkeypatch.setenv("CONSUL_HTTP_ADDR", "consul.test:8500")
     assert Settings.from_env().consul_addr == "consul.test:8500"
 
 
 def test_only_from_env_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings made in code take nothing from the environment."""
+    """``Settings()`` reads no variable."""
     monkeypatch.setenv("CONSUL_HTTP_ADDR", "consul.test:8500")
     monkeypatch.setenv("CONSUL_HTTP_TOKEN", HIDDEN)
     assert (Settings().consul_address, Settings().token) == ("127.0.0.1:8500", Secret(""))
 
 
 @pytest.mark.parametrize("text", ["1", "t", "T", "TRUE", "true", "True"])
-def test_flag_true(text: str) -> None:
-    """All that Go's ParseBool calls true is true."""
+def test_true_values(text: str) -> None:
+    """The values that Go's ParseBool parses as true."""
     assert Settings.from_env({"CONSUL_HTTP_SSL": text}).consul_ssl is True
 
 
 @pytest.mark.parametrize("text", ["0", "f", "F", "FALSE", "false", "False"])
-def test_flag_false(text: str) -> None:
-    """All that Go's ParseBool calls false is false."""
+def test_false_values(text: str) -> None:
+    """The values that Go's ParseBool parses as false."""
     assert Settings.from_env({"CONSUL_HTTP_SSL_VERIFY": text}).consul_verify is False
 
 
 @pytest.mark.parametrize(
-    ("environ", "said"),
+    ("environ", "text"),
     [
         ({"CONSUL_HTTP_SSL": "yes"}, "CONSUL_HTTP_SSL must be true or false, not 'yes'"),
         ({"CONSUL_HTTP_SSL_VERIFY": "no"}, "CONSUL_HTTP_SSL_VERIFY must be true or false"),
@@ -281,14 +287,14 @@ def test_flag_false(text: str) -> None:
         ({"CONSUL_CLIENT_KEY": "k.pem"}, "CONSUL_CLIENT_CERT, CONSUL_CLIENT_KEY"),
     ],
 )
-def test_bad_variable(environ: dict[str, str], said: str) -> None:
-    """A value that cannot be used is told with the variable's name."""
+def test_invalid_variable_is_refused(environ: dict[str, str], text: str) -> None:
+    """The message about an invalid value contains the variable's name."""
     with pytest.raises(ConfigurationError) as caught:
         Settings.from_env(environ)
-    assert said in str(caught.value)
+    assert text in str(caught.value)
 
 
-# --- who wins -------------------------------------------------------------------------------
+# --- precedence -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -309,7 +315,7 @@ def test_bad_variable(environ: dict[str, str], said: str) -> None:
 def test_token_precedence(
     tmp_path: Path, code: str | None, file: str | None, env: str | None, token: str
 ) -> None:
-    """A token in code wins over one in a file, and that over a variable; an empty file is none."""
+    """Precedence: code, then the file, then the variable. An empty file is ignored."""
     environ = {}
     if file is not None:
         (tmp_path / "token").write_text(f"{file}\n", encoding="utf-8")
@@ -319,8 +325,8 @@ def test_token_precedence(
     assert Settings.from_env(environ, consul_token=code).token == Secret(token)
 
 
-def test_given_wins() -> None:
-    """What is given in code wins over the environment; None is not given; False is."""
+def test_code_takes_precedence_over_the_environment() -> None:
+    """A setting given in code takes precedence, also False; None is ignored."""
     environ = {"CONSUL_HTTP_ADDR": "env.test:1", "CONSUL_HTTP_SSL": "true"}
     settings = Settings.from_env(environ, consul_addr="code.test:2", consul_ssl=False)
     assert settings.consul_origin == "http://code.test:2"
@@ -337,8 +343,10 @@ def test_given_wins() -> None:
         ({"CONSUL_HTTP_ADDR": "me:hidden@consul.test"}, {"consul_addr": "code.test:2"}),
     ],
 )
-def test_given_is_not_read(environ: dict[str, str], given: dict[str, Any]) -> None:
-    """A setting given in code does not fail for what is wrong with its variable."""
+def test_variable_of_a_setting_given_in_code_is_not_parsed(
+    environ: dict[str, str], given: dict[str, Any]
+) -> None:
+    """An invalid variable does not matter for a setting that is given in code."""
     assert Settings.from_env(environ, **given) == Settings(**given)
 
 
@@ -349,39 +357,39 @@ def test_given_is_not_read(environ: dict[str, str], given: dict[str, Any]) -> No
     "name", ["deadline", "attempt_timeout", "connect_timeout", "keepalive", "query_interval"]
 )
 @pytest.mark.parametrize("value", [0, -1.0, float("nan"), "10", None])
-def test_bad_seconds(name: str, value: Any) -> None:
-    """Times are seconds above 0; the error names the setting and the value."""
+def test_time_that_is_not_above_0_is_refused(name: str, value: Any) -> None:
+    """The message contains the setting and the value."""
     with pytest.raises(ConfigurationError) as caught:
         Settings(**{name: value})
     assert str(caught.value) == f"{name} must be seconds above 0, not {value!r}"
 
 
-def test_no_service() -> None:
-    """The service needs a name."""
+def test_empty_service_is_refused() -> None:
+    """The service must have a name."""
     with pytest.raises(ConfigurationError, match="service"):
         Settings(service="")
 
 
-def test_unknown_setting() -> None:
-    """A setting that does not exist is refused by name, not ignored."""
+def test_unknown_setting_is_refused() -> None:
+    """A setting that does not exist is refused. The message contains its name."""
     with pytest.raises(ConfigurationError, match="no such setting: consul_adr, tokn"):
         Settings.from_env({}, tokn="x", consul_adr="y")
 
 
-def test_frozen() -> None:
-    """Settings do not change."""
+def test_settings_cannot_be_changed() -> None:
+    """Settings are immutable."""
     with pytest.raises(FrozenInstanceError):
         Settings().deadline = 1.0  # type: ignore[misc]
 
 
-def test_engine() -> None:
-    """Only the engines there are can be named."""
+def test_unknown_engine_is_refused() -> None:
+    """``engine`` must be one of `ENGINES`."""
     assert {Settings(engine=name).engine for name in ENGINES} == set(ENGINES)
     with pytest.raises(ConfigurationError, match="httptools, httpx, not 'curl'"):
         Settings(engine="curl")
 
 
-# --- whom to ask, and for what --------------------------------------------------------------
+# --- agents and queries ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -395,21 +403,23 @@ def test_engine() -> None:
         ),
     ],
 )
-def test_several_agents(address: str | None, origins: tuple[str, ...]) -> None:
-    """Several agents are listed with commas, each in any form."""
+def test_several_agents_are_separated_by_commas(
+    address: str | None, origins: tuple[str, ...]
+) -> None:
+    """Each agent may be in any form."""
     settings = Settings(consul_addr=address)
     assert (settings.consul_origins, settings.consul_origin) == (origins, origins[0])
 
 
 @pytest.mark.parametrize("address", ["a.test:1,", ",", "a.test:1,,b.test:1", "a.test:1,b test"])
-def test_bad_agent_among_others(address: str) -> None:
-    """Each of them has to be usable."""
+def test_one_invalid_agent_is_refused(address: str) -> None:
+    """Every agent's address must be valid."""
     with pytest.raises(ConfigurationError, match=FORMS):
         Settings(consul_addr=address)
 
 
 @pytest.mark.parametrize(
-    ("environ", "asked"),
+    ("environ", "expected"),
     [
         ({}, True),
         ({"CONSUL_HTTP_ADDR": "127.0.0.1:8500"}, True),
@@ -418,36 +428,38 @@ def test_bad_agent_among_others(address: str) -> None:
         ({"KATO_URL": "http://kato:8000", "CONSUL_HTTP_TOKEN": "x"}, False),
     ],
 )
-def test_is_consul_asked(environ: dict[str, str], asked: bool) -> None:
-    """Who gives instances and no Consul has none: the agent that the machine may have is not
-    asked, since its instances are others."""
-    assert Settings.from_env(environ).uses_consul is asked
+def test_uses_consul(environ: dict[str, str], expected: bool) -> None:
+    """With a static list and no address of Consul, Consul is not used: the instances of a local
+    agent are different ones."""
+    assert Settings.from_env(environ).uses_consul is expected
 
 
 @pytest.mark.parametrize(
     ("datacenter", "expected"),
     [(None, (None,)), ("", (None,)), ("east", ("east",)), ("east, west", ("east", "west"))],
 )
-def test_datacenters(datacenter: str | None, expected: tuple[str | None, ...]) -> None:
-    """Several datacenters are listed with commas; none is the agent's own."""
+def test_datacenters_are_separated_by_commas(
+    datacenter: str | None, expected: tuple[str | None, ...]
+) -> None:
+    """Without a datacenter it is the agent's own."""
     assert Settings(datacenter=datacenter).datacenters == expected
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "text"),
     [
         ({"consistency": "strong"}, "consistency must be one of default, stale, consistent"),
         ({"agent_cache": True, "consistency": "consistent"}, "contradict each other"),
-        ({"query": "q", "tags": ("a",)}, "query and tags do not go together"),
-        ({"query": "q", "meta": {"a": "b"}}, "query and meta do not go together"),
-        ({"query": "q", "filter": "A == 1"}, "query and filter do not go together"),
+        ({"query": "q", "tags": ("a",)}, "query and tags cannot be combined"),
+        ({"query": "q", "meta": {"a": "b"}}, "query and meta cannot be combined"),
+        ({"query": "q", "filter": "A == 1"}, "query and filter cannot be combined"),
         ({"query": "q", "datacenter": "a,b"}, "query and several datacenters"),
-        ({"datacenter": "a,"}, "datacenter 'a,' holds an empty name"),
+        ({"datacenter": "a,"}, "datacenter 'a,' contains an empty name"),
     ],
 )
-def test_what_contradicts(given: dict[str, Any], said: str) -> None:
-    """What Consul would refuse, or ignore, is refused here, with the reason."""
-    with pytest.raises(ConfigurationError, match=said):
+def test_contradicting_settings_are_refused(given: dict[str, Any], text: str) -> None:
+    """What Consul would refuse or ignore is refused here. The message contains the reason."""
+    with pytest.raises(ConfigurationError, match=text):
         Settings(**given)
 
 
@@ -467,15 +479,15 @@ def test_what_contradicts(given: dict[str, Any], said: str) -> None:
         "unix:///kato",
     ],
 )
-def test_bad_instance(url: str) -> None:
-    """An instance is scheme, host and port: what else there is would be ignored."""
+def test_invalid_instance_address_is_refused(url: str) -> None:
+    """An instance's address is scheme, host and port; any other part would be ignored."""
     with pytest.raises(ConfigurationError, match="use http://host:port, in KATO_URL") as caught:
         Settings(kato_urls=(url,))
     assert repr(url) in str(caught.value)
 
 
-def test_secret_in_an_instance() -> None:
-    """A password in it is refused, and not repeated."""
+def test_instance_address_with_a_password_is_refused_without_showing_it() -> None:
+    """The message does not contain the password."""
     with pytest.raises(ConfigurationError) as caught:
         Settings.from_env({"KATO_URL": f"http://me:{HIDDEN}@kato:8000"})
     assert HIDDEN not in str(caught.value)

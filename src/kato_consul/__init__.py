@@ -1,8 +1,7 @@
-"""Consul service discovery for KATO: a registrar, and a client that loses nothing.
+"""Consul service discovery for KATO: a registrar, and a client that loses no observation.
 
-The public names are those in ``__all__``; everything else may move. Each is imported when it is
-first asked for: who only registers an instance, or only catches an error, does not wait for the
-rest.
+The names in ``__all__`` are public; everything else may change. A name is imported at its first
+use: a program that only registers an instance, or only catches an error, does not load the rest.
 """
 
 from importlib import import_module
@@ -164,7 +163,7 @@ __all__ = [
     "read_definitions",
 ]
 
-_HOMES = {
+_MODULES = {
     "kato_consul._balancing.pool": ("InstanceView",),
     "kato_consul._async.client": ("AsyncKatoClient",),
     "kato_consul._async.discovery": ("AsyncDiscovery",),
@@ -249,20 +248,20 @@ _HOMES = {
     "kato_consul._secret": ("Secret",),
     "kato_consul.settings": ("Settings",),
 }
-"""Where the public names are; what type checkers read, above, says the same."""
+"""The module of each public name, equal to the imports for type checkers above."""
 
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
+    module = _MODULE_OF.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(home), name, None)
-    if found is None:  # a module of that package
-        found = import_module(f"{home}.{name}")
-    globals()[name] = found  # asked for once
-    return found
+    value = getattr(import_module(module), name, None)
+    if value is None:  # a submodule of that package
+        value = import_module(f"{module}.{name}")
+    globals()[name] = value  # __getattr__ is called once per name
+    return value
 
 
 def __dir__() -> list[str]:

@@ -1,36 +1,51 @@
-"""Waiting between attempts: tenacity's strategies, asked from inside a flow.
+"""Backoff: how long to wait between attempts, by tenacity's exponential strategy with full jitter.
 
-tenacity decides how long; it never sleeps and never calls: a flow yields the `Sleep`. Its random
-strategies draw from the global `random`, so the jitter is ours, with the source as an argument.
+tenacity computes the durations only; a flow yields the `Sleep`. Its own jitter draws from the
+global `random`, so the jitter is added here, with the random source as an argument. tenacity is
+imported when the first pause is needed.
 """
 
 from collections.abc import Iterator
-
-from tenacity import RetryCallState, Retrying
-from tenacity.wait import wait_base, wait_exponential
+from dataclasses import dataclass
 
 from kato_consul._flow import Random
+from kato_consul._late_import import late_import
 
 
-def full_jitter(wait: wait_base, random: Random) -> Iterator[float]:
-    """Seconds to wait after the first failure, the second, …: uniform in [0, what ``wait`` says).
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Exponential backoff: the ceiling is ``initial`` seconds after the first failure, and doubles
+    with each further one up to ``maximum`` seconds."""
 
-    "Full jitter" keeps callers that failed together from coming back together
+    initial: float
+    maximum: float
+
+
+CONSUL_WAIT = Backoff(initial=0.1, maximum=0.4)
+"""For an agent that does not respond: 0.1, 0.2, then 0.4 s at most. A client then reads from Consul
+again within half a second of its return, with 0.1 s of that left for the response. The mean rate is
+five requests a second, to an agent that usually runs on the same machine."""
+
+MISTAKE_WAIT = Backoff(initial=0.1, maximum=5.0)
+"""For an agent that refuses the request: 0.1, 0.2, … 5 s at most. An operator has to correct
+something first."""
+
+INSTANCE_WAIT = Backoff(initial=0.05, maximum=1.0)
+"""For a round in which no instance accepted the request: 0.05, 0.1, … 1 s at most."""
+
+
+def full_jitter(backoff: Backoff, random: Random) -> Iterator[float]:
+    """Yield the seconds to wait after the first failure, the second, …: uniform in [0, ceiling).
+
+    Full jitter prevents callers that failed together from retrying together
     (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
     """
+    with late_import:
+        from tenacity import RetryCallState, Retrying
+        from tenacity.wait import wait_exponential
+
+    ceiling = wait_exponential(multiplier=backoff.initial, max=backoff.maximum)
     state = RetryCallState(Retrying(), None, (), {})
     while True:
-        yield wait(state) * random()
+        yield ceiling(state) * random()
         state.attempt_number += 1
-
-
-CONSUL_WAIT = wait_exponential(multiplier=0.1, max=0.4)
-"""For an agent that does not answer: 0.1, 0.2, then 0.4 s at most, so that a client is back within
-half a second of Consul's return, with a tenth of it left for the answer. That is five requests a
-second in the mean, to an agent that is usually on the same machine."""
-
-MISTAKE_WAIT = wait_exponential(multiplier=0.1, max=5.0)
-"""For an agent that refuses: 0.1, 0.2, … 5 s at most. Somebody has to mend something."""
-
-INSTANCE_WAIT = wait_exponential(multiplier=0.05, max=1.0)
-"""For instances that none of a round took a request: 0.05, 0.1, … 1 s at most."""

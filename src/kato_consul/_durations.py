@@ -1,4 +1,4 @@
-"""Durations as Consul writes them: Go's, such as ``10s``, ``1m30s`` or ``500ms``."""
+"""Durations in Go's notation, as Consul uses it: ``10s``, ``1m30s`` or ``500ms``."""
 
 import re
 
@@ -14,9 +14,9 @@ def parse_duration(text: str) -> float:
     there is no sign and that ``0`` needs a unit.
 
     Raises:
-        ValueError: it is no duration; the message shows what one looks like.
+        ValueError: it is not a duration; the message shows what one looks like.
     """
     parts = _PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError(f"{text!r} is no duration: write it like 10s, 1m30s or 500ms")
+        raise ValueError(f"{text!r} is not a duration: write it like 10s, 1m30s or 500ms")
     return sum(float(number) * _UNITS[unit] for number, unit in parts)

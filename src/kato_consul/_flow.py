@@ -1,12 +1,13 @@
 """Flows: every policy of more than one step is a plain generator.
 
-A flow yields a `Step` ("send this request", "sleep that long", "wait until the snapshot changes")
-and is sent back what came of it; it returns its result or raises an error of ours. It does no I/O,
-reads no clock it was not given, and never sees an exception of the network: what went wrong with a
-request arrives as a `Failure`, a value. So a rule is written once for sync and async, and tested as
-a table. The two drivers that carry steps out are in `kato_consul._http`.
+A flow yields a `Step` ("send this request", "sleep that long", "wait until the snapshot changes"),
+and the driver sends the outcome back into it. It returns its result or raises a `KatoConsulError`.
+It does no I/O, reads no clock other than the one it was given, and never handles an exception of
+the network: a request that failed is a `Failure`, a value. So each rule is written once for sync
+and async, and tested as a table. The two drivers that execute steps are
+`kato_consul._sync.driver` and `kato_consul._async.driver`.
 
-The manner is httpx's ``Auth.auth_flow``.
+httpx's ``Auth.auth_flow`` works the same way.
 """
 
 from collections.abc import Generator, Mapping
@@ -21,10 +22,10 @@ from kato_consul._protocols import Random as Random
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Step: send one HTTP request. Answered with a `Reply` or a `Failure`.
+    """Step: send one HTTP request. Its outcome is a `Reply` or a `Failure`.
 
     ``origin`` is ``http://host:port``, ``https://host:port`` or ``unix:///path``; ``target`` is the
-    path with its query, already escaped. ``timeout`` (seconds) bounds the whole exchange.
+    path with its query, already escaped. ``timeout`` (seconds) limits the whole exchange.
     """
 
     origin: str
@@ -37,8 +38,8 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Hedge:
-    """Step: send ``first``; if it is not answered after ``after`` seconds, send ``second`` as well,
-    and end both with the first whole answer. Answered with a `Hedged`."""
+    """Step: send ``first``; if there is no response after ``after`` seconds, send ``second`` as
+    well, and end both at the first complete response. Its outcome is a `Hedged`."""
 
     first: Send
     second: Send
@@ -47,16 +48,16 @@ class Hedge:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Step: let ``seconds`` pass. Answered with ``None``."""
+    """Step: wait ``seconds``. Its outcome is None."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class WaitForChange:
-    """Step: wait until ``board`` shows something other than ``seen``, at most ``timeout`` seconds.
+    """Step: wait until the value of ``observable`` is not ``seen``, at most ``timeout`` seconds.
 
-    Answered with ``None`` either way: the flow looks at the board again.
+    Its outcome is None in both cases: the flow reads the observable again.
     """
 
     observable: Observable[Any]
@@ -66,9 +67,10 @@ class WaitForChange:
 
 @dataclass(frozen=True, slots=True)
 class CloseConnections:
-    """Step: keep no connection to ``origin`` any more; those in use end with their answers.
+    """Step: close all connections to ``origin``; those in use are closed after their response.
 
-    Answered with ``None``. For an instance that left: the origin can be sent to again.
+    Its outcome is None. It is for an instance that was deregistered; later requests to the origin
+    open new connections.
     """
 
     origin: str
@@ -76,7 +78,7 @@ class CloseConnections:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole HTTP answer. Header names are lower case."""
+    """A complete HTTP response. Header names are lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -84,7 +86,7 @@ class Reply:
 
 
 class Cause(StrEnum):
-    """Why no whole answer came."""
+    """Why there is no complete response."""
 
     CONNECT = "could not connect"
     TIMEOUT = "no answer in time"
@@ -94,9 +96,10 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """No whole answer. ``sent`` is False only if provably no byte of the request left.
+    """No complete response. ``bytes_sent`` is False only if certainly no byte of the request left.
 
-    ``error`` is the engine's own exception, kept to be chained with ``raise … from``.
+    ``detail`` is the engine's description. ``error`` is the engine's own exception, to be chained
+    with ``raise … from``.
     """
 
     cause: Cause
@@ -113,7 +116,8 @@ Outcome = Reply | Failure
 
 @dataclass(frozen=True, slots=True)
 class Hedged:
-    """What came of both. None: it was given up, or for ``second`` never sent (``both`` False)."""
+    """The outcomes of both requests. None: the request was abandoned, or, for ``second`` if
+    ``both_sent`` is False, never sent."""
 
     first: Outcome | None
     second: Outcome | None
@@ -124,4 +128,4 @@ Step = Send | Hedge | CloseConnections | Sleep | WaitForChange
 
 T = TypeVar("T")
 Flow = Generator[Step, Any, T]
-"""A flow with result ``T``. Annotate what answers a step: ``outcome: Outcome = yield …``."""
+"""A flow with result ``T``. Annotate the outcome of a step: ``outcome: Outcome = yield …``."""

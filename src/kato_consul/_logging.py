@@ -1,34 +1,73 @@
-"""Log events: structlog over the standard library's logging, under the name ``kato_consul``.
+"""Log events: structlog over the standard library's `logging`, under the name ``kato_consul``.
 
-An application that embeds us decides with `logging` alone what is shown and how: an event's name
-is the message, its fields follow as ``key=value`` and are in the record (``extra``). Without any
-configuration only warnings and worse reach stderr, as Python's default has it.
+An application that uses this package configures `logging` alone. The message of a record is the
+event's name with its fields as ``key=value``; the record also holds both, as ``event`` and
+``fields`` (``extra``). Without any configuration only warnings and worse reach stderr, which is
+Python's default.
+
+structlog, which imports rich where that is installed, is imported for the first event that
+`logging` does not discard.
 """
 
 import logging
 from collections.abc import MutableMapping
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-import structlog
+from kato_consul._late_import import late_import
 
-
-def logger(room: str) -> structlog.stdlib.BoundLogger:
-    """The logger of a room of this package, ``kato_consul.<room>``."""
-    bound: structlog.stdlib.BoundLogger = structlog.wrap_logger(
-        logging.getLogger(f"kato_consul.{room}"),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        processors=[
-            structlog.stdlib.filter_by_level,
-            structlog.processors.format_exc_info,
-            _record,
-        ],
-    )
-    return bound
+if TYPE_CHECKING:
+    from structlog.stdlib import BoundLogger
 
 
-def _record(
+class Logger:
+    """A logger of events. It costs nothing until an event of an enabled level is logged.
+
+    Two threads that log the first event at once may both build the structlog logger. The builds
+    are equal, so either may be kept.
+    """
+
+    def __init__(self, name: str) -> None:
+        """``name`` is the name of the `logging.Logger` that receives the records."""
+        self._logging = logging.getLogger(name)
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Log an event at level INFO."""
+        if self._logging.isEnabledFor(logging.INFO):
+            self._structlog.info(event, **fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Log an event at level WARNING."""
+        if self._logging.isEnabledFor(logging.WARNING):
+            self._structlog.warning(event, **fields)
+
+    def exception(self, event: str, **fields: Any) -> None:
+        """Log an event at level ERROR, with the traceback of the exception being handled."""
+        if self._logging.isEnabledFor(logging.ERROR):
+            self._structlog.exception(event, **fields)
+
+    @cached_property
+    def _structlog(self) -> "BoundLogger":
+        with late_import:
+            import structlog
+
+        bound: BoundLogger = structlog.wrap_logger(
+            self._logging,
+            wrapper_class=structlog.stdlib.BoundLogger,
+            processors=[structlog.processors.format_exc_info, _render],
+        )
+        return bound
+
+
+def logger(room: str) -> Logger:
+    """Return the logger ``kato_consul.<room>``."""
+    return Logger(f"kato_consul.{room}")
+
+
+def _render(
     _logger: logging.Logger, _method: str, event: MutableMapping[str, Any]
 ) -> tuple[tuple[str], dict[str, Any]]:
+    """Return what the standard logger's method is called with (a structlog processor)."""
     name = event.pop("event")
-    words = " ".join([name, *(f"{key}={value!r}" for key, value in event.items())])
-    return (words,), {"extra": {"event": name, "fields": dict(event)}}
+    message = " ".join([name, *(f"{key}={value!r}" for key, value in event.items())])
+    return (message,), {"extra": {"event": name, "fields": dict(event)}}

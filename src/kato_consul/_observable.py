@@ -1,4 +1,4 @@
-"""Where a value passes from its one writer to its readers, without a lock."""
+"""Observables: values that one writer sets and many readers read, without a lock."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,14 +11,14 @@ T = TypeVar("T")
 
 
 class Observable(Generic[T]):
-    """Holds the newest value. One writer, any number of readers; reading ``current`` is atomic."""
+    """The newest value of one writer, for any number of readers. Reading ``current`` is atomic."""
 
-    def __init__(self, first: T) -> None:
-        self.current = first
+    def __init__(self, initial: T) -> None:
+        self.current = initial
         self._listeners: dict[object, Callable[[], None]] = {}
 
     def set(self, value: T) -> None:
-        """Let ``value`` be the current one, and wake who listens."""
+        """Make ``value`` the current one, and notify the listeners."""
         self.current = value
         self.notify()
 
@@ -26,8 +26,8 @@ class Observable(Generic[T]):
     def listening(self, listener: Callable[[], None]) -> Iterator[None]:
         """Call ``listener`` on each change while the block runs.
 
-        Changes come from the writer's thread or task, so a listener only sets an event.
-        (Adding to a dict and copying its values are each atomic: readers need no lock here either.)
+        It is called on the writer's thread or task, so it must only set an event. (Adding to a dict
+        and copying its values are each atomic, so listeners need no lock either.)
         """
         token = object()
         self._listeners[token] = listener
@@ -37,7 +37,7 @@ class Observable(Generic[T]):
             del self._listeners[token]
 
     def notify(self) -> None:
-        """Let who listens look again."""
+        """Call all listeners."""
         for listener in tuple(self._listeners.values()):
             listener()
 
@@ -45,13 +45,12 @@ class Observable(Generic[T]):
 class SnapshotStore(Observable[Snapshot | None]):
     """The newest snapshot of one service.
 
-    ``current`` is None until the first answer. The last good snapshot stays while Consul is away;
-    ``trouble`` then says what is wrong. Times are on the clock of whoever writes: ``confirmed_at``
-    is when Consul last said that it is so (None: it never did), ``empty_since`` since when nobody
-    can be used by Consul's word (None: somebody can).
+    ``current`` is None until the first response. While Consul is unreachable the last good snapshot
+    stays, and ``last_error`` is the reason; it is None while Consul responds.
 
-    ``fallback`` is what to go by until Consul answers, and ``fallback_confirmed_at`` when Consul
-    said so. ``asked`` are words for what is looked for, beyond the service's name.
+    Times are seconds on the writer's clock. ``confirmed_at`` is when Consul last confirmed the
+    current snapshot (None: never). ``empty_since`` is when Consul first reported no usable instance
+    (None: there is one).
     """
 
     def __init__(
@@ -60,11 +59,17 @@ class SnapshotStore(Observable[Snapshot | None]):
         *,
         fallback: Snapshot | None = None,
         fallback_confirmed_at: float | None = None,
-        asked: str = "",
+        query_description: str = "",
     ) -> None:
+        """Create an empty store.
+
+        ``fallback`` is used until the first response of Consul; ``fallback_confirmed_at`` is when
+        Consul confirmed it. ``query_description`` is what is queried in addition to the service's
+        name, for error messages.
+        """
         super().__init__(None)
         self.service = service
-        self.query_description = asked
+        self.query_description = query_description
         self.last_error: KatoConsulError | None = None
         self.confirmed_at: float | None = None
         self.empty_since: float | None = None
@@ -72,7 +77,7 @@ class SnapshotStore(Observable[Snapshot | None]):
         self._fallback_confirmed_at = fallback_confirmed_at
 
     def publish(self, snapshot: Snapshot, confirmed_at: float | None = None) -> None:
-        """Show a snapshot that was just read. The same content again wakes nobody."""
+        """Publish a snapshot that was just read. Listeners are notified only if it has changed."""
         self.last_error = None
         if not snapshot.instances and self._uses_static_list():
             return
@@ -85,9 +90,10 @@ class SnapshotStore(Observable[Snapshot | None]):
         if current is None or current != snapshot or current.source is not snapshot.source:
             self.set(snapshot)
 
-    def record_error(self, trouble: KatoConsulError) -> None:
-        """Consul does not answer: keep what there is, and say so."""
-        self.last_error = trouble
+    def record_error(self, error: KatoConsulError) -> None:
+        """Record that Consul could not be read. The current snapshot stays; without one the
+        fallback is published."""
+        self.last_error = error
         if self.current is not None:
             return
         if self._fallback is None:
@@ -97,10 +103,11 @@ class SnapshotStore(Observable[Snapshot | None]):
             self.set(self._fallback)
 
     def _uses_static_list(self) -> bool:
-        """Consul has nobody, and never had: go by the list that was given, if there is one."""
-        given = self._fallback
-        if given is None or given.source is not Source.STATIC:
+        """Return whether a static list stays current although Consul reports no instance: it does
+        until Consul has reported one."""
+        static = self._fallback
+        if static is None or static.source is not Source.STATIC:
             return False
         if self.current is None:
-            self.set(given)
-        return self.current is given
+            self.set(static)
+        return self.current is static

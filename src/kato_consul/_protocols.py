@@ -1,4 +1,4 @@
-"""What is given to whatever decides: time, chance, and the user's own judgement."""
+"""Protocols: the clock, the random source and the balancing policy that flows are given."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -6,40 +6,50 @@ from typing import Protocol
 from kato_consul.models import Instance
 
 Clock = Callable[[], float]
-"""Monotonic seconds, as `time.monotonic` gives them."""
+"""Returns monotonic seconds, as `time.monotonic` does."""
 
 Random = Callable[[], float]
-"""Uniform in [0, 1), as `random.random` gives it."""
+"""Returns a number uniform in [0, 1), as `random.random` does."""
 
 
 class PoolView(Protocol):
-    """What is known of an instance now."""
+    """The client's current load and weights of the instances, for a `Policy`."""
 
-    def weight(self, one: Instance) -> float:
-        """Its weight in Consul; less for a while when it is new."""
+    def weight(self, instance: Instance) -> float:
+        """Return its current weight: its weight in Consul, or less while a new instance ramps
+        up."""
         ...
 
-    def full_weight(self, one: Instance) -> float:
-        """Its weight in Consul."""
+    def full_weight(self, instance: Instance) -> float:
+        """Return its weight in Consul."""
         ...
 
     def heaviest(self) -> float:
-        """The largest weight there is."""
+        """Return the largest weight of all instances."""
         ...
 
-    def outstanding(self, one: Instance) -> int:
-        """Requests of this client that it has in hand."""
+    def outstanding(self, instance: Instance) -> int:
+        """Return how many requests of this client it is processing."""
         ...
 
-    def cost(self, one: Instance) -> float:
-        """Seconds that one more request may be expected to wait there (peak EWMA)."""
+    def cost(self, instance: Instance) -> float:
+        """Return the seconds that one more request is expected to wait there (peak EWMA)."""
         ...
 
 
 class Policy(Protocol):
-    """Who gets the next request that belongs to no session. Bring one of your own as
-    ``Settings(balancing=…)``; ours are in `kato_consul._balancing.policies`."""
+    """A balancing policy: picks the instance for a request that belongs to no session.
+
+    Pass an implementation of your own as ``Settings(balancing=…)``. The built-in policies are in
+    `kato_consul._balancing.policies`.
+    """
 
     def pick(self, among: Sequence[Instance], view: PoolView, random: Random) -> Instance:
-        """One of ``among``: never empty, all alike in health. ``random`` is uniform in [0, 1)."""
+        """Return one of the candidates.
+
+        Args:
+            among: The candidates: at least one, all with the same health.
+            view: The load and the weights of the instances.
+            random: Returns a number uniform in [0, 1).
+        """
         ...

@@ -1,8 +1,8 @@
-"""What must not be seen."""
+"""Secrets: values that are never shown in logs or errors."""
 
 
 class Secret:
-    """A token that does not show itself: not in a repr, a log, an error or a traceback."""
+    """A token whose text is not part of its repr, nor of a log, an error or a traceback."""
 
     __slots__ = ("_value",)
 
@@ -10,7 +10,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The token itself; for the header it goes into, and nothing else."""
+        """Return the token. Only for the header that carries it."""
         return self._value
 
     def __repr__(self) -> str:

@@ -1,13 +1,15 @@
-"""Everything that can go wrong, as one tree.
+"""Errors: one tree of exceptions, which state what failed and whether a retry is safe.
 
-Each error answers four questions, so that a caller can decide without parsing words:
+Each error has four attributes, so that a caller can decide without parsing the message:
 
-* ``fault``: who has to change something: the caller, KATO, Consul or the network;
-* ``sent``: did the request leave this machine? ``None`` where nobody can know;
-* ``safe_to_resend``: may the same call be made again without doing anything twice?
-* ``retry_after``: seconds after which that makes sense; ``None`` when nothing suggests a time.
+* ``fault``: what has to change before the call can succeed: the caller, KATO, Consul or the
+  network (`Fault`);
+* ``sent``: True if the request left this machine, False if it did not, None if that is unknown;
+* ``safe_to_resend``: True if the same call may be made again without applying anything twice,
+  False if not, None if that is unknown;
+* ``retry_after``: seconds after which a retry makes sense; None if no time is known.
 
-The words of an error say what happened, where, and what to do. They never hold a token.
+A message states what happened, where, and what to do. It never contains a token.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +18,7 @@ from typing import Any, ClassVar
 
 
 class Fault(StrEnum):
-    """Who has to change something before the call can succeed."""
+    """What has to change before the call can succeed."""
 
     CALLER = "caller"
     KATO = "kato"
@@ -25,21 +27,30 @@ class Fault(StrEnum):
 
 
 class KatoConsulError(Exception):
-    """The root: ``except KatoConsulError`` catches whatever this package raises on purpose."""
+    """The root of all errors that this package raises: ``except KatoConsulError`` catches them.
+
+    Attributes:
+        fault: What has to change before the call can succeed.
+        sent: True if the request left this machine, False if not, None if that is unknown.
+        safe_to_resend: True if the same call may be made again without applying anything twice,
+            False if not, None if that is unknown.
+        retry_after: Seconds after which a retry makes sense; None if no time is known.
+        applied: How many observations of a sequence were applied before this error.
+    """
 
     fault: ClassVar[Fault]
     sent: bool | None = False
     safe_to_resend: bool | None = True
     retry_after: float | None = None
     applied: int = 0
-    """Of a long sequence: how many of its observations were applied before this error."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Errors cross process pools and task queues; their own __init__ would not take ``args``.
-        return _rebuilt, (type(self), self.args, self.__dict__)
+        # Errors are pickled by process pools and task queues. The default would call the class with
+        # ``args``, the message, which the subclasses' __init__ does not accept.
+        return _unpickle, (type(self), self.args, self.__dict__)
 
 
-def _rebuilt(
+def _unpickle(
     kind: type[KatoConsulError], args: tuple[Any, ...], state: dict[str, Any]
 ) -> KatoConsulError:
     error = kind.__new__(kind)
@@ -48,24 +59,28 @@ def _rebuilt(
     return error
 
 
-def excerpt(text: str, most: int = 300) -> str:
-    """The beginning of somebody's words, for an error."""
-    words = text.strip()
-    return words if len(words) <= most else words[:most] + "…"
+def excerpt(text: str, limit: int = 300) -> str:
+    """Return the first ``limit`` characters of a text from outside, for an error message."""
+    stripped = text.strip()
+    return stripped if len(stripped) <= limit else stripped[:limit] + "…"
 
 
-# --- what the caller wrote ------------------------------------------------------------------
+# --- configuration and use ------------------------------------------------------------------
 
 
 class ConfigurationError(KatoConsulError):
-    """A setting that cannot be used: names the setting, its value and what would do."""
+    """A setting is invalid. The message names the setting, its value and what is valid."""
 
     fault = Fault.CALLER
     safe_to_resend = False
 
 
 class DefinitionError(ConfigurationError):
-    """A service definition that cannot be used. ``mistakes`` holds them all, with their places."""
+    """A service definition is invalid.
+
+    Attributes:
+        mistakes: All mistakes that were found, each with its place in the definition.
+    """
 
     def __init__(self, mistakes: Sequence[str]) -> None:
         self.mistakes = tuple(mistakes)
@@ -75,7 +90,7 @@ class DefinitionError(ConfigurationError):
 
 
 class ClientClosed(KatoConsulError):
-    """A call on a client that was closed, or that belongs to another event loop."""
+    """The client was closed, or it belongs to another event loop."""
 
     fault = Fault.CALLER
     safe_to_resend = False
@@ -85,14 +100,19 @@ class ClientClosed(KatoConsulError):
 
 
 class ConsulError(KatoConsulError):
-    """Consul did not do what was asked. ``sent`` is about the request to Consul."""
+    """A request to Consul failed. ``sent`` refers to this request."""
 
     fault = Fault.CONSUL
     sent = True
 
 
 class ConsulUnreachable(ConsulError):
-    """No answer from the agent at ``address``: refused, timed out or cut."""
+    """The agent did not answer: the connection was refused or cut, or the request timed out.
+
+    Attributes:
+        address: The agent's address.
+        reason: Why there was no answer.
+    """
 
     fault = Fault.NETWORK
 
@@ -102,12 +122,18 @@ class ConsulUnreachable(ConsulError):
         self.sent = sent
         super().__init__(
             f"no answer from Consul at {address}: {reason}. Is an agent running there? "
-            f"Another address is set with CONSUL_HTTP_ADDR or --consul"
+            f"Set another address with CONSUL_HTTP_ADDR or --consul"
         )
 
 
 class ConsulUnavailable(ConsulError):
-    """The agent answered that it cannot serve now: no leader, overloaded, rate limit (429, 5xx)."""
+    """The agent cannot serve now: no leader, overload or a rate limit (429 or 5xx).
+
+    Attributes:
+        address: The agent's address.
+        status: The HTTP status.
+        retry_after: Seconds of the ``Retry-After`` header; None without one.
+    """
 
     def __init__(self, address: str, status: int, body: str, retry_after: float | None) -> None:
         self.address = address
@@ -117,7 +143,11 @@ class ConsulUnavailable(ConsulError):
 
 
 class ConsulDenied(ConsulError):
-    """The ACL system refused the call (403): the token lacks a permission, or is unknown."""
+    """Consul's ACL system refused the request (403): the token is unknown or lacks a permission.
+
+    Attributes:
+        address: The agent's address.
+    """
 
     fault = Fault.CALLER
     safe_to_resend = False
@@ -126,12 +156,17 @@ class ConsulDenied(ConsulError):
         self.address = address
         super().__init__(
             f"Consul at {address} denied {what}: {excerpt(body) or '403'}. "
-            f"Give a token that may do this with CONSUL_HTTP_TOKEN or CONSUL_HTTP_TOKEN_FILE"
+            f"Set a token with this permission in CONSUL_HTTP_TOKEN or CONSUL_HTTP_TOKEN_FILE"
         )
 
 
 class ConsulRejected(ConsulError):
-    """Consul will not have the request (another 4xx), or its answer cannot be read."""
+    """Consul rejected the request (another 4xx), or its response cannot be parsed.
+
+    Attributes:
+        address: The agent's address.
+        status: The HTTP status.
+    """
 
     fault = Fault.CALLER
     safe_to_resend = False
@@ -143,9 +178,10 @@ class ConsulRejected(ConsulError):
 
 
 class NotPassing(ConsulError):
-    """Registered, but Consul did not call every instance passing in time.
+    """The instances were registered, but not all of them were passing in time.
 
-    ``waiting`` maps the id of each instance to what its checks said last.
+    Attributes:
+        waiting: The last output of its checks, for the id of each instance that is not passing.
     """
 
     fault = Fault.KATO
@@ -156,7 +192,7 @@ class NotPassing(ConsulError):
         super().__init__(
             "\n".join(
                 [
-                    f"not passing after {waited:g} s; what this run registered is taken out again:",
+                    f"not passing after {waited:g} s; what this run registered is deregistered:",
                     *lines,
                 ]
             )
@@ -167,64 +203,79 @@ class NotPassing(ConsulError):
 
 
 class DiscoveryError(KatoConsulError):
-    """There is nobody to send a request to."""
+    """There is no instance to send a request to."""
 
     fault = Fault.KATO
 
 
 class UnknownService(DiscoveryError):
-    """Consul knows no service of this name; ``known`` are the names it does know."""
+    """Consul has no service of this name.
+
+    Attributes:
+        service: The name.
+        known: The names of all registered services.
+    """
 
     fault = Fault.CALLER
 
     def __init__(self, service: str, known: Sequence[str]) -> None:
         self.service = service
         self.known = tuple(known)
-        there = ", ".join(known) if known else "none"
+        names = ", ".join(known) if known else "none"
         super().__init__(
-            f"Consul knows no service {service!r}. Services there are: {there}. "
-            f"Register one with 'kato-consul register', or name another with --service"
+            f"Consul has no service {service!r}. Registered services: {names}. "
+            f"Register it with 'kato-consul register', or name another one with --service"
         )
 
 
 class NoInstances(DiscoveryError):
-    """The service is known, but no instance may be used: none registered, or none passing.
+    """No instance of the service can be used: none is registered, or none is passing.
 
-    ``asked``: what else was looked for, such as a tag.
+    Attributes:
+        service: The service's name.
     """
 
-    def __init__(self, service: str, why: str, *, asked: str = "") -> None:
+    def __init__(self, service: str, reason: str, *, query_description: str = "") -> None:
+        """``query_description`` is what was queried in addition to the name, such as a tag."""
         self.service = service
-        super().__init__(f"no instance of {service!r}{asked} can be used: {why}")
+        super().__init__(f"no instance of {service!r}{query_description} can be used: {reason}")
 
 
 # --- calls to KATO --------------------------------------------------------------------------
 
 
 class KatoError(KatoConsulError):
-    """A call to KATO did not come to a good end."""
+    """A call to KATO failed."""
 
     fault = Fault.KATO
 
 
 class RequestNotSent(KatoError):
-    """No instance took the request before the deadline. Provably nothing left, nothing happened."""
+    """No instance accepted the request before the deadline. No byte of it was sent, so nothing was
+    applied."""
 
     fault = Fault.NETWORK
 
 
 class NoResponse(KatoError):
-    """Something harmless was asked of all instances until the deadline; no good answer came."""
+    """A request that is safe to repeat was sent to all instances until the deadline. No instance
+    returned a valid answer."""
 
     sent = True
 
 
 class OutcomeUnknown(KatoError):
-    """The request left and no whole answer came back: it may have been applied, or not.
+    """The request was sent, and no complete answer was received: it may or may not have been
+    applied. It was not retried.
 
-    It was not repeated. ``what`` names the call, ``instance`` the service id it went to; ``hung``
-    says that the instance was silent, rather than gone: it may still come to it. ``unsettled`` is
-    why reading it back did not tell either, when that was tried.
+    Attributes:
+        what: The call, such as ``observe``.
+        instance: The service id of the instance that it was sent to.
+        reason: Why there is no complete answer.
+        hung: True if the instance did not respond but the connection stayed open: the instance
+            may still apply the request.
+        unsettled: Why reading the session back did not reveal the outcome; empty if this was not
+            tried.
     """
 
     sent = True
@@ -238,23 +289,31 @@ class OutcomeUnknown(KatoError):
         self.reason = reason
         self.hung = hung
         self.unsettled = unsettled
-        text = f"{what} on {instance} may have been applied, or not: {reason}. It was not repeated"
+        text = (
+            f"{what} on {instance} may or may not have been applied: {reason}. It was not retried"
+        )
         if unsettled:
             text += f". Reading it back: {unsettled}. The session's next call settles it"
         super().__init__(text)
 
     def because(self, error: KatoConsulError) -> "OutcomeUnknown":
-        """The same, with the reason why it could not be settled."""
+        """Return the same error with the reason why the outcome could not be settled."""
         return OutcomeUnknown(
             self.what, self.instance, self.reason, hung=self.hung, unsettled=str(error)
         )
 
 
 class SessionConflict(KatoError):
-    """KATO's session is not what this client left there, and the journal cannot prove why.
+    """The session's state in KATO is not the one this client wrote, and the journal does not
+    explain the difference. Most likely another client writes to the session.
 
-    Most likely somebody else writes to it. ``expected`` and ``found`` are values of ``time``,
-    KATO's count of observations; ``expected_stm`` and ``found_stm`` are the events.
+    Attributes:
+        key: The session's key in this client.
+        session_id: The session's id in KATO.
+        expected: The ``time`` (KATO's count of observations) that this client expected.
+        found: The ``time`` in KATO.
+        expected_stm: The events in short-term memory that this client expected.
+        found_stm: The events in short-term memory in KATO.
     """
 
     sent = True
@@ -279,12 +338,17 @@ class SessionConflict(KatoError):
         super().__init__(
             f"session {key!r} ({session_id}) is not as this client left it: expected time "
             f"{expected} and {len(expected_stm)} events, found time {found} and "
-            f"{len(found_stm)} events. Does somebody else write to it?"
+            f"{len(found_stm)} events. Does another client write to it?"
         )
 
 
 class SessionGone(KatoError):
-    """KATO has no such session any more: expired, deleted, or its store was emptied."""
+    """The session no longer exists in KATO: it expired, it was deleted, or the store was emptied.
+
+    Attributes:
+        key: The session's key in this client.
+        session_id: The session's id in KATO.
+    """
 
     sent = True
 
@@ -298,23 +362,30 @@ class SessionGone(KatoError):
 
 
 class StoreUnavailable(KatoError):
-    """The instances answer, but the store behind them does not, or takes no writes.
+    """The instances answer, but the store behind them is down or does not accept writes.
 
-    KATO itself says 404 "not found or expired" then; it is not believed while ``exists`` does not
-    say so too.
+    KATO itself then returns 404 "not found or expired". That counts as a missing session only if
+    KATO's ``exists`` call confirms it.
     """
 
     sent = True
 
-    def __init__(self, what: str, said: str) -> None:
+    def __init__(self, what: str, last_answer: str) -> None:
         super().__init__(
-            f"{what}: KATO answers, but its store is away or takes no writes, until the deadline "
-            f"(last answer: {said}). Is its Redis up, and not full?"
+            f"{what}: KATO answers, but until the deadline its store was down or accepted no "
+            f"writes (last answer: {last_answer}). Is its Redis running, and not full?"
         )
 
 
 class KatoAnswerError(KatoError):
-    """KATO answered with an error of its own. ``status`` is HTTP's, ``detail`` is KATO's, whole."""
+    """KATO returned an error.
+
+    Attributes:
+        what: The call, such as ``learn``.
+        instance: The service id of the instance that returned it.
+        status: The HTTP status.
+        detail: The complete ``detail`` of KATO's response.
+    """
 
     sent = True
     safe_to_resend = False
@@ -328,22 +399,22 @@ class KatoAnswerError(KatoError):
 
 
 class BadRequest(KatoAnswerError):
-    """400: for example, learning from an empty short-term memory."""
+    """400: for example, a learn with an empty short-term memory."""
 
     fault = Fault.CALLER
 
 
 class NotFound(KatoAnswerError):
-    """404 for something other than a session."""
+    """404: something other than a session does not exist."""
 
     fault = Fault.CALLER
 
 
 class ValidationFailed(KatoAnswerError):
-    """422: ``detail`` lists the fields KATO could not accept."""
+    """422: KATO could not accept the request's fields. ``detail`` lists them."""
 
     fault = Fault.CALLER
 
 
 class ServerFailed(KatoAnswerError):
-    """Another status that KATO should not have answered with, or a body that is not its own."""
+    """Any other status, or a body that is not KATO's."""

@@ -1,7 +1,7 @@
-"""What the rooms say to each other: instances, and whole frozen sets of them.
+"""Models: instances, and snapshots of all instances of a service.
 
-A `Snapshot` is a value. A new one replaces the old one whole; nobody changes one in place, so
-readers never lock (go-kit's endpoint cache keeps its sets the same way).
+A `Snapshot` is an immutable value. A new one replaces the old one as a whole, so readers never lock
+(go-kit's endpoint cache works the same way).
 """
 
 from collections.abc import Mapping
@@ -11,10 +11,10 @@ from functools import cached_property
 
 
 class Health(StrEnum):
-    """The worst of an instance's checks, in Consul's words; maintenance is told apart.
+    """The health of an instance: Consul's worst status of its checks, or maintenance mode.
 
-    Consul shows maintenance mode as a critical check with a reserved id. It means "being drained",
-    not "broken", so it is a state of its own here.
+    Consul represents maintenance mode as a critical check with a reserved id. It means "draining",
+    not "failed", so it is a status of its own here.
     """
 
     PASSING = "passing"
@@ -24,8 +24,8 @@ class Health(StrEnum):
 
 
 class Source(StrEnum):
-    """Where a snapshot comes from: Consul's word, a copy of it from an earlier run, or a list that
-    was given in the settings."""
+    """Where a snapshot comes from: Consul, a snapshot that an earlier run saved to disk, or the
+    static list in the settings (``kato_urls``)."""
 
     CONSUL = "consul"
     DISK = "disk"
@@ -36,11 +36,21 @@ class Source(StrEnum):
 class Instance:
     """One registered instance of a service.
 
-    ``id`` is Consul's service id: it, and not the address, is the identity of an instance. Ids are
-    unique within an agent only; ``uid`` is unique within a snapshot: the id, and where two agents
-    have the same, ``id@node``.
-    ``address`` is never empty: where the service has none, it is the node's (Consul's rule).
-    ``output`` is what the worst check said, for people to read.
+    Attributes:
+        id: Consul's service id. The id, not the address, is the identity of an instance. It is
+            unique within one agent.
+        service: The service's name.
+        address: Host name or IP address; never empty. For a service without an address it is the
+            node's (Consul's rule).
+        port: TCP port.
+        health: The worst status of its checks.
+        node: The name of the agent's node.
+        datacenter: The node's datacenter.
+        tags: The service's tags.
+        meta: The service's metadata.
+        weight: Consul's weight for the instance's health, 0 or more.
+        output: The output of the worst check, for messages; empty while all checks pass.
+        uid: Unique within a snapshot: the id, or ``id@node`` if two agents have the same id.
     """
 
     id: str
@@ -62,12 +72,13 @@ class Instance:
 
     @property
     def zone(self) -> str:
-        """Where it is, for clients that ask near ones first: its metadata's ``zone``."""
+        """Its zone: ``zone`` in its metadata, or empty. Clients prefer instances of their own
+        zone."""
         return self.meta.get("zone", "")
 
     @cached_property
     def netloc(self) -> str:
-        """``host:port``, with the brackets that an IPv6 address needs."""
+        """``host:port``, with brackets around an IPv6 address."""
         return (
             f"[{self.address}]:{self.port}"
             if ":" in self.address
@@ -76,16 +87,22 @@ class Instance:
 
     @cached_property
     def origin(self) -> str:
-        """Where requests go: scheme, host and port."""
+        """The origin of its requests: ``http://host:port``."""
         return f"http://{self.netloc}"
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All instances of one service at one moment, sorted by id.
+    """All instances of one service at one moment.
 
-    Two snapshots are equal when a client would act on them alike: ``index`` (Consul's, of the
-    answer it came from) and ``source`` do not count.
+    Two snapshots are equal if a client would treat them alike: ``index`` and ``source`` are not
+    compared.
+
+    Attributes:
+        service: The service's name.
+        instances: All instances, in any health, sorted by id.
+        index: Consul's index of the response (``X-Consul-Index``); 0 if there is none.
+        source: Where the snapshot comes from.
     """
 
     service: str
@@ -95,26 +112,26 @@ class Snapshot:
 
     @cached_property
     def usable(self) -> tuple[Instance, ...]:
-        """The instances to send requests to: those passing, then those with a warning."""
+        """The instances to send requests to: those that are passing, then those with a warning."""
         return tuple(
-            one
+            instance
             for health in (Health.PASSING, Health.WARNING)
-            for one in self.instances
-            if one.health is health
+            for instance in self.instances
+            if instance.health is health
         )
 
     @cached_property
     def by_uid(self) -> Mapping[str, Instance]:
-        """Every instance by its uid."""
-        return {one.uid: one for one in self.instances}
+        """All instances by uid."""
+        return {instance.uid: instance for instance in self.instances}
 
     @cached_property
     def all_passing(self) -> bool:
-        """Is everybody who is usable passing?"""
-        return all(one.health is Health.PASSING for one in self.usable)
+        """True if all usable instances are passing."""
+        return all(instance.health is Health.PASSING for instance in self.usable)
 
     def summary(self) -> str:
-        """One line for people: ``3 instances: 2 passing, 1 critical``."""
+        """Return one line such as ``3 instances: 2 passing, 1 critical``."""
         if not self.instances:
             return "no instances"
         counts = [(h, sum(i.health is h for i in self.instances)) for h in Health]

@@ -1,8 +1,8 @@
-"""Settings: frozen, checked when made, and the only reader of the environment.
+"""Settings: immutable, validated at construction, and the only reader of the environment.
 
 Consul's variables are read as Consul's own tools read them
-(https://developer.hashicorp.com/consul/commands#environment-variables). A value given in code wins
-over a file, and a file over the environment.
+(https://developer.hashicorp.com/consul/commands#environment-variables). A value given in code takes
+precedence over a file, and a file over the environment.
 """
 
 import os
@@ -12,101 +12,123 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from kato_consul._addresses import LOCAL, check_instance_url, consul_origin
+from kato_consul._environment import VARIABLES
 from kato_consul._protocols import Policy
 from kato_consul._secret import Secret
 from kato_consul.errors import ConfigurationError
 
 ENGINES = ("httptools", "httpx")
-"""What `Settings.engine` may name."""
+"""The values of `Settings.engine`."""
 
 Consistency = Literal["default", "stale", "consistent"]
-"""Who may answer a read (https://developer.hashicorp.com/consul/api-docs/features/consistency)."""
+"""Consul's consistency modes
+(https://developer.hashicorp.com/consul/api-docs/features/consistency)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to reach Consul and KATO. `Settings.from_env` fills in what the environment says.
+    """How to reach Consul and KATO.
 
-    Times are seconds.
+    `Settings` in code reads no environment variable; `Settings.from_env` reads those that the
+    attributes name. All times are in seconds.
+
+    Raises:
+        ConfigurationError: a value is invalid, or two settings contradict each other.
     """
 
     consul_addr: str | None = None
-    """``host:port``, ``http://…``, ``https://…`` or ``unix:///path``; CONSUL_HTTP_ADDR. Several,
-    with commas, are agents of one cluster: another is asked when one does not answer; a registrar
-    keeps to the first. None is ``127.0.0.1:8500``, or no Consul at all beside ``kato_urls``."""
+    """The agent's address: ``host:port``, ``http://…``, ``https://…`` or ``unix:///path``.
+    Variable: CONSUL_HTTP_ADDR. Several, separated by commas, are agents of one cluster: if one
+    fails, the next is used; a registrar uses the first. Default: ``127.0.0.1:8500``; with
+    ``kato_urls`` Consul is not used."""
     consul_ssl: bool = False
-    """Use https although the address does not say so; CONSUL_HTTP_SSL."""
+    """True: use https, also if the address does not contain it. Variable: CONSUL_HTTP_SSL."""
     consul_verify: bool = True
-    """Check the agent's certificate; CONSUL_HTTP_SSL_VERIFY."""
+    """False: do not verify the agent's certificate. Variable: CONSUL_HTTP_SSL_VERIFY."""
     consul_cacert: Path | None = None
-    """CA file for the agent's certificate; CONSUL_CACERT."""
+    """CA file to verify the agent's certificate. Variable: CONSUL_CACERT. Default: the CAs of the
+    system."""
     consul_capath: Path | None = None
-    """Folder of CA files; CONSUL_CAPATH."""
+    """Directory of CA files to verify the agent's certificate. Variable: CONSUL_CAPATH."""
     consul_client_cert: Path | None = None
-    """Our own certificate, if the agent asks for one; CONSUL_CLIENT_CERT."""
+    """Client certificate, for an agent that requires one; needs ``consul_client_key``. Variable:
+    CONSUL_CLIENT_CERT."""
     consul_client_key: Path | None = None
-    """Its key; CONSUL_CLIENT_KEY."""
+    """Private key of the client certificate. Variable: CONSUL_CLIENT_KEY."""
     consul_token: Secret | str | None = None
-    """ACL token; CONSUL_HTTP_TOKEN_FILE, else CONSUL_HTTP_TOKEN."""
+    """ACL token, in printable ASCII. Variables: CONSUL_HTTP_TOKEN_FILE (a file that contains it),
+    or else CONSUL_HTTP_TOKEN. Default: no token."""
     consul_auth: Secret | str | None = None
-    """``user:password`` for a proxy in front of Consul; CONSUL_HTTP_AUTH."""
+    """``user:password`` for HTTP basic authentication at a proxy in front of Consul. Variable:
+    CONSUL_HTTP_AUTH. Default: none."""
     consul_tls_server_name: str | None = None
-    """The name that the agent's certificate has, where its address is another; also sent as SNI;
-    CONSUL_TLS_SERVER_NAME."""
+    """The name in the agent's certificate, if it is not the host in its address; also sent as SNI.
+    Variable: CONSUL_TLS_SERVER_NAME."""
     namespace: str | None = None
-    """Of Consul Enterprise; CONSUL_NAMESPACE."""
+    """Namespace (Consul Enterprise). Variable: CONSUL_NAMESPACE. Default: not sent."""
     partition: str | None = None
-    """Of Consul Enterprise; CONSUL_PARTITION."""
+    """Admin partition (Consul Enterprise). Variable: CONSUL_PARTITION. Default: not sent."""
     datacenter: str | None = None
-    """Where to look for instances; None is the agent's own datacenter. Several, with commas, are
-    asked in this order: the first that has an instance to use."""
+    """The datacenter whose instances are used. Several, separated by commas, are in order of
+    preference: the first with a usable instance. Default: the agent's own."""
     service: str = "kato"
-    """The name the instances are registered under; KATO_CONSUL_SERVICE."""
+    """The name that the instances are registered with; not empty. Variable:
+    KATO_CONSUL_SERVICE."""
     tags: tuple[str, ...] = ()
-    """Only instances that have all of these tags."""
+    """Use only instances that have all of these tags. Default: any."""
     meta: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Only instances whose metadata has these values."""
+    """Use only instances whose metadata has all of these values. Default: any."""
     filter: str = ""
-    """Only instances for which this expression of Consul's holds, such as
-    ``Service.Meta.version matches "^3"``."""
+    """Use only instances that match this expression
+    (https://developer.hashicorp.com/consul/api-docs/features/filtering), such as
+    ``Service.Meta.version matches "^3"``. Default: any."""
     query: str | None = None
-    """A prepared query, by name or id, to execute instead of asking for the service's health. It
-    cannot block, and is executed every ``query_interval`` seconds."""
+    """A prepared query, by name or id, that is executed instead of a health query. It cannot block,
+    so it is executed every ``query_interval`` seconds. It cannot be combined with ``tags``,
+    ``meta``, ``filter`` or several datacenters. Default: none."""
     query_interval: float = 10.0
-    """Seconds, a quarter more or less, between two executions of ``query``."""
+    """Mean seconds between two executions of ``query``, above 0; each interval varies by up to a
+    quarter."""
     consistency: Consistency = "default"
-    """``stale`` lets any server answer, ``consistent`` has the leader ask the others first."""
+    """Which server responds to a read: ``default`` (the leader), ``stale`` (any server) or
+    ``consistent`` (the leader, confirmed by a quorum). See
+    https://developer.hashicorp.com/consul/api-docs/features/consistency."""
     agent_cache: bool = False
-    """Let the agent answer from its cache, and watch for all its clients together."""
+    """True: the agent responds from its cache, and watches once for all its clients. It cannot be
+    combined with ``consistency="consistent"``."""
     state_dir: Path | None = None
-    """A folder for the last good snapshot, to start with while Consul is away;
-    KATO_CONSUL_STATE_DIR."""
+    """Directory of the saved snapshot, which is used at the start while Consul is unreachable.
+    Variable: KATO_CONSUL_STATE_DIR. Default: snapshots are not saved."""
     kato_urls: tuple[str, ...] = ()
-    """Where instances are, to start with while Consul is away, or without any: ``http://host:port``
-    each; KATO_URL, several with commas or blanks."""
+    """Static list of instances, each ``http://host:port``, which is used while Consul is
+    unreachable at the start; without ``consul_addr`` it is used alone. Variable: KATO_URL,
+    separated by commas or spaces. Default: none."""
     deadline: float = 30.0
-    """Longest a call may take in all, failovers and waiting for an instance included."""
+    """Longest time of a call in seconds, above 0; retries and waiting for an instance included."""
     attempt_timeout: float = 10.0
-    """Longest one attempt on one instance may take."""
+    """Longest time of one attempt on one instance in seconds, above 0."""
     connect_timeout: float = 1.0
-    """Longest to wait for a connection: instances of a service are near, and another may be up."""
+    """Longest time to connect in seconds, above 0. It is short because the instances of a service
+    are near, and another one may be available."""
     keepalive: float = 4.0
-    """Longest a connection stays unused. KATO's server closes them after 5 s: ours must be sooner,
-    or a request meets the close on its way and nobody knows whether it was read."""
+    """How long an idle connection is kept in seconds, above 0. It has to be below 5: KATO's server
+    closes idle connections after 5 s. A request on a connection that is being closed may or may not
+    be read, and the client cannot find out."""
     engine: str = "httptools"
-    """What carries requests over the wire: ``"httptools"``, or ``"httpx"`` for httpx's transports.
-    Both say exactly whether a request left; the first costs a fraction."""
+    """The HTTP engine: ``"httptools"``, or ``"httpx"`` for httpx's transports. Both report exactly
+    whether a byte of a request was sent; the first costs a fraction of the second."""
     session_ttl: int | None = None
-    """What new sessions ask KATO for; None is KATO's default (3600 s)."""
+    """Time to live of new sessions in seconds. Default: KATO's default (3600 s)."""
     zone: str = ""
-    """Where this client is: instances whose metadata has the same ``zone`` are asked first;
-    KATO_CONSUL_ZONE."""
+    """The client's zone: instances whose metadata has the same ``zone`` are preferred. Variable:
+    KATO_CONSUL_ZONE. Default: no preference."""
     balancing: str | Policy = "p2c"
-    """Who gets requests that belong to no session: ``p2c``, ``least_outstanding``,
-    ``round_robin``, ``weighted``, ``random``, or a `Policy` of your own."""
+    """The balancing policy, for requests that belong to no session: ``p2c``,
+    ``least_outstanding``, ``round_robin``, ``weighted``, ``random``, or a `Policy` of your own."""
     hedge: bool = False
-    """Ask a second instance too when a read takes longer than 95 of 100 did of late. Off, as with
-    Envoy, gRPC and Finagle: it costs the instances up to 5 % more work."""
+    """True: send a read to a second instance too if it takes longer than the 95th percentile of
+    recent reads. Off by default, as with Envoy, gRPC and Finagle, because it costs the instances up
+    to 5 % more work."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "consul_token", _checked_token(self.consul_token))
@@ -130,13 +152,13 @@ class Settings:
             )
 
         for name in ("tags", "kato_urls"):
-            given = getattr(self, name)  # a lone text would become one tag for each letter
-            object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
+            value = getattr(self, name)  # tuple() of a string would make each letter a tag
+            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
         for url in self.kato_urls:
             check_instance_url(url)
-        self._check_question()
+        self._check_query()
 
-    def _check_question(self) -> None:
+    def _check_query(self) -> None:
         if self.consistency not in get_args(Consistency):
             raise ConfigurationError(
                 f"consistency must be one of {', '.join(get_args(Consistency))}, "
@@ -144,151 +166,103 @@ class Settings:
             )
         if self.agent_cache and self.consistency == "consistent":
             raise ConfigurationError(
-                "agent_cache and consistency='consistent' contradict each other: an answer from "
-                "the agent's cache was not agreed on by servers. Take one of them"
+                "agent_cache and consistency='consistent' contradict each other: the servers do "
+                "not confirm a cached answer. Use one of them"
             )
         if "" in self.datacenters:
-            raise ConfigurationError(f"datacenter {self.datacenter!r} holds an empty name")
+            raise ConfigurationError(f"datacenter {self.datacenter!r} contains an empty name")
         if not self.query:
             return
         for name in ("tags", "meta", "filter"):
             if getattr(self, name):
-                text = f"query and {name} do not go together: a prepared query has its own filters"
-                raise ConfigurationError(text)
+                raise ConfigurationError(
+                    f"query and {name} cannot be combined: a prepared query has its own filters"
+                )
         if len(self.datacenters) > 1:
-            text = "query and several datacenters do not go together: it has its own failover"
-            raise ConfigurationError(text)
+            raise ConfigurationError(
+                "query and several datacenters cannot be combined: a prepared query has its own "
+                "failover"
+            )
 
     @property
     def consul_address(self) -> str:
-        """Where Consul is, as people write it."""
+        """The address of Consul as it was set, or the default."""
         return LOCAL if self.consul_addr is None else self.consul_addr
 
     @property
     def consul_origin(self) -> str:
-        """Where requests to Consul go: scheme, host and port, or ``unix:///path``; the first."""
+        """The origin of the first agent: ``scheme://host:port`` or ``unix:///path``."""
         return self.consul_origins[0]
 
     @property
     def consul_origins(self) -> tuple[str, ...]:
-        """The same for each agent."""
-        return tuple(
-            consul_origin(one.strip() if "," in self.consul_address else one, ssl=self.consul_ssl)
-            for one in self.consul_address.split(",")
-        )
+        """The origins of all agents, in their order."""
+        addresses = self.consul_address.split(",")
+        if len(addresses) > 1:
+            addresses = [address.strip() for address in addresses]
+        return tuple(consul_origin(address, ssl=self.consul_ssl) for address in addresses)
 
     @property
     def datacenters(self) -> tuple[str | None, ...]:
-        """The datacenters to look in, most preferred first; None is the agent's own."""
+        """The datacenters to use, most preferred first; None is the agent's own."""
         if not self.datacenter:
             return (None,)
-        return tuple(one.strip() for one in self.datacenter.split(","))
+        return tuple(name.strip() for name in self.datacenter.split(","))
 
     @property
     def uses_consul(self) -> bool:
-        """False for who was given instances, and no Consul: KATO beside the application."""
+        """False if only a static list is set: KATO runs beside the application, without Consul."""
         return self.consul_addr is not None or not self.kato_urls
 
     @property
     def token(self) -> Secret:
-        """The ACL token; an empty one is none."""
+        """The ACL token; empty if there is none."""
         return self.consul_token if isinstance(self.consul_token, Secret) else Secret("")
 
     @property
     def auth(self) -> Secret:
-        """``user:password``; an empty one is none."""
+        """``user:password`` for basic authentication; empty if there is none."""
         return self.consul_auth if isinstance(self.consul_auth, Secret) else Secret("")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Self:
-        """Settings from the environment; ``given`` ones (by field name, None means not given) win.
+        """Return settings from environment variables. An empty variable is ignored.
+
+        Args:
+            environ: The variables; None is `os.environ`.
+            given: Settings by name. They take precedence over variables; None is ignored.
 
         Raises:
-            ConfigurationError: for a value that cannot be used, with the variable's name.
+            ConfigurationError: a value is invalid (the message contains the variable's name), or
+                there is no setting of a given name.
         """
         env = os.environ if environ is None else environ
         unknown = set(given) - {field.name for field in fields(cls)}
         if unknown:
             raise ConfigurationError(f"no such setting: {', '.join(sorted(unknown))}")
-        found: dict[str, Any] = {}
-        for name, variable, read in _VARIABLES:
+        values: dict[str, Any] = {}
+        for name, variable, parse in VARIABLES:
             text = env.get(variable, "")
-            if text and given.get(name) is None and (value := read(variable, text)) is not None:
-                found[name] = value
-        found.update({name: value for name, value in given.items() if value is not None})
-        return cls(**found)
+            if text and given.get(name) is None and (value := parse(variable, text)) is not None:
+                values[name] = value
+        values.update({name: value for name, value in given.items() if value is not None})
+        return cls(**values)
 
 
 def _checked_token(token: Any) -> Secret | None:
-    """A token that can travel in a header; the error does not repeat it."""
+    """Return the token if a header can carry it. The error does not contain it."""
     if token is None:
         return None
     if isinstance(token, str):
         token = Secret(token.strip())
     if not isinstance(token, Secret):
         raise ConfigurationError(f"consul_token must be text, not {type(token).__name__}")
-    if not all(33 <= ord(sign) <= 126 for sign in token.reveal()):
+    if not all(33 <= ord(character) <= 126 for character in token.reveal()):
         raise ConfigurationError(
-            "the Consul token holds a blank, a line break or a sign that is not ASCII: does its "
-            "file hold something else as well?"
+            "the Consul token contains a space, a line break or a character that is not printable "
+            "ASCII: does its file contain anything else?"
         )
     return token
 
 
-def _text(variable: str, text: str) -> str:
-    return text
-
-
-def _path(variable: str, text: str) -> Path:
-    return Path(text)
-
-
-def _secret(variable: str, text: str) -> Secret:
-    return Secret(text.strip())
-
-
-def _secret_file(variable: str, text: str) -> Secret | None:
-    try:
-        # An empty file says nothing, so that the variable counts.
-        content = Path(text).read_text(encoding="utf-8").strip()
-        return Secret(content) if content else None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise ConfigurationError(f"{variable}: cannot read {text}: {reason}") from None
-
-
-def _flag(variable: str, text: str) -> bool:
-    # What Go's strconv.ParseBool takes, since Consul's own tools read these with it.
-    if text in ("1", "t", "T", "TRUE", "true", "True"):
-        return True
-    if text in ("0", "f", "F", "FALSE", "false", "False"):
-        return False
-    raise ConfigurationError(f"{variable} must be true or false, not {text!r}")
-
-
-def _list(variable: str, text: str) -> tuple[str, ...]:
-    return tuple(text.replace(",", " ").split())
-
-
 _SECONDS = ("deadline", "attempt_timeout", "connect_timeout", "keepalive", "query_interval")
-
-# In this order: a later row wins, so the token's file is read after the token.
-_VARIABLES = (
-    ("consul_addr", "CONSUL_HTTP_ADDR", _text),
-    ("consul_ssl", "CONSUL_HTTP_SSL", _flag),
-    ("consul_verify", "CONSUL_HTTP_SSL_VERIFY", _flag),
-    ("consul_cacert", "CONSUL_CACERT", _path),
-    ("consul_capath", "CONSUL_CAPATH", _path),
-    ("consul_client_cert", "CONSUL_CLIENT_CERT", _path),
-    ("consul_client_key", "CONSUL_CLIENT_KEY", _path),
-    ("consul_token", "CONSUL_HTTP_TOKEN", _secret),
-    ("consul_token", "CONSUL_HTTP_TOKEN_FILE", _secret_file),
-    ("consul_auth", "CONSUL_HTTP_AUTH", _secret),
-    ("consul_tls_server_name", "CONSUL_TLS_SERVER_NAME", _text),
-    ("namespace", "CONSUL_NAMESPACE", _text),
-    ("partition", "CONSUL_PARTITION", _text),
-    ("service", "KATO_CONSUL_SERVICE", _text),
-    ("zone", "KATO_CONSUL_ZONE", _text),
-    ("state_dir", "KATO_CONSUL_STATE_DIR", _path),
-    ("kato_urls", "KATO_URL", _list),
-)

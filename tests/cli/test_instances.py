@@ -95,7 +95,7 @@ def test_unknown_service(agent: ConsulAgent, two: str) -> None:
     """A service that Consul does not know: the known ones are named; exit 5."""
     done = kato_consul("instances", "--service", "unknown", env=at(agent))
     assert done.returncode == 5
-    assert "knows no service 'unknown'" in done.stderr
+    assert "has no service 'unknown'" in done.stderr
     assert two in done.stderr
     assert "--service" in done.stderr
 

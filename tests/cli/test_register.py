@@ -191,12 +191,12 @@ def test_all_mistakes_in_a_file(agent: ConsulAgent, tmp_path: Path) -> None:
     for expected in (
         "service 1 (kato): prot is not known: did you mean port?",
         "service 1 (kato): port is missing",
-        "service 1 (kato): check: interval: '10 seconds' is no duration: write it like 10s",
+        "service 1 (kato): check: interval: '10 seconds' is not a duration: write it like 10s",
         "service 2 (kato-2): port: 70000 is not a port",
         "service 2 (kato-2): address: 'http://10.0.0.5' is not a host name or IP",
     ):
         assert any(f"{path}: {expected}" in line for line in mistakes), expected
-    assert "--wait: 'soon' is no duration" in mistakes[-1]
+    assert "--wait: 'soon' is not a duration" in mistakes[-1]
 
 
 def test_all_mistakes_in_flags() -> None:
@@ -207,7 +207,7 @@ def test_all_mistakes_in_flags() -> None:
     for expected in (
         "--name is missing",
         "--port: 0 is not a port",
-        "--interval: 'often' is no duration",
+        "--interval: 'often' is not a duration",
         "--check-http: 'kato' is not an http:// or https:// URL",
         "--meta 'zone': write it as KEY=VALUE",
         "the Consul address 'ftp://consul' cannot be used",

@@ -13,16 +13,16 @@ from kato_consul.models import Health, Instance, Snapshot
 from kato_consul.testing import ConsulAgent
 from tests.building import instance, snapshot
 from tests.cli.running import ENDS_WITHIN, Process, at, line_with, started
-from tests.discovery.agents import critical, put, take_out
+from tests.discovery.agents import deregister, register, register_critical
 
 
 @pytest.fixture
 def registered(agent: ConsulAgent, service: str) -> Iterator[str]:
     """A service with one instance."""
-    put(agent, service, 1)
+    register(agent, service, 1)
     yield service
     for number in (1, 2):
-        take_out(agent, service, number)
+        deregister(agent, service, number)
 
 
 def ended(process: Process, number: int) -> int:
@@ -39,10 +39,10 @@ def test_output_as_text(agent: ConsulAgent, registered: str) -> None:
         assert "1 instance: 1 passing, reported by Consul just now" in line_with(
             process, f"{registered}: "
         )
-        critical(agent, registered, 2)
+        register_critical(agent, registered, 2)
         assert "at 127.0.0.1:8002, critical: " in line_with(process, f"{registered}-2: ")
         assert "2 instances: 1 passing, 1 critical" in line_with(process, f"{registered}: ")
-        take_out(agent, registered, 2)
+        deregister(agent, registered, 2)
         assert line_with(process, f"{registered}-2: ").rstrip().endswith(": removed")
         assert ended(process, signal.SIGINT) == 130
         assert process.stderr is not None
@@ -58,7 +58,7 @@ def test_output_as_json(agent: ConsulAgent, registered: str) -> None:
             "consul",
             1,
         )
-        put(agent, registered, 2, Meta={"zone": "eu-1"})
+        register(agent, registered, 2, Meta={"zone": "eu-1"})
         second = json.loads(line_with(process, registered))
         assert [one["zone"] for one in second["instances"]] == ["", "eu-1"]
         assert second["time"] >= first["time"]
@@ -68,7 +68,7 @@ def test_output_as_json(agent: ConsulAgent, registered: str) -> None:
 def test_consul_outage() -> None:
     """An outage of Consul and its end are printed; the watch goes on."""
     with ConsulAgent() as agent:
-        put(agent, "kato", 1)
+        register(agent, "kato", 1)
         with started("watch", env=at(agent)) as process:
             line_with(process, "1 passing")
             agent.kill()
@@ -86,7 +86,7 @@ def test_closed_stdout(agent: ConsulAgent, registered: str) -> None:
         line_with(process, "1 passing")
         assert process.stdout is not None
         process.stdout.close()
-        put(agent, registered, 2)
+        register(agent, registered, 2)
         assert process.wait(ENDS_WITHIN) == 1
 
 

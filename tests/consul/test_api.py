@@ -1,11 +1,12 @@
-"""Consul's HTTP API: what goes out, and what comes back. What goes wrong is in `test_asking`."""
+"""Consul's HTTP API: the requests, and the parsed responses. Errors are in `test_call`."""
 
 import json
 from typing import Any
 
 import pytest
 
-from kato_consul._consul.api import ANSWER_WITHIN, ConsulApi, ConsulCall, execute
+from kato_consul._consul.api import ConsulApi
+from kato_consul._consul.call import CONSUL_TIMEOUT, ConsulCall, execute
 from kato_consul._consul.registration_payload import RegistrationPayload
 from kato_consul._definitions.schema import CheckDefinition, ServiceDefinition
 from kato_consul._flow import Outcome, Send
@@ -16,23 +17,23 @@ from tests.flows import Player
 
 AT = "http://consul.test:8500"
 TOKEN = "b1gs8d1e-0000-hidden"
-ENTRY = {
+RECORD = {
     "Node": {"Node": "n1", "Address": "10.0.0.1"},
     "Service": {"ID": "kato-1", "Service": "kato", "Address": "", "Port": 8000},
     "Checks": [],
 }
 
-ENTERED = RegistrationPayload(ServiceDefinition(name="kato", id="kato-1", port=1))
+PAYLOAD = RegistrationPayload(ServiceDefinition(name="kato", id="kato-1", port=1))
 
 api = ConsulApi(AT)
 
 
 def outcome_of(call: ConsulCall[Any], outcome: Outcome) -> Any:
-    """What `ask` makes of an outcome."""
+    """Return the result of `execute` for an outcome."""
     return Player(lambda send: outcome).play(execute(call))
 
 
-# --- what goes out --------------------------------------------------------------------------
+# --- requests -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def outcome_of(call: ConsulCall[Any], outcome: Outcome) -> Any:
             "/v1/health/service/kato?index=7&near=_agent%26x",
         ),
         (
-            api.register(ENTERED),
+            api.register(PAYLOAD),
             "PUT",
             "/v1/agent/service/register?replace-existing-checks=true",
         ),
@@ -72,9 +73,9 @@ def outcome_of(call: ConsulCall[Any], outcome: Outcome) -> Any:
         (api.agent_services(), "GET", "/v1/agent/services"),
     ],
 )
-def test_request(call: ConsulCall[Any], method: str, target: str) -> None:
-    """Each call is the request that Consul's API documents, to the agent, with nothing hidden."""
-    assert call.send == Send(AT, method, target, ANSWER_WITHIN, {}, call.send.body)
+def test_call_is_the_documented_request(call: ConsulCall[Any], method: str, target: str) -> None:
+    """Each call is the request that Consul's API documents, to the agent, without more headers."""
+    assert call.send == Send(AT, method, target, CONSUL_TIMEOUT, {}, call.send.body)
 
 
 @pytest.mark.parametrize(
@@ -88,13 +89,13 @@ def test_request(call: ConsulCall[Any], method: str, target: str) -> None:
     ],
 )
 def test_names_are_escaped(name: str, escaped: str) -> None:
-    """A name stays one segment of the path, whatever is in it."""
+    """A name is one segment of the path, with any characters."""
     assert api.health(name).send.target == f"/v1/health/service/{escaped}"
     assert api.deregister(name).send.target == f"/v1/agent/service/deregister/{escaped}"
 
 
-def test_register_body() -> None:
-    """A registration is JSON with what was given; names are not escaped in it."""
+def test_registration_is_json() -> None:
+    """The body of a registration is JSON with the definition; names are not escaped in it."""
     check = CheckDefinition(http="http://10.0.0.1:8000/health")
     definition = ServiceDefinition(
         name="ka/to", id="kato 1", address="10.0.0.1", port=8000, tags=("a",), check=check
@@ -118,15 +119,15 @@ def test_register_body() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "way"),
+    ("status", "endpoint"),
     [(Health.PASSING, "pass"), (Health.WARNING, "warn"), (Health.CRITICAL, "fail")],
 )
-def test_tell(status: Health, way: str) -> None:
-    """A report names the check in the path and the note in the query, both escaped."""
+def test_ttl_update(status: Health, endpoint: str) -> None:
+    """The check is in the path and the note in the query, both escaped."""
     send = api.update_ttl("kato-probe:a/b", status, "all & well").send
     assert (send.method, send.target) == (
         "PUT",
-        f"/v1/agent/check/{way}/kato-probe%3Aa%2Fb?note=all+%26+well",
+        f"/v1/agent/check/{endpoint}/kato-probe%3Aa%2Fb?note=all+%26+well",
     )
 
 
@@ -137,13 +138,13 @@ def test_tell(status: Health, way: str) -> None:
         reply(404, b'Unknown check ID "kato-probe:k"'),
     ],
 )
-def test_tell_one_that_is_not_there(outcome: Outcome) -> None:
-    """A check that the agent does not have is no error, in the words of any version."""
+def test_ttl_update_of_a_missing_check_is_false(outcome: Outcome) -> None:
+    """A missing check is not an error, with the response of any version."""
     assert outcome_of(api.update_ttl("kato-probe:k", Health.PASSING, "ok"), outcome) is False
 
 
-def test_maintenance() -> None:
-    """Into maintenance mode with a reason, out of it without."""
+def test_maintenance_mode() -> None:
+    """A reason enables maintenance mode, None disables it."""
     assert api.maintenance("k/1", "drained").send.target == (
         "/v1/agent/service/maintenance/k%2F1?enable=true&reason=drained"
     )
@@ -153,7 +154,7 @@ def test_maintenance() -> None:
 
 
 def test_only_a_registration_has_a_body() -> None:
-    """Reads have none, and neither has a deregistration."""
+    """Reads and deregistrations have no body."""
     others: list[ConsulCall[Any]] = [
         api.leader(),
         api.service_names(),
@@ -166,36 +167,36 @@ def test_only_a_registration_has_a_body() -> None:
 @pytest.mark.parametrize(
     "name", ["service_names", "health", "register", "deregister", "agent_services"]
 )
-def test_token(name: str) -> None:
-    """The token goes into its header, and nowhere else; the call does not show it."""
+def test_token_is_in_its_header_only(name: str) -> None:
+    """The token is in its header and nowhere else; the call's repr does not contain it."""
     arguments: dict[str, tuple[Any, ...]] = {
         "health": ("kato",),
-        "register": (ENTERED,),
+        "register": (PAYLOAD,),
         "deregister": ("kato-1",),
     }
     call = getattr(ConsulApi(AT, token=Secret(TOKEN)), name)(*arguments.get(name, ()))
     assert call.send.headers == {"X-Consul-Token": TOKEN}
     assert TOKEN not in repr(call)
-    assert TOKEN not in repr(call.within(1.0).with_parameter("near", "_agent"))
+    assert TOKEN not in repr(call.with_timeout(1.0).with_parameter("near", "_agent"))
 
 
 @pytest.mark.parametrize("token", [None, Secret("")])
-def test_no_token(token: Secret | None) -> None:
-    """Without a token, or with an empty one, there is no header."""
+def test_empty_token_sends_no_header(token: Secret | None) -> None:
+    """Without a token, or with an empty one, the header is not sent."""
     assert ConsulApi(AT, token=token).agent_services().send.headers == {}
 
 
-def test_datacenter() -> None:
-    """The catalog is asked in the datacenter; the agent is always our own."""
+def test_datacenter_is_sent_to_the_catalog_only() -> None:
+    """Catalog and health calls have the datacenter; calls to the agent's own API do not."""
     east = ConsulApi(AT, datacenter="east")
     assert east.health("kato").send.target == "/v1/health/service/kato?dc=east"
     assert east.service_names().send.target == "/v1/catalog/services?dc=east"
-    assert "dc=" not in east.register(ENTERED).send.target
+    assert "dc=" not in east.register(PAYLOAD).send.target
     assert "dc=" not in east.agent_services().send.target
 
 
 def test_environment_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """py-consul's own variables change nothing: `Settings` is the only reader."""
+    """py-consul's own variables have no effect: only `Settings` reads variables."""
     for name, value in {
         "CONSUL_HTTP_ADDR": "elsewhere.test:1",
         "CONSUL_HTTP_TOKEN": TOKEN,
@@ -209,14 +210,14 @@ def test_environment_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert given.send.headers == {"X-Consul-Token": "given"}
 
 
-def test_within() -> None:
-    """Another timeout makes another call, and leaves the first as it was."""
+def test_with_timeout_returns_another_call() -> None:
+    """The new call has the timeout; the first one is unchanged."""
     call = api.leader()
-    assert call.within(2.0).send.timeout == 2.0
-    assert call.send.timeout == ANSWER_WITHIN
+    assert call.with_timeout(2.0).send.timeout == 2.0
+    assert call.send.timeout == CONSUL_TIMEOUT
 
 
-# --- what comes back ------------------------------------------------------------------------
+# --- responses ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -225,19 +226,19 @@ def test_within() -> None:
         (api.leader(), reply(200, "10.0.0.1:8300"), "10.0.0.1:8300"),
         (api.leader(), reply(200, ""), ""),
         (api.service_names(), reply(200, {"kato": [], "consul": []}), ["consul", "kato"]),
-        (api.register(ENTERED), reply(200), True),
+        (api.register(PAYLOAD), reply(200), True),
         (api.deregister("kato-1"), reply(200), True),
         (api.deregister("kato-1"), reply(404, b'Unknown service ID "kato-1"'), False),
         (api.agent_services(), reply(200, {"kato-1": {"Port": 1}}), {"kato-1": {"Port": 1}}),
         (api.health("kato"), reply(200, []), Snapshot("kato", ())),
     ],
 )
-def test_answer(call: ConsulCall[Any], outcome: Outcome, result: object) -> None:
-    """A good answer is read into what the call promises."""
+def test_response_is_parsed(call: ConsulCall[Any], outcome: Outcome, result: object) -> None:
+    """The result of a call with a valid response."""
     assert outcome_of(call, outcome) == result
 
 
-def test_health_answer() -> None:
-    """Health becomes a snapshot, with Consul's index as a number."""
-    snapshot = outcome_of(api.health("kato"), reply(200, [ENTRY], x_consul_index="42"))
+def test_health_response_is_a_snapshot() -> None:
+    """A health response is a snapshot, with Consul's index as a number."""
+    snapshot = outcome_of(api.health("kato"), reply(200, [RECORD], x_consul_index="42"))
     assert (snapshot.index, [one.id for one in snapshot.instances]) == (42, ["kato-1"])

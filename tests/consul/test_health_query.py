@@ -1,4 +1,4 @@
-"""What is asked of Consul: filters, datacenters, how sure; and a text inside a filter."""
+"""Health queries: filters, datacenters, consistency, and quotes in filters."""
 
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -13,8 +13,8 @@ from kato_consul.settings import Settings
 HEALTH, QUERY = "/v1/health/service/kato", "/v1/query/nearest/execute"
 
 
-def asked(query: HealthQuery) -> tuple[str, list[tuple[str, str]]]:
-    """The path and the parameters of the first request."""
+def request_of(query: HealthQuery) -> tuple[str, list[tuple[str, str]]]:
+    """Return the path and the parameters of the first request."""
     url = urlsplit(ConsulApi("http://consul.test:8500").query_health(query).send.target)
     return url.path, parse_qsl(url.query, keep_blank_values=True)
 
@@ -47,45 +47,49 @@ def asked(query: HealthQuery) -> tuple[str, list[tuple[str, str]]]:
         ({"query": "nearest", "consistency": "stale"}, QUERY, [("stale", "")]),
     ],
 )
-def test_asked(given: dict[str, Any], path: str, parameters: list[tuple[str, str]]) -> None:
-    """Each setting is the parameter that Consul's API documents for it."""
+def test_setting_is_a_documented_parameter(
+    given: dict[str, Any], path: str, parameters: list[tuple[str, str]]
+) -> None:
+    """Each setting is sent as the parameter that Consul's API documents."""
     (query,) = health_queries(Settings(**given))
-    assert asked(query) == (path, parameters)
+    assert request_of(query) == (path, parameters)
 
 
-def test_datacenters() -> None:
-    """Several datacenters are several questions, in their order."""
+def test_each_datacenter_has_a_query() -> None:
+    """Several datacenters have one query each, in their order."""
     east, west = health_queries(Settings(datacenter="east, west", tags=("v3",)))
-    assert asked(east) == (HEALTH, [("tag", "v3"), ("dc", "east")])
-    assert asked(west) == (HEALTH, [("tag", "v3"), ("dc", "west")])
+    assert request_of(east) == (HEALTH, [("tag", "v3"), ("dc", "east")])
+    assert request_of(west) == (HEALTH, [("tag", "v3"), ("dc", "west")])
 
 
 @pytest.mark.parametrize(
     ("query", "cached", "headers"),
     [
         (None, False, {}),
-        (None, True, {}),  # kept true by the agent: Cache-Control is ignored there
+        (None, True, {}),  # the agent keeps this cache up to date, and ignores Cache-Control
         ("nearest", False, {}),
         ("nearest", True, {"Cache-Control": "max-age=7"}),
     ],
 )
-def test_cache_control(query: str | None, cached: bool, headers: dict[str, str]) -> None:
-    """The agent keeps a prepared query's answer for days unless told how old it may be."""
+def test_cache_control_of_a_prepared_query(
+    query: str | None, cached: bool, headers: dict[str, str]
+) -> None:
+    """Without Cache-Control the agent caches a prepared query's result for days."""
     settings = Settings(query=query, agent_cache=cached, query_interval=7.5)
-    (asked,) = health_queries(settings)
-    assert ConsulApi("http://consul.test:8500").query_health(asked).send.headers == headers
+    (health_query,) = health_queries(settings)
+    assert ConsulApi("http://consul.test:8500").query_health(health_query).send.headers == headers
 
 
-def test_query_is_escaped() -> None:
-    """A query's name stays one segment of the path."""
-    assert asked(HealthQuery("kato", query="a/b c"))[0] == "/v1/query/a%2Fb%20c/execute"
+def test_name_of_a_prepared_query_is_escaped() -> None:
+    """A query's name is one segment of the path."""
+    assert request_of(HealthQuery("kato", query="a/b c"))[0] == "/v1/query/a%2Fb%20c/execute"
 
 
 @pytest.mark.parametrize("given", [{"consistency": "stale"}, {"agent_cache": True}, {}])
-def test_surely(given: dict[str, Any]) -> None:
-    """What an empty answer is confirmed by is consistent and past the cache, whatever was set."""
+def test_consistent_query_is_not_cached(given: dict[str, Any]) -> None:
+    """The read that confirms an empty response is consistent and uncached, with any setting."""
     (query,) = health_queries(Settings(**given, tags=("v3",)))
-    assert asked(query.consistent())[1] == [("tag", "v3"), ("consistent", "")]
+    assert request_of(query.consistent())[1] == [("tag", "v3"), ("consistent", "")]
 
 
 @pytest.mark.parametrize(
@@ -100,20 +104,20 @@ def test_surely(given: dict[str, Any]) -> None:
         ("two\nlines", "`two\nlines`"),
     ],
 )
-def test_quoted(text: str, expected: str) -> None:
-    """A text is put into those quotes that are not in it: Consul escapes nothing there."""
+def test_text_is_quoted_for_a_filter(text: str, expected: str) -> None:
+    """A text is quoted with the quotes that it does not contain: Consul has no escapes."""
     assert quoted(text) == expected
 
 
 @pytest.mark.parametrize("text", ['`"', "`\\", "`\n"])
-def test_not_quotable(text: str) -> None:
-    """A text with both kinds is refused: no quotes hold it."""
-    with pytest.raises(ConfigurationError, match="cannot be looked for"):
+def test_text_that_cannot_be_quoted_is_refused(text: str) -> None:
+    """A text that neither kind of quotes can contain is refused."""
+    with pytest.raises(ConfigurationError, match="cannot be used in a filter"):
         quoted(text)
 
 
 @pytest.mark.parametrize(
-    ("query", "words"),
+    ("query", "description"),
     [
         (HealthQuery("kato"), ""),
         (HealthQuery("kato", tags=("v3",), datacenter="east"), " with tag 'v3' in east"),
@@ -121,6 +125,6 @@ def test_not_quotable(text: str) -> None:
         (HealthQuery("kato", query="nearest"), " by the prepared query 'nearest'"),
     ],
 )
-def test_words(query: HealthQuery, words: str) -> None:
-    """What is looked for, for an error that says that there is nobody."""
-    assert query.description == words
+def test_description(query: HealthQuery, description: str) -> None:
+    """The selection beyond the name, for the error that no instance can be used."""
+    assert query.description == description

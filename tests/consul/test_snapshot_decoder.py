@@ -1,4 +1,4 @@
-"""Reading Consul's health answer: whose address, how healthy, what weight."""
+"""Snapshot decoder: address, health and weight from Consul's health responses."""
 
 import json
 from typing import Any
@@ -10,8 +10,8 @@ from kato_consul._consul.snapshot_decoder import DecodedRecords, read_prepared_q
 from kato_consul.models import Health, Instance, Snapshot
 
 
-def entry(service: dict[str, Any] | None = None, *checks: dict[str, Any]) -> dict[str, Any]:
-    """One entry of ``/v1/health/service/kato``, with parts of its service replaced."""
+def record(service: dict[str, Any] | None = None, *checks: dict[str, Any]) -> dict[str, Any]:
+    """Return a record of ``/v1/health/service/kato``, with parts of its service replaced."""
     return {
         "Node": {"Node": "n1", "Address": "10.0.0.1", "Datacenter": "dc1"},
         "Service": {
@@ -29,23 +29,23 @@ def entry(service: dict[str, Any] | None = None, *checks: dict[str, Any]) -> dic
 
 
 def check(status: str, name: str = "alive", output: str = "", **fields: str) -> dict[str, Any]:
-    """One check."""
+    """Return a check."""
     return {"CheckID": name, "Name": name, "Status": status, "Output": output, **fields}
 
 
-def read(*entries: dict[str, Any]) -> Snapshot:
-    """What is read of an answer with these entries."""
-    return read_snapshot("kato", 7, json.dumps(entries).encode())
+def read(*records: dict[str, Any]) -> Snapshot:
+    """Return the snapshot of a response with these records."""
+    return read_snapshot("kato", 7, json.dumps(records).encode())
 
 
-def read_instance(entry: dict[str, Any]) -> Instance:
-    """What is read of one entry."""
-    return read(entry).instances[0]
+def read_instance(record: dict[str, Any]) -> Instance:
+    """Return the instance of one record."""
+    return read(record).instances[0]
 
 
-def test_whole_entry() -> None:
-    """Everything the entry says about an instance is in it."""
-    assert read_instance(entry()) == Instance(
+def test_complete_record() -> None:
+    """All fields of a record are in the instance."""
+    assert read_instance(record()) == Instance(
         id="kato-1",
         service="kato",
         address="10.0.0.5",
@@ -71,18 +71,18 @@ def test_whole_entry() -> None:
         ({"Weights": {}}, "weight", 1),
     ],
 )
-def test_what_is_left_out(service: dict[str, Any], name: str, value: object) -> None:
-    """An empty service address means the node's; what is null has its default."""
-    assert getattr(read_instance(entry(service)), name) == value
+def test_empty_fields_have_defaults(service: dict[str, Any], name: str, value: object) -> None:
+    """An empty service address stands for the node's; a null has its default."""
+    assert getattr(read_instance(record(service)), name) == value
 
 
 @pytest.mark.parametrize(
     ("status", "weight"), [("passing", 3), ("warning", 1), ("critical", 3), (None, 3)]
 )
-def test_weight(status: str | None, weight: int) -> None:
-    """An instance with a warning has its weight for that; with no checks it is passing."""
+def test_weight_depends_on_health(status: str | None, weight: int) -> None:
+    """An instance with a warning has the warning weight; without checks it is passing."""
     checks = [] if status is None else [check(status)]
-    assert read_instance(entry(None, *checks)).weight == weight
+    assert read_instance(record(None, *checks)).weight == weight
 
 
 NODE_MAINTENANCE = check("critical", "Node Maintenance Mode", CheckID="_node_maintenance")
@@ -108,26 +108,28 @@ SERVICE_MAINTENANCE = check(
         ([check("passing"), SERVICE_MAINTENANCE], Health.MAINTENANCE, "upgrade"),
     ],
 )
-def test_health(checks: list[dict[str, Any]], health: Health, output: str) -> None:
-    """The worst check counts, and says why; maintenance counts before all."""
-    one = read_instance(entry(None, *checks))
-    assert (one.health, one.output) == (health, output)
+def test_worst_check_is_the_health(
+    checks: list[dict[str, Any]], health: Health, output: str
+) -> None:
+    """Health and output are those of the worst check; maintenance has precedence."""
+    instance = read_instance(record(None, *checks))
+    assert (instance.health, instance.output) == (health, output)
 
 
-def test_sorted_by_id() -> None:
-    """A snapshot is sorted by id, in whatever order Consul answers."""
-    snapshot = read(*(entry({"ID": name}) for name in ("kato-2", "kato-10", "kato-1")))
+def test_snapshot_is_sorted_by_id() -> None:
+    """A snapshot is sorted by id, for any order of the response."""
+    snapshot = read(*(record({"ID": name}) for name in ("kato-2", "kato-10", "kato-1")))
     assert [one.id for one in snapshot.instances] == ["kato-1", "kato-10", "kato-2"]
     assert (snapshot.service, snapshot.index) == ("kato", 7)
 
 
 def on(node: str, name: str) -> dict[str, Any]:
-    """An entry of an agent of this name."""
-    return {**entry({"ID": name}), "Node": {"Node": node, "Address": "10.0.0.1"}}
+    """Return a record of an instance at the agent of this node."""
+    return {**record({"ID": name}), "Node": {"Node": node, "Address": "10.0.0.1"}}
 
 
-def test_same_id_on_two_agents() -> None:
-    """Ids are unique within an agent only: where two have the same, the node tells them apart."""
+def test_same_id_at_two_agents_has_two_uids() -> None:
+    """Ids are unique within an agent only: the uids of equal ids contain the node."""
     snapshot = read(on("n2", "kato-1"), on("n2", "kato-2"), on("n1", "kato-1"))
     assert [(one.uid, one.id, one.node) for one in snapshot.instances] == [
         ("kato-1@n1", "kato-1", "n1"),
@@ -137,46 +139,46 @@ def test_same_id_on_two_agents() -> None:
 
 
 @pytest.mark.parametrize("missing", ["Node", "Service"])
-def test_not_an_entry(missing: str) -> None:
-    """What has no node or no service is not read as an instance."""
-    broken = entry()
-    del broken[missing]
+def test_incomplete_record_is_refused(missing: str) -> None:
+    """A record without a node or a service is an error."""
+    incomplete = record()
+    del incomplete[missing]
     with pytest.raises(msgspec.DecodeError):
-        read(broken)
+        read(incomplete)
 
 
-def test_prepared_query() -> None:
-    """The answer of a prepared query holds the same entries, or null for none."""
-    body = {"Service": "kato", "Nodes": [entry()], "Datacenter": "dc1", "Failovers": 0}
-    assert read_prepared_query("kato", 0, json.dumps(body).encode()) == read(entry())
-    nobody = json.dumps({"Service": "kato", "Nodes": None}).encode()
-    assert read_prepared_query("kato", 0, nobody).instances == ()
+def test_prepared_query_has_the_same_records() -> None:
+    """The response of a prepared query has the same records, or null for none."""
+    body = {"Service": "kato", "Nodes": [record()], "Datacenter": "dc1", "Failovers": 0}
+    assert read_prepared_query("kato", 0, json.dumps(body).encode()) == read(record())
+    empty = json.dumps({"Service": "kato", "Nodes": None}).encode()
+    assert read_prepared_query("kato", 0, empty).instances == ()
 
 
-def test_memory() -> None:
-    """What did not change is not read again: it stays the same object; what went is forgotten."""
-    memory: DecodedRecords = {}
-    first, second, third = (entry({"ID": name}) for name in ("kato-1", "kato-2", "kato-3"))
+def test_unchanged_records_are_not_decoded_again() -> None:
+    """An unchanged record keeps its instance object; a record that is gone is removed."""
+    decoded: DecodedRecords = {}
+    first, second, third = (record({"ID": name}) for name in ("kato-1", "kato-2", "kato-3"))
 
-    def read_on(*entries: dict[str, Any]) -> tuple[Instance, ...]:
-        body = json.dumps(entries).encode()
-        return read_snapshot("kato", 7, body, memory).instances
+    def read_next(*records: dict[str, Any]) -> tuple[Instance, ...]:
+        body = json.dumps(records).encode()
+        return read_snapshot("kato", 7, body, decoded).instances
 
-    before = read_on(first, second)
+    before = read_next(first, second)
     second["Checks"] = [check("critical")]
-    after = read_on(first, second, third)
+    after = read_next(first, second, third)
     assert after[0] is before[0]
     assert [one.health for one in after] == [Health.PASSING, Health.CRITICAL, Health.PASSING]
-    assert read_on(third) == after[2:]
-    assert len(memory) == 1
+    assert read_next(third) == after[2:]
+    assert len(decoded) == 1
 
 
 @pytest.mark.parametrize("body", [b"[{}]", b"[1]", b"[", b'[{"Node": {"Address": ""}}]'])
-def test_memory_of_what_cannot_be_read(body: bytes) -> None:
-    """An answer that cannot be read leaves the memory as it was."""
-    memory: DecodedRecords = {}
-    read_snapshot("kato", 7, json.dumps([entry()]).encode(), memory)
-    kept = dict(memory)
+def test_invalid_response_does_not_change_the_decoded_records(body: bytes) -> None:
+    """A response that cannot be decoded leaves the decoded records unchanged."""
+    decoded: DecodedRecords = {}
+    read_snapshot("kato", 7, json.dumps([record()]).encode(), decoded)
+    kept = dict(decoded)
     with pytest.raises(msgspec.DecodeError):
-        read_snapshot("kato", 8, body, memory)
-    assert memory == kept
+        read_snapshot("kato", 8, body, decoded)
+    assert decoded == kept

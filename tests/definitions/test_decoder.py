@@ -164,7 +164,7 @@ zone = "a"
 meta = { zone = "b" }
 probe = { interval = "0s", agree = 1 }
 """
-    often = "'often' is no duration: write it like 10s, 1m30s or 500ms"
+    often = "'often' is not a duration: write it like 10s, 1m30s or 500ms"
     assert mistakes(tmp_path, text) == [
         "services is not known: did you mean service?",
         "service 1 (same): port is missing",

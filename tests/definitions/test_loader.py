@@ -122,7 +122,7 @@ TWO_INVALID_SERVICES = """
         ),
         (
             KATO + 'check = { interval = "often" }',
-            ["service 1 (kato): check: interval: 'often' is no duration: write it like 10s"],
+            ["service 1 (kato): check: interval: 'often' is not a duration: write it like 10s"],
         ),
         (
             KATO + 'check = { http = "http://a/", tcp = "a:1" }',
@@ -138,8 +138,8 @@ TWO_INVALID_SERVICES = """
                 "service 1 (k1): port: 0 is not a port",
                 "service 2: nmae is not known: did you mean name?",
                 "service 2: name is missing",
-                "service 2: check: interval: 'x' is no duration",
-                "service 2: check: timeout: 'y' is no duration",
+                "service 2: check: interval: 'x' is not a duration",
+                "service 2: check: timeout: 'y' is not a duration",
             ],
         ),
     ],

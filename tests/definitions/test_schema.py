@@ -171,9 +171,9 @@ def test_invalid_service_field_is_reported(fields: dict[str, Any], expected: str
         ({"tcp": "kato.test:65536"}, "tcp: 'kato.test:65536' is not host:port"),
         ({"tcp": "::1:8000"}, "tcp: '::1:8000' is not host:port, or [address]:port for IPv6"),
         ({"tcp": "2001:db8::5"}, "tcp: '2001:db8::5' is not host:port, or [address]:port"),
-        ({"interval": "10"}, "interval: '10' is no duration: write it like 10s"),
+        ({"interval": "10"}, "interval: '10' is not a duration: write it like 10s"),
         ({"interval": "0s"}, "interval: must be longer than 0s"),
-        ({"timeout": "soon"}, "timeout: 'soon' is no duration"),
+        ({"timeout": "soon"}, "timeout: 'soon' is not a duration"),
         (
             {"deregister_critical_service_after": "x"},
             "deregister_critical_service_after: 'x' is no",

@@ -1,4 +1,4 @@
-"""Services in a real agent, without instances behind them: for tests of what is found."""
+"""Services at a real agent, without instances behind them, for tests of discovery."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,44 +11,44 @@ from tests.testing.waiting import eventually
 
 
 def http(agent: ConsulAgent, method: str, path: str, body: Any = None) -> Any:
-    """Ask the agent, past our client; its answer, read."""
-    answer = httpx.request(method, f"{agent.url}{path}", json=body, trust_env=False, timeout=30)
-    return answer.raise_for_status().json() if answer.content else None
+    """Send a request to the agent without this package, and return the decoded response."""
+    response = httpx.request(method, f"{agent.url}{path}", json=body, trust_env=False, timeout=30)
+    return response.raise_for_status().json() if response.content else None
 
 
-def put(agent: ConsulAgent, name: str, number: int, **more: Any) -> None:
-    """Register an instance; without a check it is passing."""
+def register(agent: ConsulAgent, name: str, number: int, **more: Any) -> None:
+    """Register an instance. Without a check it is passing."""
     body = {"Name": name, "ID": f"{name}-{number}", "Port": 8000 + number, **more}
     http(agent, "PUT", "/v1/agent/service/register", body)
 
 
-def critical(agent: ConsulAgent, name: str, number: int) -> None:
-    """Register an instance whose check says nothing good."""
-    put(agent, name, number, Check={"TTL": "1h", "Status": "critical", "Notes": "ill"})
+def register_critical(agent: ConsulAgent, name: str, number: int) -> None:
+    """Register an instance with a critical check."""
+    register(agent, name, number, Check={"TTL": "1h", "Status": "critical", "Notes": "failed"})
 
 
-def take_out(agent: ConsulAgent, name: str, number: int) -> None:
-    """Deregister it."""
+def deregister(agent: ConsulAgent, name: str, number: int) -> None:
+    """Deregister an instance."""
     http(agent, "PUT", f"/v1/agent/service/deregister/{name}-{number}")
 
 
-def at(*agents: ConsulAgent, **more: Any) -> Settings:
-    """Settings for these agents."""
+def settings_for(*agents: ConsulAgent, **more: Any) -> Settings:
+    """Return settings with these agents."""
     return Settings(consul_addr=",".join(one.http_addr for one in agents), **more)
 
 
 def ids(snapshot: Snapshot | None) -> list[str]:
-    """The ids in a snapshot."""
+    """Return the ids in a snapshot."""
     return [one.id for one in snapshot.instances] if snapshot else []
 
 
-def sees(discovery: Discovery, *expected: str) -> bool:
-    """Does it come to see these instances, and no others?"""
+def discovers(discovery: Discovery, *expected: str) -> bool:
+    """Return whether the snapshot gets exactly these ids, within a time limit."""
     return eventually(lambda: ids(discovery.current) == list(expected))
 
 
-def found(settings: Settings, *, when: Callable[[Snapshot], bool] = bool) -> list[str]:
-    """The ids that a discovery finds."""
+def discovered(settings: Settings, *, when: Callable[[Snapshot], bool] = bool) -> list[str]:
+    """Return the ids in the first snapshot for which ``when`` is true."""
     with Discovery(settings) as discovery:
         for snapshot in discovery.changes():
             if when(snapshot):

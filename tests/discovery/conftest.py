@@ -1,4 +1,4 @@
-"""One agent for the tests that leave it running."""
+"""Fixtures: one agent, for tests that do not stop it."""
 
 from collections.abc import Iterator
 
@@ -16,5 +16,5 @@ def agent() -> Iterator[ConsulAgent]:
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """The only event loop there is an async client for."""
+    """The async client needs asyncio."""
     return "asyncio"

@@ -1,4 +1,4 @@
-"""What discovery costs, and how soon it is back: measured, and asserted nowhere.
+"""Benchmarks of discovery: CPU time of a response, and time to recover. They assert nothing.
 
 python -m tests.discovery.measuring costs
 python -m tests.discovery.measuring recovery --rounds 10
@@ -19,16 +19,16 @@ from kato_consul._consul.health_query import HealthQuery, HealthResponse
 from kato_consul._flow import Reply
 from kato_consul._observable import SnapshotStore
 from kato_consul.testing import ConsulCluster
-from tests.discovery.agents import at, put, sees
+from tests.discovery.agents import discovers, register, settings_for
 
 INSTANCES = 1_000
-LOOK = HealthQuery("kato")
+QUERY = HealthQuery("kato")
 STEP = 0.002
-"""Seconds between two looks at whether Consul is back."""
+"""Seconds between two polls of a Consul that restarts."""
 
 
 def entry(number: int, status: str) -> dict[str, Any]:
-    """An instance as Consul 1.8 lists it, everything included."""
+    """Return the complete record of an instance in Consul 1.8."""
     node, service = f"agent-{number}", f"kato-{number}"
     addresses = dict.fromkeys(("lan", "lan_ipv4", "wan", "wan_ipv4"), "10.0.0.5")
     indexes = {"CreateIndex": 11, "ModifyIndex": 12}
@@ -65,61 +65,69 @@ def entry(number: int, status: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def body(ill: int) -> bytes:
-    """An answer in which one instance is ill."""
+def body(critical: int) -> bytes:
+    """Return a response in which one instance is critical."""
     numbers = range(INSTANCES)
-    return json.dumps([entry(n, "critical" if n == ill else "passing") for n in numbers]).encode()
+    return json.dumps(
+        [entry(n, "critical" if n == critical else "passing") for n in numbers]
+    ).encode()
 
 
 def costs(rounds: int) -> None:
-    """CPU of a wake-up, from the answer's bytes to what readers see."""
+    """Measure the CPU time from the bytes of a response to the published snapshot."""
     api, store = ConsulApi("http://127.0.0.1:1"), SnapshotStore("kato")
-    bodies = [body(ill) for ill in range(rounds)]
+    bodies = [body(critical) for critical in range(rounds)]
     last: HealthResponse | None = None
 
-    def woken(answer: bytes, index: int, asked: int) -> float:
+    def cpu_ms(content: bytes, index: int, query_index: int) -> float:
         nonlocal last
-        reply = Reply(200, {"x-consul-index": str(index)}, answer)
-        began = time.process_time()
-        last = api.query_health(LOOK, index=asked, wait=60.0, last=last).parse(reply)
+        reply = Reply(200, {"x-consul-index": str(index)}, content)
+        started = time.process_time()
+        last = api.query_health(QUERY, index=query_index, wait=60.0, last=last).parse(reply)
         store.publish(last.snapshot, 0.0)
         assert store.current is not None
         _ = store.current.usable
-        return (time.process_time() - began) * 1_000
+        return (time.process_time() - started) * 1_000
 
     sys.stdout.write(
         f"{INSTANCES} instances, {len(bodies[0]):,} bytes; CPU in ms: median, largest\n"
     )
-    tell("one instance changed", [woken(one, n + 2, n + 1) for n, one in enumerate(bodies)])
+    print_result(
+        "one instance changed", [cpu_ms(one, n + 2, n + 1) for n, one in enumerate(bodies)]
+    )
     same = bodies[-1]
-    tell("the same bytes", [woken(bytes(bytearray(same)), n + 500, n + 499) for n in range(rounds)])
-    tell("the same index", [woken(bytes(bytearray(same)), 900, 900) for n in range(rounds)])
+    print_result(
+        "the same bytes", [cpu_ms(bytes(bytearray(same)), n + 500, n + 499) for n in range(rounds)]
+    )
+    print_result(
+        "the same index", [cpu_ms(bytes(bytearray(same)), 900, 900) for n in range(rounds)]
+    )
 
 
 def recovery(rounds: int) -> None:
-    """From the first answer that anybody gets of a server that was killed and started again, to
-    the watch's own."""
+    """Measure the time from the first response of a restarted server, to any client, until the
+    watch's own response."""
     took = []
     with ConsulCluster(servers=1, clients=0) as cluster:
         (server,) = cluster.servers
-        put(server, "kato", 1)
-        with Discovery(at(server)) as discovery:
-            assert sees(discovery, "kato-1")
+        register(server, "kato", 1)
+        with Discovery(settings_for(server)) as discovery:
+            assert discovers(discovery, "kato-1")
             for _ in range(rounds):
                 server.kill()
                 time.sleep(2.0)
                 server._launch()
-                back = answering(f"{server.url}/v1/health/service/kato")
+                back = first_response(f"{server.url}/v1/health/service/kato")
                 store = discovery._service.store
                 while store.last_error is not None:
                     time.sleep(STEP)
                 took.append((max(0.0, (store.confirmed_at or 0.0) - back)) * 1_000)
-    sys.stdout.write(f"killed, 2 s away, started: ms until the watch is back, {rounds} rounds\n")
-    tell("recovery", took)
+    sys.stdout.write(f"killed, started after 2 s: ms until the watch recovers, {rounds} rounds\n")
+    print_result("recovery", took)
 
 
-def answering(url: str) -> float:
-    """When the first good answer came."""
+def first_response(url: str) -> float:
+    """Return when the first successful response arrived."""
     with httpx.Client(trust_env=False, timeout=10.0) as http:
         while True:
             try:
@@ -130,18 +138,18 @@ def answering(url: str) -> float:
             time.sleep(STEP)
 
 
-def tell(name: str, values: list[float]) -> None:
-    """One line of the result."""
+def print_result(name: str, values: list[float]) -> None:
+    """Print one line of the result."""
     sys.stdout.write(f"  {name}: {statistics.median(values):.3f}, {max(values):.3f}\n")
 
 
 def main() -> None:
-    """Measure what was asked for."""
+    """Run the benchmark that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["costs", "recovery"])
+    parser.add_argument("benchmark", choices=["costs", "recovery"])
     parser.add_argument("--rounds", type=int, default=20)
-    asked = parser.parse_args()
-    (costs if asked.what == "costs" else recovery)(asked.rounds)
+    options = parser.parse_args()
+    (costs if options.benchmark == "costs" else recovery)(options.rounds)
 
 
 if __name__ == "__main__":

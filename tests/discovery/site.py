@@ -1,4 +1,4 @@
-"""A cluster with three instances, and clients of both kinds that make calls all along."""
+"""A cluster with three instances, and a sync and an async client that make calls continuously."""
 
 import asyncio
 import itertools
@@ -21,30 +21,30 @@ from kato_consul.testing import ConsulCluster, StandInKato
 from tests.testing.waiting import eventually
 
 PAUSE = 0.02
-"""Seconds between two calls: they are to go on all along, not to fill the machine."""
+"""Seconds between two calls: the calls are continuous, but must not saturate the machine."""
 
 LENGTH = 20
-"""Observations of a session. Then it is read back, and a new one begins: opening is a call, too."""
+"""Observations per session. Then it is read back, and a new one is opened, which is a call, too."""
 
-SOON = 60.0
-"""Seconds within which a cluster must have come to itself, on a machine with other things to do."""
+RECOVERED_WITHIN = 60.0
+"""Seconds within which a cluster must have recovered, also on a busy machine."""
 
 
 class Site:
-    """The cluster, three instances registered at its two agents, and two clients at work.
+    """The cluster, three instances registered at its two agents, and two clients.
 
-    Both clients know both agents. ``made`` counts their calls, the reading back among them.
+    Both clients use both agents. ``calls`` counts their calls, including the reads of sessions.
     """
 
     def __init__(self, cluster: ConsulCluster, folder: Path) -> None:
         self.cluster = cluster
-        self.made = {"sync": 0, "async": 0}
+        self.calls = {"sync": 0, "async": 0}
         self.failed: list[BaseException] = []
         self._folder = folder
-        self._over = threading.Event()
+        self._stopping = threading.Event()
         self._stack = ExitStack()
         self._threads = [
-            threading.Thread(target=self._noting, args=(work,))
+            threading.Thread(target=self._recording_errors, args=(work,))
             for work in (self._work, lambda: asyncio.run(self._work_async()))
         ]
 
@@ -54,8 +54,8 @@ class Site:
             instances = [opening.enter_context(StandInKato(store=store)) for _ in range(3)]
             definitions = [_definition(number, one) for number, one in enumerate(instances, 1)]
             first, second = self.cluster.clients
-            for agent, its_own in ((first, definitions[:2]), (second, definitions[2:])):
-                registrar = Registrar(its_own, Settings(consul_addr=agent.http_addr))
+            for agent, definitions_there in ((first, definitions[:2]), (second, definitions[2:])):
+                registrar = Registrar(definitions_there, Settings(consul_addr=agent.http_addr))
                 opening.enter_context(registrar)
             self.settings = Settings(consul_addr=f"{first.http_addr},{second.http_addr}")
             self.watcher = opening.enter_context(Discovery(self.settings))
@@ -68,40 +68,40 @@ class Site:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def carries_on(self, more: int = 2 * LENGTH) -> None:
-        """Wait until each client has made so many more calls, and hold that none failed."""
-        before = dict(self.made)
+    def assert_calls_succeed(self, more: int = 2 * LENGTH) -> None:
+        """Wait until each client has made ``more`` calls, and assert that none failed."""
+        before = dict(self.calls)
 
-        def went_on() -> bool:
-            return bool(self.failed) or all(self.made[k] >= before[k] + more for k in before)
+        def calls_made() -> bool:
+            return bool(self.failed) or all(self.calls[k] >= before[k] + more for k in before)
 
-        assert eventually(went_on, within=SOON)
+        assert eventually(calls_made, within=RECOVERED_WITHIN)
         assert self.failed == []
 
-    def confirmed(self, since: float) -> None:
-        """Wait until Consul has confirmed what is gone by, after ``since``."""
+    def wait_until_confirmed(self, since: float) -> None:
+        """Wait until Consul has confirmed the snapshot after ``since``."""
 
         def confirmed() -> bool:
             store = self.watcher._service.store
             return store.last_error is None and (store.confirmed_at or 0.0) > since
 
-        assert eventually(confirmed, within=SOON)
+        assert eventually(confirmed, within=RECOVERED_WITHIN)
 
-    def sees(self, *usable: str) -> None:
-        """Wait until these instances and no others are usable by Consul's word."""
+    def wait_until_usable(self, *usable: str) -> None:
+        """Wait until exactly these instances are usable in the snapshot."""
 
-        def seen() -> bool:
+        def is_usable() -> bool:
             snapshot = self.watcher.current
             return snapshot is not None and {one.id for one in snapshot.usable} == set(usable)
 
-        assert eventually(seen, within=SOON), self.watcher.current
+        assert eventually(is_usable, within=RECOVERED_WITHIN), self.watcher.current
 
     def _stop(self) -> None:
-        self._over.set()
+        self._stopping.set()
         for thread in self._threads:
             thread.join()
 
-    def _noting(self, work: Callable[[], None]) -> None:
+    def _recording_errors(self, work: Callable[[], None]) -> None:
         try:
             work()
         except BaseException as error:
@@ -113,26 +113,26 @@ class Site:
             for number in itertools.count():
                 session = kato.session(f"sync-{number}")
                 for place in range(LENGTH):
-                    if self._over.is_set():
+                    if self._stopping.is_set():
                         return
                     session.observe([f"event-{place}"])
-                    self.made["sync"] += 1
+                    self.calls["sync"] += 1
                     time.sleep(PAUSE)
                 assert session.stm() == [[f"event-{place}"] for place in range(LENGTH)]
-                self.made["sync"] += 1
+                self.calls["sync"] += 1
 
     async def _work_async(self) -> None:
         async with AsyncKatoClient(self.settings) as kato:
             for number in itertools.count():
                 session = kato.session(f"async-{number}")
                 for place in range(LENGTH):
-                    if self._over.is_set():
+                    if self._stopping.is_set():
                         return
                     await session.observe([f"event-{place}"])
-                    self.made["async"] += 1
+                    self.calls["async"] += 1
                     await asyncio.sleep(PAUSE)
                 assert await session.stm() == [[f"event-{place}"] for place in range(LENGTH)]
-                self.made["async"] += 1
+                self.calls["async"] += 1
 
 
 def _definition(number: int, one: StandInKato) -> ServiceDefinition:

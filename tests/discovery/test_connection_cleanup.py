@@ -1,4 +1,4 @@
-"""Who leaves the board is dropped, and nobody else."""
+"""Connection cleanup: which origins are closed at a change."""
 
 from kato_consul._discovery.connection_cleanup import closing_removed
 from kato_consul._flow import CloseConnections, Flow, Sleep, Step
@@ -6,54 +6,58 @@ from kato_consul._observable import SnapshotStore
 from kato_consul.models import Health, Instance, Snapshot
 from tests.building import instance, snapshot
 
-SHOWN: list[tuple[str, list[Instance], list[str]]] = [
-    ("the first are nobody's successors", [instance("a"), instance("b")], []),
+CHANGES: list[tuple[str, list[Instance], list[str]]] = [
+    ("the first snapshot", [instance("a"), instance("b")], []),
     ("one fails its checks", [instance("a"), instance("b", Health.CRITICAL)], []),
-    ("one leaves, one comes", [instance("a"), instance("c")], ["http://b.test:8000"]),
-    ("one moves", [instance("a", address="z.test"), instance("c")], ["http://a.test:8000"]),
+    ("one is deregistered, one registered", [instance("a"), instance("c")], ["http://b.test:8000"]),
+    (
+        "one changes its address",
+        [instance("a", address="z.test"), instance("c")],
+        ["http://a.test:8000"],
+    ),
     (
         "one has a new id on the same address",
         [instance("d", address="z.test")],
         ["http://c.test:8000"],
     ),
-    ("the last leaves", [], ["http://z.test:8000"]),
+    ("the last is deregistered", [], ["http://z.test:8000"]),
 ]
-"""What happens, who is there then, and who is dropped."""
+"""The change, the instances after it, and the origins that are closed."""
 
 
-def test_who_left() -> None:
-    """Each origin that no instance has any more is dropped once, after the board shows it."""
+def test_origin_without_an_instance_is_closed_once() -> None:
+    """An origin that no instance has any more is closed once, after the snapshot is published."""
     store = SnapshotStore("kato")
-    shown: list[Snapshot] = [snapshot(*instances) for _, instances, _ in SHOWN]
+    snapshots: list[Snapshot] = [snapshot(*instances) for _, instances, _ in CHANGES]
 
-    def watching() -> Flow[None]:
-        for one in shown:
+    def watch() -> Flow[None]:
+        for one in snapshots:
             yield Sleep(1.0)
             store.publish(one)
         yield Sleep(1.0)
 
-    flow = closing_removed(watching(), store)
+    flow = closing_removed(watch(), store)
     step: Step = next(flow)
-    for what, _, left in SHOWN:
+    for change, _, removed in CHANGES:
         assert step == Sleep(1.0)
-        dropped = []
+        closed = []
         while isinstance(step := flow.send(None), CloseConnections):
-            dropped.append(step.origin)
-        assert dropped == left, what
+            closed.append(step.origin)
+        assert closed == removed, change
 
 
-def test_the_watch_ends_with_it() -> None:
-    """Closed, it closes the watch: a driver that ends closes its flows."""
-    ended = []
+def test_closing_the_flow_closes_the_watch() -> None:
+    """A driver that stops closes its flows, and each must close the watch inside."""
+    closed = []
 
-    def watching() -> Flow[None]:
+    def watch() -> Flow[None]:
         try:
             while True:
                 yield Sleep(1.0)
         finally:
-            ended.append(True)
+            closed.append(True)
 
-    flow = closing_removed(watching(), SnapshotStore("kato"))
+    flow = closing_removed(watch(), SnapshotStore("kato"))
     next(flow)
     flow.close()
-    assert ended == [True]
+    assert closed == [True]

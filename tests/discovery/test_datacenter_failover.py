@@ -1,4 +1,4 @@
-"""Several datacenters: whose snapshot is shown, and who is asked at all."""
+"""Datacenter failover: which datacenter is used, and which ones are watched."""
 
 from collections.abc import Callable
 
@@ -17,46 +17,48 @@ EAST, WEST, NORTH = (
     HealthQuery("kato", datacenter="w"),
     HealthQuery("kato"),
 )
-AWAY = ConsulUnreachable("http://consul.test:8500", "refused")
+DOWN = ConsulUnreachable("http://consul.test:8500", "refused")
 
-WELL_E, WELL_W = snapshot(instance("east-1")), snapshot(instance("west-1"))
-ILL_E = snapshot(instance("east-1", Health.CRITICAL))
-ILL_W = snapshot(instance("west-1", Health.CRITICAL))
-WARNED = snapshot(instance("east-1", Health.WARNING))
+GOOD_E, GOOD_W = snapshot(instance("east-1")), snapshot(instance("west-1"))
+CRITICAL_E = snapshot(instance("east-1", Health.CRITICAL))
+CRITICAL_W = snapshot(instance("west-1", Health.CRITICAL))
+WARNING = snapshot(instance("east-1", Health.WARNING))
 EMPTY = snapshot()
 
-Said = Snapshot | ConsulUnreachable | None
+Result = Snapshot | ConsulUnreachable | None
 
 
 class Merged:
-    """Datacenters whose watches say what they are told to, one round at a time."""
+    """Datacenters whose watches return set results, one round at a time."""
 
     def __init__(self, *queries: HealthQuery) -> None:
         self.store = SnapshotStore("kato")
-        self.said: dict[HealthQuery, Said] = {}
-        self.ends: list[HealthQuery] = []
-        self.asked: list[HealthQuery] = []
+        self.results: dict[HealthQuery, Result] = {}
+        self.stopped: list[HealthQuery] = []
+        self.watched: list[HealthQuery] = []
         datacenters = Datacenters(self.store, queries, self._watch)
         self._flows = list(datacenters.flows())
         for flow in self._flows:
             next(flow)
 
     def _watch(
-        self, query: HealthQuery, store: SnapshotStore, go_on: Callable[[], bool]
+        self, query: HealthQuery, store: SnapshotStore, needed: Callable[[], bool]
     ) -> Flow[None]:
-        self.asked.append(query)
-        while go_on():
-            said = self.said.get(query)
-            if isinstance(said, Snapshot):
-                store.publish(said, 7.0)
-            elif said is not None:
-                store.record_error(said)
+        self.watched.append(query)
+        while needed():
+            result = self.results.get(query)
+            if isinstance(result, Snapshot):
+                store.publish(result, 7.0)
+            elif result is not None:
+                store.record_error(result)
             yield Sleep(0.0)
-        self.ends.append(query)
+        self.stopped.append(query)
 
-    def round(self, **said: Said) -> Snapshot | None:
-        """Let each say something, and all come to rest; what is shown then."""
-        self.said.update({{"east": EAST, "west": WEST}[name]: one for name, one in said.items()})
+    def round(self, **results: Result) -> Snapshot | None:
+        """Set results, run the flows until nothing changes, and return the merged snapshot."""
+        self.results.update(
+            {{"east": EAST, "west": WEST}[name]: one for name, one in results.items()}
+        )
         for _ in range(4):
             for flow in self._flows:
                 step = flow.send(None)
@@ -65,77 +67,79 @@ class Merged:
 
 
 @pytest.mark.parametrize(
-    ("east", "west", "shown"),
+    ("east", "west", "expected"),
     [
-        (WELL_E, None, WELL_E),
-        (WELL_E, WELL_W, WELL_E),
-        (WARNED, WELL_W, WARNED),  # a warning is no reason to go far away
-        (EMPTY, WELL_W, WELL_W),
-        (ILL_E, WELL_W, WELL_W),
-        (AWAY, WELL_W, WELL_W),
-        (None, WELL_W, None),  # the first has not answered yet: the second is not even asked
-        (EMPTY, None, None),  # the second has not answered yet
+        (GOOD_E, None, GOOD_E),
+        (GOOD_E, GOOD_W, GOOD_E),
+        (WARNING, GOOD_W, WARNING),  # a warning does not cause a failover
+        (EMPTY, GOOD_W, GOOD_W),
+        (CRITICAL_E, GOOD_W, GOOD_W),
+        (DOWN, GOOD_W, GOOD_W),
+        (None, GOOD_W, None),  # the first has not responded yet: the second is not watched
+        (EMPTY, None, None),  # the second has not responded yet
         (EMPTY, EMPTY, EMPTY),
-        (ILL_E, EMPTY, ILL_E),
-        (EMPTY, ILL_W, ILL_W),  # who is there but ill says why nobody can be used
-        (ILL_E, ILL_W, ILL_E),
-        (AWAY, AWAY, None),
-        (EMPTY, AWAY, EMPTY),
-        (AWAY, ILL_W, ILL_W),
+        (CRITICAL_E, EMPTY, CRITICAL_E),
+        (EMPTY, CRITICAL_W, CRITICAL_W),  # critical instances are the reason why none can be used
+        (CRITICAL_E, CRITICAL_W, CRITICAL_E),
+        (DOWN, DOWN, None),
+        (EMPTY, DOWN, EMPTY),
+        (DOWN, CRITICAL_W, CRITICAL_W),
     ],
 )
-def test_first_with_somebody(east: Said, west: Said, shown: Snapshot | None) -> None:
-    """The first datacenter with an instance to use is shown; else the first with any at all."""
-    assert Merged(EAST, WEST).round(east=east, west=west) == shown
+def test_first_datacenter_with_a_usable_instance_is_used(
+    east: Result, west: Result, expected: Snapshot | None
+) -> None:
+    """The first datacenter with a usable instance is used; else the first with any instance."""
+    assert Merged(EAST, WEST).round(east=east, west=west) == expected
 
 
-def test_others_are_not_asked() -> None:
-    """While the first has somebody, nobody looks into the second."""
+def test_later_datacenter_is_watched_only_when_needed() -> None:
+    """While the first has a usable instance, the second is not watched."""
     merged = Merged(EAST, WEST)
-    merged.round(east=WELL_E)
-    assert merged.asked == [EAST]
-    merged.round(east=EMPTY, west=WELL_W)
-    assert merged.asked == [EAST, WEST]
+    merged.round(east=GOOD_E)
+    assert merged.watched == [EAST]
+    merged.round(east=EMPTY, west=GOOD_W)
+    assert merged.watched == [EAST, WEST]
 
 
-def test_there_and_back() -> None:
-    """When the first has somebody again it is used at once, and the second is left in peace; the
-    next time that one is asked anew, and not taken for what it was."""
+def test_failback_discards_the_snapshot_of_the_later_datacenter() -> None:
+    """When the first has a usable instance again, it is used at once and the second watch stops.
+    The next failover reads the second one again."""
     merged = Merged(EAST, WEST)
-    assert merged.round(east=EMPTY, west=WELL_W) == WELL_W
-    assert merged.round(east=WELL_E) == WELL_E
-    assert merged.ends == [WEST]
-    assert merged.round(east=EMPTY, west=None) == WELL_E  # until the second has answered
+    assert merged.round(east=EMPTY, west=GOOD_W) == GOOD_W
+    assert merged.round(east=GOOD_E) == GOOD_E
+    assert merged.stopped == [WEST]
+    assert merged.round(east=EMPTY, west=None) == GOOD_E  # until the second has responded
     assert merged.round(west=EMPTY) == EMPTY
-    assert merged.asked == [EAST, WEST, WEST]
+    assert merged.watched == [EAST, WEST, WEST]
 
 
-def test_away_later() -> None:
-    """A datacenter that cannot be reached any more keeps its last good snapshot."""
+def test_datacenter_that_becomes_unreachable_keeps_its_snapshot() -> None:
+    """A datacenter that becomes unreachable keeps its last good snapshot."""
     merged = Merged(EAST, WEST)
-    merged.round(east=WELL_E, west=WELL_W)
-    assert merged.round(east=AWAY) == WELL_E
-    assert merged.store.last_error is AWAY
-    assert merged.asked == [EAST]
+    merged.round(east=GOOD_E, west=GOOD_W)
+    assert merged.round(east=DOWN) == GOOD_E
+    assert merged.store.last_error is DOWN
+    assert merged.watched == [EAST]
 
 
-def test_trouble_and_age() -> None:
-    """Trouble is shown beside the snapshot, and so is when it was confirmed."""
+def test_error_and_confirmation_time_are_merged() -> None:
+    """The merged store has the error and the time of confirmation, too."""
     merged = Merged(EAST, WEST)
-    merged.round(east=AWAY, west=AWAY)
-    troubles = [merged.store.last_error]
-    merged.round(west=WELL_W)
-    troubles.append(merged.store.last_error)
-    assert troubles == [AWAY, None]
+    merged.round(east=DOWN, west=DOWN)
+    errors = [merged.store.last_error]
+    merged.round(west=GOOD_W)
+    errors.append(merged.store.last_error)
+    assert errors == [DOWN, None]
     assert merged.store.confirmed_at == 7.0
 
 
-def test_three() -> None:
-    """The third is asked only when the first two have nobody."""
+def test_third_datacenter_is_watched_after_the_second() -> None:
+    """The third is watched only while the first two have no usable instance."""
     merged = Merged(EAST, WEST, NORTH)
-    merged.said[NORTH] = snapshot(instance("north-1"))
-    merged.round(east=EMPTY, west=WELL_W)
-    assert merged.asked == [EAST, WEST]
-    assert merged.round(west=AWAY) == WELL_W  # its last good one
+    merged.results[NORTH] = snapshot(instance("north-1"))
+    merged.round(east=EMPTY, west=GOOD_W)
+    assert merged.watched == [EAST, WEST]
+    assert merged.round(west=DOWN) == GOOD_W  # its last good one
     merged.round(west=EMPTY)
-    assert merged.store.current == merged.said[NORTH]
+    assert merged.store.current == merged.results[NORTH]

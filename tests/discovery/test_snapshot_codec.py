@@ -1,4 +1,4 @@
-"""What there is to go by until Consul answers: copies that are checked, and given lists."""
+"""Snapshot codec: validation of saved snapshots, and static lists."""
 
 import json
 import string
@@ -16,7 +16,7 @@ from kato_consul._discovery.snapshot_codec import (
 from kato_consul.models import Health, Instance, Snapshot, Source
 from kato_consul.settings import Settings
 
-ASKED = query_fingerprint(Settings())
+FINGERPRINT = query_fingerprint(Settings())
 ONE = Instance(
     "kato-1",
     "kato",
@@ -28,58 +28,58 @@ ONE = Instance(
     tags=("a", "b"),
     meta={"zone": "eu-1"},
     weight=3,
-    output="alive: ünwell",
+    output="alive: fäiled",
     uid="kato-1@n1",
 )
 SNAPSHOT = Snapshot("kato", (ONE, Instance("kato-2", "kato", "10.0.0.6", 8000)), 42)
-COPY = encode(SNAPSHOT, ASKED, 1_700_000_000.5)
+CONTENT = encode(SNAPSHOT, FINGERPRINT, 1_700_000_000.5)
 
 
-def test_whole() -> None:
-    """All that is known of each instance is there again, and when Consul said so."""
-    read = decode(COPY, "kato", ASKED)
+def test_decoded_snapshot_is_equal() -> None:
+    """All fields of each instance are restored, and the time of Consul's confirmation."""
+    read = decode(CONTENT, "kato", FINGERPRINT)
     assert read.snapshot == SNAPSHOT
     assert read.snapshot.instances[0].output == ONE.output
     assert read.snapshot.source is Source.DISK
-    assert read.confirmed == 1_700_000_000.5
+    assert read.confirmed_at == 1_700_000_000.5
 
 
 def changed(**fields: object) -> bytes:
-    """A copy with these fields replaced."""
-    return json.dumps({**json.loads(COPY), **fields}).encode()
+    """Return the content with these fields replaced."""
+    return json.dumps({**json.loads(CONTENT), **fields}).encode()
 
 
 @pytest.mark.parametrize(
-    ("content", "why"),
+    ("content", "reason"),
     [
         (b"", "cannot be read"),
         (b"\xff\xfe", "cannot be read"),
         (b"[]", "cannot be read"),
-        (COPY[:-20], "cannot be read"),
-        (COPY.replace(b"10.0.0.6", b"10.0.0.7"), "digest"),
-        (changed(version=2), "of version 2, and this is version 1"),
-        (changed(question='{"service": "other"}'), 'another question: {"service": "other"}'),
-        (changed(confirmed="yesterday"), "cannot be read"),
+        (CONTENT[:-20], "cannot be read"),
+        (CONTENT.replace(b"10.0.0.6", b"10.0.0.7"), "digest"),
+        (changed(version=2), "has version 2, and this is version 1"),
+        (changed(query='{"service": "other"}'), 'another query: {"service": "other"}'),
+        (changed(confirmed_at="yesterday"), "cannot be read"),
         (changed(instances=[]), "digest"),
         (b"{}", "cannot be read"),
     ],
 )
-def test_damaged(content: bytes, why: str) -> None:
-    """What is cut, changed, of another format or question is refused, with the reason."""
-    with pytest.raises(UnusableSnapshot, match=why):
-        decode(content, "kato", ASKED)
+def test_invalid_content_is_refused(content: bytes, reason: str) -> None:
+    """Truncated or changed content, another format and another query are refused."""
+    with pytest.raises(UnusableSnapshot, match=reason):
+        decode(content, "kato", FINGERPRINT)
 
 
-@pytest.mark.parametrize("at", range(0, len(COPY), 7))
-def test_any_bit(at: int) -> None:
-    """Wherever a bit of the instances or of the frame flips, nothing false is gone by."""
-    content = bytearray(COPY)
+@pytest.mark.parametrize("at", range(0, len(CONTENT), 7))
+def test_flipped_bit_never_decodes_to_another_snapshot(at: int) -> None:
+    """With any flipped bit the content is refused or has the same snapshot."""
+    content = bytearray(CONTENT)
     content[at] ^= 1
     try:
-        read = decode(bytes(content), "kato", ASKED)
+        read = decode(bytes(content), "kato", FINGERPRINT)
     except UnusableSnapshot:
         return
-    assert read.snapshot == SNAPSHOT  # a digit of the time is all that may go unseen
+    assert read.snapshot == SNAPSHOT  # only a digit of the time may differ
 
 
 @pytest.mark.parametrize(
@@ -97,10 +97,10 @@ def test_any_bit(at: int) -> None:
         Settings(partition="west"),
     ],
 )
-def test_question(other: Settings) -> None:
-    """Whoever looks for something else, or elsewhere, has a copy of their own."""
-    assert query_fingerprint(other) != ASKED
-    assert file_name("kato", query_fingerprint(other)) != file_name("kato", ASKED)
+def test_other_selection_has_another_fingerprint(other: Settings) -> None:
+    """Settings that select other instances have a file of their own."""
+    assert query_fingerprint(other) != FINGERPRINT
+    assert file_name("kato", query_fingerprint(other)) != file_name("kato", FINGERPRINT)
 
 
 @pytest.mark.parametrize(
@@ -111,16 +111,16 @@ def test_question(other: Settings) -> None:
         Settings(deadline=1.0, kato_urls=("http://a:1",)),
     ],
 )
-def test_same_question(same: Settings) -> None:
-    """How it is asked, and of which agent, makes no other copy."""
-    assert query_fingerprint(same) == ASKED
+def test_other_access_has_the_same_fingerprint(same: Settings) -> None:
+    """The agent and the consistency do not change the fingerprint."""
+    assert query_fingerprint(same) == FINGERPRINT
 
 
 @pytest.mark.parametrize(
     "service", ["kato", "../../etc/passwd", "a/b c?", "kätö", "x" * 300, "con", ".hidden", "a\0b"]
 )
-def test_file_name(service: str) -> None:
-    """Any service's name makes a plain, short file name; none that differ make the same."""
+def test_file_name_is_valid_and_unique(service: str) -> None:
+    """Any service's name gives a short and valid file name; different names give different ones."""
     name = file_name(service, query_fingerprint(Settings(service=service)))
     assert set(name) <= set(string.ascii_letters + string.digits + "-_.")
     assert len(name) < 64
@@ -129,8 +129,8 @@ def test_file_name(service: str) -> None:
     assert name != other
 
 
-def test_given() -> None:
-    """A list of addresses makes instances that are named by them, each once, and are all used."""
+def test_static_list_is_a_snapshot() -> None:
+    """Each address is one usable instance, with host and port as its id."""
     urls = ["http://kato:8000", "http://[::1]:8001/", "http://kato:8000", "http://plain"]
     snapshot = static_snapshot("kato", urls)
     assert [(one.id, one.origin) for one in snapshot.instances] == [

@@ -1,4 +1,4 @@
-"""The copy on disk: whole, kept while there is something good, and no trouble when it cannot be."""
+"""Snapshot file: atomic, shared by clients of the same query, and optional."""
 
 import logging
 import stat
@@ -13,69 +13,71 @@ from tests.building import instance, snapshot
 GOOD = snapshot(instance("kato-1"), instance("kato-2"))
 
 
-def test_written_and_read(tmp_path: Path) -> None:
-    """What was written is read, also by another client of the same question; nothing else is."""
+def test_written_snapshot_is_read_by_the_same_query_only(tmp_path: Path) -> None:
+    """A saved snapshot is read by any client with the same query, and by no other."""
     folder = tmp_path / "made" / "at need"
-    copies = SnapshotFile(Settings(state_dir=folder))
-    assert copies.read() is None
-    copies.write(GOOD, 1_000.0)
+    file = SnapshotFile(Settings(state_dir=folder))
+    assert file.read() is None
+    file.write(GOOD, 1_000.0)
     read = SnapshotFile(Settings(state_dir=folder, consul_addr="elsewhere.test:1")).read()
     assert read is not None
-    assert (read.snapshot, read.confirmed) == (GOOD, 1_000.0)
+    assert (read.snapshot, read.confirmed_at) == (GOOD, 1_000.0)
     assert SnapshotFile(Settings(state_dir=folder, tags=("v3",))).read() is None
-    assert [path.name for path in folder.iterdir()] == [copies.path.name if copies.path else ""]
+    assert [path.name for path in folder.iterdir()] == [file.path.name if file.path else ""]
 
 
-def test_replaced_whole(tmp_path: Path) -> None:
-    """A new copy takes the place of the old one: who has that open reads it to its end."""
-    copies = SnapshotFile(Settings(state_dir=tmp_path))
-    copies.write(GOOD, 1_000.0)
-    assert copies.path is not None
-    with copies.path.open("rb") as old:
-        copies.write(snapshot(instance("kato-3")), 2_000.0)
+def test_file_is_replaced_atomically(tmp_path: Path) -> None:
+    """A new file replaces the old one: a reader that has it open reads it to the end."""
+    file = SnapshotFile(Settings(state_dir=tmp_path))
+    file.write(GOOD, 1_000.0)
+    assert file.path is not None
+    with file.path.open("rb") as old:
+        file.write(snapshot(instance("kato-3")), 2_000.0)
         assert b"kato-1" in old.read()
-    read = copies.read()
+    read = file.read()
     assert read is not None
     assert read.snapshot.instances == (instance("kato-3"),)
 
 
 @pytest.mark.parametrize("content", [b"", b"half", b"{}"])
-def test_damaged(tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes) -> None:
-    """A damaged copy is told in the log, with its place, and not used; the next write mends it."""
-    copies = SnapshotFile(Settings(state_dir=tmp_path))
-    assert copies.path is not None
-    copies.path.write_bytes(content)
-    assert copies.read() is None
+def test_invalid_file_is_logged_and_not_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    """The warning contains the path. The next write replaces the file."""
+    file = SnapshotFile(Settings(state_dir=tmp_path))
+    assert file.path is not None
+    file.path.write_bytes(content)
+    assert file.read() is None
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert str(copies.path) in record.getMessage()
-    copies.write(GOOD, 1_000.0)
-    assert copies.read() is not None
+    assert str(file.path) in record.getMessage()
+    file.write(GOOD, 1_000.0)
+    assert file.read() is not None
 
 
-def test_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """What cannot be written is told once, not at each change, and leaves nothing behind."""
+def test_failed_write_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A failed write is logged once, not at each change, and leaves no file."""
     (tmp_path / "file").write_text("in the way")
-    copies = SnapshotFile(Settings(state_dir=tmp_path / "file"))
-    copies.write(GOOD, 1_000.0)
-    copies.write(GOOD, 1_001.0)
+    file = SnapshotFile(Settings(state_dir=tmp_path / "file"))
+    file.write(GOOD, 1_000.0)
+    file.write(GOOD, 1_001.0)
     (record,) = caplog.records
     assert "discovery.snapshot_not_saved" in record.getMessage()
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_readable_by_others(tmp_path: Path) -> None:
-    """It has the permissions of any file: a command run as root must not lock the service out."""
-    copies = SnapshotFile(Settings(state_dir=tmp_path))
-    copies.write(GOOD, 1_000.0)
-    assert copies.path is not None
+def test_file_has_default_permissions(tmp_path: Path) -> None:
+    """The file has default permissions: a command run as root must not lock out the service."""
+    file = SnapshotFile(Settings(state_dir=tmp_path))
+    file.write(GOOD, 1_000.0)
+    assert file.path is not None
     beside = tmp_path / "beside"
     beside.touch()
-    assert stat.S_IMODE(copies.path.stat().st_mode) == stat.S_IMODE(beside.stat().st_mode)
+    assert stat.S_IMODE(file.path.stat().st_mode) == stat.S_IMODE(beside.stat().st_mode)
 
 
-def test_none() -> None:
-    """Without a folder there is no copy."""
-    copies = SnapshotFile(Settings())
-    copies.write(GOOD, 1_000.0)
-    assert (copies.path, copies.read()) == (None, None)
+def test_nothing_is_saved_without_a_directory() -> None:
+    """Without ``state_dir`` nothing is saved or read."""
+    file = SnapshotFile(Settings())
+    file.write(GOOD, 1_000.0)
+    assert (file.path, file.read()) == (None, None)

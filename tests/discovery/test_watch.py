@@ -1,4 +1,4 @@
-"""Watching one service: each rule of HashiCorp's law, and when an empty answer is believed."""
+"""Watch: each of its rules, and when an empty response is accepted."""
 
 import contextlib
 from collections.abc import Sequence
@@ -9,11 +9,12 @@ import pytest
 
 from kato_consul._consul import api as api
 from kato_consul._consul.agents import Agents
-from kato_consul._consul.api import ANSWER_WITHIN, ConsulApi
+from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.blocking_query import SLACK, next_index
+from kato_consul._consul.call import CONSUL_TIMEOUT
 from kato_consul._consul.health_query import HealthQuery
 from kato_consul._consul.snapshot_decoder import DecodedRecords, read_snapshot
-from kato_consul._discovery.watch import FIRST_ANSWER_WITHIN, HOLD, WAIT, watch
+from kato_consul._discovery.watch import FIRST_RESPONSE_TIMEOUT, HOLD, WAIT, watch
 from kato_consul._flow import Outcome, Send
 from kato_consul._observable import SnapshotStore
 from kato_consul.errors import (
@@ -32,9 +33,9 @@ AT, OTHER = "http://consul.test:8500", "http://other.test:8500"
 KATO = HealthQuery("kato")
 
 
-def found(index: int, *ids: str, **headers: str) -> Outcome:
-    """Consul's answer with these instances, all passing."""
-    entries = [
+def health(index: int, *ids: str, **headers: str) -> Outcome:
+    """Return Consul's response with these instances, all passing."""
+    records = [
         {
             "Node": {"Node": "n1", "Address": "10.0.0.1"},
             "Service": {"ID": one, "Service": "kato", "Address": "", "Port": 8000},
@@ -42,58 +43,58 @@ def found(index: int, *ids: str, **headers: str) -> Outcome:
         }
         for one in ids
     ]
-    return reply(200, entries, x_consul_index=str(index), **headers)
+    return reply(200, records, x_consul_index=str(index), **headers)
 
 
 class Watched:
-    """A watch that went on until the script of Consul's answers ended.
+    """A watch that ran until the script of Consul's responses ended.
 
-    ``player`` holds its steps, ``board`` what it left there, and ``shown`` the ids of each snapshot
-    that readers were woken for.
+    ``player`` has its steps, ``store`` the result, and ``published`` the ids of each snapshot that
+    listeners were notified of.
     """
 
     def __init__(
         self,
-        *answers: Outcome,
-        chance: float = 1.0,
+        *responses: Outcome,
+        draw: float = 1.0,
         query: HealthQuery = KATO,
         at: Sequence[str] = (AT,),
         wait: float = WAIT,
-        first_within: float = ANSWER_WITHIN,
+        first_timeout: float = CONSUL_TIMEOUT,
     ) -> None:
         self.store = SnapshotStore("kato")
-        self.shown: list[list[str]] = []
-        self.player = Player(script(answers), clock=ManualClock(1_000.0))
+        self.published: list[list[str]] = []
+        self.player = Player(script(responses), clock=ManualClock(1_000.0))
         agents = Agents([ConsulApi(one) for one in at])
         flow = watch(
             agents,
             query,
             self.store,
             clock=self.player.clock,
-            random=lambda: chance,
+            random=lambda: draw,
             wait=wait,
-            first_within=first_within,
+            first_timeout=first_timeout,
         )
-        with self.store.listening(self._seen), contextlib.suppress(ScriptEnds):
+        with self.store.listening(self._record), contextlib.suppress(ScriptEnds):
             self.player.play(flow)
 
-    def _seen(self) -> None:
+    def _record(self) -> None:
         current = self.store.current
-        self.shown.append([one.id for one in current.instances] if current else [])
+        self.published.append([one.id for one in current.instances] if current else [])
 
     @property
     def origins(self) -> list[str]:
-        """The agent of each query."""
+        """The origin of each query."""
         return [send.origin for send in self.player.sent]
 
     @property
-    def asked(self) -> list[dict[str, str]]:
-        """The parameters of each query; the last is the one that the script did not answer."""
+    def queries(self) -> list[dict[str, str]]:
+        """The parameters of each query; the script has no outcome for the last one."""
         return [parameters(send) for send in self.player.sent]
 
 
 def parameters(send: Send) -> dict[str, str]:
-    """The query parameters of a request."""
+    """Return the query parameters of a request."""
     pairs = parse_qs(urlsplit(send.target).query, keep_blank_values=True)
     return {name: value for name, (value,) in pairs.items()}
 
@@ -101,76 +102,76 @@ def parameters(send: Send) -> dict[str, str]:
 # --- the index ------------------------------------------------------------------------------
 
 
-def test_first_query() -> None:
-    """The first query has no index, so that it is answered at once."""
-    assert Watched().asked == [{}]
+def test_first_query_does_not_block() -> None:
+    """The first query has no index, so Consul responds at once."""
+    assert Watched().queries == [{}]
 
 
-def test_next_query() -> None:
-    """The next one blocks: it names the index that was answered, and how long to wait."""
-    assert Watched(found(7, "kato-1")).asked == [{}, {"index": "7", "wait": "60.000s"}]
+def test_second_query_blocks() -> None:
+    """The second query has the index of the response, and how long to wait."""
+    assert Watched(health(7, "kato-1")).queries == [{}, {"index": "7", "wait": "60.000s"}]
 
 
 @pytest.mark.parametrize(
     ("answers", "indexes"),
     [
-        ([found(5, "a"), found(9, "a")], ["", "5", "9"]),
-        ([found(5, "a"), found(5, "a")], ["", "5", "5"]),
-        ([found(5, "a"), found(4, "a")], ["", "5", ""]),  # backwards: a server was restored
-        ([found(5, "a"), found(0, "a")], ["", "5", ""]),
-        ([found(0, "a")], ["", "1"]),  # 0 would not block
-        ([found(99, "a"), found(100, "a")], ["", "99", "100"]),  # numbers, not text
-        ([found(5, "a"), refused()], ["", "5", ""]),
-        ([found(5, "a"), reply(500)], ["", "5", ""]),
-        ([found(5, "a"), refused(), found(6, "a")], ["", "5", "", "6"]),
+        ([health(5, "a"), health(9, "a")], ["", "5", "9"]),
+        ([health(5, "a"), health(5, "a")], ["", "5", "5"]),
+        ([health(5, "a"), health(4, "a")], ["", "5", ""]),  # backwards: a server was restored
+        ([health(5, "a"), health(0, "a")], ["", "5", ""]),
+        ([health(0, "a")], ["", "1"]),  # 0 would not block
+        ([health(99, "a"), health(100, "a")], ["", "99", "100"]),  # numbers, not text
+        ([health(5, "a"), refused()], ["", "5", ""]),
+        ([health(5, "a"), reply(500)], ["", "5", ""]),
+        ([health(5, "a"), refused(), health(6, "a")], ["", "5", "", "6"]),
     ],
 )
-def test_index(answers: list[Outcome], indexes: list[str]) -> None:
-    """The index goes up with the answers; backwards, 0 or an error starts over."""
-    assert [asked.get("index", "") for asked in Watched(*answers).asked] == indexes
+def test_index_follows_the_responses(answers: list[Outcome], indexes: list[str]) -> None:
+    """The index is that of the last response; a lower one, 0 or an error resets it."""
+    assert [query.get("index", "") for query in Watched(*answers).queries] == indexes
 
 
 @pytest.mark.parametrize(
     ("last", "answered", "following"),
     [(0, 0, 1), (0, 1, 1), (0, 7, 7), (7, 7, 7), (7, 8, 8), (7, 6, 0), (7, 0, 0), (1, 0, 0)],
 )
-def test_next_index(last: int, answered: int, following: int) -> None:
-    """What to ask with next, as a table."""
+def test_next_index_table(last: int, answered: int, following: int) -> None:
+    """The index of the next query, as a table."""
     assert next_index(last, answered) == following
 
 
 @pytest.mark.parametrize(("wait", "timeout"), [(160.0, 175.0), (300.0, 323.75)])
-def test_timeout(wait: float, timeout: float) -> None:
-    """A blocking query is given wait, the sixteenth that servers add, and some slack."""
-    first, blocking = Watched(found(7, "kato-1"), wait=wait).player.sent
-    assert first.timeout == ANSWER_WITHIN
+def test_timeout_of_a_blocking_query(wait: float, timeout: float) -> None:
+    """The timeout is the wait, the sixteenth that servers add, and some slack."""
+    first, blocking = Watched(health(7, "kato-1"), wait=wait).player.sent
+    assert first.timeout == CONSUL_TIMEOUT
     assert blocking.timeout == timeout
     assert timeout == wait + wait / 16 + SLACK
 
 
-@pytest.mark.parametrize("first", [refused(), found(5, "a")])
-def test_first_answer(first: Outcome) -> None:
-    """Where there is something to go by until then, the first answer is not waited for long; the
-    others are, or a slow Consul would never be heard."""
-    watched = Watched(first, refused(), refused(), first_within=FIRST_ANSWER_WITHIN)
+@pytest.mark.parametrize("first", [refused(), health(5, "a")])
+def test_first_timeout_is_for_the_first_query_only(first: Outcome) -> None:
+    """With a fallback the first query has a short timeout. Later ones do not, or the response of a
+    slow Consul would never be read."""
+    watched = Watched(first, refused(), refused(), first_timeout=FIRST_RESPONSE_TIMEOUT)
     first_timeout, _, *others = [send.timeout for send in watched.player.sent]
-    assert first_timeout == FIRST_ANSWER_WITHIN
-    assert set(others) == {ANSWER_WITHIN}
+    assert first_timeout == FIRST_RESPONSE_TIMEOUT
+    assert set(others) == {CONSUL_TIMEOUT}
 
 
-# --- how often ------------------------------------------------------------------------------
+# --- rate and backoff -----------------------------------------------------------------------
 
 
-def test_busy_service() -> None:
-    """Answers without pause are taken at once eleven times, and then twice a second."""
-    answers = [found(index, "kato-1") for index in range(1, 31)]
+def test_queries_of_a_busy_service_are_rate_limited() -> None:
+    """After eleven queries without a pause, two are sent per second."""
+    answers = [health(index, "kato-1") for index in range(1, 31)]
     assert Watched(*answers).player.slept == pytest.approx([0.5] * 20)
 
 
-def test_quiet_service() -> None:
-    """Queries that block for long are never paced."""
+def test_queries_of_a_quiet_service_are_not_rate_limited() -> None:
+    """Queries that block for long are followed by no pause."""
     store, clock = SnapshotStore("kato"), ManualClock(1_000.0)
-    answers = script([found(index, "kato-1") for index in range(1, 31)])
+    answers = script([health(index, "kato-1") for index in range(1, 31)])
 
     def slow(send: Send) -> Outcome:
         clock.advance(10.0)
@@ -183,48 +184,48 @@ def test_quiet_service() -> None:
     assert player.slept == []
 
 
-@pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
-def test_backoff(chance: float) -> None:
-    """Errors are answered by growing pauses, each drawn from the whole of its range."""
+@pytest.mark.parametrize("draw", [0.0, 0.5, 1.0])
+def test_errors_are_followed_by_growing_pauses(draw: float) -> None:
+    """Each pause is uniform below a growing ceiling."""
     ceilings = [0.1, 0.2, 0.4, 0.4, 0.4]
-    watched = Watched(*[refused()] * 5, chance=chance)
-    assert watched.player.slept == pytest.approx([ceiling * chance for ceiling in ceilings])
+    watched = Watched(*[refused()] * 5, draw=draw)
+    assert watched.player.slept == pytest.approx([ceiling * draw for ceiling in ceilings])
 
 
-def test_backoff_starts_over() -> None:
-    """After a good answer the next error is followed by a short pause again."""
-    watched = Watched(refused(), refused(), found(5, "kato-1"), refused())
+def test_good_response_resets_the_backoff() -> None:
+    """After a good response the next error is followed by a short pause."""
+    watched = Watched(refused(), refused(), health(5, "kato-1"), refused())
     assert watched.player.slept == pytest.approx([0.1, 0.2, 0.1])
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_retry_after(status: int) -> None:
-    """What Consul asked for is waited for, plus the jitter, so that not all come back at once."""
+def test_retry_after_is_added_to_the_pause(status: int) -> None:
+    """The pause is Retry-After plus the jitter, so that not all clients return at once."""
     watched = Watched(reply(status, b"", retry_after="3"))
     assert watched.player.slept == pytest.approx([3.1])
 
 
 @pytest.mark.parametrize("outcome", [reply(403), reply(400), reply(404), reply(200, b"<html>")])
-def test_mistakes(outcome: Outcome) -> None:
-    """What somebody has to mend is asked again ever more rarely, down to every 5 s."""
+def test_mistakes_are_retried_every_5_seconds(outcome: Outcome) -> None:
+    """After an error that an operator has to correct, the pauses grow to 5 s."""
     slept = Watched(*[outcome] * 8).player.slept
     assert slept == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0])
 
 
-def away_until(moment: float, **kwargs: Any) -> tuple[float, float]:
-    """When a watch began whose Consul changes without pause until it goes, and came back, and when
-    the board was told again."""
+def outage_of(seconds: float, **kwargs: Any) -> tuple[float, float]:
+    """Run a watch of a Consul that changes without pause, fails for ``seconds`` and returns.
+    Return when it returned, and when the store was confirmed again."""
     clock = ManualClock(1_000.0)
     store = SnapshotStore("kato")
-    gone = clock() + 20.0
-    back = gone + moment
+    failed = clock() + 20.0
+    back = failed + seconds
 
     def consul(send: Send) -> Outcome:
-        if gone <= clock() < back:
+        if failed <= clock() < back:
             return refused()
         if clock() >= back and store.last_error is None:
             raise ScriptEnds
-        return found(int(clock() * 1_000), f"kato-{int(clock() * 1_000)}")
+        return health(int(clock() * 1_000), f"kato-{int(clock() * 1_000)}")
 
     flow = watch(Agents([ConsulApi(AT)]), KATO, store, clock=clock, **kwargs)
     with contextlib.suppress(ScriptEnds):
@@ -234,14 +235,14 @@ def away_until(moment: float, **kwargs: Any) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("outage", [0.05 * n for n in range(1, 60)])
-def test_recovery(outage: float) -> None:
-    """However long Consul was away, and however busy it kept us before, which emptied the bucket:
-    the first good read is made within 0.4 s of its return, with chance at its worst."""
-    back, seen = away_until(outage, random=lambda: 1.0)
+def test_recovery_takes_at_most_400_ms(outage: float) -> None:
+    """After an outage of any length, and with an empty token bucket, the first good read is made
+    within 0.4 s of Consul's return, with the worst random draws."""
+    back, seen = outage_of(outage, random=lambda: 1.0)
     assert 0.0 <= seen - back <= 0.4 + 1e-9
 
 
-# --- which agent ----------------------------------------------------------------------------
+# --- agents ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -257,23 +258,23 @@ def test_recovery(outage: float) -> None:
         (reply(200, b"<html>"), False),
     ],
 )
-def test_another_agent(outcome: Outcome, at_once: bool) -> None:
-    """After an error the next agent is asked: at once, if it is the agent's own matter; after a
-    pause, if it is the servers' or ours."""
-    watched = Watched(outcome, found(5, "a"), at=[AT, OTHER])
+def test_error_switches_to_the_next_agent(outcome: Outcome, at_once: bool) -> None:
+    """After an error the next agent is used: at once if the error is specific to the agent, after a
+    pause if it is not."""
+    watched = Watched(outcome, health(5, "a"), at=[AT, OTHER])
     assert watched.origins == [AT, OTHER, OTHER]
     assert watched.player.slept == ([] if at_once else pytest.approx([0.1]))
 
 
-def test_all_agents_away() -> None:
-    """A round of all agents goes without a pause; then there is one, as for a single agent."""
-    watched = Watched(*[refused()] * 4, found(5, "a"), at=[AT, OTHER])
+def test_pause_after_all_agents_failed() -> None:
+    """There is no pause within a round of all agents, and one after it, as for a single agent."""
+    watched = Watched(*[refused()] * 4, health(5, "a"), at=[AT, OTHER])
     assert watched.origins == [AT, OTHER, AT, OTHER, AT, AT]
     assert watched.player.slept == pytest.approx([0.1, 0.2])
 
 
-def test_agents_are_shared() -> None:
-    """Of two watches that see one agent fail, only the first moves on."""
+def test_second_report_of_a_failed_agent_changes_nothing() -> None:
+    """If two watches report the same failed agent, only the first report switches."""
     agents = Agents([ConsulApi(AT), ConsulApi(OTHER)])
     failed = agents.current
     agents.record_failure(failed)
@@ -281,13 +282,13 @@ def test_agents_are_shared() -> None:
     assert agents.current.address == OTHER
 
 
-# --- what readers see -----------------------------------------------------------------------
+# --- the store ------------------------------------------------------------------------------
 
 
-def test_snapshots() -> None:
-    """Each change is shown; an answer without one wakes nobody."""
-    watched = Watched(found(5, "a"), found(6, "a"), found(7, "a", "b"), found(8, "a", "b"))
-    assert watched.shown == [["a"], ["a", "b"]]
+def test_changes_are_published() -> None:
+    """Each change is published; a response without a change notifies no listener."""
+    watched = Watched(health(5, "a"), health(6, "a"), health(7, "a", "b"), health(8, "a", "b"))
+    assert watched.published == [["a"], ["a", "b"]]
     assert watched.store.current is not None
 
 
@@ -305,46 +306,50 @@ def test_snapshots() -> None:
         (reply(200, b"<html>"), ConsulRejected),
     ],
 )
-def test_trouble(outcome: Outcome, kind: type[ConsulError]) -> None:
-    """On any error the last good snapshot stays, with the trouble beside it; a good one ends it."""
-    watched = Watched(found(5, "a"), outcome)
+def test_error_is_recorded_until_the_next_good_response(
+    outcome: Outcome, kind: type[ConsulError]
+) -> None:
+    """On any error the last good snapshot stays and the error is set; a good response clears it."""
+    watched = Watched(health(5, "a"), outcome)
     assert ids(watched.store.current) == ["a"]
     assert type(watched.store.last_error) is kind
-    assert watched.shown == [["a"]]
+    assert watched.published == [["a"]]
 
-    watched = Watched(found(5, "a"), outcome, found(6, "a"))
+    watched = Watched(health(5, "a"), outcome, health(6, "a"))
     assert watched.store.last_error is None
-    assert watched.shown == [["a"]]
+    assert watched.published == [["a"]]
 
 
-# --- whether it is news ----------------------------------------------------------------------
+# --- responses without a change --------------------------------------------------------------
 
-NO_CHANGE = reply(200, b"not to be read", x_consul_index="5")
-SAME_BYTES = found(6, "a")
+NO_CHANGE = reply(200, b"not decoded", x_consul_index="5")
+SAME_BYTES = health(6, "a")
 
 
 @pytest.mark.parametrize("answer", [NO_CHANGE, SAME_BYTES])
-def test_no_news(answer: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same index again, or the very same bytes, is not read: the snapshot stays the object that
-    it was, and Consul has confirmed it."""
-    read: list[int] = []
+def test_response_without_a_change_is_not_decoded(
+    answer: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A response with the same index or the same bytes is not decoded: the snapshot stays the same
+    object, confirmed by Consul."""
+    decoded: list[int] = []
 
-    def counted(service: str, index: int, body: bytes, memory: DecodedRecords) -> Snapshot:
-        read.append(index)
-        return read_snapshot(service, index, body, memory)
+    def counted(service: str, index: int, body: bytes, records: DecodedRecords) -> Snapshot:
+        decoded.append(index)
+        return read_snapshot(service, index, body, records)
 
     monkeypatch.setattr(api, "read_snapshot", counted)
-    watched = Watched(found(5, "a"), answer)
-    assert (read, ids(watched.store.current), watched.store.last_error) == ([5], ["a"], None)
+    watched = Watched(health(5, "a"), answer)
+    assert (decoded, ids(watched.store.current), watched.store.last_error) == ([5], ["a"], None)
 
 
-def test_another_index_of_an_agent_that_forgot() -> None:
-    """The index says that nothing changed only to who asked with it: after an error all is read."""
-    assert Watched(found(5, "a"), refused(), found(5, "b")).shown == [["a"], ["b"]]
+def test_response_after_an_error_is_decoded() -> None:
+    """An equal index means no change only after a query with that index, which an error resets."""
+    assert Watched(health(5, "a"), refused(), health(5, "b")).published == [["a"], ["b"]]
 
 
 @pytest.mark.parametrize(
-    ("headers", "old"),
+    ("headers", "staleness"),
     [
         ({}, 0.0),
         ({"x_consul_lastcontact": "0"}, 0.0),
@@ -354,10 +359,12 @@ def test_another_index_of_an_agent_that_forgot() -> None:
         ({"age": "soon", "x_consul_lastcontact": "-1"}, 0.0),
     ],
 )
-def test_how_old(headers: dict[str, str], old: float) -> None:
-    """What a server that hears from the leader no more, or the agent's cache, tells of how far it
-    is behind counts into when Consul confirmed it."""
-    assert Watched(found(5, "a", **headers)).store.confirmed_at == 1_000.0 - old
+def test_staleness_is_subtracted_from_the_confirmation_time(
+    headers: dict[str, str], staleness: float
+) -> None:
+    """The time since a server's last contact with the leader, and the age of a cached response, are
+    subtracted from the confirmation time."""
+    assert Watched(health(5, "a", **headers)).store.confirmed_at == 1_000.0 - staleness
 
 
 LEADERLESS = {"x_consul_knownleader": "false"}
@@ -365,7 +372,7 @@ STREAMING = {**LEADERLESS, "x_consul_query_backend": "streaming"}
 
 
 @pytest.mark.parametrize(
-    ("headers", "shown", "trouble"),
+    ("headers", "published", "error"),
     [
         ({"x_consul_knownleader": "true"}, [["a"], ["b"]], False),
         (STREAMING, [["a"], ["b"]], False),
@@ -373,74 +380,76 @@ STREAMING = {**LEADERLESS, "x_consul_query_backend": "streaming"}
         ({**LEADERLESS, "x_consul_query_backend": "blocking-query"}, [["a"]], True),
     ],
 )
-def test_leaderless(headers: dict[str, str], shown: list[list[str]], trouble: bool) -> None:
-    """Who knows no leader may be behind: what there is stays. A streaming backend never says."""
-    watched = Watched(found(5, "a"), found(6, "b", **headers))
-    assert (watched.shown, watched.store.last_error is not None) == (shown, trouble)
-    assert watched.asked[2].get("index") == (None if trouble else "6")
+def test_response_of_a_server_without_a_leader_is_not_used(
+    headers: dict[str, str], published: list[list[str]], error: bool
+) -> None:
+    """Such a response may be out of date. The streaming backend always returns this header."""
+    watched = Watched(health(5, "a"), health(6, "b", **headers))
+    assert (watched.published, watched.store.last_error is not None) == (published, error)
+    assert watched.queries[2].get("index") == (None if error else "6")
 
 
-def test_leaderless_from_the_start() -> None:
-    """While there is nothing else it will do, but it is no confirmation; an empty one will not."""
-    watched = Watched(found(5, "a", **LEADERLESS))
-    assert (watched.shown, watched.store.confirmed_at) == ([["a"]], None)
+def test_first_response_without_a_leader_is_used_unconfirmed() -> None:
+    """Without another snapshot it is used, but not as a confirmation. An empty one is not used."""
+    watched = Watched(health(5, "a", **LEADERLESS))
+    assert (watched.published, watched.store.confirmed_at) == ([["a"]], None)
     assert watched.store.last_error is not None
-    watched = Watched(found(5, **LEADERLESS), found(5, **LEADERLESS))
+    watched = Watched(health(5, **LEADERLESS), health(5, **LEADERLESS))
     assert watched.store.current is None
 
 
-def test_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """That Consul went is told once, with what is gone by meanwhile, and so is its return."""
-    Watched(found(5, "a"), refused(), reply(500), found(6, "a"), found(7, "a"))
-    went, back = [record.getMessage() for record in caplog.records]
-    assert went.startswith("consul.error service='kato' why='no answer from Consul at ")
-    assert went.endswith("going_by='consul'")
-    assert back == "consul.recovered service='kato'"
+def test_outage_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """An outage is logged once, with the source of the snapshot in use, and so is the recovery."""
+    Watched(health(5, "a"), refused(), reply(500), health(6, "a"), health(7, "a"))
+    outage, recovery = [record.getMessage() for record in caplog.records]
+    assert outage.startswith("consul.error service='kato' why='no answer from Consul at ")
+    assert outage.endswith("snapshot_source='consul'")
+    assert recovery == "consul.recovered service='kato'"
 
 
-# --- an empty answer ------------------------------------------------------------------------
+# --- empty responses ------------------------------------------------------------------------
 
 
-def test_empty_is_confirmed() -> None:
-    """An empty answer is held, then read again from the leader, without an index: then believed."""
-    watched = Watched(found(5, "a"), found(6), found(6))
-    assert watched.asked[2] == {"consistent": ""}
-    assert watched.player.sent[2].timeout == ANSWER_WITHIN
+def test_empty_response_is_confirmed_by_a_consistent_read() -> None:
+    """After a pause the service is read again, consistently and without an index."""
+    watched = Watched(health(5, "a"), health(6), health(6))
+    assert watched.queries[2] == {"consistent": ""}
+    assert watched.player.sent[2].timeout == CONSUL_TIMEOUT
     assert watched.player.slept == [HOLD]
-    assert watched.shown == [["a"], []]
-    assert watched.asked[3] == {"index": "6", "wait": "60.000s"}
+    assert watched.published == [["a"], []]
+    assert watched.queries[3] == {"index": "6", "wait": "60.000s"}
 
 
-def test_empty_was_a_lie() -> None:
-    """When the second read finds instances, nobody ever saw an empty service."""
-    watched = Watched(found(5, "a"), found(6), found(7, "a"))
-    assert watched.shown == [["a"]]
-    assert watched.asked[3]["index"] == "7"
+def test_empty_response_that_is_not_confirmed_is_not_published() -> None:
+    """If the second read has instances, an empty snapshot is never published."""
+    watched = Watched(health(5, "a"), health(6), health(7, "a"))
+    assert watched.published == [["a"]]
+    assert watched.queries[3]["index"] == "7"
 
 
-def test_empty_from_the_start() -> None:
-    """The first answer may be a cold cache's: it is confirmed, too."""
-    assert Watched(found(6)).store.current is None
-    assert ids(Watched(found(6), found(6)).store.current) == []
-    assert Watched(found(6), found(6, "a")).shown == [["a"]]
+def test_first_empty_response_is_confirmed() -> None:
+    """The first response may come from a cold cache, so it is confirmed, too."""
+    assert Watched(health(6)).store.current is None
+    assert ids(Watched(health(6), health(6)).store.current) == []
+    assert Watched(health(6), health(6, "a")).published == [["a"]]
 
 
-def test_empty_stays_empty() -> None:
-    """Once believed, an empty service is not read twice at every answer."""
-    watched = Watched(found(6), found(6), found(7), found(8))
-    assert [asked.get("index") for asked in watched.asked] == [None, None, "6", "7", "8"]
+def test_known_empty_service_is_not_confirmed_again() -> None:
+    """Later empty responses are not confirmed."""
+    watched = Watched(health(6), health(6), health(7), health(8))
+    assert [query.get("index") for query in watched.queries] == [None, None, "6", "7", "8"]
     assert watched.player.slept == [HOLD]
 
 
 @pytest.mark.parametrize("outcome", [refused(), reply(500, b"No cluster leader")])
-def test_empty_not_confirmed(outcome: Outcome) -> None:
-    """When the second read fails, the last good snapshot stays and the watch starts over."""
-    watched = Watched(found(5, "a"), found(6), outcome)
+def test_failed_confirmation_keeps_the_last_good_snapshot(outcome: Outcome) -> None:
+    """If the second read fails, the last good snapshot stays, and the index is reset."""
+    watched = Watched(health(5, "a"), health(6), outcome)
     assert ids(watched.store.current) == ["a"]
     assert watched.store.last_error is not None
-    assert watched.asked[3] == {}
+    assert watched.queries[3] == {}
 
 
 def ids(snapshot: Snapshot | None) -> Any:
-    """The ids in a snapshot; None when there is none."""
+    """Return the ids in a snapshot; None without one."""
     return None if snapshot is None else [one.id for one in snapshot.instances]

@@ -99,7 +99,7 @@ def test_policies_without_node_rules_are_insufficient(
     [
         ("register", "Missing service:write"),
         ("run", "Missing service:write"),
-        ("drain", "denied putting"),
+        ("drain", "denied enabling maintenance"),
         ("deregister", "denied deregistering"),
     ],
 )

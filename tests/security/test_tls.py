@@ -149,8 +149,8 @@ CHANGES: list[tuple[dict[str, str | None], int, str]] = [
     ({"CONSUL_CACERT": "nowhere.pem"}, 2, "the TLS files for Consul cannot be used"),
     ({"CONSUL_CLIENT_CERT": None, "CONSUL_CLIENT_KEY": None}, 3, "bad certificate"),
     ({"CONSUL_TLS_SERVER_NAME": "server.elsewhere.consul"}, 3, "Hostname mismatch"),
-    ({"CONSUL_TLS_SERVER_NAME": "server.dc1.consul"}, 5, "knows no service"),
-    ({"CONSUL_CACERT": None, "CONSUL_HTTP_SSL_VERIFY": "false"}, 5, "knows no service"),
+    ({"CONSUL_TLS_SERVER_NAME": "server.dc1.consul"}, 5, "has no service"),
+    ({"CONSUL_CACERT": None, "CONSUL_HTTP_SSL_VERIFY": "false"}, 5, "has no service"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Consul: what is asked of it, what people write about services, and the flows that keep both true.
+"""Consul: the calls to its HTTP API, and the types of their responses.
 
-Nothing outside this package imports ``consul``.
+No module outside this package imports ``consul`` (py-consul).
 """

@@ -1,4 +1,4 @@
-"""Several agents of one cluster: the one that works is asked until it fails, then the next."""
+"""Consul agents: the agents of one cluster that the settings list, and failover between them."""
 
 from collections.abc import Sequence
 
@@ -8,50 +8,56 @@ from kato_consul.settings import Settings
 
 
 class Agents:
-    """The agents, and which of them is asked. Those who watch share it."""
+    """The agents of one cluster, and the one that is in use. Several watches share it."""
 
-    def __init__(self, api: Sequence[ConsulApi]) -> None:
-        self._calls = tuple(api)
-        self._asked = 0
+    def __init__(self, apis: Sequence[ConsulApi]) -> None:
+        self._apis = tuple(apis)
+        self._current = 0
 
     def __len__(self) -> int:
-        return len(self._calls)
+        return len(self._apis)
 
     @property
     def current(self) -> ConsulApi:
-        """The calls to the agent to ask."""
-        return self._calls[self._asked]
+        """The API of the agent in use."""
+        return self._apis[self._current]
 
     def record_failure(self, api: ConsulApi) -> None:
-        """This one did: ask the next, unless somebody else found that out already."""
+        """Record that the agent of ``api`` failed. If it is in use, the next one is used from now.
+
+        If it is not, another watch has recorded the failure already, and nothing changes.
+        """
         if api is self.current:
-            self._asked = (self._asked + 1) % len(self._calls)
+            self._current = (self._current + 1) % len(self._apis)
 
 
-def another_may_serve(error: ConsulError) -> bool:
-    """Is it this agent's own matter, so that another is asked at once? 429 is the agent's limit; a
-    5xx is that of the servers behind all agents, and has to be waited for."""
+def another_agent_may_serve(error: ConsulError) -> bool:
+    """Return whether the error is specific to one agent, so that another one can be used at once.
+
+    429 is the limit of one agent. A 5xx comes from the servers that all agents share: a retry has
+    to wait.
+    """
     return isinstance(error, ConsulUnreachable) or (
         isinstance(error, ConsulUnavailable) and error.status == 429
     )
 
 
 def consul_api(settings: Settings) -> ConsulApi:
-    """The API of the agent that ``settings`` names; of the first one if they name several."""
+    """Return the API of the first agent in ``settings``."""
     return consul_apis(settings)[0]
 
 
 def consul_apis(settings: Settings) -> list[ConsulApi]:
-    """The API of each agent that ``settings`` names."""
-    # The query parameters that Consul's own client adds to every call (api.QueryOptions).
-    common = {"ns": settings.namespace, "partition": settings.partition}
+    """Return the API of each agent in ``settings``, in their order."""
+    # Consul's own client adds these query parameters to every call, too (api.QueryOptions).
+    parameters = {"ns": settings.namespace, "partition": settings.partition}
     return [
         ConsulApi(
             origin,
             token=settings.token,
             datacenter=settings.datacenters[0],
             auth=settings.auth,
-            everywhere={name: value for name, value in common.items() if value},
+            parameters={name: value for name, value in parameters.items() if value},
         )
         for origin in settings.consul_origins
     ]

@@ -1,4 +1,4 @@
-"""What to ask Consul about a service, and what is seen of its answer."""
+"""Health queries: the selection of a service's instances, and the response to it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,11 +13,11 @@ from kato_consul.settings import Consistency, Settings
 
 @dataclass(frozen=True, slots=True)
 class HealthQuery:
-    """One question: which instances, of which datacenter, and how sure the answer has to be.
+    """One health query: the instances to select, the datacenter, and the consistency.
 
-    ``tags`` have all to be there; ``filter`` is an expression of Consul's. ``query`` is a prepared
-    query, asked instead. ``cached``: the agent's cache will do, and for a prepared query an answer
-    that is ``max_age`` seconds old.
+    An instance must have all ``tags`` and match ``filter``, an expression of Consul's. ``query`` is
+    a prepared query that is executed instead. With ``cached`` the agent may respond from its cache,
+    for a prepared query with a response that is up to ``max_age`` seconds old.
     """
 
     service: str
@@ -31,17 +31,18 @@ class HealthQuery:
 
     @property
     def modes(self) -> list[str]:
-        """The query parameters that say how sure the answer has to be."""
-        chosen = [] if self.consistency == "default" else [self.consistency]
-        return [*chosen, *(["cached"] if self.cached else [])]
+        """The query parameters for consistency and caching."""
+        consistency = [] if self.consistency == "default" else [self.consistency]
+        return [*consistency, *(["cached"] if self.cached else [])]
 
     def consistent(self) -> Self:
-        """The same question to the leader itself, past every cache."""
+        """Return the same query as a consistent, uncached read."""
         return replace(self, consistency="consistent", cached=False)
 
     @property
     def description(self) -> str:
-        """What it asks for beyond the service's name: `` with tag 'v3' in dc1``; maybe empty."""
+        """The selection in addition to the service's name, such as `` with tag 'v3' in dc1``, or
+        empty."""
         parts = [f"with tag {tag!r}" for tag in self.tags]
         parts += [f"where {self.filter}"] if self.filter else []
         parts += [f"by the prepared query {self.query!r}"] if self.query else []
@@ -50,7 +51,7 @@ class HealthQuery:
 
 
 def health_queries(settings: Settings) -> tuple[HealthQuery, ...]:
-    """The questions that settings ask: one for each datacenter, in their order."""
+    """Return the queries of the settings: one for each datacenter, in their order."""
     return tuple(
         HealthQuery(
             settings.service,
@@ -67,27 +68,28 @@ def health_queries(settings: Settings) -> tuple[HealthQuery, ...]:
 
 
 def quoted(text: str) -> str:
-    """A text as Consul's filters take it: nothing is escaped inside quotes, so one of two kinds.
+    """Return a text in the quotes of Consul's filters. There are two kinds, without escapes.
 
     Raises:
-        ConfigurationError: it holds both kinds.
+        ConfigurationError: neither kind can contain the text.
     """
     if '"' not in text and "\\" not in text and text.isprintable():
         return f'"{text}"'
     if "`" not in text:
         return f"`{text}`"
     raise ConfigurationError(
-        f"metadata {text!r} cannot be looked for: no quotes of Consul's filters would hold it"
+        f"metadata {text!r} cannot be used in a filter: no quotes of Consul's can contain it"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class HealthResponse:
-    """What is seen of one answer.
+    """One response to a health query.
 
-    ``behind`` are the seconds that its content may be old: since the server that answered heard
-    from the leader (X-Consul-LastContact), or the agent's cache from a server (Age).
-    ``leaderless``: who answered knows no leader, so it may be older than anybody can say.
+    ``staleness`` is how old the content may be, in seconds: the time since the responding server
+    had contact with the leader (X-Consul-LastContact), plus the age of the agent's cache entry
+    (Age). With ``leaderless`` the server had no leader, so the content may be older by any time.
+    ``body`` and ``decoded`` are kept to avoid decoding the same content again.
     """
 
     snapshot: Snapshot
@@ -95,31 +97,31 @@ class HealthResponse:
     staleness: float = 0.0
     leaderless: bool = False
     body: bytes = field(default=b"", repr=False)
-    memory: DecodedRecords = field(default_factory=dict, repr=False, compare=False)
+    decoded: DecodedRecords = field(default_factory=dict, repr=False, compare=False)
 
 
 def read_response(
     reply: Reply,
-    read: Callable[[int, bytes, DecodedRecords], Snapshot],
-    asked: int,
+    decode: Callable[[int, bytes, DecodedRecords], Snapshot],
+    query_index: int,
     last: HealthResponse | None,
 ) -> HealthResponse:
-    """Look at an answer to a question with the index ``asked`` (0: none).
+    """Return the response to a query with the index ``query_index`` (0: none).
 
-    A wake-up without a change, by far the most there are, is told by its index, or by the very same
-    bytes, and not read: a thousand instances are a megabyte.
+    Most blocking queries return without a change. Such a response has the index of the query or
+    the same bytes as the last one, and is not decoded: a thousand instances are a megabyte.
     """
     headers = reply.headers
     index = int(headers.get("x-consul-index", "0"))
-    memory: DecodedRecords = last.memory if last is not None else {}
-    if last is not None and (asked == index > 0 or last.body == reply.body):
+    decoded: DecodedRecords = last.decoded if last is not None else {}
+    if last is not None and (query_index == index > 0 or last.body == reply.body):
         snapshot, body = last.snapshot, last.body
     else:
-        snapshot, body = read(index, reply.body, memory), reply.body
-    return HealthResponse(snapshot, index, _behind(headers), _leaderless(headers), body, memory)
+        snapshot, body = decode(index, reply.body, decoded), reply.body
+    return HealthResponse(snapshot, index, _staleness(headers), _leaderless(headers), body, decoded)
 
 
-def _behind(headers: Mapping[str, str]) -> float:
+def _staleness(headers: Mapping[str, str]) -> float:
     contact = headers.get("x-consul-lastcontact", "")  # milliseconds
     age = headers.get("age", "")
     seconds = int(contact) / 1_000 if contact.isdecimal() else 0.0
@@ -127,14 +129,15 @@ def _behind(headers: Mapping[str, str]) -> float:
 
 
 def _leaderless(headers: Mapping[str, str]) -> bool:
-    # The streaming backend does not know: it says false while all is well.
+    # The streaming backend always returns false.
     streaming = headers.get("x-consul-query-backend") == "streaming"
     return headers.get("x-consul-knownleader") == "false" and not streaming
 
 
-def _filter(meta: Mapping[str, str], given: str) -> str:
+def _filter(meta: Mapping[str, str], expression: str) -> str:
     parts = [
         f"Service.Meta[{quoted(key)}] == {quoted(value)}" for key, value in sorted(meta.items())
     ]
-    parts += [f"({given})"] if given and parts else [given] if given else []
+    if expression:
+        parts.append(f"({expression})" if parts else expression)
     return " and ".join(parts)

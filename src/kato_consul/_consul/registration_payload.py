@@ -1,20 +1,20 @@
-"""How a definition stands in Consul: what is sent to the agent, and whether the agent has it so.
+"""Registration payload: a service definition as the agent stores it, and whether it stores it so.
 
-A probed instance has a check of ours. While somebody stays to feed it, it is a TTL check. A startup
-job leaves nobody behind, so there the agent itself asks the cheapest call that needs KATO's store:
-``GET /sessions/<any id>/exists`` answers 200 when the store does, and 500 when it does not, while
-``/health`` stays green. Both have the same id, so that one takes over from the other without a flap
-(the agent keeps the state of a check that is registered again).
+A probed instance has a check of this package. While a registrar runs it is a TTL check, which the
+registrar renews. A startup job does not keep running; for it the check is an HTTP check that the
+agent runs itself, on the cheapest call that needs KATO's store:
+``GET /sessions/<any id>/exists`` returns 200 if the store responds, and 500 if it does not, while
+``/health`` still returns 200. Both checks have the same id, so that one replaces the other without
+a change of status in between (an agent keeps the status of a check that is registered again).
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import consul
-
 from kato_consul._definitions.schema import CheckDefinition, ProbeDefinition, ServiceDefinition
 from kato_consul._durations import parse_duration
+from kato_consul._late_import import late_import
 from kato_consul.models import Health
 
 PROBE_NAME = "KATO and its store"
@@ -22,24 +22,25 @@ PROBE_NAME = "KATO and its store"
 STORE_PROBE_PATH = "/sessions/kato-consul-probe/exists"
 
 TTL_INTERVALS = 3
-"""A report may be late or lost twice before the agent gives up on us."""
+"""The TTL in probe intervals: two heartbeats may be late or lost before the check expires."""
 
 DEFAULT_REAP_AFTER = "30m"
-"""When nobody says otherwise: after that long critical the agent takes a probed instance out, so
-that a crash of the whole machine leaves no ghost for good. Whoever stays puts a live one back."""
+"""The agent deregisters a probed instance that was critical for this long, if the definition sets
+no ``deregister_critical_service_after``: a machine that crashed must not leave its instances
+registered for good. A running registrar registers a live instance again."""
 
 
 def probe_check_id(service_id: str) -> str:
-    """The id of the check that our probe feeds."""
+    """Return the id of the check that holds the probe's status."""
     return f"kato-probe:{service_id}"
 
 
 @dataclass(frozen=True)
 class RegistrationPayload:
-    """One definition, as it is to stand in the agent.
+    """One definition as the agent is to store it.
 
-    ``staying``: somebody feeds the probe's check, and ``status`` is what it is to show at first.
-    ``meta`` is added to the definition's own.
+    With ``ttl`` the probe's check is a TTL check, first registered with ``status`` (None:
+    critical). ``meta`` is added to the definition's own metadata, which wins.
     """
 
     definition: ServiceDefinition
@@ -53,18 +54,22 @@ class RegistrationPayload:
         return self.definition.id
 
     def keywords(self) -> dict[str, Any]:
-        """Keywords for py-consul's ``agent.service.register``, beside name and id."""
-        one = self.definition
+        """Return the keyword arguments of py-consul's ``agent.service.register`` other than the
+        name and the id."""
+        definition = self.definition
         first, *others = self._checks()
         return {
-            "address": one.address,
-            "port": one.port,
-            "tags": list(one.tags),
+            "address": definition.address,
+            "port": definition.port,
+            "tags": list(definition.tags),
             "meta": self._all_meta(),
-            "weights": {"passing": one.weights.passing, "warning": one.weights.warning},
+            "weights": {
+                "passing": definition.weights.passing,
+                "warning": definition.weights.warning,
+            },
             "tagged_addresses": {
-                name: {"address": tagged.address, "port": tagged.port or one.port}
-                for name, tagged in one.tagged_addresses.items()
+                name: {"address": tagged.address, "port": tagged.port or definition.port}
+                for name, tagged in definition.tagged_addresses.items()
             },
             "check": first,
             "extra_checks": others,
@@ -72,34 +77,35 @@ class RegistrationPayload:
 
     def matches(
         self,
-        there: Mapping[str, Any] | None,
-        checks: Collection[str],
+        registered: Mapping[str, Any] | None,
+        check_ids: Collection[str],
         *,
-        but_for: Collection[str] = (),
+        ignored_meta: Collection[str] = (),
     ) -> bool:
-        """Has the agent this entry, as it is, with all its checks?
+        """Return whether the agent stores this payload unchanged, with all its checks.
 
-        ``there`` is what ``/v1/agent/services`` says of it, ``checks`` are the ids of its checks.
-        Keys of the metadata that are in ``but_for`` do not count.
+        ``registered`` is the service's record in ``/v1/agent/services`` (None: it has none),
+        ``check_ids`` are the ids of its checks. Metadata keys in ``ignored_meta`` are not compared.
         """
-        if there is None:
+        if registered is None:
             return False
-        one = self.definition
+        definition = self.definition
         tagged = {
-            name: (tagged.address, tagged.port or one.port)
-            for name, tagged in one.tagged_addresses.items()
+            name: (tagged.address, tagged.port or definition.port)
+            for name, tagged in definition.tagged_addresses.items()
         }
-        weights = there.get("Weights") or {}
+        weights = registered.get("Weights") or {}
         return (
-            one.name == there.get("Service")
-            and one.address == (there.get("Address") or "")
-            and one.port == there.get("Port")
-            and list(one.tags) == (there.get("Tags") or [])
-            and _without(but_for, self._all_meta()) == _without(but_for, there.get("Meta") or {})
-            and one.weights.passing == weights.get("Passing", 1)
-            and one.weights.warning == weights.get("Warning", 1)
-            and tagged.items() <= _tagged(there).items()
-            and {check["CheckID"] for check in self._checks()} <= set(checks)
+            definition.name == registered.get("Service")
+            and definition.address == (registered.get("Address") or "")
+            and definition.port == registered.get("Port")
+            and list(definition.tags) == (registered.get("Tags") or [])
+            and _without(ignored_meta, self._all_meta())
+            == _without(ignored_meta, registered.get("Meta") or {})
+            and definition.weights.passing == weights.get("Passing", 1)
+            and definition.weights.warning == weights.get("Warning", 1)
+            and tagged.items() <= _tagged_addresses(registered).items()
+            and {check["CheckID"] for check in self._checks()} <= set(check_ids)
         )
 
     def _all_meta(self) -> dict[str, str]:
@@ -107,13 +113,15 @@ class RegistrationPayload:
         return {**self.meta, **self.definition.meta, **zone}
 
     def _checks(self) -> list[dict[str, Any]]:
-        one = self.definition
-        made = [] if one.probe is None else [self._probe_check(one.probe)]
-        for number, check in enumerate(one.plain_checks, 1):
-            # As the agent names those that have no name: said here, to know it later.
-            name = f"service:{self.id}" + (f":{number}" if len(one.plain_checks) > 1 else "")
-            made.append({"CheckID": name, **check_payload(check)})
-        return made
+        definition = self.definition
+        checks = [] if definition.probe is None else [self._probe_check(definition.probe)]
+        for number, check in enumerate(definition.plain_checks, 1):
+            # The agent generates this id for a check without one. Setting it here makes it known.
+            check_id = f"service:{self.id}"
+            if len(definition.plain_checks) > 1:
+                check_id += f":{number}"
+            checks.append({"CheckID": check_id, **check_payload(check)})
+        return checks
 
     def _probe_check(self, probe: ProbeDefinition) -> dict[str, Any]:
         if self.ttl:
@@ -130,15 +138,18 @@ class RegistrationPayload:
 
 
 def check_payload(check: CheckDefinition) -> dict[str, Any]:
-    """A plain check, as the agent takes it."""
-    after = check.deregister_critical_service_after
-    made: dict[str, Any]
+    """Return an HTTP or TCP check as the agent accepts it."""
+    with late_import:
+        from consul import Check
+
+    reap_after = check.deregister_critical_service_after
+    payload: dict[str, Any]
     if check.http is not None:
-        made = consul.Check.http(check.http, check.interval, check.timeout, after)
+        payload = Check.http(check.http, check.interval, check.timeout, reap_after)
     else:
         host, _, port = str(check.tcp).rpartition(":")
-        made = consul.Check.tcp(host, int(port), check.interval, check.timeout, after)
-    # What py-consul's makers have no parameter for.
+        payload = Check.tcp(host, int(port), check.interval, check.timeout, reap_after)
+    # py-consul's constructors have no parameters for these.
     for name, value in (
         ("CheckID", check.id),
         ("name", check.name),
@@ -152,27 +163,30 @@ def check_payload(check: CheckDefinition) -> dict[str, Any]:
         ("FailuresBeforeCritical", check.failures_before_critical),
     ):
         if value:
-            made[name] = value
-    return made
+            payload[name] = value
+    return payload
 
 
 def _ttl_payload(service_id: str, probe: ProbeDefinition, status: Health) -> dict[str, Any]:
+    with late_import:
+        from consul import Check
+
     seconds = TTL_INTERVALS * parse_duration(probe.interval)
-    made: dict[str, Any] = consul.Check.ttl(f"{round(seconds * 1000)}ms")
-    made["CheckID"] = probe_check_id(service_id)
-    made["name"] = PROBE_NAME
-    made["status"] = status.value
-    made["DeregisterCriticalServiceAfter"] = (
+    payload: dict[str, Any] = Check.ttl(f"{round(seconds * 1000)}ms")
+    payload["CheckID"] = probe_check_id(service_id)
+    payload["name"] = PROBE_NAME
+    payload["status"] = status.value
+    payload["DeregisterCriticalServiceAfter"] = (
         probe.deregister_critical_service_after or DEFAULT_REAP_AFTER
     )
-    return made
+    return payload
 
 
 def _without(keys: Collection[str], meta: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in meta.items() if key not in keys}
 
 
-def _tagged(there: Mapping[str, Any]) -> dict[str, tuple[str, int]]:
-    # The agent adds its own lan and wan addresses of a service to what it was given.
-    found = there.get("TaggedAddresses") or {}
-    return {name: (one.get("Address", ""), one.get("Port", 0)) for name, one in found.items()}
+def _tagged_addresses(registered: Mapping[str, Any]) -> dict[str, tuple[str, int]]:
+    # The agent adds the service's own lan and wan addresses to those of the registration.
+    addresses = registered.get("TaggedAddresses") or {}
+    return {name: (one.get("Address", ""), one.get("Port", 0)) for name, one in addresses.items()}

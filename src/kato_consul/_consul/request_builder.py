@@ -1,8 +1,11 @@
-"""py-consul as a builder of requests.
+"""Request builder: py-consul builds the requests and parses the responses, but never sends one.
 
-py-consul knows names, parameters and payloads. Its transports are not used: they can hang, time
-out a blocking query, and lose the status of a 429 or 503. So its HTTP client is replaced by one
-that returns the request instead of sending it.
+py-consul knows the names, parameters and payloads of Consul's API. Its transports are not used:
+they can hang, time out a blocking query, and lose the status of a 429 or 503. So its HTTP client is
+replaced by one that returns the request instead of sending it.
+
+Importing this module imports py-consul, and with it requests. `ConsulApi` imports it when it builds
+its first request.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,13 +14,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 import consul.base
+from consul.exceptions import ConsulException
 
+from kato_consul._flow import Reply
 from kato_consul._secret import Secret
 
 
 @dataclass(frozen=True, slots=True)
 class ConsulRequest:
-    """A request that py-consul would have sent; ``callback`` reads the answer."""
+    """A request as py-consul would send it. ``callback`` is py-consul's parser of the response."""
 
     method: str
     target: str
@@ -25,11 +30,23 @@ class ConsulRequest:
     body: bytes
     callback: Callable[[Any], Any]
 
+    def parse(self, reply: Reply) -> Any:
+        """Parse the response as py-consul does.
+
+        Raises:
+            ValueError: py-consul cannot parse it.
+        """
+        headers = {"X-Consul-Index": reply.headers.get("x-consul-index", "0")}
+        try:
+            return self.callback(consul.base.Response(reply.status, headers, reply.body.decode()))
+        except ConsulException as error:
+            raise ValueError(str(error)) from error
+
 
 class _Recorder(consul.base.HTTPClient):  # type: ignore[misc]  # py-consul is untyped
-    """Takes py-consul's place of a transport: gives the request back instead of sending it.
+    """Replaces py-consul's transport: returns the request instead of sending it.
 
-    Paths are taken as they come, since names are escaped by `ConsulCalls`: py-consul would leave a
+    Paths are used unchanged, because `ConsulApi` escapes the names in them: py-consul would leave a
     "/" in a service name as it is.
     """
 
@@ -54,7 +71,7 @@ class _Recorder(consul.base.HTTPClient):  # type: ignore[misc]  # py-consul is u
         return self._request("DELETE", callback, path, params, headers, data)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is no connection to close."""
 
     @staticmethod
     def _request(
@@ -66,11 +83,11 @@ class _Recorder(consul.base.HTTPClient):  # type: ignore[misc]  # py-consul is u
 
 
 class RequestBuilder(consul.base.Consul):  # type: ignore[misc]  # py-consul is untyped
-    """py-consul's client with nothing read from the environment: `Settings` is its only reader."""
+    """py-consul's client, without the environment: only `Settings` reads that."""
 
     def __init__(self, origin: str, token: Secret, datacenter: str | None) -> None:
         super().__init__(host=origin, port=0, scheme="http", verify=True, dc=datacenter)
-        # The base class lets CONSUL_HTTP_TOKEN win over a token given in code. Ours is final.
+        # In the base class CONSUL_HTTP_TOKEN overrides a token given in code. Not here.
         self.token = token
 
     def prepare_headers(self, token: str | None = None) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""Reading Consul's health answer as a `Snapshot`.
+"""Snapshot decoder: decodes Consul's health responses into snapshots.
 
-The answers grow with the service: they are decoded by msgspec, straight into what is used of them.
+The responses grow with the service, so msgspec decodes only the fields that are used.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ import msgspec
 
 from kato_consul.models import Health, Instance, Snapshot
 
-# Consul shows maintenance mode as critical checks with these ids (structs.NodeMaint and
+# Consul represents maintenance mode as critical checks with these ids (structs.NodeMaint and
 # structs.ServiceMaintPrefix); the second is followed by ":" and the service id.
 NODE_MAINTENANCE = "_node_maintenance"
 SERVICE_MAINTENANCE = "_service_maintenance"
@@ -20,7 +20,7 @@ _WORST_FIRST = (Health.CRITICAL, Health.WARNING)
 
 
 class NodeRecord(msgspec.Struct, rename="pascal", gc=False):
-    """Whose agent it is."""
+    """The node of the agent that registered the service."""
 
     address: str
     node: str = ""
@@ -28,14 +28,14 @@ class NodeRecord(msgspec.Struct, rename="pascal", gc=False):
 
 
 class WeightsRecord(msgspec.Struct, rename="pascal", gc=False):
-    """The weight by health."""
+    """The weights by health."""
 
     passing: int = 1
     warning: int = 1
 
 
 class ServiceRecord(msgspec.Struct, rename="pascal", gc=False):
-    """The registration. Consul says null for what is empty."""
+    """The service. Consul returns null for an empty value."""
 
     id: str = msgspec.field(name="ID")
     service: str
@@ -47,7 +47,7 @@ class ServiceRecord(msgspec.Struct, rename="pascal", gc=False):
 
 
 class CheckRecord(msgspec.Struct, rename="pascal", gc=False):
-    """One check, of the node or of the service."""
+    """One check of the node or of the service."""
 
     status: str
     check_id: str = msgspec.field(name="CheckID", default="")
@@ -57,7 +57,7 @@ class CheckRecord(msgspec.Struct, rename="pascal", gc=False):
 
 
 class HealthRecord(msgspec.Struct, rename="pascal", gc=False):
-    """One instance, as ``/v1/health/service/<name>`` lists it."""
+    """One instance in the response of ``/v1/health/service/<name>``."""
 
     node: NodeRecord
     service: ServiceRecord
@@ -65,49 +65,50 @@ class HealthRecord(msgspec.Struct, rename="pascal", gc=False):
 
 
 class _PreparedQueryRecord(msgspec.Struct, rename="pascal", gc=False):
-    """The answer of ``/v1/query/<name>/execute``."""
+    """The response of ``/v1/query/<name>/execute``."""
 
     nodes: list[msgspec.Raw] | None = None
 
 
-_entry = msgspec.json.Decoder(HealthRecord)
-_entries = msgspec.json.Decoder(list[msgspec.Raw])
-_executed = msgspec.json.Decoder(_PreparedQueryRecord)
+_record = msgspec.json.Decoder(HealthRecord)
+_records = msgspec.json.Decoder(list[msgspec.Raw])
+_prepared_query = msgspec.json.Decoder(_PreparedQueryRecord)
 
 DecodedRecords = dict[bytes, Instance]
-"""The entries of the last answer, and what they were read as. Most are the same in the next one: of
-a thousand instances that change one by one, one is read."""
+"""The raw records of the last response, with the instances they were decoded to. Most records do
+not change from one response to the next: if one of a thousand instances changes, one record is
+decoded."""
 
 
 def read_snapshot(
-    service: str, index: int, body: bytes, memory: DecodedRecords | None = None
+    service: str, index: int, body: bytes, decoded: DecodedRecords | None = None
 ) -> Snapshot:
-    """The answer of ``/v1/health/service/<name>``, as a snapshot sorted by service id.
+    """Decode a response of ``/v1/health/service/<name>`` into a snapshot sorted by service id.
 
-    ``memory`` is used, and brought up to date.
+    Records in ``decoded`` are not decoded again; it is updated to the records of this response.
 
     Raises:
-        msgspec.DecodeError: it is not such an answer.
+        msgspec.DecodeError: it is not such a response.
     """
-    return _snapshot(service, index, _entries.decode(body), memory)
+    return _snapshot(service, index, _records.decode(body), decoded)
 
 
 def read_prepared_query(
-    service: str, index: int, body: bytes, memory: DecodedRecords | None = None
+    service: str, index: int, body: bytes, decoded: DecodedRecords | None = None
 ) -> Snapshot:
-    """The same for the answer of a prepared query."""
-    return _snapshot(service, index, _executed.decode(body).nodes or [], memory)
+    """Decode the response of a prepared query, as `read_snapshot` does."""
+    return _snapshot(service, index, _prepared_query.decode(body).nodes or [], decoded)
 
 
-def read_instance(entry: HealthRecord) -> Instance:
-    """One entry."""
-    node, service = entry.node, entry.service
-    health, output = read_health(entry.checks or ())
+def read_instance(record: HealthRecord) -> Instance:
+    """Return the instance that a record describes."""
+    node, service = record.node, record.service
+    health, output = read_health(record.checks or ())
     weights = service.weights or WeightsRecord()
     return Instance(
         id=service.id,
         service=service.service,
-        # An empty service address means the node's (Consul's documented rule).
+        # An empty service address stands for the node's (Consul's documented rule).
         address=service.address or node.address,
         port=service.port,
         health=health,
@@ -122,7 +123,7 @@ def read_instance(entry: HealthRecord) -> Instance:
 
 
 def read_health(checks: Iterable[CheckRecord]) -> tuple[Health, str]:
-    """The worst of the checks, as Consul itself aggregates them, and what that check said."""
+    """Return the worst status of the checks, as Consul aggregates them, and that check's output."""
     worst: dict[str, CheckRecord] = {}
     for check in checks:
         if check.check_id == NODE_MAINTENANCE or check.check_id.startswith(SERVICE_MAINTENANCE):
@@ -131,29 +132,31 @@ def read_health(checks: Iterable[CheckRecord]) -> tuple[Health, str]:
     for health in _WORST_FIRST:
         if health in worst:
             check = worst[health]
-            said = check.output or "no output yet"
-            return health, f"{check.name or check.check_id}: {said}".strip()
+            output = check.output or "no output yet"
+            return health, f"{check.name or check.check_id}: {output}".strip()
     return Health.PASSING, ""
 
 
 def _snapshot(
-    service: str, index: int, entries: Iterable[msgspec.Raw], memory: DecodedRecords | None
+    service: str, index: int, records: Iterable[msgspec.Raw], decoded: DecodedRecords | None
 ) -> Snapshot:
-    before = {} if memory is None else memory
-    read: DecodedRecords = {}
-    for raw in entries:
-        entry = bytes(raw)
-        read[entry] = before.get(entry) or read_instance(_entry.decode(entry))
-    if memory is not None:
-        memory.clear()
-        memory.update(read)
-    instances = sorted(read.values(), key=lambda one: (one.id, one.node))
-    ids = Counter(one.id for one in instances)
+    before = {} if decoded is None else decoded
+    after: DecodedRecords = {}
+    for raw in records:
+        record = bytes(raw)
+        after[record] = before.get(record) or read_instance(_record.decode(record))
+    if decoded is not None:
+        decoded.clear()
+        decoded.update(after)
+    instances = sorted(after.values(), key=lambda instance: (instance.id, instance.node))
+    ids = Counter(instance.id for instance in instances)
     return Snapshot(
         service=service,
         instances=tuple(
-            replace(one, uid=f"{one.id}@{one.node}") if ids[one.id] > 1 else one
-            for one in instances
+            replace(instance, uid=f"{instance.id}@{instance.node}")
+            if ids[instance.id] > 1
+            else instance
+            for instance in instances
         ),
         index=index,
     )

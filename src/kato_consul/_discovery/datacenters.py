@@ -1,11 +1,12 @@
-"""Several datacenters as one: the first, in the order that was given, that has an instance to use.
+"""Datacenter failover: uses the first datacenter, in the given order, with a usable instance.
 
-Each has a watch of its own, but one that is not the first begins only when none before it has
-anybody: who is well looks into one datacenter. When one before it has somebody again, it ends with
-the query that is under way, and forgets what it saw.
+Each datacenter has a watch of its own. A watch of a later datacenter runs only while all earlier
+ones have no usable instance, so normally one datacenter is watched. When an earlier one has a
+usable instance again, the later watch stops after its current query, and its snapshot is
+discarded.
 
-A datacenter that cannot be reached after it was seen is not one without instances: its last good
-snapshot stays, as with one datacenter alone.
+A datacenter that becomes unreachable is not one without instances: its last good snapshot stays, as
+with a single datacenter.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,94 +18,94 @@ from kato_consul.errors import KatoConsulError
 from kato_consul.models import Snapshot
 
 Watch = Callable[[HealthQuery, SnapshotStore, Callable[[], bool]], Flow[None]]
-"""Makes the flow that watches by a look, onto a board, while the function says so."""
+"""Returns the flow that updates a store by a query, while the function returns True."""
 
 LONG = 3600.0
-"""Seconds. Nothing is missed by waiting: what changes wakes."""
+"""Seconds to wait for a change. Every change ends the wait, so the value does not matter."""
 
 
 class Datacenters:
-    """What is seen of each datacenter, and the flows that keep ``board`` by it."""
+    """The stores of several datacenters, and the flows that merge them into one store."""
 
     def __init__(self, store: SnapshotStore, queries: Sequence[HealthQuery], watch: Watch) -> None:
-        self._board = store
+        """``store`` receives the merged snapshot. ``queries`` has one query for each datacenter,
+        most preferred first."""
+        self._merged = store
         self._queries = tuple(queries)
         self._watch = watch
-        self._news: Observable[object] = Observable(object())
-        self._parts = tuple(_DatacenterStore(store.service, self._news) for _ in queries)
+        self._changes: Observable[object] = Observable(object())
+        self._stores = tuple(_DatacenterStore(store.service, self._changes) for _ in queries)
 
     def flows(self) -> Iterator[Flow[None]]:
-        """The flows: one that writes the board, and one for each datacenter."""
+        """Yield the flow that writes the merged store, and one flow for each datacenter."""
         yield self._merge()
-        for place in range(len(self._parts)):
-            yield self._watch_in_turn(place)
+        for rank in range(len(self._stores)):
+            yield self._watch_if_needed(rank)
 
     def _merge(self) -> Flow[None]:
         while True:
-            seen = self._news.current
-            self._settle()
-            yield WaitForChange(self._news, seen, LONG)
+            seen = self._changes.current
+            self._select()
+            yield WaitForChange(self._changes, seen, LONG)
 
-    def _settle(self) -> None:
-        for part in self._parts:
-            if part.current is not None and part.current.usable:
-                self._show(part)
+    def _select(self) -> None:
+        for store in self._stores:
+            if store.current is not None and store.current.usable:
+                self._publish(store)
                 return
-        if any(part.current is None and part.last_error is None for part in self._parts):
-            return  # one has not answered yet
-        seen = [part for part in self._parts if part.current is not None]
-        peopled = [part for part in seen if part.current is not None and part.current.instances]
-        if seen:
-            self._show((peopled or seen)[0])
-        trouble = next(
-            (part.last_error for part in self._parts if part.last_error is not None), None
-        )
-        if trouble is not None:
-            self._board.record_error(trouble)
+        if any(store.current is None and store.last_error is None for store in self._stores):
+            return  # one has not responded yet
+        responded = [one for one in self._stores if one.current is not None]
+        not_empty = [one for one in responded if one.current is not None and one.current.instances]
+        if responded:
+            self._publish((not_empty or responded)[0])
+        error = next((one.last_error for one in self._stores if one.last_error is not None), None)
+        if error is not None:
+            self._merged.record_error(error)
 
-    def _show(self, part: "_DatacenterStore") -> None:
-        assert part.current is not None
-        self._board.publish(part.current, part.confirmed_at)
-        if part.last_error is not None:
-            self._board.record_error(part.last_error)
+    def _publish(self, store: "_DatacenterStore") -> None:
+        assert store.current is not None
+        self._merged.publish(store.current, store.confirmed_at)
+        if store.last_error is not None:
+            self._merged.record_error(store.last_error)
 
-    def _watch_in_turn(self, place: int) -> Flow[None]:
-        part = self._parts[place]
+    def _watch_if_needed(self, rank: int) -> Flow[None]:
+        store = self._stores[rank]
 
-        def wanted() -> bool:
-            return all(one.has_nobody for one in self._parts[:place])
+        def needed() -> bool:
+            return all(earlier.unusable for earlier in self._stores[:rank])
 
         while True:
-            seen = self._news.current
-            if wanted():
-                yield from self._watch(self._queries[place], part, wanted)
-                part.forget()
+            seen = self._changes.current
+            if needed():
+                yield from self._watch(self._queries[rank], store, needed)
+                store.clear()
             else:
-                yield WaitForChange(self._news, seen, LONG)
+                yield WaitForChange(self._changes, seen, LONG)
 
 
 class _DatacenterStore(SnapshotStore):
-    """The board of one datacenter; whatever is written there is news."""
+    """The store of one datacenter. Each write to it is also set as a change."""
 
-    def __init__(self, service: str, news: Observable[object]) -> None:
+    def __init__(self, service: str, changes: Observable[object]) -> None:
         super().__init__(service)
-        self._news = news
+        self._changes = changes
 
     @property
-    def has_nobody(self) -> bool:
-        """Is it known to have nobody to use, or not to be had from the start?"""
+    def unusable(self) -> bool:
+        """True if it has no usable instance, or was unreachable from the start."""
         if self.current is None:
             return self.last_error is not None
         return not self.current.usable
 
     def publish(self, snapshot: Snapshot, confirmed_at: float | None = None) -> None:
         super().publish(snapshot, confirmed_at)
-        self._news.set(object())
+        self._changes.set(object())
 
     def record_error(self, error: KatoConsulError) -> None:
         super().record_error(error)
-        self._news.set(object())
+        self._changes.set(object())
 
-    def forget(self) -> None:
-        """What was seen gets old: the next watch begins anew."""
+    def clear(self) -> None:
+        """Discard the snapshot, which is out of date when the next watch starts."""
         self.current = self.last_error = self.confirmed_at = None

@@ -1,4 +1,4 @@
-"""How discovery is put together, for both shells: settings in, flows out."""
+"""Discovery service: assembles the watch of one service from settings, for both shells."""
 
 import copy
 import time
@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from kato_consul._consul.agents import Agents, consul_apis
-from kato_consul._consul.api import ANSWER_WITHIN, execute
+from kato_consul._consul.call import CONSUL_TIMEOUT, execute
 from kato_consul._consul.health_query import HealthQuery, health_queries
 from kato_consul._discovery.connection_cleanup import closing_removed
-from kato_consul._discovery.datacenters import Datacenters
+from kato_consul._discovery.datacenters import LONG, Datacenters
 from kato_consul._discovery.snapshot_codec import static_snapshot
 from kato_consul._discovery.snapshot_file import SnapshotFile
-from kato_consul._discovery.watch import FIRST_ANSWER_WITHIN, watch
+from kato_consul._discovery.watch import FIRST_RESPONSE_TIMEOUT, watch
 from kato_consul._flow import Flow, WaitForChange
 from kato_consul._observable import SnapshotStore
 from kato_consul._runtime_defaults import clock, uniform
@@ -21,38 +21,48 @@ from kato_consul.models import Snapshot, Source
 from kato_consul.settings import Settings
 
 REFRESH = 300.0
-"""Seconds after which the copy on disk is written again though nothing changed: it tells when
-Consul last confirmed it."""
+"""Seconds after which the saved snapshot is written again although it did not change, because it
+contains the time of Consul's last confirmation."""
 
 
 class DiscoveryService:
-    """Discovery of one service: its board, and the flows around it."""
+    """Discovery of one service: its snapshot store, and the flows that read and write it."""
 
     def __init__(self, settings: Settings) -> None:
+        """Read the saved snapshot, if there is one. Nothing is sent.
+
+        The fallback until Consul's first response is the saved snapshot, or else the static list.
+        Without Consul the static list is published at once.
+        """
         self.settings = settings
         self.agents = Agents(consul_apis(settings))
+        if settings.uses_consul:  # here, and not in the thread or task that sends the first query
+            self.agents.current.prepare()
         self._queries = health_queries(settings)
-        self._copies = SnapshotFile(settings)
-        places = " or ".join(one.datacenter for one in self._queries if one.datacenter)
-        asked = replace(self._queries[0], datacenter=places or None).description
-        remembered = self._copies.read()
-        listed = (
+        self._file = SnapshotFile(settings)
+        saved = self._file.read()
+        static = (
             static_snapshot(settings.service, settings.kato_urls) if settings.kato_urls else None
         )
         self.store = SnapshotStore(
             settings.service,
-            fallback=remembered.snapshot if remembered else listed,
-            fallback_confirmed_at=clock() - max(0.0, time.time() - remembered.confirmed)
-            if remembered
+            fallback=saved.snapshot if saved else static,
+            fallback_confirmed_at=clock() - max(0.0, time.time() - saved.confirmed_at)
+            if saved
             else None,
-            asked=asked,
+            query_description=self._query_description(),
         )
-        self._has_fallback = bool(remembered or listed)
-        if listed is not None and not settings.uses_consul:
-            self.store.publish(listed)
+        self._has_fallback = bool(saved or static)
+        if static is not None and not settings.uses_consul:
+            self.store.publish(static)
+
+    def _query_description(self) -> str:
+        names = " or ".join(query.datacenter for query in self._queries if query.datacenter)
+        return replace(self._queries[0], datacenter=names or None).description
 
     def watches(self) -> Iterator[Flow[None]]:
-        """The flows without end that keep the board."""
+        """Yield the flows that keep the store up to date. They do not end. Without Consul there is
+        none."""
         if not self.settings.uses_consul:
             return
         if len(self._queries) == 1:
@@ -63,7 +73,7 @@ class DiscoveryService:
             yield closing_removed(flow, self.store)
 
     def _watch(
-        self, query: HealthQuery, store: SnapshotStore, go_on: Callable[[], bool] = lambda: True
+        self, query: HealthQuery, store: SnapshotStore, needed: Callable[[], bool] = lambda: True
     ) -> Flow[None]:
         return watch(
             self.agents,
@@ -71,57 +81,59 @@ class DiscoveryService:
             store,
             clock=clock,
             random=uniform,
-            every=self.settings.query_interval,
-            first_within=FIRST_ANSWER_WITHIN if self._has_fallback else ANSWER_WITHIN,
-            go_on=go_on,
+            query_interval=self.settings.query_interval,
+            first_timeout=FIRST_RESPONSE_TIMEOUT if self._has_fallback else CONSUL_TIMEOUT,
+            needed=needed,
         )
 
     @property
     def saves_snapshots(self) -> bool:
-        """Is a copy of the last good snapshot to be kept on disk?"""
-        return self._copies.path is not None
+        """True if the last good snapshot is saved to disk."""
+        return self._file.path is not None
 
     def snapshot_after(
         self, seen: Snapshot | None, within: float = REFRESH
     ) -> Flow[Snapshot | None]:
-        """Flow: what there is after a change since ``seen``, or after ``within`` seconds."""
+        """Flow: wait until the snapshot is not ``seen``, at most ``within`` seconds. Return the
+        current one."""
         yield WaitForChange(self.store, seen, within)
         return self.store.current
 
     def save_snapshot(self) -> None:
-        """Write the copy, if Consul's last word is a good one. This blocks."""
+        """Save the current snapshot to disk if it is Consul's and has a usable instance. This
+        blocks."""
         snapshot, age = self.store.current, self.age()
         if snapshot is not None and snapshot.source is Source.CONSUL and snapshot.usable:
-            self._copies.write(snapshot, time.time() - (age or 0.0))
+            self._file.write(snapshot, time.time() - (age or 0.0))
 
     def first(self, timeout: float) -> Flow[Snapshot]:
-        """Flow: the current snapshot, waited for while Consul has not answered yet.
+        """Flow: return the current snapshot; wait for it until Consul has responded.
 
         Raises:
-            ConsulError: it did not answer within ``timeout`` seconds.
+            ConsulError: Consul did not respond within ``timeout`` seconds.
         """
-        until = clock() + timeout
+        deadline = clock() + timeout
         while self.store.current is None:
-            left = until - clock()
+            left = deadline - clock()
             if left <= 0:
-                trouble = self.store.last_error or ConsulUnreachable(
+                error = self.store.last_error or ConsulUnreachable(
                     self.agents.current.address, f"no answer yet after {timeout:g} s", sent=True
                 )
-                raise copy.copy(trouble)  # many callers may raise it
+                raise copy.copy(error)  # several callers may raise it
             yield WaitForChange(self.store, None, left)
         return self.store.current
 
     def next_change(self, seen: Snapshot | None) -> Flow[Snapshot]:
-        """Flow: the next snapshot that differs from ``seen``."""
+        """Flow: wait for a snapshot that is not ``seen``, and return it."""
         while self.store.current is None or self.store.current is seen:
-            yield WaitForChange(self.store, seen, 3600.0)
+            yield WaitForChange(self.store, seen, LONG)
         return self.store.current
 
     def require_registered(self, snapshot: Snapshot) -> Flow[Snapshot]:
-        """Flow: the snapshot again, if its service is one that Consul knows.
+        """Flow: return the snapshot unchanged if its service is registered in Consul.
 
         Raises:
-            UnknownService: it is not; with the names of those that are.
+            UnknownService: it is not; the error has the names of all registered services.
         """
         if not snapshot.instances:
             names = yield from execute(self.agents.current.service_names())
@@ -130,6 +142,6 @@ class DiscoveryService:
         return snapshot
 
     def age(self) -> float | None:
-        """Seconds since Consul last confirmed the snapshot; None when it never did."""
-        confirmed = self.store.confirmed_at
-        return None if confirmed is None else max(0.0, clock() - confirmed)
+        """Return the seconds since Consul last confirmed the snapshot; None if it never did."""
+        confirmed_at = self.store.confirmed_at
+        return None if confirmed_at is None else max(0.0, clock() - confirmed_at)

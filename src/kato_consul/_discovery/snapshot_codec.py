@@ -1,6 +1,6 @@
-"""What there is to go by until Consul answers: a copy of the last good snapshot, or a given list.
+"""Snapshot codec: the format of saved snapshots, and the snapshot of a static list.
 
-A copy is checked when it is read: that it is of this format, of the same question, and whole.
+Decoding checks that the content has this format, belongs to the same query, and is complete.
 """
 
 import json
@@ -19,13 +19,13 @@ VERSION = 1
 
 
 class UnusableSnapshot(ValueError):
-    """A copy that is not gone by; the message says why."""
+    """The saved snapshot cannot be used; the message is the reason."""
 
 
-class _Copy(msgspec.Struct):
+class _Content(msgspec.Struct):
     version: int
-    question: str
-    confirmed: float
+    query: str
+    confirmed_at: float
     digest: str
     instances: msgspec.Raw
 
@@ -36,15 +36,16 @@ class _Version(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class SavedSnapshot:
-    """A snapshot, and when Consul last said that it is so (seconds since 1970)."""
+    """A snapshot, and when Consul last confirmed it (seconds since 1970)."""
 
     snapshot: Snapshot
-    confirmed: float
+    confirmed_at: float
 
 
 def query_fingerprint(settings: Settings) -> str:
-    """What is looked for: clients that look for something else have another copy."""
-    asked = {
+    """Return the settings that select instances, as JSON. Clients with the same fingerprint share
+    a saved snapshot."""
+    selection = {
         "service": settings.service,
         "tags": sorted(settings.tags),
         "meta": dict(sorted(settings.meta.items())),
@@ -54,59 +55,60 @@ def query_fingerprint(settings: Settings) -> str:
         "namespace": settings.namespace,
         "partition": settings.partition,
     }
-    return json.dumps({name: value for name, value in asked.items() if value})
+    return json.dumps({name: value for name, value in selection.items() if value})
 
 
-def file_name(service: str, question: str) -> str:
-    """A name that any file system takes: what can be read of the service's, and what tells apart
-    the questions about it."""
+def file_name(service: str, fingerprint: str) -> str:
+    """Return a name that is valid in every file system: the letters and digits of the service's
+    name, and a digest of the fingerprint."""
     readable = re.sub(r"[^A-Za-z0-9-]+", "_", service)[:40]
-    return f"{readable}-{_digest(question.encode())[:16]}.json"
+    return f"{readable}-{_digest(fingerprint.encode())[:16]}.json"
 
 
-def encode(snapshot: Snapshot, question: str, confirmed: float) -> bytes:
-    """The copy of a snapshot."""
-    instances = msgspec.json.encode([_plain(one) for one in snapshot.instances])
-    copy = _Copy(VERSION, question, confirmed, _digest(instances), msgspec.Raw(instances))
-    return msgspec.json.encode(copy)
+def encode(snapshot: Snapshot, fingerprint: str, confirmed_at: float) -> bytes:
+    """Return the content of the file for a snapshot; ``confirmed_at`` in seconds since 1970."""
+    instances = msgspec.json.encode([_fields(instance) for instance in snapshot.instances])
+    digest = _digest(instances)
+    content = _Content(VERSION, fingerprint, confirmed_at, digest, msgspec.Raw(instances))
+    return msgspec.json.encode(content)
 
 
-def decode(content: bytes, service: str, question: str) -> SavedSnapshot:
-    """The snapshot of which ``content`` is the copy.
+def decode(content: bytes, service: str, fingerprint: str) -> SavedSnapshot:
+    """Return the snapshot in the content of a file.
 
     Raises:
-        Unusable: it is not one, or not of this question.
+        UnusableSnapshot: the content is invalid, incomplete, or of another query.
     """
     try:
         version = msgspec.json.decode(content, type=_Version).version
         if version != VERSION:
-            raise UnusableSnapshot(f"it is of version {version}, and this is version {VERSION}")
-        copy = msgspec.json.decode(content, type=_Copy)
-        if copy.question != question:
-            raise UnusableSnapshot(f"it answers another question: {copy.question}")
-        if copy.digest != _digest(bytes(copy.instances)):
-            raise UnusableSnapshot("its digest is another: it was cut short or changed")
-        instances = msgspec.json.decode(copy.instances, type=tuple[Instance, ...])
+            raise UnusableSnapshot(f"it has version {version}, and this is version {VERSION}")
+        saved = msgspec.json.decode(content, type=_Content)
+        if saved.query != fingerprint:
+            raise UnusableSnapshot(f"it is of another query: {saved.query}")
+        if saved.digest != _digest(bytes(saved.instances)):
+            raise UnusableSnapshot("its digest does not match: it is incomplete or was changed")
+        instances = msgspec.json.decode(saved.instances, type=tuple[Instance, ...])
     except msgspec.MsgspecError as error:
         raise UnusableSnapshot(f"it cannot be read: {error}") from error
-    return SavedSnapshot(Snapshot(service, instances, source=Source.DISK), copy.confirmed)
+    return SavedSnapshot(Snapshot(service, instances, source=Source.DISK), saved.confirmed_at)
 
 
 def static_snapshot(service: str, urls: Iterable[str]) -> Snapshot:
-    """The snapshot that a list of addresses makes. Their ids are their hosts and ports, since
-    nobody says others."""
+    """Return the snapshot of a static list. The id of an instance is its host and port, since it
+    has no other."""
     instances = []
     for url in urls:
         parts = urlsplit(url)
-        assert parts.hostname is not None  # checked by the settings
-        one = Instance("", service, parts.hostname, parts.port or 80)
-        instances.append(Instance(one.netloc, service, one.address, one.port))
-    unique = {one.id: one for one in instances}
-    return Snapshot(service, tuple(unique[one] for one in sorted(unique)), source=Source.STATIC)
+        assert parts.hostname is not None  # validated by the settings
+        unnamed = Instance("", service, parts.hostname, parts.port or 80)
+        instances.append(Instance(unnamed.netloc, service, unnamed.address, unnamed.port))
+    by_id = {instance.id: instance for instance in instances}
+    return Snapshot(service, tuple(by_id[id_] for id_ in sorted(by_id)), source=Source.STATIC)
 
 
-def _plain(one: Instance) -> dict[str, object]:
-    return {field.name: getattr(one, field.name) for field in fields(one)}
+def _fields(instance: Instance) -> dict[str, object]:
+    return {field.name: getattr(instance, field.name) for field in fields(instance)}
 
 
 def _digest(content: bytes) -> str:

@@ -1,4 +1,4 @@
-"""The copy of the last good snapshot on disk."""
+"""Snapshot file: the last good snapshot, saved to disk."""
 
 import contextlib
 import os
@@ -19,48 +19,50 @@ log = logger("discovery")
 
 
 class SnapshotFile:
-    """Keeps the copy that belongs to some settings, in their ``state_dir``; without one, nothing.
+    """The file of the saved snapshot for some settings, in their ``state_dir``. Without that
+    nothing is saved.
 
-    A copy that cannot be read or written is told in the log: discovery goes on without.
+    A file that cannot be read or written is logged as a warning; discovery continues without it.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._service = settings.service
-        self._question = query_fingerprint(settings)
+        self._fingerprint = query_fingerprint(settings)
         folder = settings.state_dir
-        self.path = folder and folder / file_name(self._service, self._question)
-        self._told = ""
+        self.path = folder and folder / file_name(self._service, self._fingerprint)
+        self._logged_error = ""
 
     def read(self) -> SavedSnapshot | None:
-        """The copy, if there is a good one."""
+        """Return the saved snapshot; None if there is none, or it cannot be used."""
         if self.path is None:
             return None
         try:
-            return decode(self.path.read_bytes(), self._service, self._question)
+            return decode(self.path.read_bytes(), self._service, self._fingerprint)
         except FileNotFoundError:
             return None
         except (OSError, UnusableSnapshot) as error:
             log.warning("discovery.snapshot_not_loaded", path=str(self.path), why=str(error))
             return None
 
-    def write(self, snapshot: Snapshot, confirmed: float) -> None:
-        """Replace the copy whole: a reader sees the one before or this one, never half of it.
+    def write(self, snapshot: Snapshot, confirmed_at: float) -> None:
+        """Replace the file atomically: a reader gets the previous content or this one.
 
-        There is no fsync: a copy that a power cut leaves in halves is found out by its digest.
+        ``confirmed_at`` is in seconds since 1970. The file is not synced to disk (fsync): content
+        that a power failure truncates is detected by its digest.
         """
         if self.path is None:
             return
-        # The process's number: others may keep the same copy.
-        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        # With the process id: other processes may write the same file.
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            beside.write_bytes(encode(snapshot, self._question, confirmed))
-            beside.replace(self.path)
+            temporary.write_bytes(encode(snapshot, self._fingerprint, confirmed_at))
+            temporary.replace(self.path)
         except OSError as error:
             with contextlib.suppress(OSError):
-                beside.unlink(missing_ok=True)
-            if str(error) != self._told:  # once, not at each change
+                temporary.unlink(missing_ok=True)
+            if str(error) != self._logged_error:  # once, not at each change
                 log.warning("discovery.snapshot_not_saved", path=str(self.path), why=str(error))
-            self._told = str(error)
+            self._logged_error = str(error)
         else:
-            self._told = ""
+            self._logged_error = ""

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from kato_consul._consul.api import ConsulApi, ConsulCall, T, execute
+from kato_consul._consul.api import ConsulApi
+from kato_consul._consul.call import ConsulCall, T, execute
 from kato_consul._doctor.facts import DeploymentFacts, InstanceFacts
 from kato_consul._flow import Failure, Flow, Outcome, Reply, Send
 from kato_consul._registration.health_probe import PROBE_NODE_ID

@@ -25,6 +25,14 @@ MAX_CONNECTIONS = 1_000
 worker) and returns 503 beyond it, which a queue in the client would hide."""
 
 
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""The context of plain HTTP, which never uses it. Without one httpx creates a context for each
+transport, on the thread that sends: the first context of a process initializes OpenSSL, and a child
+that is forked meanwhile hangs at its own."""
+NO_TLS.check_hostname = False
+NO_TLS.verify_mode = ssl.CERT_NONE
+
+
 @dataclass(slots=True)
 class OriginPool(Generic[T]):
     """The transport of one origin, and the number of requests that use it.
@@ -64,8 +72,7 @@ def transport_options(keepalive: float, tls: ssl.SSLContext | None) -> dict[str,
             keepalive_expiry=keepalive,
         ),
         "trust_env": False,
-        # With True, httpx loads the CA bundle (20 ms), which plain HTTP never uses.
-        "verify": tls if tls is not None else False,
+        "verify": tls if tls is not None else NO_TLS,
     }
 
 

@@ -11,7 +11,8 @@ processes, each of which counts only its own requests.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kato_consul._consul.api import ConsulApi, execute
+from kato_consul._consul.api import ConsulApi
+from kato_consul._consul.call import execute
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._flow import Clock, Flow, Outcome, Reply, Send, Sleep
 from kato_consul._registration.events import EventSink, RegistrarEvent

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kato_consul._backoff import CONSUL_WAIT, full_jitter
-from kato_consul._consul.api import ConsulApi, execute
+from kato_consul._consul.api import ConsulApi
+from kato_consul._consul.call import execute
 from kato_consul._consul.registration_payload import RegistrationPayload
 from kato_consul._consul.snapshot_decoder import NODE_MAINTENANCE, SERVICE_MAINTENANCE
 from kato_consul._flow import Flow, Random, WaitForChange
@@ -124,7 +125,7 @@ def _report_registered(
         on_event(RegistrarEvent.REGISTERED, payload.id)
     elif not service:
         on_event(RegistrarEvent.RE_REGISTERED, payload.id, cause="missing from")
-    elif not payload.matches(service, check_ids(checks, payload.id), but_for=instance.info):
+    elif not payload.matches(service, check_ids(checks, payload.id), ignored_meta=instance.info):
         on_event(RegistrarEvent.RE_REGISTERED, payload.id, cause="changed in")
 
 

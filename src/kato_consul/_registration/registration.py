@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kato_consul._backoff import CONSUL_WAIT, full_jitter
-from kato_consul._consul.api import ConsulApi, ConsulCall, T, execute
+from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.blocking_query import BURST, RATE, SLACK, TokenBucket, next_index
-from kato_consul._consul.retrying_call import execute_with_retry
+from kato_consul._consul.call import ConsulCall, T, execute, execute_with_retry
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._flow import Clock, Flow, Random, Sleep
 from kato_consul._registration.events import EventSink, RegistrarEvent
@@ -156,7 +156,7 @@ class Registration:
 
     def _roll_back_one(self, service_id: str) -> Flow[None]:
         try:
-            call = self._api.deregister(service_id).within(ROLL_BACK_WITHIN)
+            call = self._api.deregister(service_id).with_timeout(ROLL_BACK_WITHIN)
             if (yield from execute(call)):
                 self._on_event(RegistrarEvent.ROLLED_BACK, service_id)
         except ConsulError as error:
@@ -170,7 +170,7 @@ class Registration:
     def _still_registered(self, if_unknown: str = "") -> Flow[set[str]]:
         """Flow: read the ids that the agent has; only ``if_unknown`` if it does not answer."""
         try:
-            services = yield from execute(self._api.agent_services().within(ROLL_BACK_WITHIN))
+            services = yield from execute(self._api.agent_services().with_timeout(ROLL_BACK_WITHIN))
         except ConsulError:
             return {if_unknown}
         return set(services)
@@ -228,7 +228,7 @@ class Registration:
                 left = max(0.0, until - self._clock())
             call = self._api.health(service, index=index, wait=left if index else None)
             try:
-                snapshot = yield from execute(call.within(left + left / 16 + SLACK))
+                snapshot = yield from execute(call.with_timeout(left + left / 16 + SLACK))
             except (ConsulUnreachable, ConsulUnavailable) as error:
                 left = until - self._clock()
                 if left <= 0:

@@ -5,7 +5,8 @@ becomes critical by itself when the registrar dies.
 """
 
 from kato_consul._backoff import CONSUL_WAIT, full_jitter
-from kato_consul._consul.api import ConsulApi, execute
+from kato_consul._consul.api import ConsulApi
+from kato_consul._consul.call import execute
 from kato_consul._consul.registration_payload import probe_check_id
 from kato_consul._durations import parse_duration
 from kato_consul._flow import Flow, Random, WaitForChange

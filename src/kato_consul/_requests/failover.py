@@ -114,7 +114,9 @@ class Failover:
                 if self.store.last_error is not None:
                     raise copy.copy(self.store.last_error)  # many callers may raise it
                 reason = _why_none_usable(self.store, self.clock())
-                raise NoInstances(self.store.service, reason, asked=self.store.query_description)
+                raise NoInstances(
+                    self.store.service, reason, query_description=self.store.query_description
+                )
             yield WaitForChange(self.store, snapshot, left)
 
 

@@ -1,5 +1,6 @@
 """Driver: carries out the steps of flows on the calling thread."""
 
+import encodings.idna  # noqa: F401  # else a thread's first connection does: see `_late_import`
 import queue
 import threading
 from collections.abc import Callable

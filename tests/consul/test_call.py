@@ -1,10 +1,11 @@
-"""What goes wrong between us and Consul, and which error says so."""
+"""Executing calls: the error for each failure."""
 
 from typing import Any
 
 import pytest
 
-from kato_consul._consul.api import ConsulApi, ConsulCall, execute
+from kato_consul._consul.api import ConsulApi
+from kato_consul._consul.call import ConsulCall, execute
 from kato_consul._consul.registration_payload import RegistrationPayload
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._flow import Cause, Failure, Outcome
@@ -26,11 +27,11 @@ api = ConsulApi(AT)
 
 
 def outcome_of(call: ConsulCall[Any], outcome: Outcome) -> Any:
-    """What `ask` makes of an outcome."""
+    """Return the result of `execute` for an outcome."""
     return Player(lambda send: outcome).play(execute(call))
 
 
-BAD: list[tuple[Outcome, type[ConsulError], str]] = [
+FAILURES: list[tuple[Outcome, type[ConsulError], str]] = [
     (reply(400, b"Invalid service address"), ConsulRejected, "400 Invalid service address"),
     (reply(401, b"ACL support disabled"), ConsulDenied, "denied listing services"),
     (reply(403, b"Permission denied"), ConsulDenied, "denied listing services: Permission denied"),
@@ -56,13 +57,13 @@ BAD: list[tuple[Outcome, type[ConsulError], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("outcome", "kind", "said"), BAD)
-def test_error(outcome: Outcome, kind: type[ConsulError], said: str) -> None:
-    """Each bad outcome is the error that fits; it says where, what and why, but not the token."""
+@pytest.mark.parametrize(("outcome", "kind", "text"), FAILURES)
+def test_failure_is_an_error(outcome: Outcome, kind: type[ConsulError], text: str) -> None:
+    """Each failure has its error class. The message has the address and reason, not the token."""
     with pytest.raises(ConsulError) as caught:
         outcome_of(ConsulApi(AT, token=Secret(TOKEN)).service_names(), outcome)
     assert type(caught.value) is kind
-    assert said in str(caught.value)
+    assert text in str(caught.value)
     assert AT in str(caught.value)
     assert TOKEN not in f"{caught.value} {caught.value!r} {vars(caught.value)}"
 
@@ -79,15 +80,15 @@ def test_error(outcome: Outcome, kind: type[ConsulError], said: str) -> None:
     ],
     ids=lambda call: call.what,
 )
-def test_not_consul(call: ConsulCall[Any], status: int) -> None:
-    """Something else that listens there is no empty Consul, whatever is asked of it."""
+def test_another_server_is_not_an_empty_consul(call: ConsulCall[Any], status: int) -> None:
+    """A 404 or redirection of another HTTP server is an error for every call."""
     with pytest.raises(ConsulRejected, match=str(status)) as caught:
         outcome_of(call, reply(status))
     assert caught.value.status == status
 
 
-def test_deregister_is_redirected() -> None:
-    """A deregistration may miss, but it does not follow a redirection, nor take it for done."""
+def test_redirected_deregistration_is_an_error() -> None:
+    """A redirection is not followed and is not a success, although a 404 is accepted."""
     with pytest.raises(ConsulRejected, match="301"):
         outcome_of(api.deregister("kato-1"), reply(301))
 
@@ -102,22 +103,22 @@ def test_deregister_is_redirected() -> None:
         (reply(400), True),
     ],
 )
-def test_was_it_sent(outcome: Outcome, sent: bool) -> None:
-    """The error says whether the request to Consul left: an answered one did."""
+def test_error_has_whether_the_request_was_sent(outcome: Outcome, sent: bool) -> None:
+    """``sent`` is False only if the request was not sent."""
     with pytest.raises(ConsulError) as caught:
         outcome_of(api.leader(), outcome)
     assert caught.value.sent is sent
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"null", b"[1]", b'[{"Node": {}}]', b'{"a": 1}'])
-def test_unreadable_health(body: bytes) -> None:
-    """A health answer that is not what the API promises is an error, not an empty service."""
+def test_invalid_health_response_is_an_error(body: bytes) -> None:
+    """A health response in another format is an error, not an empty service."""
     with pytest.raises(ConsulRejected, match="unreadable"):
         outcome_of(api.health("kato"), reply(200, body))
 
 
-def test_unreadable_index() -> None:
-    """An index that is no number is an error of ours, too."""
+def test_invalid_index_is_an_error() -> None:
+    """An index that is not a number is a `ConsulRejected`."""
     with pytest.raises(ConsulRejected, match="unreadable"):
         outcome_of(api.health("kato"), reply(200, [], x_consul_index="soon"))
 
@@ -134,15 +135,17 @@ def test_unreadable_index() -> None:
     ],
 )
 @pytest.mark.parametrize("status", [429, 503])
-def test_retry_after(status: int, headers: dict[str, str], seconds: float | None) -> None:
-    """The seconds in Retry-After are told; anything else there is as good as nothing."""
+def test_retry_after_in_seconds_is_in_the_error(
+    status: int, headers: dict[str, str], seconds: float | None
+) -> None:
+    """Seconds in Retry-After are in the error; any other value is ignored."""
     with pytest.raises(ConsulUnavailable) as caught:
         outcome_of(api.leader(), reply(status, b"", **headers))
     assert (caught.value.status, caught.value.retry_after) == (status, seconds)
 
 
 def test_engine_error_is_chained() -> None:
-    """What the HTTP engine said stays as the cause of our error."""
+    """The HTTP engine's exception is the cause of the error."""
     engine = OSError("connection refused")
     with pytest.raises(ConsulUnreachable) as caught:
         outcome_of(api.leader(), Failure(Cause.CONNECT, bytes_sent=False, detail="", error=engine))

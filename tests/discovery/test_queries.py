@@ -1,4 +1,4 @@
-"""Filters, prepared queries and how sure an answer is, as a real Consul understands them."""
+"""Filters, prepared queries and consistency at a real Consul."""
 
 from typing import Any
 
@@ -6,7 +6,15 @@ import pytest
 
 from kato_consul import ConsulRejected, Discovery, Health
 from kato_consul.testing import ConsulAgent
-from tests.discovery.agents import at, critical, found, http, put, sees, take_out
+from tests.discovery.agents import (
+    deregister,
+    discovered,
+    discovers,
+    http,
+    register,
+    register_critical,
+    settings_for,
+)
 from tests.testing.waiting import eventually
 
 AWKWARD = 'say "hi" \\ to eu-1'
@@ -14,11 +22,11 @@ AWKWARD = 'say "hi" \\ to eu-1'
 
 @pytest.fixture(scope="module", autouse=True)
 def services(agent: ConsulAgent) -> None:
-    """Four instances that differ."""
-    put(agent, "kato", 1, Tags=["v3", "blue"], Meta={"zone": "eu-1", "my-key": AWKWARD})
-    put(agent, "kato", 2, Tags=["v3"], Meta={"zone": "eu-2"})
-    put(agent, "kato", 3, Tags=["v4"])
-    critical(agent, "kato", 4)
+    """Register four instances that differ."""
+    register(agent, "kato", 1, Tags=["v3", "blue"], Meta={"zone": "eu-1", "my-key": AWKWARD})
+    register(agent, "kato", 2, Tags=["v3"], Meta={"zone": "eu-2"})
+    register(agent, "kato", 3, Tags=["v4"])
+    register_critical(agent, "kato", 4)
     http(agent, "POST", "/v1/query", {"Name": "nearest", "Service": {"Service": "kato"}})
     assert eventually(lambda: len(http(agent, "GET", "/v1/health/service/kato")) == 4)
 
@@ -41,67 +49,71 @@ def services(agent: ConsulAgent) -> None:
         ({"consistency": "consistent"}, [1, 2, 3, 4]),
         ({"agent_cache": True}, [1, 2, 3, 4]),
         ({"agent_cache": True, "consistency": "stale", "tags": ("v4",)}, [3]),
-        ({"query": "nearest"}, [1, 2, 3]),  # a prepared query gives no critical ones
+        ({"query": "nearest"}, [1, 2, 3]),  # a prepared query returns no critical ones
         ({"query": "nearest", "agent_cache": True}, [1, 2, 3]),
         ({"query": "nearest", "datacenter": "dc1"}, [1, 2, 3]),
         ({"query": "no such"}, None),
         ({"datacenter": "dc1"}, [1, 2, 3, 4]),
     ],
 )
-def test_found(agent: ConsulAgent, given: dict[str, Any], numbers: list[int] | None) -> None:
-    """Each setting finds what it says; what Consul cannot make sense of is an error of the caller's
-    with Consul's words."""
-    settings = at(agent, **given)
+def test_setting_selects_instances(
+    agent: ConsulAgent, given: dict[str, Any], numbers: list[int] | None
+) -> None:
+    """Each setting selects its instances. An invalid query or filter is an error with Consul's
+    message."""
+    settings = settings_for(agent, **given)
     if numbers is None:
         with Discovery(settings) as discovery:
             assert eventually(lambda: discovery.last_error is not None)
             with pytest.raises(ConsulRejected, match=r"[Qq]uery|bool"):
                 discovery.snapshot(0.0)
     else:
-        assert found(settings) == [f"kato-{number}" for number in numbers]
+        assert discovered(settings) == [f"kato-{number}" for number in numbers]
 
 
-def test_zone(agent: ConsulAgent) -> None:
-    """The zone is what the metadata says; without a word it is empty."""
-    with Discovery(at(agent)) as discovery:
+def test_zone_is_in_the_metadata(agent: ConsulAgent) -> None:
+    """The zone is the metadata's ``zone``, or empty."""
+    with Discovery(settings_for(agent)) as discovery:
         assert [one.zone for one in discovery.snapshot().instances] == ["eu-1", "eu-2", "", ""]
 
 
-def test_query_is_polled(agent: ConsulAgent) -> None:
-    """A prepared query cannot block: it is executed now and then, and changes are seen."""
-    with Discovery(at(agent, query="nearest", query_interval=0.1)) as discovery:
-        assert sees(discovery, "kato-1", "kato-2", "kato-3")
-        put(agent, "kato", 5)
-        assert sees(discovery, "kato-1", "kato-2", "kato-3", "kato-5")
-        take_out(agent, "kato", 5)
-        assert sees(discovery, "kato-1", "kato-2", "kato-3")
+def test_prepared_query_is_executed_at_intervals(agent: ConsulAgent) -> None:
+    """A prepared query cannot block: it is executed at intervals, and changes are read."""
+    with Discovery(settings_for(agent, query="nearest", query_interval=0.1)) as discovery:
+        assert discovers(discovery, "kato-1", "kato-2", "kato-3")
+        register(agent, "kato", 5)
+        assert discovers(discovery, "kato-1", "kato-2", "kato-3", "kato-5")
+        deregister(agent, "kato", 5)
+        assert discovers(discovery, "kato-1", "kato-2", "kato-3")
 
 
 @pytest.mark.parametrize(
     "given", [{"consistency": "stale"}, {"consistency": "consistent"}, {"agent_cache": True}]
 )
-def test_changes_are_seen(agent: ConsulAgent, given: dict[str, Any]) -> None:
-    """However sure the answers are, changes come, and so does the end of the last instance."""
+def test_changes_are_read_in_every_consistency_mode(
+    agent: ConsulAgent, given: dict[str, Any]
+) -> None:
+    """In every mode changes are read, and so is the end of the last instance."""
     name = f"kato-{'-'.join(map(str, given.values()))}".lower()
-    put(agent, name, 1)
-    with Discovery(at(agent, service=name, **given)) as discovery:
-        assert sees(discovery, f"{name}-1")
-        critical(agent, name, 1)
+    register(agent, name, 1)
+    with Discovery(settings_for(agent, service=name, **given)) as discovery:
+        assert discovers(discovery, f"{name}-1")
+        register_critical(agent, name, 1)
         assert eventually(
             lambda: (
                 discovery.current is not None
                 and discovery.current.instances[0].health is Health.CRITICAL
             )
         )
-        take_out(agent, name, 1)
-        assert sees(discovery)
+        deregister(agent, name, 1)
+        assert discovers(discovery)
         assert discovery.current is not None
 
 
-def test_a_dead_agent_among_others(agent: ConsulAgent) -> None:
-    """Where one agent does not answer, another of the list is asked."""
-    with ConsulAgent() as gone:
-        settings = at(gone, agent)
+def test_next_agent_is_used_when_one_is_down(agent: ConsulAgent) -> None:
+    """If one agent of the list is down, another one is used."""
+    with ConsulAgent() as stopped:
+        settings = settings_for(stopped, agent)
     with Discovery(settings) as discovery:
         assert len(discovery.snapshot().instances) == 4
         assert discovery._service.agents.current.address == agent.url

@@ -1,0 +1,119 @@
+"""Consul calls: one request to Consul's HTTP API, and the flows that execute it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from kato_consul._backoff import CONSUL_WAIT, full_jitter
+from kato_consul._flow import Clock, Failure, Flow, Outcome, Random, Reply, Send, Sleep
+from kato_consul.errors import (
+    ConsulDenied,
+    ConsulRejected,
+    ConsulUnavailable,
+    ConsulUnreachable,
+    excerpt,
+)
+
+T = TypeVar("T")
+
+CONSUL_TIMEOUT = 10.0
+"""Seconds that an ordinary response of Consul may take: an agent tries to reach a leader for 7 s
+(rpc_hold_timeout), and then gives up itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsulCall(Generic[T]):
+    """One request to Consul.
+
+    ``what`` describes it in error messages, such as "listing services". ``parse`` reads the
+    response. With ``not_found_ok`` a 404 means that the named thing does not exist, and is parsed;
+    otherwise a 404 means that the endpoint does not exist, and is an error.
+    """
+
+    what: str
+    send: Send
+    parse: Callable[[Reply], T]
+    not_found_ok: bool = False
+
+    def with_timeout(self, seconds: float) -> "ConsulCall[T]":
+        """Return the same call with another timeout."""
+        return replace(self, send=replace(self.send, timeout=seconds))
+
+    def with_parameter(self, name: str, value: str = "") -> "ConsulCall[T]":
+        """Return the same call with one more query parameter."""
+        separator = "&" if "?" in self.send.target else "?"
+        target = f"{self.send.target}{separator}{urlencode([(name, value)])}"
+        return replace(self, send=replace(self.send, target=target))
+
+
+_NOT_FOUND = ("does not have associated TTL", "Unknown service", "Unknown check")
+"""What agents return for a service or check that they do not have. Before 1.9 or so the status is
+500 or 200 instead of 404."""
+
+_UNREADABLE = (msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeError)
+"""What `ConsulCall.parse` raises for a body that does not match the API's documentation."""
+
+
+def execute(call: ConsulCall[T]) -> Flow[T]:
+    """Flow: execute one call once, and return its parsed response.
+
+    Raises:
+        ConsulUnreachable: no response.
+        ConsulUnavailable: 429 or 5xx; ``retry_after`` is set if the response has that header.
+        ConsulDenied: 401 or 403.
+        ConsulRejected: another 4xx, a redirection, or a body that cannot be parsed.
+    """
+    address = call.send.origin
+    outcome: Outcome = yield call.send
+    if isinstance(outcome, Failure):
+        raise ConsulUnreachable(address, str(outcome), sent=outcome.bytes_sent) from outcome.error
+    body = outcome.body.decode("utf-8", "replace")
+    if call.not_found_ok and any(text in body for text in _NOT_FOUND):
+        outcome = replace(outcome, status=404)
+    if outcome.status == 429 or outcome.status >= 500:
+        # Agents before 1.11 return 500 for a token that the servers do not have.
+        if "ACL not found" in body or "Permission denied" in body:
+            raise ConsulDenied(address, call.what, body)
+        if "boolean expression" in body:  # an invalid filter; the status is 400 since 1.15 or so
+            raise ConsulRejected(address, call.what, outcome.status, body)
+        raise ConsulUnavailable(address, outcome.status, body, _retry_after(outcome))
+    if outcome.status in (401, 403):
+        raise ConsulDenied(address, call.what, body)
+    if outcome.status == 404 and not call.not_found_ok and "Query not found" not in body:
+        body = f"{excerpt(body, 200)} (is this a Consul agent?)"
+    if outcome.status >= 300 and not (outcome.status == 404 and call.not_found_ok):
+        body = outcome.headers.get("location", body)
+        raise ConsulRejected(address, call.what, outcome.status, body)
+    try:
+        return call.parse(outcome)
+    except _UNREADABLE as error:
+        raise ConsulRejected(address, call.what, outcome.status, f"unreadable: {error}") from error
+
+
+def execute_with_retry(
+    call: ConsulCall[T], within: float, *, clock: Clock, random: Random
+) -> Flow[T]:
+    """Flow: execute a call, and retry it for ``within`` seconds while the agent is unreachable or
+    unavailable: not started yet, or without a leader.
+
+    Raises:
+        ConsulError: the last error, when the time is over; at once, if a retry cannot help.
+    """
+    deadline = clock() + within
+    pauses = full_jitter(CONSUL_WAIT, random)
+    while True:
+        try:
+            return (yield from execute(call))
+        except (ConsulUnreachable, ConsulUnavailable) as error:
+            left = deadline - clock()
+            if left <= 0:
+                raise
+            yield Sleep(min(next(pauses) + (error.retry_after or 0.0), left))
+
+
+def _retry_after(reply: Reply) -> float | None:
+    text = reply.headers.get("retry-after", "")
+    return float(text) if text.isdecimal() else None
