@@ -34,7 +34,7 @@ def test_runs_until_a_signal(
         line_with(process, ALL_REGISTERED)
         assert healths(agent, service) == {f"{service}-1": "passing", f"{service}-2": "passing"}
         process.send_signal(number)
-        output, errors = process.communicate(timeout=10)
+        output, errors = process.communicate(timeout=ENDS_WITHIN)
     assert process.returncode == 0, errors
     assert f"{service}-1: deregistered" in output
     assert ids(agent, service) == set()
