@@ -2,8 +2,10 @@
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.faults.tally import TallyTable
 from tests.integration.choosing import CHOICE, NoSuchDeployment, choose
@@ -29,6 +31,21 @@ LONGEST_FIRST = (
 )
 """Modules that take 12 s and more. A worker runs a whole module, so a long one that started last
 would run alone at the end."""
+
+
+class OneDeployment(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist is untyped
+    """The scheduler of pytest-xdist that gives whole modules to a worker, with tests/integration as
+    one module: its tests share one deployment, which on Docker has fixed ports."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module: str = super()._split_scope(nodeid)
+        return "tests/integration" if module.startswith("tests/integration/") else module
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneDeployment:
+    """Use `OneDeployment` where tests run in parallel."""
+    return OneDeployment(config, log)
 
 
 @pytest.hookimpl(trylast=True)
