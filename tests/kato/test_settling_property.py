@@ -17,7 +17,7 @@ from kato_consul._flow import Flow, Send
 from kato_consul._kato import reads as reading
 from kato_consul._kato import writes
 from kato_consul._kato.execute import execute
-from kato_consul._kato.session_state import MOST_IN_FLIGHT, SessionState
+from kato_consul._kato.session_state import MAX_IN_FLIGHT_WRITES, SessionState
 from kato_consul._kato.types import Observation
 from kato_consul.errors import BadRequest, OutcomeUnknown, SessionConflict
 from tests.kato.model_kato import Fault, ModelKato, playing
@@ -256,7 +256,9 @@ class Session(RuleBasedStateMachine):
         except SessionConflict:
             # More late writes than are kept, or a learn that may have learned what is missing.
             if not (
-                len(self.state.in_flight) == MOST_IN_FLIGHT or self.learn_unknown or self.learning
+                len(self.state.in_flight) == MAX_IN_FLIGHT_WRITES
+                or self.learn_unknown
+                or self.learning
             ):
                 raise
             self.conflict = True

@@ -8,7 +8,7 @@ from kato_consul._async.discovery import AsyncDiscovery
 from kato_consul._async.instances import AsyncKatoInstance, AsyncKatoNode
 from kato_consul._async.session import AsyncSession
 from kato_consul._balancing.pool import InstanceView
-from kato_consul._kato.queries import Everywhere, Query
+from kato_consul._kato.queries import InstanceResults, Query
 from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._kato.session_state import OnConflict
 from kato_consul._kato.types import LearnResult, ObservationResult, Prediction
@@ -115,9 +115,9 @@ class AsyncKatoClient:
         Raises:
             ConsulError: Consul did not answer before the deadline.
         """
-        return self._factory.instance_views(await self.discovery.snapshot())
+        return self._factory.pool.views(await self.discovery.snapshot())
 
-    async def on_all(self, query: Query[R]) -> Everywhere[R]:
+    async def on_all(self, query: Query[R]) -> InstanceResults[R]:
         """Run a query on every instance that Consul lists, healthy or not.
 
         Args:

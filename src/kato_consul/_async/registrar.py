@@ -54,7 +54,7 @@ class AsyncRegistrar:
     async def register(self) -> None:
         """Register all instances and wait until Consul reports each as passing, or register none.
 
-        The agent runs the checks, since no registrar stays to report health.
+        The agent runs the checks, since no registrar keeps running to report health.
 
         Raises:
             ConsulError: the agent could not be reached, or refused a definition.
@@ -78,7 +78,7 @@ class AsyncRegistrar:
             The errors of `register`, after which nothing is registered either.
         """
         service = self._service
-        service.state.stays = True
+        service.state.long_running = True
         try:
             await self._driver.run(service.registration.register_all())
             self._start_background()
@@ -95,7 +95,7 @@ class AsyncRegistrar:
         Each instance is registered as soon as it is healthy and Consul answers. Errors are
         reported as events.
         """
-        self._service.state.stays = True
+        self._service.state.long_running = True
         self._service.state.when_ready = True
         self._start_background()
 
@@ -120,7 +120,7 @@ class AsyncRegistrar:
             reason: shown in Consul.
 
         Returns:
-            Whether all instances were idle within the time.
+            True if all instances were idle within the time.
 
         Raises:
             ConsulError: an instance could not be put into maintenance mode.
@@ -130,7 +130,7 @@ class AsyncRegistrar:
         return await self._driver.run(self._service.wait_until_idle(within))
 
     async def resume(self) -> None:
-        """Take the instances out of maintenance mode."""
+        """End the maintenance mode of the instances."""
         for service_id in self._service.state.instances:
             await self._driver.run(self._service.leave_maintenance(service_id))
 

@@ -157,9 +157,9 @@ class TaggedAddress:
 class ServiceDefinition:
     """One instance of a service, as it is registered in Consul.
 
-    A ``probe`` knows KATO and its store; plain checks (``check`` and ``checks``) are run by
-    Consul's agent. An instance may have both. With none of them it gets a default
-    `ProbeDefinition`.
+    The registrar runs the ``probe``, which checks KATO and its store; Consul's agent runs plain
+    checks (``check`` and ``checks``). An instance may have both. With none of them it gets a
+    default `ProbeDefinition`.
 
     Attributes:
         name: name of the service, which clients look up; not empty.

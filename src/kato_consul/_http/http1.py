@@ -82,7 +82,7 @@ class ResponseParser:
 
     @property
     def reusable(self) -> bool:
-        """Whether the connection can carry another request."""
+        """True if the connection can carry another request."""
         return self._keep_alive and not self._unusable
 
     # Callbacks of the parser.

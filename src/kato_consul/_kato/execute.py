@@ -131,7 +131,7 @@ def _was_applied(
     unknown: OutcomeUnknown,
     deadline: float,
 ) -> Flow[bool]:
-    """Flow: read back whether the write with the unknown outcome was applied."""
+    """Flow: read the session, and return whether the write with the unknown outcome was applied."""
     late_write: InFlightWrite | None = None
     try:
         if write.not_repeatable:
@@ -168,12 +168,12 @@ def _wait_for_instance(
         NoResponse: it sent no response until the deadline.
     """
     delays = api.retry_delays()
-    while (left := deadline - api.now()) > 0:
+    while (remaining := deadline - api.now()) > 0:
         request = lock_barrier(state, api.attempt_timeout)
         outcome = yield from api.failover.attempt(request, instance_id, deadline, listed=False)
         if outcome is not None and classify(outcome) is not Delivery.UNKNOWN:
             return
-        yield Sleep(min(next(delays), left))
+        yield Sleep(min(next(delays), remaining))
     raise NoResponse(f"{instance_id} sent no response until the deadline")
 
 

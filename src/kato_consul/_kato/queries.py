@@ -247,5 +247,5 @@ def _node(node_id: str) -> str:
     return urlencode({"node_id": node_id})
 
 
-Everywhere = dict[str, R | KatoConsulError]
+InstanceResults = dict[str, R | KatoConsulError]
 """The result or the error of each instance, by uid."""

@@ -10,7 +10,7 @@ from kato_consul._kato.types import Observation, SequenceResult
 from kato_consul._kato.writes import clear_stm, observe_sequence
 from kato_consul.errors import KatoConsulError
 
-CHUNK = 100
+CHUNK_SIZE = 100
 """Observations in one call. KATO processes them one by one, in some 10 ms each. That is about one
 second: well within the timeout of an attempt, and little to repeat if a chunk is lost."""
 
@@ -24,7 +24,7 @@ def observe_chunks(
     deadline: float,
     *,
     observations: Sequence[Observation],
-    chunk: int = CHUNK,
+    chunk: int = CHUNK_SIZE,
     learn_after_each: bool = False,
     learn_at_end: bool = False,
     clear_stm_between: bool = False,

@@ -1,4 +1,4 @@
-"""Session factory: what the sessions of one client share, for both shells."""
+"""Session factory: creates the sessions of one client and holds what they share."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from kato_consul._balancing.policies import policy_for
-from kato_consul._balancing.pool import InstanceView, Pool
+from kato_consul._balancing.pool import Pool
 from kato_consul._flow import Flow
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.queries import Query, query_any, query_instance
@@ -15,7 +15,6 @@ from kato_consul._observable import SnapshotStore
 from kato_consul._requests.failover import Failover
 from kato_consul._runtime_defaults import clock, uniform
 from kato_consul.errors import ClientClosed, ConfigurationError
-from kato_consul.models import Snapshot
 from kato_consul.settings import Settings
 
 
@@ -33,7 +32,7 @@ EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 class SessionFactory:
-    """What the sessions of one client share.
+    """Creates the sessions of one client, and holds what they share.
 
     ``store`` has the service's instances. ``run`` runs a flow in the shell and returns its result,
     or an awaitable of it.
@@ -86,10 +85,6 @@ class SessionFactory:
     def query_instance(self, uid: str, query: Query[Any]) -> Flow[Any]:
         """Flow: run the query on one instance only."""
         return query_instance(self.api, query, uid, self.deadline())
-
-    def instance_views(self, snapshot: Snapshot) -> list[InstanceView]:
-        """Return each instance as Consul lists it, with what this client measured."""
-        return self.pool.views(snapshot)
 
     def require_own_process(self) -> None:
         """Return if the sessions were created in this process.

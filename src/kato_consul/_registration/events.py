@@ -39,8 +39,7 @@ class RegistrarEvent(StrEnum):
         FILE_REJECTED: the same, but it has mistakes (``why``).
         FILE_MISSING: the definition ``file`` does not exist any more.
         CHILD_STARTED: ``exec`` started ``command`` as process ``pid``.
-        CHILD_ENDED: ``command`` exited without being told to, with exit code ``code`` (128 + n
-            for signal n).
+        CHILD_ENDED: ``command`` exited by itself, with exit code ``code`` (128 + n for signal n).
     """
 
     REGISTERED = "instance.registered"

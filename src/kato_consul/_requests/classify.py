@@ -19,7 +19,7 @@ About the instance (`InstanceSignal`):
 
 | outcome                              | signal     | reason                                     |
 | ------------------------------------ | ---------- | ------------------------------------------ |
-| nothing was sent; no reply in time   | `DOWN`     | other requests would fare no better        |
+| nothing was sent; no reply in time   | `DOWN`     | other requests would most likely fail, too |
 | cut, partial reply; 502, 503, 504    | `DEGRADED` | a healthy instance does it now and then    |
 | 429, or 503 of the concurrency limit | `BUSY`     | it works, on other requests                |
 | any other 5xx                        | `BUSY`     | the application failed on this one request |
@@ -86,8 +86,8 @@ class AnswerPolicy:
 
     Args:
         classify: Returns what an outcome proves about the request.
-        one_round: Whether the call ends once every instance was tried and one of them may have
-            received the request. Otherwise rounds are repeated until the deadline.
+        one_round: True: the call ends once every instance was tried and one of them may have
+            received the request. False: rounds are repeated until the deadline.
     """
 
     classify: Callable[[Outcome], Delivery]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Self, TypeVar
 
 from kato_consul._balancing.pool import InstanceView
-from kato_consul._kato.queries import Everywhere, Query
+from kato_consul._kato.queries import InstanceResults, Query
 from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._kato.session_state import OnConflict
 from kato_consul._kato.types import LearnResult, ObservationResult, Prediction
@@ -116,9 +116,9 @@ class KatoClient:
         Raises:
             ConsulError: Consul did not answer before the deadline.
         """
-        return self._factory.instance_views(self.discovery.snapshot())
+        return self._factory.pool.views(self.discovery.snapshot())
 
-    def on_all(self, query: Query[R]) -> Everywhere[R]:
+    def on_all(self, query: Query[R]) -> InstanceResults[R]:
         """Run a query on every instance that Consul lists, healthy or not.
 
         Args:
