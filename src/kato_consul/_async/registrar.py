@@ -100,7 +100,11 @@ class AsyncRegistrar:
         self._start_background()
 
     def replace(self, definitions: Sequence[ServiceDefinition]) -> None:
-        """Replace the instances: new ones are registered, missing ones deregistered."""
+        """Replace the instances: new ones are registered, missing ones deregistered.
+
+        Args:
+            definitions: all instances from now on.
+        """
         for instance in self._service.state.replace(definitions):
             self._start_instance_flows(instance)
 
@@ -169,6 +173,9 @@ class AsyncRegistrar:
 
         It does not wait until the instance is passing: such a server accepts requests only after it
         has started.
+
+        Args:
+            app: the server's application, which is not used.
         """
         self._wait = 0.0
         async with self:

@@ -15,7 +15,7 @@ of three instances instead of three hundred:
 | any reply of the application                | the record is cleared                           |
 | more than half of the pool is ejected       | panic: ejections are ignored                    |
 
-In panic so many instances fail that they are no outliers.
+In panic, so many instances fail that they are not outliers.
 """
 
 from collections.abc import Collection, Iterable

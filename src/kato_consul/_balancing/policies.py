@@ -9,7 +9,7 @@ and weights.
 | ``p2c``               | the cheaper of two drawn by weight (power of two choices; default) |
 | ``least_outstanding`` | the fewest requests in flight for its weight                       |
 | ``round_robin``       | each in turn; new instances are sometimes skipped                  |
-| ``weighted``          | each in turn, as often as its weight says (smooth order of nginx)  |
+| ``weighted``          | each in turn, in proportion to its weight (smooth order of nginx)  |
 | ``random``            | at random, by weight                                               |
 """
 

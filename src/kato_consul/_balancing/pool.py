@@ -19,14 +19,16 @@ from dataclasses import dataclass
 from kato_consul._balancing.latency_p95 import LatencyP95
 from kato_consul._balancing.load_tracker import LoadTracker
 from kato_consul._balancing.outlier_detection import OutlierDetector
-from kato_consul._balancing.policies import PowerOfTwo
+from kato_consul._balancing.policies import PowerOfTwo, policy_for
 from kato_consul._balancing.retry_after import RetryAfterTracker
 from kato_consul._balancing.retry_budget import RetryBudget
 from kato_consul._balancing.session_placement import SessionPlacement, ranked
 from kato_consul._balancing.slow_start import SlowStart
 from kato_consul._balancing.zones import prefer_zone
 from kato_consul._protocols import Clock, Policy, Random
+from kato_consul._runtime_defaults import clock, uniform
 from kato_consul.models import USABLE_HEALTH, Health, Instance, Snapshot
+from kato_consul.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,3 +234,12 @@ class Pool:
                 if tier:
                     return tier
         return ()
+
+
+def pool_for(settings: Settings) -> Pool:
+    """Return an empty pool with the settings' balancing policy and zone.
+
+    Raises:
+        ConfigurationError: the settings name an unknown policy.
+    """
+    return Pool(clock, uniform, policy_for(settings.balancing), settings.zone)

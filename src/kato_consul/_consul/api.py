@@ -94,8 +94,10 @@ class ConsulApi:
         content of ``last`` is not decoded again if the response is the same.
         """
         service, headers = query.service, {}
-        if query.query:
-            request = self._consul.query.execute(quote(query.query, safe=""), dc=query.datacenter)
+        if query.prepared_query:
+            request = self._consul.query.execute(
+                quote(query.prepared_query, safe=""), dc=query.datacenter
+            )
             if query.cached:
                 # By default the agent's cache keeps the result of a prepared query for 3 days.
                 headers["Cache-Control"] = f"max-age={query.max_age}"
@@ -110,7 +112,7 @@ class ConsulApi:
                 dc=query.datacenter,
                 filter_expr=query.filter or None,
             )
-        decode = partial(read_prepared_query if query.query else read_snapshot, service)
+        decode = partial(read_prepared_query if query.prepared_query else read_snapshot, service)
         call: ConsulCall[Any] = self._call(f"reading the health of {service!r}", request)
         for name in query.modes:
             call = call.with_parameter(name)

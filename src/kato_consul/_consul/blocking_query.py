@@ -20,8 +20,8 @@ burst."""
 class TokenBucket:
     """A token bucket: ``rate`` tokens per second, at most ``burst`` of them stored. Starts full."""
 
-    rate: float
-    burst: float
+    rate: float = RATE
+    burst: float = BURST
     _tokens: float | None = None
     _updated_at: float = 0.0
 

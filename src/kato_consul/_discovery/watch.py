@@ -22,13 +22,7 @@ from collections.abc import Callable, Iterator
 from kato_consul._backoff import CONSUL_WAIT, MISTAKE_WAIT, full_jitter
 from kato_consul._consul.agents import Agents, another_agent_may_serve
 from kato_consul._consul.api import ConsulApi
-from kato_consul._consul.blocking_query import (
-    BURST,
-    RATE,
-    TokenBucket,
-    next_index,
-    query_timeout,
-)
+from kato_consul._consul.blocking_query import TokenBucket, next_index, query_timeout
 from kato_consul._consul.call import CONSUL_TIMEOUT, execute
 from kato_consul._consul.health_query import HealthQuery, HealthResponse
 from kato_consul._flow import Clock, Flow, Random, Sleep
@@ -67,7 +61,7 @@ def watch(
     ``wait`` is how long a query may block. ``query_interval`` is the mean time between executions
     of a prepared query. ``first_timeout`` is the timeout of the first query. All are in seconds.
     """
-    bucket = TokenBucket(RATE, BURST)
+    bucket = TokenBucket()
     pause_after = _pauses(random)
     index, last = 0, None
     failures = 0
@@ -97,7 +91,7 @@ def watch(
         store.publish(response.snapshot, clock() - response.staleness)
         index, last, failures = next_index(index, response.index), response, 0
         pause_after = _pauses(random)
-        if query.query:
+        if query.prepared_query:
             index = 0
             yield Sleep(query_interval * (0.75 + 0.5 * random()))
         elif pause := bucket.take(clock()):

@@ -35,8 +35,8 @@ def prepare(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | N
         yield from open_session(api, state, deadline)
     elif state.pending is not None or state.repairing or state.may_have_late_writes(api.now()):
         # The call that made the pending write has ended: its write is settled, and not sent again.
-        # While a late write is likely, the session is read each time: one that overwrites exactly
-        # one later write leaves counter and length as expected.
+        # While a late write is likely, the session is read before each call: a late write that
+        # overwrites exactly one later write leaves counter and length as expected.
         pending = state.pending
         late_write = state.track(pending, api.now()) if pending is not None else None
         applied = yield from reconcile(api, state, deadline, pending)

@@ -134,7 +134,7 @@ class KatoApi:
                 response, answer = yield from self.call(request, deadline, hint)
             except OutcomeUnknown as error:
                 # An instance that hung is avoided from here on. One that cut the connection is not:
-                # it may still be processing the request, and the next one to it waits for that.
+                # if it still processes the request, the next request to it waits until that ends.
                 state.avoid = error.instance if error.hung else ""
                 raise
             except NotFound as error:

@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from kato_consul._balancing.policies import policy_for
-from kato_consul._balancing.pool import Pool
+from kato_consul._balancing.pool import pool_for
 from kato_consul._flow import Flow
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.queries import Query, query_any, query_instance
@@ -16,16 +15,6 @@ from kato_consul._requests.failover import Failover
 from kato_consul._runtime_defaults import clock, uniform
 from kato_consul.errors import ClientClosed, ConfigurationError
 from kato_consul.settings import Settings
-
-
-def pool_for(settings: Settings) -> Pool:
-    """Return an empty pool with the settings' balancing policy and zone.
-
-    Raises:
-        ConfigurationError: the settings name an unknown policy.
-    """
-    return Pool(clock, uniform, policy_for(settings.balancing), settings.zone)
-
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 """Shared by all sessions: an empty dict for each of 100,000 sessions takes 6 MB."""

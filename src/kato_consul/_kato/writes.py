@@ -89,8 +89,7 @@ def observation(
     """Return an observation with the given parts. See `Observation` for shapes and ranges."""
     result: Observation = {}
     if strings is not None:
-        # A plain string is a mistake. As a list it would be an observation of its letters; as it
-        # is, KATO refuses it.
+        # A plain string is a mistake, and KATO refuses it. list() would turn it into its letters.
         result["strings"] = strings if isinstance(strings, str) else list(strings)  # type: ignore[typeddict-item]
     if vectors is not None:
         result["vectors"] = [list(vector) for vector in vectors]

@@ -124,5 +124,10 @@ class EventSink(Protocol):
 
 
 def describe_event(event: RegistrarEvent, fields: dict[str, Any]) -> str:
-    """Return the event's description for people, with its fields filled in."""
+    """Return the event's description for people, with its fields filled in.
+
+    Args:
+        event: name of the event.
+        fields: the event's own fields, as `RegistrarEvent` lists them.
+    """
     return DESCRIPTIONS[event].format(**fields)

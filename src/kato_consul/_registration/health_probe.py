@@ -14,10 +14,10 @@ from the store and write to it (KATO 3.10.1 returns 404 for it while the store i
 | an answer took longer than ``slow``                      | warning  |
 | otherwise                                                | passing  |
 
-The status becomes worse when ``agree`` of the last ``of`` results say so, and better when the last
-``agree`` in a row do: an instance that fails every other probe stays critical. The first result
-decides alone. A result that differs from the current status is checked again soon, so that this
-hysteresis does not delay the detection of a crash.
+The status becomes worse when ``agree`` of the last ``of`` results have the worse status. It becomes
+better when the last ``agree`` results have the better one, so an instance that fails every other
+probe stays critical. The first result decides alone. A result that differs from the current status
+is checked again soon, so that this hysteresis does not delay the detection of a crash.
 
 Probes of one instance do not overlap. While an instance hangs, each probe waits longer than the one
 before. So requests do not pile up in it, and the first answer is noticed at once.

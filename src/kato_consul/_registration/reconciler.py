@@ -7,7 +7,8 @@ once.
 
 An instance is pruned if its metadata has this registrar's owner name, it is not defined any more,
 and it is critical: an earlier run left it behind when it crashed. Instances of other owners are
-never pruned. Nor is one that is not critical: another registrar with the same name may manage it.
+never pruned. An instance that is not critical is not pruned either: another registrar with the same
+name may manage it.
 """
 
 from collections.abc import Iterator, Mapping

@@ -10,13 +10,7 @@ from typing import Any
 
 from kato_consul._backoff import CONSUL_WAIT, full_jitter
 from kato_consul._consul.api import ConsulApi
-from kato_consul._consul.blocking_query import (
-    BURST,
-    RATE,
-    TokenBucket,
-    next_index,
-    query_timeout,
-)
+from kato_consul._consul.blocking_query import TokenBucket, next_index, query_timeout
 from kato_consul._consul.call import ConsulCall, T, execute, execute_with_retry
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._flow import Clock, Flow, Random, Sleep
@@ -216,7 +210,7 @@ class Registration:
         self, service: str, waiting: dict[str, ServiceDefinition], until: float, wait: float
     ) -> Flow[None]:
         """Flow: wait until the catalog, which clients read, reports the instances as usable."""
-        bucket = TokenBucket(RATE, BURST)
+        bucket = TokenBucket()
         pauses = full_jitter(CONSUL_WAIT, self._random)
         index = 0
         snapshot: Snapshot | None = None

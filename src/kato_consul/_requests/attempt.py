@@ -94,7 +94,7 @@ def _start(
 
 
 def _record(pool: Pool, now: float, attempt: _Attempt, request: Request, outcome: Outcome) -> None:
-    """Record in the pool what the outcome shows about the instance."""
+    """Record in the pool what the outcome reveals about the instance."""
     uid = attempt.instance.uid
     took = now - attempt.started_at
     signal = instance_signal(outcome)

@@ -46,7 +46,7 @@ class Delivery(Enum):
 
 
 class InstanceSignal(Enum):
-    """What an outcome shows about the instance. `BUSY` counts neither for nor against it."""
+    """What an outcome reveals about the instance. `BUSY` counts neither for nor against it."""
 
     HEALTHY = auto()
     BUSY = auto()
@@ -102,7 +102,7 @@ ANY_RESPONSE = AnswerPolicy(classify_any_response, one_round=True)
 
 
 def instance_signal(outcome: Outcome) -> InstanceSignal:
-    """Return what an outcome shows about the instance (the second table above)."""
+    """Return what an outcome reveals about the instance (the second table above)."""
     if isinstance(outcome, Failure):
         is_down = not outcome.bytes_sent or outcome.cause is Cause.TIMEOUT
         return InstanceSignal.DOWN if is_down else InstanceSignal.DEGRADED

@@ -43,7 +43,7 @@ class Failover:
 
     Args:
         store: Holds the newest snapshot of the instances.
-        pool: Chooses instances and keeps what their outcomes show.
+        pool: Chooses instances and records what their outcomes reveal.
         clock: Monotonic seconds.
         random: Uniform in [0, 1), for jitter.
         hedge: True: hedge repeatable requests.

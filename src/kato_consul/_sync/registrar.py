@@ -100,7 +100,11 @@ class Registrar:
         self._start_background()
 
     def replace(self, definitions: Sequence[ServiceDefinition]) -> None:
-        """Replace the instances: new ones are registered, missing ones deregistered."""
+        """Replace the instances: new ones are registered, missing ones deregistered.
+
+        Args:
+            definitions: all instances from now on.
+        """
         for instance in self._service.state.replace(definitions):
             self._start_instance_flows(instance)
 

@@ -57,6 +57,9 @@ class DiscoveryTransport(httpx.BaseTransport):
     def instances(self, service: str) -> list[InstanceView]:
         """Return all instances of a service, with what Consul reports and what was measured here.
 
+        Args:
+            service: the service's name in Consul.
+
         Raises:
             ConsulError: Consul did not answer within ``settings.deadline`` seconds.
         """

@@ -212,7 +212,7 @@ class _Connection(asyncio.Protocol):
             outcome: Outcome = await waiter
             return outcome
         except asyncio.CancelledError:
-            # If it is not, the response is complete, and the connection may be in use again.
+            # Otherwise the response is complete, and another request may use the connection.
             if self._waiter is waiter:
                 self._timer.cancel()
                 self._waiter = None
