@@ -57,7 +57,7 @@ def settle(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | No
     return (yield from prepare(api, state, deadline))
 
 
-def execute(api: KatoApi, state: SessionState, deadline: float, write: Write[R]) -> Flow[R]:
+def execute_write(api: KatoApi, state: SessionState, deadline: float, write: Write[R]) -> Flow[R]:
     """Flow: apply ``write`` to the session exactly once.
 
     Raises:

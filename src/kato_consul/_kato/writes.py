@@ -20,7 +20,7 @@ from kato_consul._kato.types import (
 from kato_consul._requests.request import Request
 
 R = TypeVar("R")
-encode = msgspec.json.encode
+_to_json = msgspec.json.encode
 
 
 def _no_counters(response: Any) -> None:
@@ -125,7 +125,7 @@ def observe(observation: Observation) -> Write[ObservationResult]:
     return Write(
         what="observe",
         path="observe",
-        body=encode(observation),
+        body=_to_json(observation),
         apply=lambda journal: journal.record_observation(observation),
         answer_from_journal=answer,
         observations=[observation],
@@ -151,7 +151,7 @@ def observe_sequence(
     and ``learn_at_end`` learn the memory after each observation or after the last one.
     ``clear_stm_between`` empties the memory before each observation but the first.
     """
-    body = encode(
+    body = _to_json(
         {
             "observations": observations,
             "learn_after_each": learn_after_each,
@@ -233,7 +233,7 @@ def set_config(values: Mapping[str, Any]) -> Write[None]:
     return Write(
         what="set_config",
         path="config",
-        body=encode({"config": dict(values)}),
+        body=_to_json({"config": dict(values)}),
         apply=lambda journal: journal.configure(values),
         answer_from_journal=lambda session_id, after: None,
     )

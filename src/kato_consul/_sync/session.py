@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from kato_consul._flow import Flow
 from kato_consul._kato import reads, writes
-from kato_consul._kato.execute import execute, settle
+from kato_consul._kato.execute import execute_write, settle
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.sequence_chunks import CHUNK_SIZE, Progress, observe_chunks
 from kato_consul._kato.session_factory import SessionFactory
@@ -215,7 +215,7 @@ class Session:
         self._run(reads.delete)
 
     def _write(self, write: writes.Write[T]) -> T:
-        return self._run(partial(execute, write=write))
+        return self._run(partial(execute_write, write=write))
 
     def _run(self, flow: Callable[[KatoApi, SessionState, float], Flow[T]]) -> T:
         with self._lock:
