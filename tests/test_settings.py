@@ -40,7 +40,7 @@ FORMS = (
 )
 def test_address_becomes_an_origin(address: str, origin: str) -> None:
     """Every form that Consul's tools accept becomes scheme, host and port, or a socket's path."""
-    assert Settings(consul_addr=address).consul_origin == origin
+    assert Settings(consul_addr=address).consul_origins == (origin,)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_address_becomes_an_origin(address: str, origin: str) -> None:
 )
 def test_consul_ssl_makes_every_address_https(address: str, origin: str) -> None:
     """With ``consul_ssl`` an address with http is https, too."""
-    assert Settings(consul_addr=address, consul_ssl=True).consul_origin == origin
+    assert Settings(consul_addr=address, consul_ssl=True).consul_origins == (origin,)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_defaults_without_variables() -> None:
     """The defaults: the local agent, no token, the service ``kato``."""
     settings = Settings.from_env({})
     assert settings == Settings()
-    assert (settings.consul_origin, settings.token, settings.service) == (
+    assert (settings.consul_origins[0], settings.token, settings.service) == (
         "http://127.0.0.1:8500",
         Secret(""),
         "kato",
@@ -329,7 +329,7 @@ def test_code_takes_precedence_over_the_environment() -> None:
     """A setting given in code takes precedence, also False; None is ignored."""
     environ = {"CONSUL_HTTP_ADDR": "env.test:1", "CONSUL_HTTP_SSL": "true"}
     settings = Settings.from_env(environ, consul_addr="code.test:2", consul_ssl=False)
-    assert settings.consul_origin == "http://code.test:2"
+    assert settings.consul_origins == ("http://code.test:2",)
     assert Settings.from_env(environ, consul_addr=None).consul_addr == "env.test:1"
 
 
@@ -408,7 +408,7 @@ def test_several_agents_are_separated_by_commas(
 ) -> None:
     """Each agent may be in any form."""
     settings = Settings(consul_addr=address)
-    assert (settings.consul_origins, settings.consul_origin) == (origins, origins[0])
+    assert settings.consul_origins == origins
 
 
 @pytest.mark.parametrize("address", ["a.test:1,", ",", "a.test:1,,b.test:1", "a.test:1,b test"])

@@ -19,7 +19,7 @@ from kato_consul._balancing.pool import Pool
 from kato_consul._flow import Flow, Send
 from kato_consul._http.http1 import ResponseParser, request_bytes
 from kato_consul._kato import writes
-from kato_consul._kato.execute import execute
+from kato_consul._kato.execute import execute_write
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.writes import Write
@@ -34,7 +34,7 @@ COUNTED_CALLS = 5
 
 
 def observe_flow(instances: int) -> int:
-    """Count the flow of an observe alone: `execute`, without a driver."""
+    """Count the flow of an observe alone: `execute_write`, without a driver."""
     clock, kato = ManualClock(), PreparedKato()
     store = SnapshotStore("kato")
     store.publish(make_snapshot(instances))
@@ -44,7 +44,7 @@ def observe_flow(instances: int) -> int:
 
     def observe() -> None:
         write: Write[Any] = writes.observe({"strings": STRINGS})
-        _run(execute(api, state, clock() + 30.0, write), kato)
+        _run(execute_write(api, state, clock() + 30.0, write), kato)
 
     return _median_count(observe)
 

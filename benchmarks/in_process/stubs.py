@@ -158,7 +158,7 @@ def stub_connections() -> Iterator[None]:
     idle_fd, write_fd = os.pipe()  # never readable, so a poll for a closed connection finds none
     kato = PreparedKato()
 
-    async def connect_async(pool: async_engine._Pool) -> async_engine._Connection:
+    async def connect_async(pool: async_engine._ConnectionPool) -> async_engine._Connection:
         connection, transport = async_engine._Connection(pool), _Transport(kato, idle_fd)
         transport.protocol = connection
         connection.connection_made(cast("asyncio.Transport", transport))
@@ -170,7 +170,7 @@ def stub_connections() -> Iterator[None]:
     with contextlib.ExitStack() as undo:
         undo.callback(os.close, idle_fd)
         undo.callback(os.close, write_fd)
-        _replace(undo, async_engine._Pool, "connect", connect_async)
+        _replace(undo, async_engine._ConnectionPool, "connect", connect_async)
         _replace(undo, sync_engine, "_connect", connect_sync)
         _replace(undo, sync_engine._Connection, "shut_down", lambda self: None)
         yield

@@ -13,8 +13,11 @@ def parse_duration(text: str) -> float:
     are those of Go's `time.ParseDuration <https://pkg.go.dev/time#ParseDuration>`_, except that
     there is no sign and that ``0`` needs a unit.
 
+    Args:
+        text: the duration.
+
     Raises:
-        ValueError: it is not a duration; the message shows what one looks like.
+        ValueError: it is not a duration; the message has examples.
     """
     parts = _PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:

@@ -1,4 +1,4 @@
-"""Flows: every policy of more than one step is a plain generator.
+"""Flows: operations of more than one step, as plain generators.
 
 A flow yields a `Step` ("send this request", "sleep that long", "wait until the snapshot changes"),
 and the driver sends the outcome back into it. It returns its result or raises a `KatoConsulError`.
@@ -125,6 +125,13 @@ class Hedged:
 
 
 Step = Send | Hedge | CloseConnections | Sleep | WaitForChange
+
+JSON_HEADERS: Mapping[str, str] = {"content-type": "application/json"}
+"""The headers of a request with a JSON body."""
+
+LONG_WAIT = 3600.0
+"""Seconds to wait for a change where a flow has nothing else to do. Every change ends the wait, so
+the value does not matter."""
 
 T = TypeVar("T")
 Flow = Generator[Step, Any, T]

@@ -3,7 +3,7 @@
 Python has a lock for each module that is being imported, and a fork copies it in its state (as of
 3.13). A child that is forked while another thread imports a module would wait forever at its own
 import of that module. Background threads import libraries here, and servers such as gunicorn fork.
-So a late import is made with this lock held, and a fork waits for the lock.
+So every late import holds this lock, and a fork waits for the lock.
 """
 
 import os

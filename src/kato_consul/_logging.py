@@ -1,6 +1,6 @@
 """Log events: structlog over the standard library's `logging`, under the name ``kato_consul``.
 
-An application that uses this package configures `logging` alone. The message of a record is the
+An application configures `logging` only. The message of a record is the
 event's name with its fields as ``key=value``; the record also holds both, as ``event`` and
 ``fields`` (``extra``). Without any configuration only warnings and worse reach stderr, which is
 Python's default.
@@ -59,9 +59,9 @@ class Logger:
         return bound
 
 
-def logger(room: str) -> Logger:
-    """Return the logger ``kato_consul.<room>``."""
-    return Logger(f"kato_consul.{room}")
+def logger(name: str) -> Logger:
+    """Return the logger ``kato_consul.<name>``."""
+    return Logger(f"kato_consul.{name}")
 
 
 def _render(

@@ -79,7 +79,7 @@ class SnapshotStore(Observable[Snapshot | None]):
     def publish(self, snapshot: Snapshot, confirmed_at: float | None = None) -> None:
         """Publish a snapshot that was just read. Listeners are notified only if it has changed."""
         self.last_error = None
-        if not snapshot.instances and self._uses_static_list():
+        if not snapshot.instances and self._keep_static_list():
             return
         self.confirmed_at = confirmed_at
         if snapshot.usable:
@@ -102,9 +102,11 @@ class SnapshotStore(Observable[Snapshot | None]):
             self.confirmed_at = self._fallback_confirmed_at
             self.set(self._fallback)
 
-    def _uses_static_list(self) -> bool:
-        """Return whether a static list stays current although Consul reports no instance: it does
-        until Consul has reported one."""
+    def _keep_static_list(self) -> bool:
+        """Keep a static list current until Consul has reported an instance.
+
+        Return whether it is current.
+        """
         static = self._fallback
         if static is None or static.source is not Source.STATIC:
             return False

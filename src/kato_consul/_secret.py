@@ -1,4 +1,4 @@
-"""Secrets: values that are never shown in logs or errors."""
+"""Secrets: values that never appear in logs or errors."""
 
 
 class Secret:

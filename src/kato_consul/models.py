@@ -32,6 +32,10 @@ class Source(StrEnum):
     STATIC = "static"
 
 
+USABLE_HEALTH = (Health.PASSING, Health.WARNING)
+"""The health of instances that requests are sent to, in the order of preference."""
+
+
 @dataclass(frozen=True)
 class Instance:
     """One registered instance of a service.
@@ -115,7 +119,7 @@ class Snapshot:
         """The instances to send requests to: those that are passing, then those with a warning."""
         return tuple(
             instance
-            for health in (Health.PASSING, Health.WARNING)
+            for health in USABLE_HEALTH
             for instance in self.instances
             if instance.health is health
         )

@@ -1,4 +1,4 @@
-"""Settings: immutable, validated at construction, and the only reader of the environment.
+"""Settings: immutable, and validated at construction. No other module reads these variables.
 
 Consul's variables are read as Consul's own tools read them
 (https://developer.hashicorp.com/consul/commands#environment-variables). A value given in code takes
@@ -190,13 +190,8 @@ class Settings:
         return LOCAL if self.consul_addr is None else self.consul_addr
 
     @property
-    def consul_origin(self) -> str:
-        """The origin of the first agent: ``scheme://host:port`` or ``unix:///path``."""
-        return self.consul_origins[0]
-
-    @property
     def consul_origins(self) -> tuple[str, ...]:
-        """The origins of all agents, in their order."""
+        """The origins of all agents, in their order: ``scheme://host:port`` or ``unix:///path``."""
         addresses = self.consul_address.split(",")
         if len(addresses) > 1:
             addresses = [address.strip() for address in addresses]

@@ -5,7 +5,7 @@ import pytest
 from kato_consul._balancing.retry_budget import (
     CALLS_PER_RETRY,
     MIN_RETRIES_PER_SECOND,
-    TTL,
+    TOKEN_TTL,
     RetryBudget,
 )
 
@@ -21,8 +21,8 @@ def withdraw_all(budget: RetryBudget, now: float) -> int:
 
 
 def test_new_budget_has_the_minimum() -> None:
-    """A new budget has the minimum of all `TTL` seconds."""
-    assert withdraw_all(RetryBudget(), BEGIN) == MIN_RETRIES_PER_SECOND * TTL
+    """A new budget has the minimum of all `TOKEN_TTL` seconds."""
+    assert withdraw_all(RetryBudget(), BEGIN) == MIN_RETRIES_PER_SECOND * TOKEN_TTL
 
 
 @pytest.mark.parametrize("calls", [5, 50, 500])
@@ -48,7 +48,7 @@ def test_tokens_expire() -> None:
     budget = RetryBudget()
     for _ in range(1_000):
         budget.deposit(BEGIN)
-    assert withdraw_all(budget, BEGIN + TTL) == MIN_RETRIES_PER_SECOND * TTL
+    assert withdraw_all(budget, BEGIN + TOKEN_TTL) == MIN_RETRIES_PER_SECOND * TOKEN_TTL
 
 
 def test_oldest_tokens_are_spent_first() -> None:
@@ -62,7 +62,7 @@ def test_oldest_tokens_are_spent_first() -> None:
     for _ in range(10):
         assert budget.withdraw(BEGIN + 5)
     # The tokens of the first calls have expired by then; those of the later calls are all there.
-    assert withdraw_all(budget, BEGIN + TTL) == MIN_RETRIES_PER_SECOND * TTL + 10
+    assert withdraw_all(budget, BEGIN + TOKEN_TTL) == MIN_RETRIES_PER_SECOND * TOKEN_TTL + 10
 
 
 def test_refunded_retries_are_free() -> None:
@@ -91,4 +91,4 @@ def test_outage_causes_no_retry_storm(rate: int) -> None:
             budget.deposit(BEGIN + second)
             while budget.withdraw(BEGIN + second):
                 retries += 1
-    assert retries <= 60 * rate / CALLS_PER_RETRY + MIN_RETRIES_PER_SECOND * (60 + TTL)
+    assert retries <= 60 * rate / CALLS_PER_RETRY + MIN_RETRIES_PER_SECOND * (60 + TOKEN_TTL)

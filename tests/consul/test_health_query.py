@@ -82,7 +82,9 @@ def test_cache_control_of_a_prepared_query(
 
 def test_name_of_a_prepared_query_is_escaped() -> None:
     """A query's name is one segment of the path."""
-    assert request_of(HealthQuery("kato", query="a/b c"))[0] == "/v1/query/a%2Fb%20c/execute"
+    assert (
+        request_of(HealthQuery("kato", prepared_query="a/b c"))[0] == "/v1/query/a%2Fb%20c/execute"
+    )
 
 
 @pytest.mark.parametrize("given", [{"consistency": "stale"}, {"agent_cache": True}, {}])
@@ -122,7 +124,7 @@ def test_text_that_cannot_be_quoted_is_refused(text: str) -> None:
         (HealthQuery("kato"), ""),
         (HealthQuery("kato", tags=("v3",), datacenter="east"), " with tag 'v3' in east"),
         (HealthQuery("kato", filter="A == 1"), " where A == 1"),
-        (HealthQuery("kato", query="nearest"), " by the prepared query 'nearest'"),
+        (HealthQuery("kato", prepared_query="nearest"), " by the prepared query 'nearest'"),
     ],
 )
 def test_description(query: HealthQuery, description: str) -> None:

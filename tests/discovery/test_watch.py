@@ -10,11 +10,16 @@ import pytest
 from kato_consul._consul import api as api
 from kato_consul._consul.agents import Agents
 from kato_consul._consul.api import ConsulApi
-from kato_consul._consul.blocking_query import SLACK, next_index
+from kato_consul._consul.blocking_query import NETWORK_SLACK, next_index
 from kato_consul._consul.call import CONSUL_TIMEOUT
 from kato_consul._consul.health_query import HealthQuery
 from kato_consul._consul.snapshot_decoder import DecodedRecords, read_snapshot
-from kato_consul._discovery.watch import FIRST_RESPONSE_TIMEOUT, HOLD, WAIT, watch
+from kato_consul._discovery.watch import (
+    BLOCKING_WAIT,
+    EMPTY_CONFIRM_DELAY,
+    FIRST_RESPONSE_TIMEOUT,
+    watch,
+)
 from kato_consul._flow import Outcome, Send
 from kato_consul._observable import SnapshotStore
 from kato_consul.errors import (
@@ -59,7 +64,7 @@ class Watched:
         draw: float = 1.0,
         query: HealthQuery = KATO,
         at: Sequence[str] = (AT,),
-        wait: float = WAIT,
+        wait: float = BLOCKING_WAIT,
         first_timeout: float = CONSUL_TIMEOUT,
     ) -> None:
         self.store = SnapshotStore("kato")
@@ -146,7 +151,7 @@ def test_timeout_of_a_blocking_query(wait: float, timeout: float) -> None:
     first, blocking = Watched(health(7, "kato-1"), wait=wait).player.sent
     assert first.timeout == CONSUL_TIMEOUT
     assert blocking.timeout == timeout
-    assert timeout == wait + wait / 16 + SLACK
+    assert timeout == wait + wait / 16 + NETWORK_SLACK
 
 
 @pytest.mark.parametrize("first", [refused(), health(5, "a")])
@@ -415,7 +420,7 @@ def test_empty_response_is_confirmed_by_a_consistent_read() -> None:
     watched = Watched(health(5, "a"), health(6), health(6))
     assert watched.queries[2] == {"consistent": ""}
     assert watched.player.sent[2].timeout == CONSUL_TIMEOUT
-    assert watched.player.slept == [HOLD]
+    assert watched.player.slept == [EMPTY_CONFIRM_DELAY]
     assert watched.published == [["a"], []]
     assert watched.queries[3] == {"index": "6", "wait": "60.000s"}
 
@@ -438,7 +443,7 @@ def test_known_empty_service_is_not_confirmed_again() -> None:
     """Later empty responses are not confirmed."""
     watched = Watched(health(6), health(6), health(7), health(8))
     assert [query.get("index") for query in watched.queries] == [None, None, "6", "7", "8"]
-    assert watched.player.slept == [HOLD]
+    assert watched.player.slept == [EMPTY_CONFIRM_DELAY]
 
 
 @pytest.mark.parametrize("outcome", [refused(), reply(500, b"No cluster leader")])

@@ -4,7 +4,7 @@ import pytest
 
 from kato_consul._flow import Cause, Failure, Outcome, Reply, Send
 from kato_consul._kato import writes
-from kato_consul._kato.execute import execute
+from kato_consul._kato.execute import execute_write
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import SessionState
 from kato_consul.errors import KatoConsulError, OutcomeUnknown
@@ -30,7 +30,7 @@ class Client:
         """Send an observation with a deadline ``within`` seconds from now."""
         write = writes.observe({"strings": [symbol]})
         deadline = self.kato.clock.now + within
-        self.player.play(execute(self.api, self.state, deadline, write), most=100_000)
+        self.player.play(execute_write(self.api, self.state, deadline, write), most=100_000)
 
     def refuse(self, send: Send) -> Outcome:
         """Refuse the connection."""

@@ -4,7 +4,7 @@ import pytest
 
 from kato_consul._kato import reads as reading
 from kato_consul._kato import writes
-from kato_consul._kato.execute import execute
+from kato_consul._kato.execute import execute_write
 from kato_consul._kato.session_state import SessionState
 from kato_consul.errors import SessionGone
 from tests.kato.model_kato import ModelKato, playing
@@ -17,11 +17,11 @@ def test_attaching_adopts_counter_and_memory() -> None:
     state = SessionState("me", "node")
     for symbol in ("a", "b"):
         write = writes.observe({"strings": [symbol]})
-        player.play(execute(api, state, kato.clock.now + 90.0, write))
+        player.play(execute_write(api, state, kato.clock.now + 90.0, write))
 
     other = SessionState("you", "you", attach_id=str(state.id))
     write = writes.observe({"strings": ["c"]})
-    result = player.play(execute(api, other, kato.clock.now + 90.0, write))
+    result = player.play(execute_write(api, other, kato.clock.now + 90.0, write))
     assert (result["time"], result["stm_length"]) == (3, 3)
     assert (other.id, other.node_id) == (state.id, "node")
     assert player.play(reading.stm(api, other, kato.clock.now + 90.0)) == [["a"], ["b"], ["c"]]

@@ -4,7 +4,7 @@ import pytest
 
 from kato_consul._kato import reads as reading
 from kato_consul._kato import writes
-from kato_consul._kato.execute import execute
+from kato_consul._kato.execute import execute_write
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import OnConflict, SessionState
 from kato_consul.errors import SessionConflict
@@ -29,7 +29,7 @@ class SharedSession:
         """Observe a symbol; return the counter in the result."""
         write = writes.observe({"strings": [symbol]})
         deadline = self.kato.clock.now + 30.0
-        return self.player.play(execute(self.api, self.state, deadline, write))["time"]
+        return self.player.play(execute_write(self.api, self.state, deadline, write))["time"]
 
     def another_writer_observes(self, symbol: str) -> None:
         """Add an observation that this client did not send."""

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kato_consul._flow import Outcome
-from kato_consul._kato.execute import execute
+from kato_consul._kato.execute import execute_write
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.opening import open_session
 from kato_consul._kato.session_state import SessionState
@@ -81,6 +81,8 @@ def test_hung_clear_stays_pending() -> None:
     state.journal.record_observation({"strings": ["a"]})
     with pytest.raises(OutcomeUnknown, match="The session's next call settles it"):
         calling.player.play(
-            execute(KatoApi(calling.failover, 10.0), state, calling.clock() + 30.0, clear_stm())
+            execute_write(
+                KatoApi(calling.failover, 10.0), state, calling.clock() + 30.0, clear_stm()
+            )
         )
     assert state.pending is not None

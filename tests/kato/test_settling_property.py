@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from kato_consul._flow import Flow, Send
 from kato_consul._kato import reads as reading
 from kato_consul._kato import writes
-from kato_consul._kato.execute import execute
-from kato_consul._kato.session_state import MOST_IN_FLIGHT, SessionState
+from kato_consul._kato.execute import execute_write
+from kato_consul._kato.session_state import MAX_IN_FLIGHT_WRITES, SessionState
 from kato_consul._kato.types import Observation
 from kato_consul.errors import BadRequest, OutcomeUnknown, SessionConflict
 from tests.kato.model_kato import Fault, ModelKato, playing
@@ -86,7 +86,7 @@ class Session(RuleBasedStateMachine):
         landings = self.kato.landings
         self.learning = True
         try:
-            self._play(execute(self.api, self.state, self._deadline(), writes.learn()))
+            self._play(execute_write(self.api, self.state, self._deadline(), writes.learn()))
         except BadRequest:
             assert not self.certain
         except OutcomeUnknown:
@@ -106,7 +106,7 @@ class Session(RuleBasedStateMachine):
     def clear(self, faults: list[Fault]) -> None:
         """Clear the memory."""
         self.kato.faults = faults
-        self._play(execute(self.api, self.state, self._deadline(), writes.clear_stm()))
+        self._play(execute_write(self.api, self.state, self._deadline(), writes.clear_stm()))
         self._clear()
 
     @rule(steps=st.integers(1, 6), faults=FAULTS)
@@ -115,7 +115,9 @@ class Session(RuleBasedStateMachine):
         """Cancel an observe after some steps: it may have been applied, or not."""
         self.kato.faults = faults
         event = self._event(1)
-        flow = execute(self.api, self.state, self._deadline(), writes.observe({"strings": event}))
+        flow = execute_write(
+            self.api, self.state, self._deadline(), writes.observe({"strings": event})
+        )
         try:
             with self._expected_conflicts():
                 step = next(flow)
@@ -226,7 +228,7 @@ class Session(RuleBasedStateMachine):
         write: writes.Write[Any] = (
             writes.observe_sequence(observations) if sequence else writes.observe(observations[0])
         )
-        self._play(execute(self.api, self.state, self._deadline(), write))
+        self._play(execute_write(self.api, self.state, self._deadline(), write))
         self.certain += [symbol for event in events for symbol in event]
         self.kato.faults = []
 
@@ -256,7 +258,9 @@ class Session(RuleBasedStateMachine):
         except SessionConflict:
             # More late writes than are kept, or a learn that may have learned what is missing.
             if not (
-                len(self.state.in_flight) == MOST_IN_FLIGHT or self.learn_unknown or self.learning
+                len(self.state.in_flight) == MAX_IN_FLIGHT_WRITES
+                or self.learn_unknown
+                or self.learning
             ):
                 raise
             self.conflict = True

@@ -4,7 +4,7 @@ import pytest
 
 from kato_consul._kato import reads as reading
 from kato_consul._kato import writes
-from kato_consul._kato.execute import execute
+from kato_consul._kato.execute import execute_write
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import SessionState
 from kato_consul.errors import OutcomeUnknown
@@ -19,7 +19,9 @@ def opened(kato: ModelKato) -> tuple[Player, KatoApi, SessionState]:
     player, api = playing(kato)
     state = SessionState("me", "node")
     for event in FIRST:
-        player.play(execute(api, state, kato.clock.now + 90.0, writes.observe({"strings": event})))
+        player.play(
+            execute_write(api, state, kato.clock.now + 90.0, writes.observe({"strings": event}))
+        )
     return player, api, state
 
 
@@ -30,7 +32,7 @@ def test_observe_with_fault_is_applied_once(fault: Fault) -> None:
     player, api, state = opened(kato)
     kato.faults = [fault]
     result = player.play(
-        execute(api, state, kato.clock.now + 90.0, writes.observe({"strings": ["c"]}))
+        execute_write(api, state, kato.clock.now + 90.0, writes.observe({"strings": ["c"]}))
     )
     assert result["time"] == 3
     assert result["stm_length"] == 3
@@ -46,7 +48,7 @@ def test_observe_without_symbols_with_fault_is_applied_once(fault: Fault) -> Non
     player, api, state = opened(kato)
     kato.faults = [fault]
     result = player.play(
-        execute(api, state, kato.clock.now + 90.0, writes.observe({"emotives": {"joy": 1.0}}))
+        execute_write(api, state, kato.clock.now + 90.0, writes.observe({"emotives": {"joy": 1.0}}))
     )
     assert result["time"] == kato.only_session().time == 3
     assert len(kato.only_session().emotives) == 1
@@ -60,7 +62,7 @@ def test_observe_sequence_with_fault_is_applied_once(fault: Fault) -> None:
     kato.faults = [fault]
     events = [["c"], [], ["d"]]
     write = writes.observe_sequence([{"strings": event} for event in events])
-    result = player.play(execute(api, state, kato.clock.now + 90.0, write))
+    result = player.play(execute_write(api, state, kato.clock.now + 90.0, write))
     assert [entry["time"] for entry in result["results"]] == [3, 4, 5]
     assert kato.only_session().stm == [*FIRST, ["c"], ["d"]]
     assert kato.only_session().time == 5
@@ -72,7 +74,7 @@ def test_learn_with_fault_is_applied_once(fault: Fault) -> None:
     kato = ModelKato()
     player, api, state = opened(kato)
     kato.faults = [fault]
-    player.play(execute(api, state, kato.clock.now + 90.0, writes.learn()))
+    player.play(execute_write(api, state, kato.clock.now + 90.0, writes.learn()))
     kato.wake()
     assert list(kato.patterns.values()) == [1]
     assert kato.only_session().stm == []
@@ -84,10 +86,10 @@ def test_clear_with_fault_is_applied(fault: Fault) -> None:
     kato = ModelKato()
     player, api, state = opened(kato)
     kato.faults = [fault]
-    player.play(execute(api, state, kato.clock.now + 90.0, writes.clear_stm()))
+    player.play(execute_write(api, state, kato.clock.now + 90.0, writes.clear_stm()))
     assert kato.only_session().stm == []
     result = player.play(
-        execute(api, state, kato.clock.now + 90.0, writes.observe({"strings": ["z"]}))
+        execute_write(api, state, kato.clock.now + 90.0, writes.observe({"strings": ["z"]}))
     )
     assert result["time"] == kato.only_session().time == 1
 
@@ -102,10 +104,12 @@ def test_late_write_is_repaired(fault: Fault, later: int) -> None:
     symbols = ["c", *(f"later-{number}" for number in range(later))]
     for symbol in symbols:
         player.play(
-            execute(api, state, kato.clock.now + 90.0, writes.observe({"strings": [symbol]}))
+            execute_write(api, state, kato.clock.now + 90.0, writes.observe({"strings": [symbol]}))
         )
     kato.wake()
-    player.play(execute(api, state, kato.clock.now + 90.0, writes.observe({"strings": ["last"]})))
+    player.play(
+        execute_write(api, state, kato.clock.now + 90.0, writes.observe({"strings": ["last"]}))
+    )
     assert kato.only_session().stm == [*FIRST, *([symbol] for symbol in symbols), ["last"]]
     assert state.repairs == 1
     assert player.play(reading.stm(api, state, kato.clock.now + 90.0)) == kato.only_session().stm
@@ -117,11 +121,13 @@ def test_loss_of_a_full_store_is_repaired() -> None:
     player, api, state = opened(kato)
     kato.store = "full"
     player.play(
-        execute(api, state, kato.clock.now + 90.0, writes.observe({"strings": ["c"]}))
+        execute_write(api, state, kato.clock.now + 90.0, writes.observe({"strings": ["c"]}))
     )  # a false 200
     assert kato.only_session().stm == FIRST
     kato.store = "up"
-    player.play(execute(api, state, kato.clock.now + 90.0, writes.observe({"strings": ["d"]})))
+    player.play(
+        execute_write(api, state, kato.clock.now + 90.0, writes.observe({"strings": ["d"]}))
+    )
     assert kato.only_session().stm == [*FIRST, ["c"], ["d"]]
 
 
@@ -131,7 +137,7 @@ def test_flushed_store_is_replayed() -> None:
     player, api, state = opened(kato)
     kato.lose_sessions()
     result = player.play(
-        execute(api, state, kato.clock.now + 90.0, writes.observe({"strings": ["c"]}))
+        execute_write(api, state, kato.clock.now + 90.0, writes.observe({"strings": ["c"]}))
     )
     assert kato.only_session().stm == [*FIRST, ["c"]]
     assert result["time"] == 3
@@ -152,7 +158,9 @@ def test_store_down_is_not_a_lost_session() -> None:
         return answer(send)  # type: ignore[arg-type]
 
     player.answer = up_after_5_s  # type: ignore[assignment]
-    player.play(execute(api, state, kato.clock.now + 90.0, writes.observe({"strings": ["c"]})))
+    player.play(
+        execute_write(api, state, kato.clock.now + 90.0, writes.observe({"strings": ["c"]}))
+    )
     assert state.id == session_id
     assert kato.only_session().stm == [*FIRST, ["c"]]
 
@@ -171,13 +179,17 @@ def test_unsettled_outcome_is_reported_and_settled_later() -> None:
 
     player.answer = down_after_the_write  # type: ignore[assignment]
     with pytest.raises(OutcomeUnknown) as caught:
-        player.play(execute(api, state, kato.clock.now + 10.0, writes.observe({"strings": ["c"]})))
+        player.play(
+            execute_write(api, state, kato.clock.now + 10.0, writes.observe({"strings": ["c"]}))
+        )
     assert caught.value.sent
     assert caught.value.safe_to_resend is None
     assert "Reading it back" in str(caught.value)
     player.answer = answer
     kato.store = "up"
-    player.play(execute(api, state, kato.clock.now + 90.0, writes.observe({"strings": ["d"]})))
+    player.play(
+        execute_write(api, state, kato.clock.now + 90.0, writes.observe({"strings": ["d"]}))
+    )
     assert kato.only_session().stm == [*FIRST, ["c"], ["d"]]
 
 
@@ -187,7 +199,7 @@ def test_replay_timeout_grows_with_the_journal() -> None:
     player, api, state = opened(kato)
     for number in range(98):
         write = writes.observe({"strings": [f"e{number}"]})
-        player.play(execute(api, state, kato.clock.now + 90.0, write))
+        player.play(execute_write(api, state, kato.clock.now + 90.0, write))
     kato.lose_sessions()
     player.steps.clear()
     player.play(reading.stm(api, state, kato.clock.now + 90.0))

@@ -12,7 +12,7 @@ from kato_consul._registration.health_probe import (
     Hysteresis,
     Prober,
     ProbeResult,
-    probe,
+    probe_instance,
 )
 from kato_consul._registration.registrar_state import HealthStatus, RegistrarState
 from kato_consul.models import Health
@@ -176,7 +176,7 @@ def play_probes(answer: Callable[[Send], Outcome], clock: ManualClock, most: int
     state = RegistrarState([ServiceDefinition(name="kato", id="kato-1", port=8000)])
     player = Player(answer, clock=clock)
     descriptions.clear()
-    flow = probe(
+    flow = probe_instance(
         state, state.instances["kato-1"], clock=clock, random=lambda: 0.5, on_event=record_event
     )
     with pytest.raises(TooLong):
@@ -225,7 +225,9 @@ def test_instance_in_maintenance_is_not_probed() -> None:
     instance = state.instances["kato-1"]
     instance.in_maintenance = True
     player = Player(lambda send: refused())
-    flow = probe(state, instance, clock=player.clock, random=lambda: 0.5, on_event=record_event)
+    flow = probe_instance(
+        state, instance, clock=player.clock, random=lambda: 0.5, on_event=record_event
+    )
     with pytest.raises(TooLong):
         player.play(flow, most=5)
     assert player.sent == []

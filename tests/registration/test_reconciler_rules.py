@@ -7,7 +7,7 @@ import pytest
 
 from kato_consul._consul.registration_payload import RegistrationPayload
 from kato_consul._definitions.schema import ServiceDefinition
-from kato_consul._registration.registrar_state import OWNER, HealthStatus
+from kato_consul._registration.registrar_state import OWNER_KEY, HealthStatus
 from kato_consul.models import Health
 from tests.building import refused
 from tests.flows import TooLong
@@ -18,7 +18,7 @@ OWNER_NAME = "host:/etc/kato.toml"
 
 def owned(*definitions: ServiceDefinition, by: str = OWNER_NAME) -> Services:
     """Return the services that an agent has from a registrar with this name."""
-    return listed(*(replace(one, meta={OWNER: by}) for one in definitions))
+    return listed(*(replace(one, meta={OWNER_KEY: by}) for one in definitions))
 
 
 def reconcile(run: Run, most: int = 12) -> None:
@@ -76,7 +76,7 @@ def test_instance_is_registered_when_its_probe_passes() -> None:
     """With ``when_ready``, an instance is not registered before its probe reports it as usable."""
     probed = ServiceDefinition(name="kato", id="kato-1", port=8001)
     run = Run(Agent(), (probed,))
-    run.state.when_ready = run.state.stays = True
+    run.state.when_ready = run.state.long_running = True
     instance = run.state.instances["kato-1"]
     flow = run.reconcile()
     instance.registered = False
@@ -132,7 +132,7 @@ def test_six_hours_without_consul() -> None:
     agent = Agent(passing={"kato-1", "kato/2"})
     agent.override = lambda request: refused() if agent.clock.now < started + hours else None
     run = Run(agent)
-    run.state.stays = True
+    run.state.long_running = True
     flow = run.reconcile()
     with pytest.raises(TooLong):
         run.player.play(flow, most=2 * round(hours) * 3)

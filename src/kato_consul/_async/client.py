@@ -8,7 +8,7 @@ from kato_consul._async.discovery import AsyncDiscovery
 from kato_consul._async.instances import AsyncKatoInstance, AsyncKatoNode
 from kato_consul._async.session import AsyncSession
 from kato_consul._balancing.pool import InstanceView
-from kato_consul._kato.queries import Everywhere, Query
+from kato_consul._kato.queries import InstanceResults, Query
 from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._kato.session_state import OnConflict
 from kato_consul._kato.types import LearnResult, ObservationResult, Prediction
@@ -102,7 +102,11 @@ class AsyncKatoClient:
         return AsyncKatoInstance(run)
 
     def node(self, node_id: str) -> AsyncKatoNode:
-        """Return the API of a node: what all sessions with this ``node_id`` have learned."""
+        """Return the API of a node: what all sessions with the same ``node_id`` have learned.
+
+        Args:
+            node_id: the node's id, as given to `session`.
+        """
 
         async def run(query: Query[Any]) -> Any:
             return await self.discovery._run(self._factory.query_any(query))
@@ -115,9 +119,9 @@ class AsyncKatoClient:
         Raises:
             ConsulError: Consul did not answer before the deadline.
         """
-        return self._factory.instance_views(await self.discovery.snapshot())
+        return self._factory.pool.views(await self.discovery.snapshot())
 
-    async def on_all(self, query: Query[R]) -> Everywhere[R]:
+    async def on_all(self, query: Query[R]) -> InstanceResults[R]:
         """Run a query on every instance that Consul lists, healthy or not.
 
         Args:
@@ -146,18 +150,29 @@ class AsyncKatoClient:
         emotives: dict[str, float] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> ObservationResult:
-        """Observe one event in the session of your key ``session_id``.
+        """Observe one event in a session.
 
-        See `AsyncSession.observe`.
+        Args:
+            session_id: the session's key in this client, as for `session`.
+            strings, vectors, emotives, metadata: as for `AsyncSession.observe`, which also lists
+                the errors.
         """
         return await self.session(session_id).observe(strings, vectors, emotives, metadata)
 
     async def learn(self, session_id: str) -> LearnResult:
-        """Learn a pattern in the session of your key ``session_id``. See `AsyncSession.learn`."""
+        """Learn the short-term memory of a session as a pattern. See `AsyncSession.learn`.
+
+        Args:
+            session_id: the session's key in this client, as for `session`.
+        """
         return await self.session(session_id).learn()
 
     async def get_predictions(self, session_id: str) -> list[Prediction]:
-        """Return the predictions of the session of your key ``session_id``."""
+        """Return the predictions of a session. See `AsyncSession.predictions`.
+
+        Args:
+            session_id: the session's key in this client, as for `session`.
+        """
         return await self.session(session_id).predictions()
 
     async def aclose(self) -> None:

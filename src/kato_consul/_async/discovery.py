@@ -77,7 +77,7 @@ class AsyncDiscovery:
             ConsulError: Consul did not answer in time.
         """
         within = self.settings.deadline if timeout is None else timeout
-        return await self._run(self._service.first(within))
+        return await self._run(self._service.snapshot(within))
 
     async def registered_snapshot(self, timeout: float | None = None) -> Snapshot:
         """Return the current snapshot of a service that must be in Consul's catalog.

@@ -137,14 +137,14 @@ class AsyncDriver:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise ClientClosed("this client is closed; make a new one")
+            raise ClientClosed("this client is closed; create a new one")
 
     def _check_usable(self) -> None:
         self._check_open()
         if self._process not in (None, os.getpid()):
             raise ClientClosed(
                 "this client was used before the process forked, and its connections belong to "
-                "the parent. Make one client for each process"
+                "the parent. Create one client for each process"
             )
         loop = asyncio.get_running_loop()
         if self._loop is None:
@@ -152,5 +152,5 @@ class AsyncDriver:
         elif self._loop is not loop:
             raise ClientClosed(
                 "this client and its connections belong to another event loop. "
-                "Make one client for each loop"
+                "Create one client for each loop"
             )

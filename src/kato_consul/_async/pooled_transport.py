@@ -22,7 +22,7 @@ class AsyncPooledTransport(httpx.AsyncBaseTransport):
         runtime.in_each_process(self, AsyncPooledTransport._set_up)
 
     def _set_up(self) -> None:
-        self._pools: dict[str, _Pool] = {}
+        self._pools: dict[str, _OriginPool] = {}
         self._pools_lock = runtime.ThreadLock()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -34,7 +34,7 @@ class AsyncPooledTransport(httpx.AsyncBaseTransport):
             if pool is None:
                 if url.scheme == "https" and self._tls is None:
                     self._tls = ssl.create_default_context()
-                pool = self._pools[origin] = _Pool(self._keepalive, self._tls)
+                pool = self._pools[origin] = _OriginPool(self._keepalive, self._tls)
             pool.acquire()
         return await pool.send(request)
 
@@ -55,7 +55,7 @@ class AsyncPooledTransport(httpx.AsyncBaseTransport):
             await pool.transport.aclose()
 
 
-class _Pool:
+class _OriginPool:
     """The transport of one origin, and the number of requests and responses that use it."""
 
     def __init__(self, keepalive: float, tls: ssl.SSLContext | None) -> None:

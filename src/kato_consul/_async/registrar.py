@@ -54,7 +54,7 @@ class AsyncRegistrar:
     async def register(self) -> None:
         """Register all instances and wait until Consul reports each as passing, or register none.
 
-        The agent runs the checks, since no registrar stays to report health.
+        The agent runs the checks, since no registrar keeps running to report health.
 
         Raises:
             ConsulError: the agent could not be reached, or refused a definition.
@@ -78,7 +78,7 @@ class AsyncRegistrar:
             The errors of `register`, after which nothing is registered either.
         """
         service = self._service
-        service.state.stays = True
+        service.state.long_running = True
         try:
             await self._driver.run(service.registration.register_all())
             self._start_background()
@@ -95,12 +95,16 @@ class AsyncRegistrar:
         Each instance is registered as soon as it is healthy and Consul answers. Errors are
         reported as events.
         """
-        self._service.state.stays = True
+        self._service.state.long_running = True
         self._service.state.when_ready = True
         self._start_background()
 
     def replace(self, definitions: Sequence[ServiceDefinition]) -> None:
-        """Replace the instances: new ones are registered, missing ones deregistered."""
+        """Replace the instances: new ones are registered, missing ones deregistered.
+
+        Args:
+            definitions: all instances from now on.
+        """
         for instance in self._service.state.replace(definitions):
             self._start_instance_flows(instance)
 
@@ -120,7 +124,7 @@ class AsyncRegistrar:
             reason: shown in Consul.
 
         Returns:
-            Whether all instances were idle within the time.
+            True if all instances were idle within the time.
 
         Raises:
             ConsulError: an instance could not be put into maintenance mode.
@@ -130,7 +134,7 @@ class AsyncRegistrar:
         return await self._driver.run(self._service.wait_until_idle(within))
 
     async def resume(self) -> None:
-        """Take the instances out of maintenance mode."""
+        """End the maintenance mode of the instances."""
         for service_id in self._service.state.instances:
             await self._driver.run(self._service.leave_maintenance(service_id))
 
@@ -169,6 +173,9 @@ class AsyncRegistrar:
 
         It does not wait until the instance is passing: such a server accepts requests only after it
         has started.
+
+        Args:
+            app: the server's application, which is not used.
         """
         self._wait = 0.0
         async with self:

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 from kato_consul._async import runtime
 from kato_consul._flow import Flow
 from kato_consul._kato import reads, writes
-from kato_consul._kato.execute import execute, settle
+from kato_consul._kato.execute import execute_write, settle
 from kato_consul._kato.kato_api import KatoApi
-from kato_consul._kato.sequence_chunks import CHUNK, Progress, observe_chunks
+from kato_consul._kato.sequence_chunks import CHUNK_SIZE, Progress, observe_chunks
 from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._kato.session_state import SessionFacts, SessionState
 from kato_consul._kato.types import (
@@ -35,8 +35,8 @@ class AsyncSession:
     observations of a session that has two writers at the same time. Calls on different sessions
     run concurrently.
 
-    Every call may raise a `KatoConsulError`, whose ``sent`` is False if nothing was applied. What
-    the calls that change the session promise is in docs/guarantees.md.
+    Every call may raise a `KatoConsulError`. If its ``sent`` is False, nothing was applied. The
+    guarantees of the calls that change the session are in docs/guarantees.md.
     """
 
     __slots__ = ("__weakref__", "_factory", "_lock", "_state")
@@ -73,8 +73,8 @@ class AsyncSession:
         Args:
             strings: the event's symbols, in any order; KATO returns them sorted.
             vectors: vectors of equal length, shape (count, length). KATO adds them to one vector
-                and stores its symbol with those of the nearest vectors it knows. The first vector
-                of a node fixes the length for all later ones.
+                and stores its symbol with those of the nearest vectors that the node has. The
+                first vector of a node fixes the length for all later ones.
             emotives: a number for each name, such as ``{"utility": 0.7}``. KATO accepts any number;
                 its documentation uses -1.0 to 1.0.
             metadata: a JSON object. A learned pattern keeps the distinct values of each key.
@@ -97,7 +97,7 @@ class AsyncSession:
         learn_after_each: bool = False,
         learn_at_end: bool = False,
         clear_stm_between: bool = False,
-        chunk: int = CHUNK,
+        chunk: int = CHUNK_SIZE,
         progress: Progress | None = None,
     ) -> SequenceResult:
         """Observe a sequence of any length, exactly once.
@@ -214,7 +214,7 @@ class AsyncSession:
         await self._run(reads.delete)
 
     async def _write(self, write: writes.Write[T]) -> T:
-        return await self._run(partial(execute, write=write))
+        return await self._run(partial(execute_write, write=write))
 
     async def _run(self, flow: Callable[[KatoApi, SessionState, float], Flow[T]]) -> T:
         async with self._lock:

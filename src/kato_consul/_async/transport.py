@@ -56,11 +56,14 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
     async def instances(self, service: str) -> list[InstanceView]:
         """Return all instances of a service, with what Consul reports and what was measured here.
 
+        Args:
+            service: the service's name in Consul.
+
         Raises:
             ConsulError: Consul did not answer within ``settings.deadline`` seconds.
         """
         discovered = self._service(service)
-        snapshot = await self._driver.run(discovered.discovery.first(self._settings.deadline))
+        snapshot = await self._driver.run(discovered.discovery.snapshot(self._settings.deadline))
         return discovered.failover.pool.views(snapshot)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -88,7 +91,7 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
                 return exchange.record_failure(error)
             return outcome
 
-        flow = service.failover.call(exchange.to_request(), exchange.deadline)
+        flow = service.failover.call(exchange.to_request(), exchange.deadline())
         try:
             await self._driver.run(flow, send)
         except KatoConsulError as error:

@@ -1,1 +1,1 @@
-"""Load balancing: pure decisions over a `Snapshot`. This package never sees HTTP."""
+"""Load balancing: pure decisions over a `Snapshot`. This package does not use HTTP."""

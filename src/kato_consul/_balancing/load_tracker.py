@@ -54,7 +54,7 @@ class LoadTracker:
         return token
 
     def abandoned(self, uid: str, token: object) -> None:
-        """Record that the caller gave the request up, which shows nothing about the instance."""
+        """Record that the caller gave up on the request. This says nothing about the instance."""
         load = self._loads.get(uid)
         if load is not None:
             load.in_flight.discard(token)

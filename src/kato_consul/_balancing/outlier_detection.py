@@ -1,8 +1,8 @@
-"""Outlier detection: ejects instances that fail, before Consul's checks notice.
+"""Outlier detection: ejects instances that fail, before Consul's checks detect it.
 
-Consul notices a dead instance at its next check, seconds later. A client whose request was just
-refused, or timed out, knows at once. The rules are those of Envoy's outlier detection, sized for a
-pool of three instances instead of three hundred:
+Consul detects a dead instance at its next check, seconds later. A client detects it as soon as a
+request is refused or times out. The rules are those of Envoy's outlier detection, sized for a pool
+of three instances instead of three hundred:
 
 | event                                       | effect                                          |
 | ------------------------------------------- | ----------------------------------------------- |
@@ -15,7 +15,7 @@ pool of three instances instead of three hundred:
 | any reply of the application                | the record is cleared                           |
 | more than half of the pool is ejected       | panic: ejections are ignored                    |
 
-In panic so many instances fail that they are no outliers.
+In panic, so many instances fail that they are not outliers.
 """
 
 from collections.abc import Collection, Iterable

@@ -1,15 +1,15 @@
 """Balancing policies: choose the instance for a request that belongs to no session.
 
 A policy is an object with one method. `POLICIES` has the built-in ones by name; users may pass
-their own. A policy gets instances of equal health to choose from, and a `PoolView` with what is
-known about them.
+their own. A policy gets instances of equal health to choose from, and a `PoolView` of their load
+and weights.
 
 | name                  | chooses                                                            |
 | --------------------- | ------------------------------------------------------------------ |
 | ``p2c``               | the cheaper of two drawn by weight (power of two choices; default) |
 | ``least_outstanding`` | the fewest requests in flight for its weight                       |
 | ``round_robin``       | each in turn; new instances are sometimes skipped                  |
-| ``weighted``          | each in turn, as often as its weight says (smooth order of nginx)  |
+| ``weighted``          | each in turn, in proportion to its weight (smooth order of nginx)  |
 | ``random``            | at random, by weight                                               |
 """
 
@@ -31,8 +31,9 @@ sixteenth of the largest weight."""
 class PowerOfTwo:
     """Power of two choices: draws two instances and takes the cheaper one.
 
-    Nearly as good as the cheapest of all, at the cost of two, and without the herd effect of many
-    clients that all choose the cheapest (Mitzenmacher 2001; ``P2CPick`` of Finagle).
+    Only two instances are compared, and the choice is nearly as good as the cheapest of all. If all
+    clients chose the cheapest one, they would overload it together (Mitzenmacher 2001; ``P2CPick``
+    of Finagle).
     """
 
     def pick(self, among: Sequence[Instance], view: PoolView, random: Random) -> Instance:
@@ -46,10 +47,10 @@ class PowerOfTwo:
 
 
 class LeastOutstanding:
-    """Takes the fewest requests in flight for its weight; any one of several."""
+    """Takes the instance with the fewest requests in flight for its weight."""
 
     def pick(self, among: Sequence[Instance], view: PoolView, random: Random) -> Instance:
-        """Return the least busy one."""
+        """Return the least busy one; if several are equal, one of them at random."""
         start = int(random() * len(among))
         rotated = [*among[start:], *among[:start]]
         return min(

@@ -19,14 +19,16 @@ from dataclasses import dataclass
 from kato_consul._balancing.latency_p95 import LatencyP95
 from kato_consul._balancing.load_tracker import LoadTracker
 from kato_consul._balancing.outlier_detection import OutlierDetector
-from kato_consul._balancing.policies import PowerOfTwo
+from kato_consul._balancing.policies import PowerOfTwo, policy_for
 from kato_consul._balancing.retry_after import RetryAfterTracker
 from kato_consul._balancing.retry_budget import RetryBudget
 from kato_consul._balancing.session_placement import SessionPlacement, ranked
 from kato_consul._balancing.slow_start import SlowStart
 from kato_consul._balancing.zones import prefer_zone
 from kato_consul._protocols import Clock, Policy, Random
-from kato_consul.models import Health, Instance, Snapshot
+from kato_consul._runtime_defaults import clock, uniform
+from kato_consul.models import USABLE_HEALTH, Health, Instance, Snapshot
+from kato_consul.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Pool:
         self._heaviest = 1.0
 
     def update(self, snapshot: Snapshot) -> None:
-        """Take over a snapshot: new instances start slowly, those that left are removed.
+        """Use a new snapshot: start the ramp of new instances, and remove those that left.
 
         The same snapshot again costs nothing.
         """
@@ -208,13 +210,13 @@ class Pool:
     def _is_available(self, instance: Instance) -> bool:
         now = self._clock()
         return (
-            instance.health in (Health.PASSING, Health.WARNING)
+            instance.health in USABLE_HEALTH
             and not self.outliers.is_ejected(instance.uid, now)
             and instance.uid not in self.retry_after.waiting(now)
         )
 
     def _best_tier(self, snapshot: Snapshot, tried: Collection[str]) -> Sequence[Instance]:
-        """The untried instances of the best tier that has any; empty if there is none."""
+        """Return the untried instances of the best tier that has any; empty if there is none."""
         now = self._clock()
         ejected = self.outliers.ejected(snapshot.usable, now)
         usable: Sequence[Instance] = snapshot.usable
@@ -223,7 +225,7 @@ class Pool:
         if not ejected and snapshot.all_passing:
             return usable
         for is_ejected in (False, True):
-            for health in (Health.PASSING, Health.WARNING):
+            for health in USABLE_HEALTH:
                 tier = [
                     instance
                     for instance in usable
@@ -232,3 +234,12 @@ class Pool:
                 if tier:
                     return tier
         return ()
+
+
+def pool_for(settings: Settings) -> Pool:
+    """Return an empty pool with the settings' balancing policy and zone.
+
+    Raises:
+        ConfigurationError: the settings name an unknown policy.
+    """
+    return Pool(clock, uniform, policy_for(settings.balancing), settings.zone)

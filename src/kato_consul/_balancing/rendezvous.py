@@ -8,7 +8,8 @@ it first move.
 Scores are computed from service ids, not addresses, so an instance that returns at another address
 keeps its sessions. The hash is the same in every process, so all clients agree.
 
-Affinity saves caches and connections. It does not guarantee that a session has a single writer.
+Affinity keeps caches and connections in use. It does not guarantee that a session has a single
+writer.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""``Retry-After``: instances that asked for time get no request until it has passed."""
+"""``Retry-After``: until when instances accept no request."""
 
 from collections.abc import Iterable
 

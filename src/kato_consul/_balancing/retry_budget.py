@@ -5,8 +5,8 @@ only attempts that fail have to be bounded. So a pool with one bad instance neve
 budget. A pool in which all instances fail gets at most 20 % more requests than there are calls,
 plus `MIN_RETRIES_PER_SECOND`.
 
-Tokens expire after `TTL` seconds. The numbers are those of Finagle (``RetryBudget``: 20 %, ten
-seconds) and tower, except for the minimum: theirs is 10 a second, for clients with more traffic
+Tokens expire after `TOKEN_TTL` seconds. The numbers are those of Finagle (``RetryBudget``: 20 %,
+ten seconds) and tower, except for the minimum: theirs is 10 a second, for clients with more traffic
 than one of a small fleet.
 """
 
@@ -18,7 +18,7 @@ CALLS_PER_RETRY = 5
 MIN_RETRIES_PER_SECOND = 3
 """Retries a second that are always allowed, so that a client with few calls can fail over."""
 
-TTL = 10
+TOKEN_TTL = 10
 """Seconds after which unused tokens expire."""
 
 _TOKENS_PER_SECOND = MIN_RETRIES_PER_SECOND * CALLS_PER_RETRY
@@ -31,7 +31,7 @@ class RetryBudget:
     Shared by threads without a lock: a lost update is harmless here.
     """
 
-    _tokens: list[int] = field(default_factory=lambda: [_TOKENS_PER_SECOND] * TTL)
+    _tokens: list[int] = field(default_factory=lambda: [_TOKENS_PER_SECOND] * TOKEN_TTL)
     """Tokens by the second in which they were paid, oldest first."""
     _second: int | None = None
 
@@ -61,6 +61,6 @@ class RetryBudget:
         second = int(now)
         if second == self._second:
             return
-        passed = 0 if self._second is None else min(max(second - self._second, 0), TTL)
+        passed = 0 if self._second is None else min(max(second - self._second, 0), TOKEN_TTL)
         self._tokens = self._tokens[passed:] + [_TOKENS_PER_SECOND] * passed
         self._second = second

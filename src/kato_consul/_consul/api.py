@@ -1,8 +1,7 @@
 """Consul's HTTP API: the calls that this package makes, for one agent.
 
-py-consul builds the requests and parses most responses (`request_builder`). Its behaviour is
-changed in two places, each with the reason. Health responses grow with the service; msgspec decodes
-them (`snapshot_decoder`).
+py-consul builds the requests and parses most responses (`request_builder`). Health responses grow
+with the service; msgspec decodes them (`snapshot_decoder`).
 """
 
 from base64 import b64encode
@@ -51,7 +50,7 @@ class ConsulApi:
             self._headers["Authorization"] = f"Basic {b64encode(auth.reveal().encode()).decode()}"
         self._parameters = dict(parameters or {})
 
-    def prepare(self) -> None:
+    def preload(self) -> None:
         """Import py-consul now, rather than at the first call."""
         _ = self._consul
 
@@ -95,8 +94,10 @@ class ConsulApi:
         content of ``last`` is not decoded again if the response is the same.
         """
         service, headers = query.service, {}
-        if query.query:
-            request = self._consul.query.execute(quote(query.query, safe=""), dc=query.datacenter)
+        if query.prepared_query:
+            request = self._consul.query.execute(
+                quote(query.prepared_query, safe=""), dc=query.datacenter
+            )
             if query.cached:
                 # By default the agent's cache keeps the result of a prepared query for 3 days.
                 headers["Cache-Control"] = f"max-age={query.max_age}"
@@ -111,7 +112,7 @@ class ConsulApi:
                 dc=query.datacenter,
                 filter_expr=query.filter or None,
             )
-        decode = partial(read_prepared_query if query.query else read_snapshot, service)
+        decode = partial(read_prepared_query if query.prepared_query else read_snapshot, service)
         call: ConsulCall[Any] = self._call(f"reading the health of {service!r}", request)
         for name in query.modes:
             call = call.with_parameter(name)
@@ -201,7 +202,11 @@ class ConsulApi:
 
 
 def _records_by_id(parsed: Any) -> dict[str, dict[str, Any]]:
-    """Return the response if it maps ids to records: another JSON server has no services here."""
+    """Return the response unchanged.
+
+    Raises:
+        TypeError: it does not map ids to records, so the server is not a Consul agent.
+    """
     if not isinstance(parsed, dict) or not all(isinstance(one, dict) for one in parsed.values()):
         raise TypeError("not a JSON object of objects")
     return parsed

@@ -1,15 +1,15 @@
 """Blocking queries: which index comes next, how long one may take, and how often one may be sent.
 
 HashiCorp's rule for clients (https://developer.hashicorp.com/consul/api-docs/features/blocking,
-"Rate limit"): changes without pause must not make a client send queries without pause. A sleep
-after each query would delay every change. A token bucket does neither: changes are read at once
-until the burst is used up.
+"Rate limit"): a client must limit its rate of queries, even if changes never pause. A sleep after
+each query would delay every change. With a token bucket, changes are read at once until the burst
+is used up.
 """
 
 from dataclasses import dataclass
 
-SLACK = 5.0
-"""Seconds that the network may take, in addition to wait + wait/16."""
+NETWORK_SLACK = 5.0
+"""Seconds that the network may take, in addition to wait + wait/16 (see `query_timeout`)."""
 
 RATE, BURST = 2.0, 10.0
 """Queries per second, and how many may be sent at once. A rolling restart of a small fleet is a
@@ -20,8 +20,8 @@ burst."""
 class TokenBucket:
     """A token bucket: ``rate`` tokens per second, at most ``burst`` of them stored. Starts full."""
 
-    rate: float
-    burst: float
+    rate: float = RATE
+    burst: float = BURST
     _tokens: float | None = None
     _updated_at: float = 0.0
 
@@ -34,6 +34,14 @@ class TokenBucket:
         self._updated_at = now
         self._tokens = tokens - 1
         return max(0.0, -self._tokens / self.rate)
+
+
+def query_timeout(wait: float) -> float:
+    """Return the timeout for a query that may block for ``wait`` seconds.
+
+    The server adds up to wait/16, so that the queries of many clients do not end together.
+    """
+    return wait + wait / 16 + NETWORK_SLACK
 
 
 def next_index(last: int, returned: int) -> int:

@@ -108,10 +108,10 @@ def execute_with_retry(
         try:
             return (yield from execute(call))
         except (ConsulUnreachable, ConsulUnavailable) as error:
-            left = deadline - clock()
-            if left <= 0:
+            remaining = deadline - clock()
+            if remaining <= 0:
                 raise
-            yield Sleep(min(next(pauses) + (error.retry_after or 0.0), left))
+            yield Sleep(min(next(pauses) + (error.retry_after or 0.0), remaining))
 
 
 def _retry_after(reply: Reply) -> float | None:

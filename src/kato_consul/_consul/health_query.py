@@ -15,16 +15,17 @@ from kato_consul.settings import Consistency, Settings
 class HealthQuery:
     """One health query: the instances to select, the datacenter, and the consistency.
 
-    An instance must have all ``tags`` and match ``filter``, an expression of Consul's. ``query`` is
-    a prepared query that is executed instead. With ``cached`` the agent may respond from its cache,
-    for a prepared query with a response that is up to ``max_age`` seconds old.
+    An instance must have all ``tags`` and match ``filter``, an expression of Consul's.
+    ``prepared_query`` is the name or id of a prepared query that is executed instead. With
+    ``cached`` the agent may respond from its cache; for a prepared query the cached response may be
+    up to ``max_age`` seconds old.
     """
 
     service: str
     tags: tuple[str, ...] = ()
     filter: str = ""
     datacenter: str | None = None
-    query: str = ""
+    prepared_query: str = ""
     consistency: Consistency = "default"
     cached: bool = False
     max_age: int = 0
@@ -45,7 +46,7 @@ class HealthQuery:
         empty."""
         parts = [f"with tag {tag!r}" for tag in self.tags]
         parts += [f"where {self.filter}"] if self.filter else []
-        parts += [f"by the prepared query {self.query!r}"] if self.query else []
+        parts += [f"by the prepared query {self.prepared_query!r}"] if self.prepared_query else []
         parts += [f"in {self.datacenter}"] if self.datacenter else []
         return "".join(f" {part}" for part in parts)
 
@@ -58,7 +59,7 @@ def health_queries(settings: Settings) -> tuple[HealthQuery, ...]:
             tags=settings.tags,
             filter=_filter(settings.meta, settings.filter),
             datacenter=datacenter,
-            query=settings.query or "",
+            prepared_query=settings.query or "",
             consistency=settings.consistency,
             cached=settings.agent_cache,
             max_age=int(settings.query_interval),

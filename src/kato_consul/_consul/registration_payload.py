@@ -1,8 +1,8 @@
-"""Registration payload: a service definition as the agent stores it, and whether it stores it so.
+"""Registration payload: a definition as the agent accepts it, and its comparison with the agent's.
 
-A probed instance has a check of this package. While a registrar runs it is a TTL check, which the
-registrar renews. A startup job does not keep running; for it the check is an HTTP check that the
-agent runs itself, on the cheapest call that needs KATO's store:
+A probed instance has a check that this package defines. While a registrar runs it is a TTL check,
+which the registrar renews. A startup job does not keep running; for it the check is an HTTP check
+that the agent runs itself, on the cheapest call that needs KATO's store:
 ``GET /sessions/<any id>/exists`` returns 200 if the store responds, and 500 if it does not, while
 ``/health`` still returns 200. Both checks have the same id, so that one replaces the other without
 a change of status in between (an agent keeps the status of a check that is registered again).
@@ -37,7 +37,7 @@ def probe_check_id(service_id: str) -> str:
 
 @dataclass(frozen=True)
 class RegistrationPayload:
-    """One definition as the agent is to store it.
+    """One definition as the agent has to store it.
 
     With ``ttl`` the probe's check is a TTL check, first registered with ``status`` (None:
     critical). ``meta`` is added to the definition's own metadata, which wins.

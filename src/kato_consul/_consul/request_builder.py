@@ -1,6 +1,6 @@
 """Request builder: py-consul builds the requests and parses the responses, but never sends one.
 
-py-consul knows the names, parameters and payloads of Consul's API. Its transports are not used:
+py-consul has the names, parameters and payloads of Consul's API. Its transports are not used:
 they can hang, time out a blocking query, and lose the status of a 429 or 503. So its HTTP client is
 replaced by one that returns the request instead of sending it.
 

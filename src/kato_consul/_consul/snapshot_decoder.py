@@ -70,9 +70,9 @@ class _PreparedQueryRecord(msgspec.Struct, rename="pascal", gc=False):
     nodes: list[msgspec.Raw] | None = None
 
 
-_record = msgspec.json.Decoder(HealthRecord)
-_records = msgspec.json.Decoder(list[msgspec.Raw])
-_prepared_query = msgspec.json.Decoder(_PreparedQueryRecord)
+_record_decoder = msgspec.json.Decoder(HealthRecord)
+_records_decoder = msgspec.json.Decoder(list[msgspec.Raw])
+_prepared_query_decoder = msgspec.json.Decoder(_PreparedQueryRecord)
 
 DecodedRecords = dict[bytes, Instance]
 """The raw records of the last response, with the instances they were decoded to. Most records do
@@ -90,14 +90,14 @@ def read_snapshot(
     Raises:
         msgspec.DecodeError: it is not such a response.
     """
-    return _snapshot(service, index, _records.decode(body), decoded)
+    return _snapshot(service, index, _records_decoder.decode(body), decoded)
 
 
 def read_prepared_query(
     service: str, index: int, body: bytes, decoded: DecodedRecords | None = None
 ) -> Snapshot:
     """Decode the response of a prepared query, as `read_snapshot` does."""
-    return _snapshot(service, index, _prepared_query.decode(body).nodes or [], decoded)
+    return _snapshot(service, index, _prepared_query_decoder.decode(body).nodes or [], decoded)
 
 
 def read_instance(record: HealthRecord) -> Instance:
@@ -144,7 +144,7 @@ def _snapshot(
     after: DecodedRecords = {}
     for raw in records:
         record = bytes(raw)
-        after[record] = before.get(record) or read_instance(_record.decode(record))
+        after[record] = before.get(record) or read_instance(_record_decoder.decode(record))
     if decoded is not None:
         decoded.clear()
         decoded.update(after)

@@ -22,6 +22,9 @@ from kato_consul.errors import DefinitionError
 def read_definitions(path: Path) -> list[ServiceDefinition]:
     """Read and decode the definitions in a file.
 
+    Args:
+        path: the file. With the suffix ``.json`` it is Consul's JSON, otherwise TOML.
+
     Raises:
         DefinitionError: the file cannot be read or has mistakes; it holds all of them, with their
             locations.

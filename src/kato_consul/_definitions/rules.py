@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 Rule = Callable[[Any], str | None]
 
-SHORTEST_REAP_AFTER = 60.0
+MIN_REAP_AFTER = 60.0
 """Seconds. Consul replaces a shorter ``deregister_critical_service_after`` by this value without an
 error (https://developer.hashicorp.com/consul/api-docs/agent/check: the minimum is 1 m), so a
 shorter one would promise what Consul does not do."""
 
-MOST_META_PAIRS, LONGEST_META_KEY, LONGEST_META_VALUE = 64, 128, 512
+MAX_META_PAIRS, MAX_META_KEY_LENGTH, MAX_META_VALUE_LENGTH = 64, 128, 512
 """Consul's limits for metadata (``metaMaxKeyPairs``, ``metaKeyMaxLength`` and
 ``metaValueMaxLength`` in its package ``agent/structs``)."""
 
-HIGHEST_PORT = 65535
-HIGHEST_WEIGHT = 65535
+MAX_PORT = 65535
+MAX_WEIGHT = 65535
 """Consul's own limit (``structs.ValidateWeights``)."""
 
 
@@ -83,23 +83,23 @@ def duration(value: str | None) -> str | None:
 
 def reap_after(value: str | None) -> str | None:
     mistake = duration(value)
-    if mistake is None and value is not None and parse_duration(value) < SHORTEST_REAP_AFTER:
+    if mistake is None and value is not None and parse_duration(value) < MIN_REAP_AFTER:
         return f"{value!r} is shorter than Consul's minimum of 1m"
     return mistake
 
 
 def metadata(value: dict[str, str]) -> str | None:
-    if len(value) > MOST_META_PAIRS:
-        return f"{len(value)} entries are more than the {MOST_META_PAIRS} that Consul accepts"
+    if len(value) > MAX_META_PAIRS:
+        return f"{len(value)} entries are more than the {MAX_META_PAIRS} that Consul accepts"
     for key, text in value.items():
-        if not re.fullmatch(rf"[A-Za-z0-9_-]{{1,{LONGEST_META_KEY}}}", key):
+        if not re.fullmatch(rf"[A-Za-z0-9_-]{{1,{MAX_META_KEY_LENGTH}}}", key):
             return (
                 f"{key!r} is not a key that Consul accepts: use letters, digits, - and _, "
-                f"at most {LONGEST_META_KEY} characters"
+                f"at most {MAX_META_KEY_LENGTH} characters"
             )
-        if len(text) > LONGEST_META_VALUE:
+        if len(text) > MAX_META_VALUE_LENGTH:
             return (
-                f"{key}: {len(text)} characters are more than the {LONGEST_META_VALUE} "
+                f"{key}: {len(text)} characters are more than the {MAX_META_VALUE_LENGTH} "
                 f"that Consul accepts"
             )
     return None
@@ -122,25 +122,25 @@ def not_negative(value: int) -> str | None:
 
 
 def passing_weight(value: int) -> str | None:
-    valid = 0 < value <= HIGHEST_WEIGHT
+    valid = 0 < value <= MAX_WEIGHT
     return None if valid else _not_a_weight(value, lowest=1)
 
 
 def warning_weight(value: int) -> str | None:
-    valid = 0 <= value <= HIGHEST_WEIGHT
+    valid = 0 <= value <= MAX_WEIGHT
     return None if valid else _not_a_weight(value, lowest=0)
 
 
 def _not_a_weight(value: int, *, lowest: int) -> str:
-    return f"{value} is not a weight: write a number from {lowest} to {HIGHEST_WEIGHT}"
+    return f"{value} is not a weight: write a number from {lowest} to {MAX_WEIGHT}"
 
 
 # --- addresses ------------------------------------------------------------------------------
 
 
 def port(value: Any) -> str | None:
-    valid = type(value) is int and 0 < value <= HIGHEST_PORT  # not a bool, which is an int too
-    return None if valid else f"{value!r} is not a port: write a number from 1 to {HIGHEST_PORT}"
+    valid = type(value) is int and 0 < value <= MAX_PORT  # not a bool, which is an int too
+    return None if valid else f"{value!r} is not a port: write a number from 1 to {MAX_PORT}"
 
 
 def port_or_zero(value: Any) -> str | None:
@@ -180,5 +180,5 @@ def host_and_port(value: str | None) -> str | None:
         return None
     name, _, number = value.rpartition(":")
     unbracketed = ":" in name and not (name.startswith("[") and name.endswith("]"))
-    valid = name and not unbracketed and number.isdecimal() and 0 < int(number) <= HIGHEST_PORT
+    valid = name and not unbracketed and number.isdecimal() and 0 < int(number) <= MAX_PORT
     return None if valid else f"{value!r} is not host:port, or [address]:port for IPv6"

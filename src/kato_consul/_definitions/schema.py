@@ -83,10 +83,10 @@ class ProbeDefinition:
         interval: time from one probe to the next; default ``5s``.
         timeout: time that each answer may take; default ``5s``.
         slow: an answer that takes longer is a warning; default ``1s``.
-        agree: number of probes that must agree before the status changes: a majority of ``of``,
-            and at most ``of``; default 2. To become worse, so many of the last ``of`` probes; to
-            become better, the last so many in a row.
-        of: number of the last probes that are counted, 1 or more; default 3.
+        agree: number of equal results that change the status: among the last ``of`` results for a
+            worse status, in a row for a better one. More than half of ``of``, and at most ``of``;
+            default 2.
+        of: number of the last results that are counted, 1 or more; default 3.
         deregister_critical_service_after: time in critical after which the agent deregisters the
             instance, ``1m`` or more (Consul's minimum,
             https://developer.hashicorp.com/consul/api-docs/agent/check). Default None: ``30m``
@@ -157,9 +157,9 @@ class TaggedAddress:
 class ServiceDefinition:
     """One instance of a service, as it is registered in Consul.
 
-    A ``probe`` knows KATO and its store; plain checks (``check`` and ``checks``) are run by
-    Consul's agent. An instance may have both. With none of them it gets a default
-    `ProbeDefinition`.
+    The registrar runs the ``probe``, which checks KATO and its store; Consul's agent runs plain
+    checks (``check`` and ``checks``). An instance may have both. With none of them it gets a
+    default `ProbeDefinition`.
 
     Attributes:
         name: name of the service, which clients look up; not empty.

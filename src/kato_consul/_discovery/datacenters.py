@@ -5,23 +5,20 @@ ones have no usable instance, so normally one datacenter is watched. When an ear
 usable instance again, the later watch stops after its current query, and its snapshot is
 discarded.
 
-A datacenter that becomes unreachable is not one without instances: its last good snapshot stays, as
-with a single datacenter.
+A datacenter that becomes unreachable still counts as one with instances: its last snapshot stays,
+as with a single datacenter.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 
 from kato_consul._consul.health_query import HealthQuery
-from kato_consul._flow import Flow, WaitForChange
+from kato_consul._flow import LONG_WAIT, Flow, WaitForChange
 from kato_consul._observable import Observable, SnapshotStore
 from kato_consul.errors import KatoConsulError
 from kato_consul.models import Snapshot
 
 Watch = Callable[[HealthQuery, SnapshotStore, Callable[[], bool]], Flow[None]]
 """Returns the flow that updates a store by a query, while the function returns True."""
-
-LONG = 3600.0
-"""Seconds to wait for a change. Every change ends the wait, so the value does not matter."""
 
 
 class Datacenters:
@@ -39,14 +36,14 @@ class Datacenters:
     def flows(self) -> Iterator[Flow[None]]:
         """Yield the flow that writes the merged store, and one flow for each datacenter."""
         yield self._merge()
-        for rank in range(len(self._stores)):
-            yield self._watch_if_needed(rank)
+        for position in range(len(self._stores)):
+            yield self._watch_if_needed(position)
 
     def _merge(self) -> Flow[None]:
         while True:
             seen = self._changes.current
             self._select()
-            yield WaitForChange(self._changes, seen, LONG)
+            yield WaitForChange(self._changes, seen, LONG_WAIT)
 
     def _select(self) -> None:
         for store in self._stores:
@@ -69,19 +66,19 @@ class Datacenters:
         if store.last_error is not None:
             self._merged.record_error(store.last_error)
 
-    def _watch_if_needed(self, rank: int) -> Flow[None]:
-        store = self._stores[rank]
+    def _watch_if_needed(self, position: int) -> Flow[None]:
+        store = self._stores[position]
 
         def needed() -> bool:
-            return all(earlier.unusable for earlier in self._stores[:rank])
+            return all(earlier.unusable for earlier in self._stores[:position])
 
         while True:
             seen = self._changes.current
             if needed():
-                yield from self._watch(self._queries[rank], store, needed)
+                yield from self._watch(self._queries[position], store, needed)
                 store.clear()
             else:
-                yield WaitForChange(self._changes, seen, LONG)
+                yield WaitForChange(self._changes, seen, LONG_WAIT)
 
 
 class _DatacenterStore(SnapshotStore):

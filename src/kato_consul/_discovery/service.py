@@ -9,18 +9,18 @@ from kato_consul._consul.agents import Agents, consul_apis
 from kato_consul._consul.call import CONSUL_TIMEOUT, execute
 from kato_consul._consul.health_query import HealthQuery, health_queries
 from kato_consul._discovery.connection_cleanup import closing_removed
-from kato_consul._discovery.datacenters import LONG, Datacenters
+from kato_consul._discovery.datacenters import Datacenters
 from kato_consul._discovery.snapshot_codec import static_snapshot
 from kato_consul._discovery.snapshot_file import SnapshotFile
 from kato_consul._discovery.watch import FIRST_RESPONSE_TIMEOUT, watch
-from kato_consul._flow import Flow, WaitForChange
+from kato_consul._flow import LONG_WAIT, Flow, WaitForChange
 from kato_consul._observable import SnapshotStore
 from kato_consul._runtime_defaults import clock, uniform
 from kato_consul.errors import ConsulUnreachable, UnknownService
 from kato_consul.models import Snapshot, Source
 from kato_consul.settings import Settings
 
-REFRESH = 300.0
+REWRITE_INTERVAL = 300.0
 """Seconds after which the saved snapshot is written again although it did not change, because it
 contains the time of Consul's last confirmation."""
 
@@ -37,7 +37,7 @@ class DiscoveryService:
         self.settings = settings
         self.agents = Agents(consul_apis(settings))
         if settings.uses_consul:  # here, and not in the thread or task that sends the first query
-            self.agents.current.prepare()
+            self.agents.current.preload()
         self._queries = health_queries(settings)
         self._file = SnapshotFile(settings)
         saved = self._file.read()
@@ -92,7 +92,7 @@ class DiscoveryService:
         return self._file.path is not None
 
     def snapshot_after(
-        self, seen: Snapshot | None, within: float = REFRESH
+        self, seen: Snapshot | None, within: float = REWRITE_INTERVAL
     ) -> Flow[Snapshot | None]:
         """Flow: wait until the snapshot is not ``seen``, at most ``within`` seconds. Return the
         current one."""
@@ -106,7 +106,7 @@ class DiscoveryService:
         if snapshot is not None and snapshot.source is Source.CONSUL and snapshot.usable:
             self._file.write(snapshot, time.time() - (age or 0.0))
 
-    def first(self, timeout: float) -> Flow[Snapshot]:
+    def snapshot(self, timeout: float) -> Flow[Snapshot]:
         """Flow: return the current snapshot; wait for it until Consul has responded.
 
         Raises:
@@ -114,19 +114,19 @@ class DiscoveryService:
         """
         deadline = clock() + timeout
         while self.store.current is None:
-            left = deadline - clock()
-            if left <= 0:
+            remaining = deadline - clock()
+            if remaining <= 0:
                 error = self.store.last_error or ConsulUnreachable(
                     self.agents.current.address, f"no answer yet after {timeout:g} s", sent=True
                 )
                 raise copy.copy(error)  # several callers may raise it
-            yield WaitForChange(self.store, None, left)
+            yield WaitForChange(self.store, None, remaining)
         return self.store.current
 
     def next_change(self, seen: Snapshot | None) -> Flow[Snapshot]:
         """Flow: wait for a snapshot that is not ``seen``, and return it."""
         while self.store.current is None or self.store.current is seen:
-            yield WaitForChange(self.store, seen, LONG)
+            yield WaitForChange(self.store, seen, LONG_WAIT)
         return self.store.current
 
     def require_registered(self, snapshot: Snapshot) -> Flow[Snapshot]:

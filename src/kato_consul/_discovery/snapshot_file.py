@@ -1,4 +1,4 @@
-"""Snapshot file: the last good snapshot, saved to disk."""
+"""Snapshot file: the last snapshot with a usable instance, saved to disk."""
 
 import contextlib
 import os

@@ -1,18 +1,18 @@
 """Watch: blocking queries for one service, which publish snapshots.
 
-The rules of HashiCorp (https://developer.hashicorp.com/consul/api-docs/features/blocking), and some
-more:
+It follows HashiCorp's rules (https://developer.hashicorp.com/consul/api-docs/features/blocking) and
+some more:
 
 * the index is 0 at first; after that it is at least 1, because a query with 0 does not block;
 * an index that went down, or an error, resets it to 0;
 * a response need not contain a change; one without a change is not decoded;
 * the server adds up to wait/16 to a wait, so the timeout allows for that and for the network;
-* queries after good responses are rate-limited by a token bucket; errors are followed by a backoff
-  with full jitter, without the bucket, so that it never delays a recovery;
+* queries after a response are rate-limited by a token bucket; errors are followed by a backoff with
+  full jitter, without the bucket, so that the bucket never delays a recovery;
 * 429 is the limit of one agent, so another agent is used at once; after a 5xx the watch waits;
 * a response of a server without a leader may be out of date: it is used only if there is no other;
-* an empty response may be wrong (a server that restarts, a cold cache): it is used after a second,
-  consistent, uncached read one second later returned it, too.
+* an empty response may be wrong (a server that restarts, a cold cache): it is used only if a
+  consistent, uncached read one second later returns it, too.
 
 A prepared query cannot block. It is executed at intervals, by the same rules.
 """
@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from kato_consul._backoff import CONSUL_WAIT, MISTAKE_WAIT, full_jitter
 from kato_consul._consul.agents import Agents, another_agent_may_serve
 from kato_consul._consul.api import ConsulApi
-from kato_consul._consul.blocking_query import BURST, RATE, SLACK, TokenBucket, next_index
+from kato_consul._consul.blocking_query import TokenBucket, next_index, query_timeout
 from kato_consul._consul.call import CONSUL_TIMEOUT, execute
 from kato_consul._consul.health_query import HealthQuery, HealthResponse
 from kato_consul._flow import Clock, Flow, Random, Sleep
@@ -32,11 +32,11 @@ from kato_consul.errors import ConsulDenied, ConsulError, ConsulRejected, Consul
 
 log = logger("watch")
 
-WAIT = 60.0
+BLOCKING_WAIT = 60.0
 """Seconds that a blocking query may block, as in consul-template. Consul's default of 300 causes
 fewer queries, but a connection that was cut silently is detected only after that time."""
 
-HOLD = 1.0
+EMPTY_CONFIRM_DELAY = 1.0
 """Seconds between an empty response and the read that confirms it. An agent that restarted has
 loaded its services from disk, or got them from its registrar, within this time."""
 
@@ -51,7 +51,7 @@ def watch(
     *,
     clock: Clock,
     random: Random,
-    wait: float = WAIT,
+    wait: float = BLOCKING_WAIT,
     query_interval: float = 10.0,
     first_timeout: float = CONSUL_TIMEOUT,
     needed: Callable[[], bool] = lambda: True,
@@ -61,7 +61,7 @@ def watch(
     ``wait`` is how long a query may block. ``query_interval`` is the mean time between executions
     of a prepared query. ``first_timeout`` is the timeout of the first query. All are in seconds.
     """
-    bucket = TokenBucket(RATE, BURST)
+    bucket = TokenBucket()
     pause_after = _pauses(random)
     index, last = 0, None
     failures = 0
@@ -70,12 +70,12 @@ def watch(
         try:
             call = api.query_health(query, index=index, wait=wait if index else None, last=last)
             if index:
-                call = call.with_timeout(wait + wait / 16 + SLACK)
+                call = call.with_timeout(query_timeout(wait))
             elif last is None and not failures:
                 call = call.with_timeout(first_timeout)
             response = yield from execute(call)
             if not response.snapshot.instances and not _known_empty(store):
-                yield Sleep(HOLD)
+                yield Sleep(EMPTY_CONFIRM_DELAY)
                 response = yield from execute(api.query_health(query.consistent()))
             _require_leader(api, response, store)
         except ConsulError as error:
@@ -91,7 +91,7 @@ def watch(
         store.publish(response.snapshot, clock() - response.staleness)
         index, last, failures = next_index(index, response.index), response, 0
         pause_after = _pauses(random)
-        if query.query:
+        if query.prepared_query:
             index = 0
             yield Sleep(query_interval * (0.75 + 0.5 * random()))
         elif pause := bucket.take(clock()):

@@ -11,7 +11,7 @@ import msgspec
 from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.call import ConsulCall, T, execute
 from kato_consul._doctor.facts import DeploymentFacts, InstanceFacts
-from kato_consul._flow import Failure, Flow, Outcome, Reply, Send
+from kato_consul._flow import JSON_HEADERS, Failure, Flow, Outcome, Reply, Send
 from kato_consul._registration.health_probe import PROBE_NODE_ID
 from kato_consul._registration.instance_info import field_of
 from kato_consul._registration.worker_count import THOROUGH_CONNECTIONS, count_workers
@@ -55,10 +55,10 @@ class FactCollector:
         leader_query = self.api.leader()
         response: Outcome = yield leader_query.send
         skew = self._skew(response) if isinstance(response, Reply) else None
-        leader = yield from failures.record(leader_query)
-        snapshot = yield from failures.record(self.api.health(self.service))
-        without_address = yield from failures.record(self._without_address())
-        yield from failures.record(self.api.agent_services())
+        leader = yield from failures.execute(leader_query)
+        snapshot = yield from failures.execute(self.api.health(self.service))
+        without_address = yield from failures.execute(self._without_address())
+        yield from failures.execute(self.api.agent_services())
         if any(NO_LEADER in message for message in failures.failing.values()):
             leader = ""  # without a leader, the query for it fails like all others, after a while
         return DeploymentFacts(
@@ -89,7 +89,7 @@ class FactCollector:
         store = yield from _use_store(instance)
         status = yield from _get(instance, "/status")
         workers = yield from count_workers(
-            instance.origin, INSTANCE_TIMEOUT, most=THOROUGH_CONNECTIONS
+            instance.origin, INSTANCE_TIMEOUT, max_connections=THOROUGH_CONNECTIONS
         )
         return replace(
             facts,
@@ -108,8 +108,8 @@ class FactCollector:
         of denying it. This is the endpoint that Consul's own user interface uses. Without ACLs
         everything is allowed.
         """
-        wanted = [("service", "write", self.service), ("service", "read", self.service)]
-        wanted.append(("node", "read", ""))  # of any node
+        permissions = [("service", "write", self.service), ("service", "read", self.service)]
+        permissions.append(("node", "read", ""))  # of any node
         send = replace(
             self.api.agent_services().send,  # it has the token; the one for the leader has none
             method="POST",
@@ -117,14 +117,14 @@ class FactCollector:
             body=json.dumps(
                 [
                     {"Resource": resource, "Access": access, "Segment": segment}
-                    for resource, access, segment in wanted
+                    for resource, access, segment in permissions
                 ]
             ).encode(),
         )
         outcome: Outcome = yield send
         if not isinstance(outcome, Reply):
             return {}
-        names = [f"{resource}:{access}" for resource, access, _ in wanted]
+        names = [f"{resource}:{access}" for resource, access, _ in permissions]
         if b"ACL support disabled" in outcome.body:
             return dict.fromkeys(names, True)
         try:
@@ -134,7 +134,7 @@ class FactCollector:
             return {}
 
     def _without_address(self) -> ConsulCall[set[tuple[str, str]]]:
-        """Query the node and id of each instance without an address of its own in the catalog."""
+        """Return the call for the node and id of each instance without an own address."""
 
         def parse(reply: Reply) -> set[tuple[str, str]]:
             return {
@@ -147,7 +147,7 @@ class FactCollector:
         return ConsulCall(call.what, call.send, parse)
 
     def _skew(self, reply: Reply) -> float | None:
-        """How many seconds the clock behind a ``Date`` header is ahead of this machine's."""
+        """Return how many seconds the clock behind a ``Date`` header is ahead of this machine's."""
         try:
             return parsedate_to_datetime(reply.headers["date"]).timestamp() - self.now()
         except (KeyError, ValueError):
@@ -155,14 +155,14 @@ class FactCollector:
 
 
 class _ConsulFailures:
-    """Error messages of queries that Consul denied or failed; collection goes on after them."""
+    """Executes calls, and records the errors of those that Consul denied or failed."""
 
     def __init__(self) -> None:
         self.denied: dict[str, str] = {}
         self.failing: dict[str, str] = {}
 
-    def record(self, call: ConsulCall[T]) -> Flow[T | None]:
-        """Flow: return the result, or record the error and return None.
+    def execute(self, call: ConsulCall[T]) -> Flow[T | None]:
+        """Flow: execute a call and return its result, or record the error and return None.
 
         Raises:
             ConsulUnreachable: no response.
@@ -192,9 +192,8 @@ def _use_store(instance: Instance) -> Flow[Outcome]:
     if not (isinstance(outcome, Reply) and outcome.status == 200):
         return outcome
     body = msgspec.json.encode({"node_id": PROBE_NODE_ID, "ttl_seconds": SESSION_TTL})
-    headers = {"content-type": "application/json"}
     created: Outcome = yield Send(
-        instance.origin, "POST", "/sessions", INSTANCE_TIMEOUT, headers, body
+        instance.origin, "POST", "/sessions", INSTANCE_TIMEOUT, JSON_HEADERS, body
     )
     if session := _text(created, "session_id"):
         yield Send(instance.origin, "DELETE", f"/sessions/{session}", INSTANCE_TIMEOUT)

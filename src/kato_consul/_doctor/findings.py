@@ -48,7 +48,7 @@ class Diagnosis:
 
 
 def clock_skew(name: str, where: str, skew: float) -> Finding:
-    """The finding for a clock that is off by ``skew`` seconds."""
+    """Return the finding for a clock that is off by ``skew`` seconds."""
     direction = "ahead of" if skew > 0 else "behind"
     return Finding(
         name,

@@ -8,7 +8,7 @@ from kato_consul.models import Health
 
 
 def check_instance(facts: InstanceFacts, keepalive: float) -> Iterator[Finding]:
-    """The findings about one instance; clients keep idle connections for ``keepalive`` seconds."""
+    """Yield the findings about one instance; clients keep connections idle for ``keepalive`` s."""
     uid, health = facts.instance.uid, facts.instance.health
     if health is Health.MAINTENANCE:
         yield Finding(

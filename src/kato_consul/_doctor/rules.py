@@ -1,4 +1,4 @@
-"""Rules that turn facts into findings: one row for each finding.
+"""Diagnosis rules: turn facts into findings. The table has one row for each finding.
 
 | finding               | severity | condition                                                     |
 | --------------------- | -------- | ------------------------------------------------------------- |
@@ -36,11 +36,11 @@ from collections.abc import Callable, Iterator
 from kato_consul._doctor.facts import DeploymentFacts, InstanceFacts
 from kato_consul._doctor.findings import MAX_SKEW, Finding, Severity, clock_skew
 from kato_consul._doctor.instance_rules import check_instance
-from kato_consul.models import Health
+from kato_consul.models import USABLE_HEALTH
 
 
 def apply_rules(facts: DeploymentFacts) -> tuple[Finding, ...]:
-    """The findings, worst first."""
+    """Return the findings, worst first."""
     if facts.unreachable:
         return (
             Finding(
@@ -125,11 +125,7 @@ def _check_pool(facts: DeploymentFacts) -> Iterator[Finding]:
     pool = f"service {facts.service!r}"
     if facts.instances is None:
         return  # why they are unknown is a finding already
-    usable = [
-        observed
-        for observed in facts.instances
-        if observed.instance.health in (Health.PASSING, Health.WARNING)
-    ]
+    usable = [observed for observed in facts.instances if observed.instance.health in USABLE_HEALTH]
     if not facts.instances:
         yield Finding(
             "pool.empty",

@@ -9,10 +9,10 @@ from typing import Any
 
 import httpx
 
+from kato_consul._balancing.pool import pool_for
 from kato_consul._discovery.service import DiscoveryService
 from kato_consul._flow import Outcome, Reply, Send
 from kato_consul._http.httpx_adapter import SendTrace, to_failure
-from kato_consul._kato.session_factory import pool_for
 from kato_consul._requests.classify import ANY_RESPONSE, LIMIT_BODY
 from kato_consul._requests.failover import Failover
 from kato_consul._requests.request import Request
@@ -43,7 +43,8 @@ class DiscoveredService:
 class Exchange:
     """One request of an httpx client, and its attempts on one or more instances.
 
-    ``reports_first_byte``: the inner transport is known to trace the first byte of each request.
+    ``reports_first_byte``: True if the inner transport certainly traces the first byte of each
+    request.
     Any other transport is trusted only if it traces at least one event. If it traces none, a
     failed request may have been sent: some transports report a connection that was closed after
     the request as a failure to connect.
@@ -68,9 +69,8 @@ class Exchange:
             answer_policy=ANY_RESPONSE,
         )
 
-    @property
     def deadline(self) -> float:
-        """When the last attempt may start, on the monotonic clock."""
+        """Return the deadline of a call that starts now: the last attempt starts before it."""
         return clock() + self.settings.deadline
 
     def to_httpx_request(self, step: Send, trace: Any) -> httpx.Request:

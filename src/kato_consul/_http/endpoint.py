@@ -1,4 +1,4 @@
-"""Endpoints: the address and TLS of an origin. Shared by all engines.
+"""Endpoints: the address and TLS of an origin, for all engines.
 
 An engine carries out one `Send`: it sends the request once, never retries, and returns the outcome.
 Whether a byte was sent decides if the request may be sent again. An engine determines this from the

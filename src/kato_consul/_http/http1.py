@@ -1,8 +1,8 @@
 """HTTP/1.1 for both shells: request bytes, and a response parser over llhttp.
 
-llhttp is Node's parser. Its Python binding, httptools, is also what uvicorn, and so KATO, parses
-requests with. This module has only what a client of one API needs: no redirects, cookies, proxies
-or compression.
+llhttp is Node's parser, and httptools its Python binding. uvicorn, and so KATO, parses requests
+with it, too. This module has only what a client of one API needs: no redirects, cookies, proxies or
+compression.
 """
 
 from httptools import HttpParserError, HttpResponseParser
@@ -82,7 +82,7 @@ class ResponseParser:
 
     @property
     def reusable(self) -> bool:
-        """Whether the connection can carry another request."""
+        """True if the connection can carry another request."""
         return self._keep_alive and not self._unusable
 
     # Callbacks of the parser.

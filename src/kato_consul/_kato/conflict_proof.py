@@ -1,4 +1,4 @@
-"""Conflict proof: shows that a session's state comes from this client's own writes alone.
+"""Conflict proof: proves that a session's state comes from this client's own writes alone.
 
 Only a proven state may be repaired. The proof starts from one state that this client has left (the
 journal, or the state that a late write had read), and has two parts:

@@ -35,8 +35,8 @@ def prepare(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | N
         yield from open_session(api, state, deadline)
     elif state.pending is not None or state.repairing or state.may_have_late_writes(api.now()):
         # The call that made the pending write has ended: its write is settled, and not sent again.
-        # While a late write is likely, the session is read each time: one that overwrites exactly
-        # one later write leaves counter and length as expected.
+        # While a late write is likely, the session is read before each call: a late write that
+        # overwrites exactly one later write leaves counter and length as expected.
         pending = state.pending
         late_write = state.track(pending, api.now()) if pending is not None else None
         applied = yield from reconcile(api, state, deadline, pending)
@@ -57,7 +57,7 @@ def settle(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | No
     return (yield from prepare(api, state, deadline))
 
 
-def execute(api: KatoApi, state: SessionState, deadline: float, write: Write[R]) -> Flow[R]:
+def execute_write(api: KatoApi, state: SessionState, deadline: float, write: Write[R]) -> Flow[R]:
     """Flow: apply ``write`` to the session exactly once.
 
     Raises:
@@ -131,7 +131,7 @@ def _was_applied(
     unknown: OutcomeUnknown,
     deadline: float,
 ) -> Flow[bool]:
-    """Flow: read back whether the write with the unknown outcome was applied."""
+    """Flow: read the session, and return whether the write with the unknown outcome was applied."""
     late_write: InFlightWrite | None = None
     try:
         if write.not_repeatable:
@@ -168,12 +168,12 @@ def _wait_for_instance(
         NoResponse: it sent no response until the deadline.
     """
     delays = api.retry_delays()
-    while (left := deadline - api.now()) > 0:
+    while (remaining := deadline - api.now()) > 0:
         request = lock_barrier(state, api.attempt_timeout)
         outcome = yield from api.failover.attempt(request, instance_id, deadline, listed=False)
         if outcome is not None and classify(outcome) is not Delivery.UNKNOWN:
             return
-        yield Sleep(min(next(delays), left))
+        yield Sleep(min(next(delays), remaining))
     raise NoResponse(f"{instance_id} sent no response until the deadline")
 
 

@@ -64,7 +64,7 @@ class Journal:
 
     @property
     def complete(self) -> bool:
-        """Whether the journal holds every event of the STM, so that it can restore the session."""
+        """True if the journal holds every event of the STM, so that it can restore the session."""
         return len(self.stm) == min(self.events, MAX_STM_EVENTS)
 
     def record_observation(self, observation: Observation) -> None:

@@ -107,10 +107,10 @@ class KatoApi:
             if classify(outcome) is Delivery.ANSWERED:
                 assert isinstance(outcome, Reply)
                 return decode_reply(request, uid, outcome)
-            left = deadline - self.now()
-            if left <= 0:
+            remaining = deadline - self.now()
+            if remaining <= 0:
                 raise NoResponse(f"{request.what}: {uid} did not respond: {describe(outcome)}")
-            yield Sleep(min(next(delays), left))
+            yield Sleep(min(next(delays), remaining))
 
     def call_session(
         self,
@@ -134,7 +134,7 @@ class KatoApi:
                 response, answer = yield from self.call(request, deadline, hint)
             except OutcomeUnknown as error:
                 # An instance that hung is avoided from here on. One that cut the connection is not:
-                # it may still be processing the request, and the next one to it waits for that.
+                # if it still processes the request, the next request to it waits until that ends.
                 state.avoid = error.instance if error.hung else ""
                 raise
             except NotFound as error:
@@ -142,10 +142,10 @@ class KatoApi:
                     raise
                 if not (yield from self.session_exists(request.what, state, deadline)):
                     raise SessionGone(state.key, state.id) from None
-                left = deadline - self.now()
-                if left <= 0:
+                remaining = deadline - self.now()
+                if remaining <= 0:
                     raise StoreUnavailable(request.what, str(error.detail)) from None
-                yield Sleep(min(next(delays), left))
+                yield Sleep(min(next(delays), remaining))
             else:
                 state.instance = state.current = answer.instance.uid
                 state.failovers += answer.failovers

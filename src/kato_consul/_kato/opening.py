@@ -73,9 +73,9 @@ def _attach(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     """Flow: adopt an existing session as it is: node, configuration, counter and memory."""
     state.id = state.attach_id
     try:
-        info = yield from _read(api, state, "", "node_id", deadline)
-        config = yield from _read(api, state, "/config", "config", deadline)
-        cognition = yield from _read(api, state, "/cognition-data", "cognition_data", deadline)
+        info = yield from _read_part(api, state, "", "node_id", deadline)
+        config = yield from _read_part(api, state, "/config", "config", deadline)
+        cognition = yield from _read_part(api, state, "/cognition-data", "cognition_data", deadline)
     except BaseException:
         state.id = None
         raise
@@ -88,7 +88,9 @@ def _attach(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     api.place_session(state)
 
 
-def _read(api: KatoApi, state: SessionState, path: str, needs: str, deadline: float) -> Flow[Any]:
+def _read_part(
+    api: KatoApi, state: SessionState, path: str, needs: str, deadline: float
+) -> Flow[Any]:
     target = f"/sessions/{state.id}{path}"
     request = Request(
         "attach to session",

@@ -51,7 +51,7 @@ def query_any(api: KatoApi, query: Query[R], deadline: float) -> Flow[R]:
         NoInstances, NoResponse, KatoAnswerError: as `KatoApi.call`.
     """
     response, answer = yield from api.call(query.request(api.attempt_timeout), deadline)
-    return _read(query, response, answer.instance.uid)
+    return _result(query, response, answer.instance.uid)
 
 
 def query_instance(api: KatoApi, query: Query[R], uid: str, deadline: float) -> Flow[R]:
@@ -64,10 +64,10 @@ def query_instance(api: KatoApi, query: Query[R], uid: str, deadline: float) -> 
     """
     request = query.request(api.attempt_timeout)
     response = yield from api.call_instance(request, uid, deadline)
-    return _read(query, response, uid)
+    return _result(query, response, uid)
 
 
-def _read(query: Query[R], response: Any, uid: str) -> R:
+def _result(query: Query[R], response: Any, uid: str) -> R:
     result: R = query.read(response)
     if isinstance(result, _Missing):
         raise NotFound(query.what, uid, 404, result.detail)
@@ -247,5 +247,5 @@ def _node(node_id: str) -> str:
     return urlencode({"node_id": node_id})
 
 
-Everywhere = dict[str, R | KatoConsulError]
+InstanceResults = dict[str, R | KatoConsulError]
 """The result or the error of each instance, by uid."""

@@ -47,7 +47,7 @@ def reconcile(
     while True:
         try:
             if pending is not None:
-                # The instance may still be processing it. By the response to this, it is done.
+                # The instance may still be processing it. It has ended when this is answered.
                 barrier = lock_barrier(state, api.attempt_timeout)
                 yield from api.call_session(barrier, state, deadline)
             follow_up = pending is not None or state.repairing

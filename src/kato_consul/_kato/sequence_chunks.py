@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 
 from kato_consul._flow import Flow
-from kato_consul._kato.execute import execute
+from kato_consul._kato.execute import execute_write
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import Observation, SequenceResult
 from kato_consul._kato.writes import clear_stm, observe_sequence
 from kato_consul.errors import KatoConsulError
 
-CHUNK = 100
+CHUNK_SIZE = 100
 """Observations in one call. KATO processes them one by one, in some 10 ms each. That is about one
 second: well within the timeout of an attempt, and little to repeat if a chunk is lost."""
 
@@ -24,7 +24,7 @@ def observe_chunks(
     deadline: float,
     *,
     observations: Sequence[Observation],
-    chunk: int = CHUNK,
+    chunk: int = CHUNK_SIZE,
     learn_after_each: bool = False,
     learn_at_end: bool = False,
     clear_stm_between: bool = False,
@@ -37,7 +37,7 @@ def observe_chunks(
     those of `observe_sequence`, ``progress`` is called after each chunk.
 
     Raises:
-        KatoConsulError: as `execute`. Its ``applied`` is the number of observations that are
+        KatoConsulError: as `execute_write`. Its ``applied`` is the number of observations that are
             certainly applied: continue with the rest.
     """
     timeout = deadline - api.now()
@@ -48,14 +48,14 @@ def observe_chunks(
         last = start == starts[-1]
         try:
             if clear_stm_between and start:
-                yield from execute(api, state, api.now() + timeout, clear_stm())
+                yield from execute_write(api, state, api.now() + timeout, clear_stm())
             write = observe_sequence(
                 part,
                 learn_after_each=learn_after_each,
                 learn_at_end=learn_at_end and last,
                 clear_stm_between=clear_stm_between,
             )
-            result = yield from execute(api, state, api.now() + timeout, write)
+            result = yield from execute_write(api, state, api.now() + timeout, write)
         except KatoConsulError as error:
             error.applied = start
             raise

@@ -1,12 +1,11 @@
-"""Session factory: what the sessions of one client share, for both shells."""
+"""Session factory: creates the sessions of one client and holds what they share."""
 
 import os
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from kato_consul._balancing.policies import policy_for
-from kato_consul._balancing.pool import InstanceView, Pool
+from kato_consul._balancing.pool import pool_for
 from kato_consul._flow import Flow
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.queries import Query, query_any, query_instance
@@ -15,25 +14,14 @@ from kato_consul._observable import SnapshotStore
 from kato_consul._requests.failover import Failover
 from kato_consul._runtime_defaults import clock, uniform
 from kato_consul.errors import ClientClosed, ConfigurationError
-from kato_consul.models import Snapshot
 from kato_consul.settings import Settings
-
-
-def pool_for(settings: Settings) -> Pool:
-    """Return an empty pool with the settings' balancing policy and zone.
-
-    Raises:
-        ConfigurationError: the settings name an unknown policy.
-    """
-    return Pool(clock, uniform, policy_for(settings.balancing), settings.zone)
-
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 """Shared by all sessions: an empty dict for each of 100,000 sessions takes 6 MB."""
 
 
 class SessionFactory:
-    """What the sessions of one client share.
+    """Creates the sessions of one client, and holds what they share.
 
     ``store`` has the service's instances. ``run`` runs a flow in the shell and returns its result,
     or an awaitable of it.
@@ -86,10 +74,6 @@ class SessionFactory:
     def query_instance(self, uid: str, query: Query[Any]) -> Flow[Any]:
         """Flow: run the query on one instance only."""
         return query_instance(self.api, query, uid, self.deadline())
-
-    def instance_views(self, snapshot: Snapshot) -> list[InstanceView]:
-        """Return each instance as Consul lists it, with what this client measured."""
-        return self.pool.views(snapshot)
 
     def require_own_process(self) -> None:
         """Return if the sessions were created in this process.

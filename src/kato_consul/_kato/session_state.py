@@ -1,4 +1,4 @@
-"""Session state: what this client knows of one session.
+"""Session state: the journal, the pending write and the placement of one session.
 
 It is changed only while the session's lock is held.
 """
@@ -21,10 +21,10 @@ otherwise raise `SessionConflict`. ``adopt``: continue from KATO's state. ``rais
 
 CHECK_BEFORE_CALLS_FOR = 60.0
 """Seconds after a write was given up on during which the session is read before each call. An
-instance that hangs for longer is out of Consul by then, and usually restarted. Its write is still
-kept for proofs, and is detected by counter and length, by `stm` and by a learn."""
+instance that hangs for longer is critical in Consul by then, and usually restarted. Its write is
+still kept for proofs, and is detected by counter and length, by `stm` and by a learn."""
 
-MOST_IN_FLIGHT = 16
+MAX_IN_FLIGHT_WRITES = 16
 """In-flight writes that are kept. One hung instance causes one; more than a few at once mean a
 fault that bookkeeping cannot repair."""
 
@@ -48,7 +48,7 @@ class SessionFacts:
     """Counters and identifiers of a session, at one moment.
 
     ``key`` is the caller's key, ``id`` KATO's id of the session, None until it is opened. ``time``
-    is KATO's counter as this client last knew it, ``journal`` the number of observations since the
+    is KATO's counter as this client expects it, ``journal`` the number of observations since the
     last learn or clear, ``instance`` the uid of the instance that responded last, None before the
     first response.
 
@@ -136,7 +136,7 @@ class SessionState:
         if write.resets:  # late clears are all alike: one entry is enough
             self.in_flight = [late for late in self.in_flight if not late.write.resets]
         late_write = InFlightWrite(write, self.journal.copy(), now)
-        self.in_flight = [*self.in_flight[1 - MOST_IN_FLIGHT :], late_write]
+        self.in_flight = [*self.in_flight[1 - MAX_IN_FLIGHT_WRITES :], late_write]
         return late_write
 
     def resolve(self, late_write: InFlightWrite) -> None:

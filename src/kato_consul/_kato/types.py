@@ -22,8 +22,8 @@ class Observation(TypedDict, total=False):
     """Symbols, in any order. KATO sorts them, unless ``sort_symbols`` is off."""
     vectors: list[list[float]]
     """A list of vectors of equal length, shape (count, length). KATO adds them to one vector and
-    stores its symbol, ``VCTR|<hash>``, with those of the nearest vectors it knows. The first vector
-    of a node fixes the length for all later ones
+    stores its symbol, ``VCTR|<hash>``, with those of the nearest vectors that the node has. The
+    first vector of a node fixes the length for all later ones
     (https://github.com/sevakavakians/kato/blob/main/kato/workers/vector_processor.py)."""
     emotives: dict[str, float]
     """Name to value. KATO accepts any number; its documentation uses -1.0 to 1.0."""
@@ -70,7 +70,7 @@ class SequenceResult(TypedDict):
     auto_learned_patterns: list[str]
     final_learned_pattern: str | None
     isolated: bool
-    """Whether the memory was cleared between the observations (``clear_stm_between``)."""
+    """True if the memory was cleared between the observations (``clear_stm_between``)."""
 
 
 class LearnResult(TypedDict):

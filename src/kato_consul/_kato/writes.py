@@ -20,7 +20,7 @@ from kato_consul._kato.types import (
 from kato_consul._requests.request import Request
 
 R = TypeVar("R")
-encode = msgspec.json.encode
+_to_json = msgspec.json.encode
 
 
 def _no_counters(response: Any) -> None:
@@ -89,8 +89,7 @@ def observation(
     """Return an observation with the given parts. See `Observation` for shapes and ranges."""
     result: Observation = {}
     if strings is not None:
-        # A plain string is a mistake. As a list it would be an observation of its letters; as it
-        # is, KATO refuses it.
+        # A plain string is a mistake, and KATO refuses it. list() would turn it into its letters.
         result["strings"] = strings if isinstance(strings, str) else list(strings)  # type: ignore[typeddict-item]
     if vectors is not None:
         result["vectors"] = [list(vector) for vector in vectors]
@@ -126,7 +125,7 @@ def observe(observation: Observation) -> Write[ObservationResult]:
     return Write(
         what="observe",
         path="observe",
-        body=encode(observation),
+        body=_to_json(observation),
         apply=lambda journal: journal.record_observation(observation),
         answer_from_journal=answer,
         observations=[observation],
@@ -152,7 +151,7 @@ def observe_sequence(
     and ``learn_at_end`` learn the memory after each observation or after the last one.
     ``clear_stm_between`` empties the memory before each observation but the first.
     """
-    body = encode(
+    body = _to_json(
         {
             "observations": observations,
             "learn_after_each": learn_after_each,
@@ -234,7 +233,7 @@ def set_config(values: Mapping[str, Any]) -> Write[None]:
     return Write(
         what="set_config",
         path="config",
-        body=encode({"config": dict(values)}),
+        body=_to_json({"config": dict(values)}),
         apply=lambda journal: journal.configure(values),
         answer_from_journal=lambda session_id, after: None,
     )

@@ -39,8 +39,7 @@ class RegistrarEvent(StrEnum):
         FILE_REJECTED: the same, but it has mistakes (``why``).
         FILE_MISSING: the definition ``file`` does not exist any more.
         CHILD_STARTED: ``exec`` started ``command`` as process ``pid``.
-        CHILD_ENDED: ``command`` exited without being told to, with exit code ``code`` (128 + n
-            for signal n).
+        CHILD_ENDED: ``command`` exited by itself, with exit code ``code`` (128 + n for signal n).
     """
 
     REGISTERED = "instance.registered"
@@ -125,5 +124,10 @@ class EventSink(Protocol):
 
 
 def describe_event(event: RegistrarEvent, fields: dict[str, Any]) -> str:
-    """Return the event's description for people, with its fields filled in."""
+    """Return the event's description for people, with its fields filled in.
+
+    Args:
+        event: name of the event.
+        fields: the event's own fields, as `RegistrarEvent` lists them.
+    """
     return DESCRIPTIONS[event].format(**fields)

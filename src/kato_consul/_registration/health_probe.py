@@ -14,10 +14,10 @@ from the store and write to it (KATO 3.10.1 returns 404 for it while the store i
 | an answer took longer than ``slow``                      | warning  |
 | otherwise                                                | passing  |
 
-The status becomes worse when ``agree`` of the last ``of`` results say so, and better when the last
-``agree`` in a row do: an instance that fails every other probe stays critical. The first result
-decides alone. A result that differs from the current status is checked again soon, so that this
-hysteresis does not delay the detection of a crash.
+The status becomes worse when ``agree`` of the last ``of`` results have the worse status. It becomes
+better when the last ``agree`` results have the better one, so an instance that fails every other
+probe stays critical. The first result decides alone. A result that differs from the current status
+is checked again soon, so that this hysteresis does not delay the detection of a crash.
 
 Probes of one instance do not overlap. While an instance hangs, each probe waits longer than the one
 before. So requests do not pile up in it, and the first answer is noticed at once.
@@ -31,6 +31,7 @@ import msgspec
 from kato_consul._definitions.schema import ProbeDefinition
 from kato_consul._durations import parse_duration
 from kato_consul._flow import (
+    JSON_HEADERS,
     Cause,
     Clock,
     Failure,
@@ -55,7 +56,7 @@ RETRY_DIVISOR = 5
 PROBE_JITTER = 0.1
 """Share of the interval by which probes vary, so that several probers do not synchronize."""
 
-LONGEST_PROBE = 30.0
+MAX_PROBE_TIMEOUT = 30.0
 """Seconds that a probe waits for a hung instance at most. If the other end of the connection is
 gone without a reset, no answer will come, and a longer wait would only delay the next probe."""
 
@@ -153,11 +154,11 @@ class Prober:
         return f"/sessions/{self._session}"
 
     def _send(self, method: str, target: str, within: float, body: bytes = b"") -> Send:
-        headers = {"content-type": "application/json"} if body else {}
+        headers = JSON_HEADERS if body else {}
         return Send(self._origin, method, target, within, headers, body)
 
 
-def probe(
+def probe_instance(
     state: RegistrarState,
     instance: ManagedInstance,
     *,
@@ -196,7 +197,7 @@ def probe(
             yield from read_info(instance, on_event)
             state.request_reconcile()  # to publish the info
         hangs = result.hung and health.status is Health.CRITICAL
-        within = min(max(timeout, LONGEST_PROBE), within * 2) if hangs else timeout
+        within = min(max(timeout, MAX_PROBE_TIMEOUT), within * 2) if hangs else timeout
         pause = interval if result.status is health.status else interval / RETRY_DIVISOR
         spread = 1 + PROBE_JITTER * (2 * random() - 1)
         yield WaitForChange(instance.health, instance.health.current, pause * spread)

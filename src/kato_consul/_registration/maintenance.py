@@ -1,11 +1,11 @@
 """Maintenance mode and draining: moves clients to other instances, and waits until they have.
 
 Maintenance mode is Consul's own. Clients see it at once and choose other instances; requests in
-progress complete. Whether clients have left is read from KATO itself: for a moment there must be no
-request in progress (``/concurrency``) and no new request since the previous poll (``/stats``; on
-KATO 3.10.1 ``/metrics`` repeats its last values for 5 s), except the polls themselves. An instance
-that does not report these numbers is given the whole drain time. So is one with several worker
-processes, each of which counts only its own requests.
+progress complete. Whether clients have left is read from KATO itself: for `IDLE_FOR` seconds each
+poll must find no request in progress (``/concurrency``) and no new request since the previous poll
+(``/stats``; on KATO 3.10.1 ``/metrics`` repeats its last values for 5 s), except the polls. An
+instance that does not report these numbers gets the whole drain time. An instance with several
+worker processes does, too: each process counts only its own requests.
 """
 
 from collections.abc import Sequence
@@ -30,8 +30,8 @@ REQUESTS_PER_POLL = 2
 """Requests that a poll itself adds to the instance's count."""
 
 IDLE_FOR = 1.0
-"""Seconds without a request of a client after which clients have left. They see maintenance mode
-within milliseconds, and a call that was in progress returns, if at all, with its next attempt."""
+"""Seconds without a request of a client after which an instance is drained. Clients detect
+maintenance mode within milliseconds. Only the next attempt of a call in progress may come later."""
 
 _TOTAL_REQUESTS = ("summary", "performance", "total_requests")
 """Path of the number of requests served, in the body of ``/stats``."""
@@ -86,7 +86,7 @@ def wait_until_idle(
 
 @dataclass
 class _Activity:
-    """Requests of clients to one instance, as far as polls show them."""
+    """Requests of clients to one instance, as far as polls reveal them."""
 
     definition: ServiceDefinition
     served: float | None = None

@@ -1,13 +1,14 @@
 """Reconciler: registers again what the agent lost or has changed.
 
 The agent is read every second, which costs it two small local answers. This is the only way to
-notice a check that was removed, and it bounds how late a restarted agent is noticed. The agent may
+detect a check that was removed, and it bounds how late a restarted agent is detected. The agent may
 be down for hours: then some five requests a second are sent, with jitter, and the error is reported
 once.
 
 An instance is pruned if its metadata has this registrar's owner name, it is not defined any more,
 and it is critical: an earlier run left it behind when it crashed. Instances of other owners are
-never pruned. Nor is one that is not critical: another registrar with the same name may manage it.
+never pruned. An instance that is not critical is not pruned either: another registrar with the same
+name may manage it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ from kato_consul._consul.snapshot_decoder import NODE_MAINTENANCE, SERVICE_MAINT
 from kato_consul._flow import Flow, Random, WaitForChange
 from kato_consul._registration.events import EventSink, RegistrarEvent
 from kato_consul._registration.instance_info import differences
-from kato_consul._registration.registrar_state import OWNER, ManagedInstance, RegistrarState
+from kato_consul._registration.registrar_state import OWNER_KEY, ManagedInstance, RegistrarState
 from kato_consul.errors import ConsulError, ConsulUnavailable, ConsulUnreachable
 from kato_consul.models import Health, Instance
 
@@ -119,7 +120,7 @@ def _report_registered(
     checks: Checks,
     on_event: EventSink,
 ) -> None:
-    """Report why an instance was registered; that only its own info changed is not reported."""
+    """Report why an instance was registered; a change of its own info alone is not reported."""
     service = services.get(payload.id)
     if not instance.registered:
         on_event(RegistrarEvent.REGISTERED, payload.id)
@@ -140,9 +141,9 @@ def check_ids(checks: Checks, service_id: str) -> set[str]:
 
 
 def _to_deregister(state: RegistrarState, services: Services, checks: Checks) -> Iterator[str]:
-    """Yield the ids that are not wanted any more, and those to be pruned."""
+    """Yield the ids that are no longer defined, and those to be pruned."""
     for service_id, service in services.items():
-        owned = bool(state.owner) and (service.get("Meta") or {}).get(OWNER) == state.owner
+        owned = bool(state.owner) and (service.get("Meta") or {}).get(OWNER_KEY) == state.owner
         if service_id in state.instances:
             continue
         if service_id in state.to_deregister or (owned and _is_critical(checks, service_id)):

@@ -9,7 +9,7 @@ from kato_consul._flow import Flow
 from kato_consul._logging import logger
 from kato_consul._registration import maintenance
 from kato_consul._registration.events import WARNINGS, EventSink, RegistrarEvent
-from kato_consul._registration.health_probe import probe
+from kato_consul._registration.health_probe import probe_instance
 from kato_consul._registration.reconciler import reconcile_registrations
 from kato_consul._registration.registrar_state import ManagedInstance, RegistrarState
 from kato_consul._registration.registration import CONSUL_WITHIN, Registration
@@ -60,7 +60,9 @@ class RegistrarService:
         service_id = instance.definition.id
         if instance.definition.probe is not None:
             yield (
-                probe(self.state, instance, clock=clock, random=uniform, on_event=self._on_event),
+                probe_instance(
+                    self.state, instance, clock=clock, random=uniform, on_event=self._on_event
+                ),
                 f"kato-consul probe {service_id}",
             )
             yield (

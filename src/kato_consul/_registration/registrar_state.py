@@ -1,4 +1,4 @@
-"""Registrar state: the managed instances and what is known of each, shared by a registrar's flows.
+"""Registrar state: the managed instances and the state of each, shared by a registrar's flows.
 
 Each value has one writer at a time and any number of readers (see `Observable`). While a registrar
 runs, the prober writes health and instance info, and the reconciler writes whether an instance is
@@ -13,7 +13,7 @@ from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._observable import Observable
 from kato_consul.models import Health
 
-OWNER = "registrar"
+OWNER_KEY = "registrar"
 """The metadata key for the name of the registrar that owns an instance. Only instances with its own
 name are pruned."""
 
@@ -38,30 +38,31 @@ class ManagedInstance:
     health: Observable[HealthStatus | None] = field(default_factory=lambda: Observable(None))
     info: Mapping[str, str] = field(default_factory=dict)
     registered: bool = False
-    """This registrar has registered it. If it is missing from the agent now, the agent lost it."""
+    """True if this registrar has registered it. If the agent does not have it now, it lost it."""
     in_maintenance: bool = False
-    """It is in maintenance mode: clients send it no requests, and it is not probed."""
+    """True in maintenance mode: clients send it no requests, and it is not probed."""
     removed: bool = False
-    """It is not managed any more: its flows end."""
+    """True if it is not managed any more: its flows end."""
 
 
 class RegistrarState:
     """All instances of one registrar.
 
     Attributes:
-        stays: the registrar keeps running and sends heartbeats for TTL checks.
-        when_ready: register an instance only once its probe has reported that it is usable.
+        long_running: True: the registrar keeps running and sends heartbeats for TTL checks. False:
+            it is a startup job.
+        when_ready: True: register an instance only once its probe has reported that it is usable.
         owner: the name that marks this registrar's instances; None marks none, and prunes none.
         instances: the managed instances by their ids.
         reconcile_requests: changes when the reconciler must run at once.
-        stopped: the registrar is stopping; its flows end.
-        to_deregister: ids that are not wanted any more and may still be in the agent.
+        stopped: True if the registrar is stopping: its flows end.
+        to_deregister: ids that are no longer defined and may still be in the agent.
     """
 
     def __init__(
         self, definitions: Sequence[ServiceDefinition], *, owner: str | None = None
     ) -> None:
-        self.stays = False
+        self.long_running = False
         self.when_ready = False
         self.owner = owner
         self.instances = {one.id: ManagedInstance(one) for one in definitions}
@@ -71,11 +72,11 @@ class RegistrarState:
 
     def payload(self, instance: ManagedInstance) -> RegistrationPayload:
         """Return how the instance must be registered at this moment."""
-        owner = {OWNER: self.owner} if self.owner else {}
+        owner = {OWNER_KEY: self.owner} if self.owner else {}
         health = instance.health.current
         return RegistrationPayload(
             instance.definition,
-            ttl=self.stays,
+            ttl=self.long_running,
             meta={**owner, **instance.info},
             status=health.status if health else None,
         )
@@ -97,9 +98,9 @@ class RegistrarState:
         Instances that are not among them any more are added to ``to_deregister``. Returns those
         that are new or changed: their flows must be started.
         """
-        wanted = {one.id: one for one in definitions}
+        defined = {one.id: one for one in definitions}
         new = []
-        for service_id, definition in wanted.items():
+        for service_id, definition in defined.items():
             before = self.instances.get(service_id)
             if before is not None and before.definition == definition:
                 continue
@@ -108,10 +109,10 @@ class RegistrarState:
             instance = ManagedInstance(definition)
             new.append(instance)
             self.instances = {**self.instances, service_id: instance}
-        for service_id in set(self.instances) - set(wanted):
+        for service_id in set(self.instances) - set(defined):
             self._remove(self.instances[service_id])
             self.to_deregister.append(service_id)
-        self.instances = {key: one for key, one in self.instances.items() if key in wanted}
+        self.instances = {key: one for key, one in self.instances.items() if key in defined}
         self.request_reconcile()
         return new
 

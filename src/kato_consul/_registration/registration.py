@@ -10,7 +10,7 @@ from typing import Any
 
 from kato_consul._backoff import CONSUL_WAIT, full_jitter
 from kato_consul._consul.api import ConsulApi
-from kato_consul._consul.blocking_query import BURST, RATE, SLACK, TokenBucket, next_index
+from kato_consul._consul.blocking_query import TokenBucket, next_index, query_timeout
 from kato_consul._consul.call import ConsulCall, T, execute, execute_with_retry
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._flow import Clock, Flow, Random, Sleep
@@ -27,7 +27,7 @@ from kato_consul.errors import (
     DefinitionError,
     NotPassing,
 )
-from kato_consul.models import Health, Instance, Snapshot
+from kato_consul.models import USABLE_HEALTH, Instance, Snapshot
 
 ROLL_BACK_WITHIN = 3.0
 """Seconds that the rollback of one instance may take: the job has failed already, and its caller
@@ -36,9 +36,6 @@ waits."""
 LATE_REGISTRATION_WITHIN = 0.5
 """Seconds after which an interrupted registration has been applied, if the agent is alive: the
 agent is local, and applies it within milliseconds."""
-
-USABLE = (Health.PASSING, Health.WARNING)
-"""Clients use an instance in these states."""
 
 CONSUL_WITHIN = 10.0
 """Seconds that an agent may take to become available: it may have been started together with the
@@ -67,7 +64,7 @@ class Registration:
         self.added: list[str] = []
         """Ids that were not in the agent before: they are deregistered if the run fails."""
         self._unconfirmed: set[str] = set()
-        """Those of them whose registration was sent and not answered yet."""
+        """Ids in `added` whose registration was sent and not answered yet."""
 
     def register_all(self) -> Flow[None]:
         """Flow: register all instances. If it fails or is interrupted, run `roll_back`.
@@ -100,7 +97,7 @@ class Registration:
     def publish_metadata(self) -> Flow[None]:
         """Flow: read each instance's info and add it to its metadata in Consul.
 
-        This is for a startup job; in a registrar that stays, the prober does it. Info that cannot
+        This is for a startup job; in a long-running registrar, the prober does it. Info that cannot
         be read is an event, not an error: the job may run where it cannot reach the instances.
         """
         checks = yield from self._execute(self._api.agent_checks())
@@ -213,33 +210,35 @@ class Registration:
         self, service: str, waiting: dict[str, ServiceDefinition], until: float, wait: float
     ) -> Flow[None]:
         """Flow: wait until the catalog, which clients read, reports the instances as usable."""
-        bucket = TokenBucket(RATE, BURST)
+        bucket = TokenBucket()
         pauses = full_jitter(CONSUL_WAIT, self._random)
         index = 0
         snapshot: Snapshot | None = None
         while waiting:
-            left = until - self._clock()
-            if left <= 0:
+            remaining = until - self._clock()
+            if remaining <= 0:
                 instances = snapshot.instances if snapshot else ()
                 outputs = yield from self._check_outputs()
                 raise NotPassing(wait, _reasons_not_passing(waiting, instances, outputs))
             if pause := bucket.take(self._clock()):
-                yield Sleep(min(pause, left))
-                left = max(0.0, until - self._clock())
-            call = self._api.health(service, index=index, wait=left if index else None)
+                yield Sleep(min(pause, remaining))
+                remaining = max(0.0, until - self._clock())
+            call = self._api.health(service, index=index, wait=remaining if index else None)
             try:
-                snapshot = yield from execute(call.with_timeout(left + left / 16 + SLACK))
+                snapshot = yield from execute(call.with_timeout(query_timeout(remaining)))
             except (ConsulUnreachable, ConsulUnavailable) as error:
-                left = until - self._clock()
-                if left <= 0:
+                remaining = until - self._clock()
+                if remaining <= 0:
                     raise
                 index = 0
-                yield Sleep(min(next(pauses) + (error.retry_after or 0.0), left))
+                yield Sleep(min(next(pauses) + (error.retry_after or 0.0), remaining))
                 continue
             pauses = full_jitter(CONSUL_WAIT, self._random)
             index = next_index(index, snapshot.index)
             for instance in snapshot.instances:
-                if instance.health in USABLE and _is_same(instance, waiting.get(instance.id)):
+                if instance.health in USABLE_HEALTH and _is_same(
+                    instance, waiting.get(instance.id)
+                ):
                     del waiting[instance.id]
                     self._on_event(
                         RegistrarEvent.PASSING, instance.id, status=instance.health.value

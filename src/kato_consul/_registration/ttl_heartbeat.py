@@ -9,15 +9,12 @@ from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.call import execute
 from kato_consul._consul.registration_payload import probe_check_id
 from kato_consul._durations import parse_duration
-from kato_consul._flow import Flow, Random, WaitForChange
+from kato_consul._flow import LONG_WAIT, Flow, Random, WaitForChange
 from kato_consul._registration.registrar_state import ManagedInstance, RegistrarState
 from kato_consul.errors import ConsulError
 
 HEARTBEAT_JITTER = 0.2
 """Share of the interval by which a heartbeat is early at most. It is never late."""
-
-FIRST_STATUS_WAIT = 3600.0
-"""Seconds that one wait for the first health status lasts; the status ends the wait at once."""
 
 
 def send_heartbeats(
@@ -35,7 +32,7 @@ def send_heartbeats(
     while not instance.removed:
         health = instance.health.current
         if health is None:
-            yield WaitForChange(instance.health, None, FIRST_STATUS_WAIT)
+            yield WaitForChange(instance.health, None, LONG_WAIT)
             continue
         try:
             check_exists = yield from execute(api.update_ttl(check_id, health.status, health.note))

@@ -23,15 +23,15 @@ _LAST_ON_CONNECTION = {"connection": "close"}
 
 
 def count_workers(
-    origin: str, answer_within: float, *, most: int = USUAL_CONNECTIONS
+    origin: str, answer_within: float, *, max_connections: int = USUAL_CONNECTIONS
 ) -> Flow[int | None]:
     """Flow: count the worker processes that answer, a lower bound of how many there are.
 
     Returns None if an answer has no start time. ``answer_within`` is the time in seconds that each
-    answer may take; ``most`` is the highest number of connections.
+    answer may take; ``max_connections`` is how many connections are opened at most.
     """
     start_times: set[float] = set()
-    for number in range(most):
+    for number in range(max_connections):
         if number >= USUAL_CONNECTIONS and len(start_times) > 1:
             break
         outcome: Outcome = yield Send(origin, "GET", "/health", answer_within, _LAST_ON_CONNECTION)

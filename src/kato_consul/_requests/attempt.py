@@ -1,14 +1,13 @@
-"""Attempts: one request to one instance, or hedged to two, and what the pool learns from it."""
+"""Attempts: one request to one instance, or hedged to two, and what the pool records of it."""
 
 from dataclasses import dataclass
 
 from kato_consul._balancing.pool import Pool
-from kato_consul._flow import Clock, Flow, Hedge, Hedged, Outcome, Reply, Send
+from kato_consul._flow import JSON_HEADERS, Clock, Flow, Hedge, Hedged, Outcome, Reply, Send
 from kato_consul._requests.classify import InstanceSignal, instance_signal, retry_after
 from kato_consul._requests.request import Request
 from kato_consul.models import Instance
 
-JSON = {"content-type": "application/json"}
 NO_HEADERS: dict[str, str] = {}
 
 
@@ -27,7 +26,7 @@ def send_once(
     attempt = _start(pool, clock, instance, request, deadline)
     try:
         outcome: Outcome = yield attempt.send
-    except GeneratorExit:  # the caller gave up, which shows nothing about the instance
+    except GeneratorExit:  # the caller gave up: this says nothing about the instance
         pool.load.abandoned(instance.uid, attempt.token)
         raise
     _record(pool, clock(), attempt, request, outcome)
@@ -88,14 +87,14 @@ def _start(
         method=request.method,
         target=request.target,
         timeout=timeout,
-        headers=JSON if request.body else NO_HEADERS,
+        headers=JSON_HEADERS if request.body else NO_HEADERS,
         body=request.body,
     )
     return _Attempt(instance, send, now, pool.load.started(uid))
 
 
 def _record(pool: Pool, now: float, attempt: _Attempt, request: Request, outcome: Outcome) -> None:
-    """Record in the pool what the outcome shows about the instance."""
+    """Record in the pool what the outcome reveals about the instance."""
     uid = attempt.instance.uid
     took = now - attempt.started_at
     signal = instance_signal(outcome)

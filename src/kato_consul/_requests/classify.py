@@ -19,7 +19,7 @@ About the instance (`InstanceSignal`):
 
 | outcome                              | signal     | reason                                     |
 | ------------------------------------ | ---------- | ------------------------------------------ |
-| nothing was sent; no reply in time   | `DOWN`     | other requests would fare no better        |
+| nothing was sent; no reply in time   | `DOWN`     | other requests would most likely fail, too |
 | cut, partial reply; 502, 503, 504    | `DEGRADED` | a healthy instance does it now and then    |
 | 429, or 503 of the concurrency limit | `BUSY`     | it works, on other requests                |
 | any other 5xx                        | `BUSY`     | the application failed on this one request |
@@ -46,7 +46,7 @@ class Delivery(Enum):
 
 
 class InstanceSignal(Enum):
-    """What an outcome shows about the instance. `BUSY` counts neither for nor against it."""
+    """What an outcome reveals about the instance. `BUSY` counts neither for nor against it."""
 
     HEALTHY = auto()
     BUSY = auto()
@@ -86,8 +86,8 @@ class AnswerPolicy:
 
     Args:
         classify: Returns what an outcome proves about the request.
-        one_round: Whether the call ends once every instance was tried and one of them may have
-            received the request. Otherwise rounds are repeated until the deadline.
+        one_round: True: the call ends once every instance was tried and one of them may have
+            received the request. False: rounds are repeated until the deadline.
     """
 
     classify: Callable[[Outcome], Delivery]
@@ -102,7 +102,7 @@ ANY_RESPONSE = AnswerPolicy(classify_any_response, one_round=True)
 
 
 def instance_signal(outcome: Outcome) -> InstanceSignal:
-    """Return what an outcome shows about the instance (the second table above)."""
+    """Return what an outcome reveals about the instance (the second table above)."""
     if isinstance(outcome, Failure):
         is_down = not outcome.bytes_sent or outcome.cause is Cause.TIMEOUT
         return InstanceSignal.DOWN if is_down else InstanceSignal.DEGRADED

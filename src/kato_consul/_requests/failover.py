@@ -1,4 +1,4 @@
-"""Failover: sends a request to one instance after the other until one answers.
+"""Failover: sends a request to one instance after another until one answers.
 
 Instances are tried in rounds; `Pool` chooses each next one. An instance that failed is skipped for
 the rest of the round. After a round without success there is a pause, and the next round starts
@@ -7,9 +7,9 @@ with the instances of the newest snapshot, until the deadline.
 A request that may have been applied is sent again only if it is `repeatable`. Otherwise
 `OutcomeUnknown` is raised, and the caller settles it.
 
-Attempts after the first come out of the retry budget; while it is empty they wait. With ``hedge`` a
+Attempts after the first consume retry budget; while it is empty they wait. With ``hedge`` a
 repeatable request is also sent to a second instance once the first takes longer than the 95th
-percentile of recent reads. That attempt also comes out of the budget.
+percentile of recent reads. That attempt also consumes retry budget.
 """
 
 import copy
@@ -43,10 +43,10 @@ class Failover:
 
     Args:
         store: Holds the newest snapshot of the instances.
-        pool: Chooses instances and keeps what their outcomes show.
+        pool: Chooses instances and records what their outcomes reveal.
         clock: Monotonic seconds.
         random: Uniform in [0, 1), for jitter.
-        hedge: Whether repeatable requests are hedged.
+        hedge: True: hedge repeatable requests.
     """
 
     store: SnapshotStore
@@ -68,7 +68,7 @@ class Failover:
 
         Raises:
             OutcomeUnknown: It may have been applied and is not repeatable.
-            RequestNotSent: No instance took it before the deadline; nothing was applied.
+            RequestNotSent: No instance accepted it before the deadline; nothing was applied.
             NoResponse: It is repeatable, and no instance answered before the deadline.
             NoInstances, ConsulError: There was no usable instance before the deadline.
         """
@@ -83,13 +83,13 @@ class Failover:
             request: What to send.
             uid: The instance.
             deadline: When the attempt ends at the latest, on ``clock``.
-            listed: Whether Consul has to list the instance now. If False, an instance that this
-                object has sent a request to before will do.
+            listed: True: Consul must list the instance now. False: an instance that this object
+                has sent a request to before is accepted, too.
 
         Returns None if there is no such instance.
         """
-        while self.store.current is None and (left := deadline - self.clock()) > 0:
-            yield WaitForChange(self.store, None, left)
+        while self.store.current is None and (remaining := deadline - self.clock()) > 0:
+            yield WaitForChange(self.store, None, remaining)
         snapshot = self.store.current
         instance = snapshot.by_uid.get(uid) if snapshot is not None else None
         if instance is None and not listed:
@@ -109,15 +109,15 @@ class Failover:
             snapshot = self.store.current
             if snapshot is not None and snapshot.usable:
                 return snapshot
-            left = deadline - self.clock()
-            if left <= 0:
+            remaining = deadline - self.clock()
+            if remaining <= 0:
                 if self.store.last_error is not None:
                     raise copy.copy(self.store.last_error)  # many callers may raise it
                 reason = _why_none_usable(self.store, self.clock())
                 raise NoInstances(
                     self.store.service, reason, query_description=self.store.query_description
                 )
-            yield WaitForChange(self.store, snapshot, left)
+            yield WaitForChange(self.store, snapshot, remaining)
 
 
 class _Call:
@@ -181,14 +181,14 @@ class _Call:
             snapshot = failover.store.current
             if snapshot is None or not snapshot.usable:
                 snapshot = yield from self._usable_snapshot()
-            left = self._deadline - failover.clock()
-            if left <= 0:
+            remaining = self._deadline - failover.clock()
+            if remaining <= 0:
                 raise self._deadline_error()
             instance = self._pick(snapshot, self._tried)
             if instance is None:
-                yield self._pause(snapshot, left, end_of_round=True)
+                yield self._pause(snapshot, remaining, end_of_round=True)
             elif self._is_retry and not failover.pool.budget.withdraw(failover.clock()):
-                yield self._pause(snapshot, left, end_of_round=False)
+                yield self._pause(snapshot, remaining, end_of_round=False)
             elif failover.hedge and self._request.repeatable and not self._is_retry:
                 return instance, self._backup(snapshot, instance)
             else:
@@ -205,7 +205,7 @@ class _Call:
         return pool.pick_for_session(hint.key, snapshot, tried)
 
     def _backup(self, snapshot: Snapshot, instance: Instance) -> Backup | None:
-        """The second instance for a hedged attempt, withdrawn from the budget; None without one."""
+        """Return the second instance for a hedged attempt, whose budget is withdrawn, or None."""
         pool = self._failover.pool
         other = self._pick(snapshot, {*self._tried, instance.uid})
         after = pool.read_latency.p95
@@ -213,8 +213,8 @@ class _Call:
             return None
         return Backup(other, after)
 
-    def _pause(self, snapshot: Snapshot, left: float, *, end_of_round: bool) -> Sleep:
-        """The pause before the next attempt, or before the next round.
+    def _pause(self, snapshot: Snapshot, remaining: float, *, end_of_round: bool) -> Sleep:
+        """Return the pause before the next attempt, or before the next round.
 
         Raises:
             RequestNotSent, NoResponse: ``Retry-After`` of all instances is past the deadline, or
@@ -223,7 +223,7 @@ class _Call:
         failover = self._failover
         self._pauses = self._pauses or full_jitter(INSTANCE_WAIT, failover.random)
         wait = failover.pool.retry_wait(snapshot)
-        if wait >= left:
+        if wait >= remaining:
             error = self._deadline_error()
             error.retry_after = wait
             raise error
@@ -234,7 +234,7 @@ class _Call:
                     f"Last attempt: {self._last_failure}"
                 )
             self._tried.clear()
-        return Sleep(min(max(next(self._pauses), wait), left))
+        return Sleep(min(max(next(self._pauses), wait), remaining))
 
     def _record_failure(self, instance: Instance, outcome: Outcome, delivery: Delivery) -> None:
         """Record a failed attempt.

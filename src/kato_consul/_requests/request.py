@@ -16,11 +16,12 @@ class Request:
         method: The HTTP method.
         target: The path with its query, already escaped.
         body: The JSON body; empty for none.
-        repeatable: Whether sending it twice is as good as once (a read or an idempotent write).
+        repeatable: True if sending it twice has the same effect as once (a read or an idempotent
+            write).
         timeout: Seconds for one attempt, above 0.
         needs: Fields that the JSON object of a successful reply must have.
-        follow_up: Whether it is sent only because an earlier request failed. Then its first
-            attempt comes out of the retry budget, too.
+        follow_up: True if it is sent only because an earlier request failed. Then its first
+            attempt consumes retry budget, too.
         answer_policy: Which outcomes are its answer.
     """
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Self, TypeVar
 
 from kato_consul._balancing.pool import InstanceView
-from kato_consul._kato.queries import Everywhere, Query
+from kato_consul._kato.queries import InstanceResults, Query
 from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._kato.session_state import OnConflict
 from kato_consul._kato.types import LearnResult, ObservationResult, Prediction
@@ -103,7 +103,11 @@ class KatoClient:
         return KatoInstance(run)
 
     def node(self, node_id: str) -> KatoNode:
-        """Return the API of a node: what all sessions with this ``node_id`` have learned."""
+        """Return the API of a node: what all sessions with the same ``node_id`` have learned.
+
+        Args:
+            node_id: the node's id, as given to `session`.
+        """
 
         def run(query: Query[Any]) -> Any:
             return self.discovery._run(self._factory.query_any(query))
@@ -116,9 +120,9 @@ class KatoClient:
         Raises:
             ConsulError: Consul did not answer before the deadline.
         """
-        return self._factory.instance_views(self.discovery.snapshot())
+        return self._factory.pool.views(self.discovery.snapshot())
 
-    def on_all(self, query: Query[R]) -> Everywhere[R]:
+    def on_all(self, query: Query[R]) -> InstanceResults[R]:
         """Run a query on every instance that Consul lists, healthy or not.
 
         Args:
@@ -147,18 +151,29 @@ class KatoClient:
         emotives: dict[str, float] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> ObservationResult:
-        """Observe one event in the session of your key ``session_id``.
+        """Observe one event in a session.
 
-        See `Session.observe`.
+        Args:
+            session_id: the session's key in this client, as for `session`.
+            strings, vectors, emotives, metadata: as for `Session.observe`, which also lists
+                the errors.
         """
         return self.session(session_id).observe(strings, vectors, emotives, metadata)
 
     def learn(self, session_id: str) -> LearnResult:
-        """Learn a pattern in the session of your key ``session_id``. See `Session.learn`."""
+        """Learn the short-term memory of a session as a pattern. See `Session.learn`.
+
+        Args:
+            session_id: the session's key in this client, as for `session`.
+        """
         return self.session(session_id).learn()
 
     def get_predictions(self, session_id: str) -> list[Prediction]:
-        """Return the predictions of the session of your key ``session_id``."""
+        """Return the predictions of a session. See `Session.predictions`.
+
+        Args:
+            session_id: the session's key in this client, as for `session`.
+        """
         return self.session(session_id).predictions()
 
     def close(self) -> None:

@@ -78,7 +78,7 @@ class Discovery:
             ConsulError: Consul did not answer in time.
         """
         within = self.settings.deadline if timeout is None else timeout
-        return self._run(self._service.first(within))
+        return self._run(self._service.snapshot(within))
 
     def registered_snapshot(self, timeout: float | None = None) -> Snapshot:
         """Return the current snapshot of a service that must be in Consul's catalog.

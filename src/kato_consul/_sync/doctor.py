@@ -28,11 +28,13 @@ def diagnose(
     (4 unless set otherwise) and a little more, to find out whether instances close idle connections
     earlier than a client does. In async code, run it in a thread.
 
-    ``settings`` say where Consul is and name the service; they come from the environment unless
-    given. ``on_progress`` receives a line of text once Consul has listed instances, before the
-    requests to them begin.
+    Args:
+        settings: how to reach Consul, and which service; from the environment unless given.
+        on_progress: called with a line of text once Consul has listed instances, before the
+            requests to them begin.
 
-    Returns the facts and the findings. An unreachable Consul is a finding too, not an exception.
+    Returns:
+        The facts and the findings. An unreachable Consul is a finding too, not an exception.
 
     Raises:
         ConfigurationError: the settings, or the TLS files that they name, cannot be used.

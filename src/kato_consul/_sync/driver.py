@@ -170,4 +170,4 @@ class Driver:
 
     def _check_usable(self) -> None:
         if self._closing.is_set():
-            raise ClientClosed("this client is closed; make a new one")
+            raise ClientClosed("this client is closed; create a new one")

@@ -23,7 +23,7 @@ class PooledTransport(httpx.BaseTransport):
         runtime.in_each_process(self, PooledTransport._set_up)
 
     def _set_up(self) -> None:
-        self._pools: dict[str, _Pool] = {}
+        self._pools: dict[str, _OriginPool] = {}
         self._pools_lock = runtime.ThreadLock()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -35,7 +35,7 @@ class PooledTransport(httpx.BaseTransport):
             if pool is None:
                 if url.scheme == "https" and self._tls is None:
                     self._tls = ssl.create_default_context()
-                pool = self._pools[origin] = _Pool(self._keepalive, self._tls)
+                pool = self._pools[origin] = _OriginPool(self._keepalive, self._tls)
             pool.acquire()
         return pool.send(request)
 
@@ -56,7 +56,7 @@ class PooledTransport(httpx.BaseTransport):
             pool.transport.close()
 
 
-class _Pool:
+class _OriginPool:
     """The transport of one origin, and the number of requests and responses that use it."""
 
     def __init__(self, keepalive: float, tls: ssl.SSLContext | None) -> None:

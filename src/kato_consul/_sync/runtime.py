@@ -21,7 +21,7 @@ Background = threading.Thread
 
 ThreadLock = threading.Lock
 
-MOST_THREADS = 32
+MAX_THREADS = 32
 """Threads of one `map_concurrently`, each of which waits for a response most of the time."""
 
 
@@ -76,5 +76,5 @@ def call_blocking(function: Callable[[], T]) -> T:
 def map_concurrently(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """Call ``function`` on all items at the same time; return the results in the items' order."""
     items = list(items)
-    with ThreadPoolExecutor(max_workers=max(1, min(len(items), MOST_THREADS))) as pool:
+    with ThreadPoolExecutor(max_workers=max(1, min(len(items), MAX_THREADS))) as pool:
         return list(pool.map(function, items))

@@ -57,11 +57,14 @@ class DiscoveryTransport(httpx.BaseTransport):
     def instances(self, service: str) -> list[InstanceView]:
         """Return all instances of a service, with what Consul reports and what was measured here.
 
+        Args:
+            service: the service's name in Consul.
+
         Raises:
             ConsulError: Consul did not answer within ``settings.deadline`` seconds.
         """
         discovered = self._service(service)
-        snapshot = self._driver.run(discovered.discovery.first(self._settings.deadline))
+        snapshot = self._driver.run(discovered.discovery.snapshot(self._settings.deadline))
         return discovered.failover.pool.views(snapshot)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -87,7 +90,7 @@ class DiscoveryTransport(httpx.BaseTransport):
                 return exchange.record_failure(error)
             return outcome
 
-        flow = service.failover.call(exchange.to_request(), exchange.deadline)
+        flow = service.failover.call(exchange.to_request(), exchange.deadline())
         try:
             self._driver.run(flow, send)
         except KatoConsulError as error:

@@ -22,8 +22,8 @@ class HttptoolsEngine:
     def __init__(self, settings: Settings, tls: ssl.SSLContext | None) -> None:
         self._settings = settings
         self._tls = tls
-        self._pools: dict[str, _Pool] = {}
-        self._retired_pools: list[_Pool] = []
+        self._pools: dict[str, _ConnectionPool] = {}
+        self._retired_pools: list[_ConnectionPool] = []
         self._closed = False
 
     async def send(self, step: Send) -> Outcome:
@@ -31,7 +31,7 @@ class HttptoolsEngine:
         pool = self._pools.get(step.origin)
         if pool is None:
             endpoint = endpoint_for(step.origin, self._settings, self._tls)
-            pool = self._pools[step.origin] = _Pool(endpoint, self._settings.keepalive)
+            pool = self._pools[step.origin] = _ConnectionPool(endpoint, self._settings.keepalive)
         try:
             request = request_bytes(step, pool.endpoint.host)
         except ValueError as error:
@@ -70,7 +70,7 @@ class HttptoolsEngine:
             await pool.close()
 
 
-class _Pool:
+class _ConnectionPool:
     """The connections to one origin. The connection used last is reused first, so others expire."""
 
     def __init__(self, endpoint: Endpoint, keepalive: float) -> None:
@@ -116,7 +116,7 @@ class _Pool:
 
     @property
     def in_use(self) -> bool:
-        """Whether a connection is open."""
+        """True while a connection is open."""
         return bool(self._open)
 
     def opened(self, connection: "_Connection") -> None:
@@ -175,7 +175,7 @@ class _Pool:
 class _Connection(asyncio.Protocol):
     """One connection, which carries one request at a time."""
 
-    def __init__(self, pool: _Pool) -> None:
+    def __init__(self, pool: _ConnectionPool) -> None:
         self.last_used = 0.0
         self._pool = pool
         self._parser = ResponseParser()
@@ -212,7 +212,7 @@ class _Connection(asyncio.Protocol):
             outcome: Outcome = await waiter
             return outcome
         except asyncio.CancelledError:
-            # If it is not, the response is complete, and the connection may be in use again.
+            # Otherwise the response is complete, and another request may use the connection.
             if self._waiter is waiter:
                 self._timer.cancel()
                 self._waiter = None

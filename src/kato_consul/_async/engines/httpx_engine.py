@@ -12,7 +12,7 @@ from kato_consul._http.endpoint import STATUSES_THAT_CLOSE
 from kato_consul._http.httpx_adapter import OriginPool
 from kato_consul.settings import Settings
 
-Pool = OriginPool[httpx.AsyncHTTPTransport]
+_OriginPool = OriginPool[httpx.AsyncHTTPTransport]
 
 
 class HttpxEngine:
@@ -21,8 +21,8 @@ class HttpxEngine:
     def __init__(self, settings: Settings, tls: ssl.SSLContext | None) -> None:
         self._settings = settings
         self._tls = tls
-        self._pools: dict[str, Pool] = {}
-        self._retired_pools: list[Pool] = []
+        self._pools: dict[str, _OriginPool] = {}
+        self._retired_pools: list[_OriginPool] = []
 
     async def send(self, step: Send) -> Outcome:
         """Carry out one step. If cancelled, close the connection."""
@@ -53,7 +53,7 @@ class HttpxEngine:
         for pool in pools:
             await pool.transport.aclose()
 
-    def _new_pool(self, origin: str) -> Pool:
+    def _new_pool(self, origin: str) -> _OriginPool:
         options = httpx_adapter.origin_options(origin, self._settings, self._tls)
         pool = self._pools[origin] = OriginPool(httpx.AsyncHTTPTransport(**options))
         return pool

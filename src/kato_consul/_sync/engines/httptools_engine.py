@@ -30,7 +30,7 @@ class HttptoolsEngine:
         self._settings = settings
         self._tls = tls
         self._closed = False
-        self._pools: dict[str, _Pool] = {}
+        self._pools: dict[str, _ConnectionPool] = {}
         self._open: set[_Connection] = set()
         self._last_sweep = time.monotonic()
 
@@ -39,7 +39,7 @@ class HttptoolsEngine:
         started = time.monotonic()
         pool = self._pools.get(step.origin)
         if pool is None:
-            new = _Pool(endpoint_for(step.origin, self._settings, self._tls))
+            new = _ConnectionPool(endpoint_for(step.origin, self._settings, self._tls))
             pool = self._pools.setdefault(step.origin, new)
         try:
             request = request_bytes(step, pool.endpoint.host)
@@ -100,7 +100,7 @@ class HttptoolsEngine:
         self._open = set()
         self._pools = {}
 
-    def _acquire(self, pool: "_Pool", now: float) -> "_Connection | None":
+    def _acquire(self, pool: "_ConnectionPool", now: float) -> "_Connection | None":
         """Return an idle connection that can carry a request now: the one that was used last."""
         oldest = now - self._settings.keepalive
         with contextlib.suppress(IndexError):
@@ -122,7 +122,7 @@ class HttptoolsEngine:
                         pool.idle.remove(connection)
                         self._close(connection)
 
-    def _close_idle(self, pool: "_Pool") -> None:
+    def _close_idle(self, pool: "_ConnectionPool") -> None:
         with contextlib.suppress(IndexError):
             while True:
                 self._close(pool.idle.pop())
@@ -132,7 +132,7 @@ class HttptoolsEngine:
         connection.close()
 
 
-class _Pool:
+class _ConnectionPool:
     """The idle connections to one origin, ordered by their last use."""
 
     __slots__ = ("endpoint", "idle", "retired")
@@ -157,7 +157,7 @@ class _Connection:
 
     @property
     def reusable(self) -> bool:
-        """Whether the connection can carry another request."""
+        """True if the connection can carry another request."""
         return self._parser.complete and self._parser.reusable
 
     def is_idle(self) -> bool:
