@@ -1,4 +1,4 @@
-# Everything a checkout can do, with nothing but python3 and make. `make help` lists it.
+# All tasks of a checkout. They need only python3 and make. `make help` lists them.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,19 +11,19 @@ PEERS := $(VENV)/.peers
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-# The virtual environment: made once, again when what it holds changes. pip's own configuration
-# says where packages come from; constraints.txt says which versions.
+# The virtual environment: created once, and again when its requirements change. pip's own
+# configuration sets the package index; constraints.txt sets the versions.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "kato-consul needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
-		{ echo "This Python cannot make virtual environments (on Debian and Ubuntu: apt install python3-venv)."; exit 1; }
+		{ echo "This Python cannot create virtual environments (on Debian and Ubuntu: apt install python3-venv)."; exit 1; }
 	@echo "preparing $(VENV) (once, about a minute)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(READY) ## the main job, end to end: an agent, three instances, a crash, a verdict
+demo: $(READY) ## the main job, end to end: an agent, three instances, a crash, a report
 	@$(BIN)/kato-consul demo
 
 # Four workers also on two cores: tests mostly wait for processes and timeouts. A worker runs whole
@@ -31,10 +31,10 @@ demo: $(READY) ## the main job, end to end: an agent, three instances, a crash, 
 test: $(READY) ## all tests, on real Consul agents and real processes: about five minutes
 	@$(BIN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder
 
-hunt: $(READY) ## new seeds, soaks, large fault cells: make hunt SECONDS=600 [SEED=7]
+hunt: $(READY) ## long tests with new seeds: make hunt SECONDS=600 [SEED=7]
 	@$(BIN)/python -m tests.hunt --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
-generate: $(READY) ## write the sync facades anew from the async ones
+generate: $(READY) ## generate the sync facades from the async ones
 	@$(BIN)/python scripts/generate_sync.py
 
 check: $(READY) ## ruff, mypy --strict, import-linter, and that the generated code is current
@@ -44,7 +44,7 @@ check: $(READY) ## ruff, mypy --strict, import-linter, and that the generated co
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-format: $(READY) ## let ruff put the code into its form
+format: $(READY) ## format the code with ruff
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
@@ -54,12 +54,12 @@ image: ## build the Docker image of the stand-in and the registrar
 soak: $(READY) ## mixed faults and kills for a while: make soak SECONDS=600
 	@$(BIN)/python -m tests.faults.soak --seconds $(or $(SECONDS),60)
 
-# What is measured beside ours; nothing else needs it.
+# The clients that the benchmarks compare with; nothing else needs them.
 $(PEERS): $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@touch $@
 
-bench: $(PEERS) ## what calls cost, and those of the peers: about three minutes; ARGS="--help"
+bench: $(PEERS) ## what calls cost, compared with other clients: about three minutes; ARGS="--help"
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## remove the virtual environment and caches

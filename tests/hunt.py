@@ -21,13 +21,13 @@ from dataclasses import dataclass, field
 
 from tests.faults.cells import CELLS
 
-FEWEST, MOST = 200, 2_000
+FEWEST_RUNS, MOST_RUNS = 200, 2_000
 """Limits of the property test's size: two runs of 60 steps for each second; 200 take 5 s."""
 
-FEW, MANY = 240, 1_000
+FEWEST_OBSERVATIONS, MOST_OBSERVATIONS = 240, 1_000
 """Limits of a fault cell's observations, on each shell and engine: three for each second."""
 
-SHARE, SHORTEST, LONGEST = 1 / 8, 10.0, 300.0
+SOAK_SHARE, SHORTEST_SOAK, LONGEST_SOAK = 1 / 8, 10.0, 300.0
 """A soak takes this share of the hunt's seconds, within these limits."""
 
 
@@ -94,18 +94,18 @@ def demo() -> Program:
 def programs(seconds: float, first_seed: int | None) -> Iterator[Program]:
     """Yield the programs to run, without end."""
     seeds = map(_seed, itertools.count()) if first_seed is None else itertools.count(first_seed)
-    long = min(max(seconds * SHARE, SHORTEST), LONGEST)
-    runs = min(max(int(seconds * 2), FEWEST), MOST)
+    soak_seconds = min(max(seconds * SOAK_SHARE, SHORTEST_SOAK), LONGEST_SOAK)
+    runs = min(max(int(seconds * 2), FEWEST_RUNS), MOST_RUNS)
     while True:
         yield demo()
         names = [one.name for one in CELLS]
         random.Random(next(seeds)).shuffle(names)
-        for place, name in enumerate(names):
-            if place % 6 == 0:
+        for position, name in enumerate(names):
+            if position % 6 == 0:
                 yield settling(next(seeds), runs)
-                yield soak(next(seeds), long, sync=False)
-                yield soak(next(seeds), long, sync=True)
-            yield cell(name, min(max(int(seconds * 3), FEW), MANY))
+                yield soak(next(seeds), soak_seconds, sync=False)
+                yield soak(next(seeds), soak_seconds, sync=True)
+            yield cell(name, min(max(int(seconds * 3), FEWEST_OBSERVATIONS), MOST_OBSERVATIONS))
 
 
 def _seed(_: int) -> int:
@@ -125,10 +125,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     until = time.monotonic() + given.seconds
     for program in programs(given.seconds, given.seed):
-        began = time.monotonic()
+        started = time.monotonic()
         passed = program.run()
         result = "passed" if passed else "FAILED"
-        print_line(f"{result} after {time.monotonic() - began:4.0f} s: {program.name}")
+        print_line(f"{result} after {time.monotonic() - started:4.0f} s: {program.name}")
         print_line(f"    {program.command}")
         if not passed:
             return 1

@@ -20,7 +20,7 @@ def import_ms(statement: str) -> float:
 
 
 def figures(rounds: int) -> list[Figure]:
-    """Return the goal for the package, and the times of the clients."""
+    """Return the goal for the package, and the ratio and the times of the clients."""
     httpx, package, async_client, sync_client = [], [], [], []
     for _ in range(rounds):
         httpx.append(import_ms("import httpx"))
@@ -29,6 +29,9 @@ def figures(rounds: int) -> list[Figure]:
         sync_client.append(import_ms("from kato_consul import KatoClient"))
     return [
         Figure("import kato_consul", "× import httpx", ratios(package, httpx), at_most=1.2),
+        Figure(
+            "from kato_consul import AsyncKatoClient", "× import httpx", ratios(async_client, httpx)
+        ),
         Figure("import httpx", "ms of CPU", httpx),
         Figure("import kato_consul", "ms of CPU", package),
         Figure("from kato_consul import AsyncKatoClient", "ms of CPU", async_client),

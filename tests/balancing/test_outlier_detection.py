@@ -40,7 +40,7 @@ def fail_in_a_row(detector: OutlierDetector, count: int, took: float) -> list[fl
     return durations
 
 
-def test_failedwithout_failure_is_not_ejected() -> None:
+def test_instance_without_failure_is_not_ejected() -> None:
     """An instance that never failed is not ejected, at any time."""
     assert not OutlierDetector().is_ejected("kato-1", 0.0)
     assert not OutlierDetector().is_ejected("kato-1", BEGIN)
@@ -203,7 +203,7 @@ def test_probe_decides(success: bool) -> None:
     )
 
 
-def test_attempts_on_a_healthy_failedare_not_probes() -> None:
+def test_attempts_on_a_healthy_instance_are_not_probes() -> None:
     """Requests to an instance that is not half-open do not keep others away."""
     detector = OutlierDetector()
     detector.attempt_started("kato-1", BEGIN, 10.0)
@@ -230,7 +230,7 @@ def test_panic_when_more_than_half_fail(pool: int, failing: int, ejected: int) -
     assert all(detector.is_ejected(failed.uid, BEGIN) for failed in instances[:failing])
 
 
-def test_removed_failedhas_no_record() -> None:
+def test_removed_instance_has_no_record() -> None:
     """An instance that returns under its old id starts without a record."""
     detector = OutlierDetector()
     detector.record_failure("kato-1", BEGIN, 10.0, eject_now=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from kato_consul.testing import ConsulAgent
-from tests.cli.running import Instance, fresh_name
+from tests.cli.running import HealthServer, fresh_name
 
 
 @pytest.fixture(scope="session")
@@ -22,14 +22,14 @@ def service() -> str:
 
 
 @pytest.fixture
-def instance() -> Iterator[Instance]:
+def instance() -> Iterator[HealthServer]:
     """A healthy instance."""
-    with Instance() as running:
+    with HealthServer() as running:
         yield running
 
 
 @pytest.fixture
-def unhealthy() -> Iterator[Instance]:
+def unhealthy() -> Iterator[HealthServer]:
     """An instance that is not healthy."""
-    with Instance(healthy=False) as running:
+    with HealthServer(healthy=False) as running:
         yield running

@@ -98,7 +98,7 @@ def line_with(process: Process, text: str, *, stream: IO[str] | None = None) -> 
     raise AssertionError(f"{text!r} is not in:\n{''.join(seen)}")
 
 
-class Instance:
+class HealthServer:
     """The health endpoint of an instance; ``healthy`` may be changed at any time."""
 
     def __init__(self, *, healthy: bool = True) -> None:
@@ -119,7 +119,7 @@ class Instance:
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
 
-    def __enter__(self) -> "Instance":
+    def __enter__(self) -> "HealthServer":
         self._thread.start()
         return self
 
@@ -148,34 +148,34 @@ def fresh_name() -> str:
     return f"kato-{uuid.uuid4().hex[:8]}"
 
 
-def at(agent: ConsulAgent) -> dict[str, str]:
+def agent_env(agent: ConsulAgent) -> dict[str, str]:
     """The environment of a user of this agent."""
     return {"CONSUL_HTTP_ADDR": agent.http_addr}
 
 
 def ids(agent: ConsulAgent, service: str) -> set[str]:
     """The ids of a service that the agent itself has, incomplete registrations included."""
-    found = ask(agent, "/v1/agent/services")
+    found = get_json(agent, "/v1/agent/services")
     return {service_id for service_id, one in found.items() if one["Service"] == service}
 
 
 def healths(agent: ConsulAgent, service: str) -> dict[str, str]:
     """The catalog's status of each instance's own check."""
-    found = ask(agent, f"/v1/health/checks/{service}")
+    found = get_json(agent, f"/v1/health/checks/{service}")
     return {check["ServiceID"]: check["Status"] for check in found}
 
 
-def ask(agent: ConsulAgent, path: str) -> Any:
+def get_json(agent: ConsulAgent, path: str) -> Any:
     """The agent's response, without this library's client."""
     return HTTP.get(f"{agent.url}{path}").raise_for_status().json()
 
 
-def marked() -> dict[str, str]:
-    """An environment by which `left_behind` finds every process that inherited it."""
+def marker_env() -> dict[str, str]:
+    """An environment by which `leftover_processes` finds every process that inherited it."""
     return {"KATO_CONSUL_TEST": uuid.uuid4().hex}
 
 
-def left_behind(mark: dict[str, str]) -> list[str]:
+def leftover_processes(mark: dict[str, str]) -> list[str]:
     """The command lines of running processes that carry the mark."""
     sign = f"KATO_CONSUL_TEST={mark['KATO_CONSUL_TEST']}".encode()
     found = []

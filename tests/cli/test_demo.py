@@ -12,7 +12,7 @@ import pytest
 from kato_consul.cli.demo.ledger import Ledger
 from kato_consul.cli.demo.report import DemoReport, differences, verify
 from kato_consul.testing import StandInKato
-from tests.cli.running import ENDS_WITHIN, HTTP, left_behind, line_with, marked, started
+from tests.cli.running import ENDS_WITHIN, HTTP, leftover_processes, line_with, marker_env, started
 from tests.cli.terminal import Terminal
 from tests.testing.waiting import eventually
 
@@ -138,7 +138,7 @@ def kato(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_nothing_lost(kato: StandInKato) -> None:
     """What was acknowledged is found, and all of it is counted."""
-    assert RecordedSession(kato, "good").report() == (2 * 2 * 4 + 3, 0, 0)
+    assert RecordedSession(kato, "complete").report() == (2 * 2 * 4 + 3, 0, 0)
 
 
 def test_lost_unlearned_event(kato: StandInKato) -> None:
@@ -189,33 +189,39 @@ def test_sequence_in_another_order(kato: StandInKato) -> None:
 
 def test_whole_demo() -> None:
     """Three zeros in JSON, with all other counts; in under a minute; no process is left."""
-    mark = marked()
+    mark = marker_env()
     with started("demo", "--json", env=mark, program=WHOLE) as process:
         text, progress = process.communicate(timeout=DEMO_WITHIN)
     assert process.returncode == 0, progress
     assert text.count("\n") == 1
     found = json.loads(text)
-    zeros = {name: found.pop(name) for name in ("good", "failed", "lost", "applied_twice")}
-    assert zeros == {"good": True, "failed": 0, "lost": 0, "applied_twice": 0}
+    zeros = {name: found.pop(name) for name in ("passed", "failed", "lost", "applied_twice")}
+    assert zeros == {"passed": True, "failed": 0, "lost": 0, "applied_twice": 0}
     assert (found.pop("sessions"), found.pop("instances")) == (8, 3)
     answered = found.pop("answered")
     assert set(answered) == {"kato-1", "kato-2", "kato-3"}
     killed = found.pop("killed")
     assert killed in answered
     assert set(found) == {
-        "observations", "failovers", "settlements", "repairs", "learned", "asked", "predicted"
-    }  # fmt: skip
+        "observations",
+        "failovers",
+        "settlements",
+        "repairs",
+        "learned",
+        "prediction_requests",
+        "predicted",
+    }
     assert all(isinstance(count, int) for count in found.values())
     # Each sequence is observed and learned twice, and predicted once; three events stay unlearned.
     assert found["observations"] == 6 * found["learned"] + 8 * 3
-    assert found["predicted"] == found["asked"] == found["learned"] / 2
+    assert found["predicted"] == found["prediction_requests"] == found["learned"] / 2
     assert found["settlements"] >= 1  # the killed instance had writes in flight
     assert sum(answered.values()) >= found["observations"]
     # Progress is on standard error.
     for expected in ("kato-1: passing", f"{killed} killed with SIGKILL", f"{killed} started again"):
         assert expected in progress
     assert "Traceback" not in progress
-    assert eventually(lambda: left_behind(mark) == []), left_behind(mark)
+    assert eventually(lambda: leftover_processes(mark) == []), leftover_processes(mark)
 
 
 def test_store_that_loses_an_observation(tmp_path: Path) -> None:
@@ -232,7 +238,7 @@ def test_store_that_loses_an_observation(tmp_path: Path) -> None:
 
 def test_interrupted(tmp_path: Path) -> None:
     """Ctrl-C during the workload stops everything: exit 130, no process, file or traceback."""
-    mark = marked()
+    mark = marker_env()
     with started("demo", env={**mark, "TMPDIR": str(tmp_path)}) as process:
         line_with(process, "0 failed", stream=process.stderr)
         process.send_signal(signal.SIGINT)
@@ -240,5 +246,5 @@ def test_interrupted(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "Traceback" not in rest
     assert rest.endswith("interrupted\n")
-    assert eventually(lambda: left_behind(mark) == []), left_behind(mark)
+    assert eventually(lambda: leftover_processes(mark) == []), leftover_processes(mark)
     assert list(tmp_path.iterdir()) == []

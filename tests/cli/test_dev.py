@@ -9,13 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import ENDS_WITHIN, kato_consul, left_behind, line_with, marked, started
+from tests.cli.running import (
+    ENDS_WITHIN,
+    kato_consul,
+    leftover_processes,
+    line_with,
+    marker_env,
+    started,
+)
 from tests.testing.waiting import eventually
 
 
 def test_fleet(tmp_path: Path) -> None:
     """One line of JSON has the addresses; all are registered and passing; SIGTERM stops all."""
-    mark = marked()
+    mark = marker_env()
     env = {**mark, "TMPDIR": str(tmp_path)}
     with started("dev", "--count", "2", "--json", env=env) as process:
         fleet = json.loads(line_with(process, "{"))
@@ -36,7 +43,7 @@ def test_fleet(tmp_path: Path) -> None:
         process.terminate()
         process.communicate(timeout=ENDS_WITHIN)
     assert process.returncode == 0
-    assert eventually(lambda: left_behind(mark) == []), left_behind(mark)
+    assert eventually(lambda: leftover_processes(mark) == []), leftover_processes(mark)
     assert list(tmp_path.iterdir()) == []
     host, _, port = fleet["consul"].partition(":")
     with pytest.raises(ConnectionRefusedError):
@@ -45,7 +52,7 @@ def test_fleet(tmp_path: Path) -> None:
 
 def test_output_as_text() -> None:
     """Without --json it prints the addresses and example commands; Ctrl-C is a successful end."""
-    mark = marked()
+    mark = marker_env()
     with started("dev", "--count", "1", env=mark, stderr=subprocess.DEVNULL) as process:
         consul = line_with(process, "Consul  http://").split("http://")[1].strip()
         assert "kato-1  http://127.0.0.1:" in line_with(process, "kato-1")
@@ -53,20 +60,20 @@ def test_output_as_text() -> None:
         line_with(process, "Ctrl-C stops everything")
         process.send_signal(signal.SIGINT)
         assert process.wait(ENDS_WITHIN) == 0
-    assert eventually(lambda: left_behind(mark) == []), left_behind(mark)
+    assert eventually(lambda: leftover_processes(mark) == []), leftover_processes(mark)
 
 
 @pytest.mark.parametrize("moment", ["starting a Consul agent", "(stand-in) 1 of 2"])
 def test_interrupted_while_starting(tmp_path: Path, moment: str) -> None:
     """Interrupted while it starts, it leaves nothing."""
-    mark = marked()
+    mark = marker_env()
     env = {**mark, "TMPDIR": str(tmp_path)}
     with started("dev", "--count", "2", env=env) as process:
         line_with(process, moment, stream=process.stderr)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=ENDS_WITHIN)
     assert process.returncode == 130
-    assert eventually(lambda: left_behind(mark) == []), left_behind(mark)
+    assert eventually(lambda: leftover_processes(mark) == []), leftover_processes(mark)
     assert list(tmp_path.iterdir()) == []
 
 

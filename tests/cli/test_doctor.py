@@ -13,7 +13,7 @@ import pytest
 from kato_consul import CheckDefinition, Registrar, ServiceDefinition, Settings
 from kato_consul.testing import ConsulAgent, StandInKato, find_consul
 from kato_consul.testing.ports import free_ports
-from tests.cli.running import HTTP, at, kato_consul
+from tests.cli.running import HTTP, agent_env, kato_consul
 from tests.testing.waiting import eventually
 
 
@@ -79,7 +79,7 @@ class Pool:
 
     def findings(self) -> tuple[int, dict[str, str]]:
         """What doctor finds: the exit code, and where by name."""
-        done = kato_consul("doctor", "--json", "--service", self.service, env=at(self.agent))
+        done = kato_consul("doctor", "--json", "--service", self.service, env=agent_env(self.agent))
         found = json.loads(done.stdout)["findings"]
         return done.returncode, {one["name"]: one["where"] for one in found}
 
@@ -104,7 +104,7 @@ def processes(kato: StandInKato) -> int:
 
 def test_healthy_pool(pool: Pool) -> None:
     """A healthy pool: exit 0, and one line that reports it."""
-    done = kato_consul("doctor", "--service", pool.service, env=at(pool.agent))
+    done = kato_consul("doctor", "--service", pool.service, env=agent_env(pool.agent))
     assert done.returncode == 0, done.stdout
     assert done.stdout == f"{pool.service}: checked Consul and 2 instances: no problems\n"
     assert "keeping connections idle for 4 s" in done.stderr
@@ -140,7 +140,7 @@ def test_full_store(pool: Pool) -> None:
 
 def test_no_instance_registered(agent: ConsulAgent, service: str) -> None:
     """No instance at all is an error, with advice."""
-    done = kato_consul("doctor", "--service", service, env=at(agent))
+    done = kato_consul("doctor", "--service", service, env=agent_env(agent))
     assert done.returncode == 9
     assert "no instance is registered [pool.empty]" in done.stdout
 

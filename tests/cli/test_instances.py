@@ -9,7 +9,15 @@ import pytest
 from kato_consul import Discovery, Settings, Snapshot
 from kato_consul.cli.commands.instances import describe_source
 from kato_consul.testing import ConsulAgent
-from tests.cli.running import ENDS_WITHIN, Instance, at, fresh_name, healths, kato_consul, started
+from tests.cli.running import (
+    ENDS_WITHIN,
+    HealthServer,
+    agent_env,
+    fresh_name,
+    healths,
+    kato_consul,
+    started,
+)
 from tests.cli.terminal import Terminal
 from tests.testing.waiting import eventually
 
@@ -36,13 +44,15 @@ PORTS: dict[str, int] = {}
 def two(agent: ConsulAgent, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A service with one healthy instance and one that is not."""
     service = fresh_name()
-    with Instance() as healthy, Instance(healthy=False) as unhealthy:
+    with HealthServer() as healthy, HealthServer(healthy=False) as unhealthy:
         PORTS[service] = healthy.port
         path = tmp_path_factory.mktemp("two") / "kato.toml"
         path.write_text(
             healthy.table(service, 1, more='tags = ["blue"]\n') + unhealthy.table(service, 2)
         )
-        assert kato_consul("register", "-f", path, "--wait", "0", env=at(agent)).returncode == 0
+        assert (
+            kato_consul("register", "-f", path, "--wait", "0", env=agent_env(agent)).returncode == 0
+        )
         wanted = {f"{service}-1": "passing", f"{service}-2": "critical"}
         assert eventually(lambda: healths(agent, service) == wanted)
         yield service
@@ -50,7 +60,7 @@ def two(agent: ConsulAgent, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 def test_json(agent: ConsulAgent, two: str) -> None:
     """One line of JSON: each field of each instance, and which of them a client uses."""
-    done = kato_consul("instances", "--service", two, "--json", env=at(agent))
+    done = kato_consul("instances", "--service", two, "--json", env=agent_env(agent))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 1
     found = json.loads(done.stdout)
@@ -65,7 +75,7 @@ def test_json(agent: ConsulAgent, two: str) -> None:
 
 def test_output_to_a_pipe(agent: ConsulAgent, two: str) -> None:
     """For grep: one line for each instance, however long, and no colours."""
-    env = {**at(agent), "KATO_CONSUL_SERVICE": two}
+    env = {**agent_env(agent), "KATO_CONSUL_SERVICE": two}
     head, first, second, summary = kato_consul("instances", env=env).stdout.splitlines()
     assert head.split()[:4] == ["id", "address", "health", "used"]
     assert first.split()[:4] == [f"{two}-1", f"127.0.0.1:{PORTS[two]}", "passing", "yes"]
@@ -76,7 +86,7 @@ def test_output_to_a_pipe(agent: ConsulAgent, two: str) -> None:
 
 def test_output_to_a_terminal(agent: ConsulAgent, two: str) -> None:
     """For people: in colour, folded to the width of the terminal."""
-    with Terminal("instances", "--service", two, env=at(agent)) as terminal:
+    with Terminal("instances", "--service", two, env=agent_env(agent)) as terminal:
         assert terminal.wait() == 0
     assert "\x1b[32mpassing" in terminal.shown
     assert all(len(line) <= 80 for line in terminal.lines)
@@ -84,7 +94,7 @@ def test_output_to_a_terminal(agent: ConsulAgent, two: str) -> None:
 
 def test_no_color(agent: ConsulAgent, two: str) -> None:
     """NO_COLOR is respected."""
-    env = {**at(agent), "NO_COLOR": "1"}
+    env = {**agent_env(agent), "NO_COLOR": "1"}
     with Terminal("instances", "--service", two, env=env) as terminal:
         assert terminal.wait() == 0
     assert "passing" in terminal.shown
@@ -93,7 +103,7 @@ def test_no_color(agent: ConsulAgent, two: str) -> None:
 
 def test_unknown_service(agent: ConsulAgent, two: str) -> None:
     """A service that Consul does not know: the known ones are named; exit 5."""
-    done = kato_consul("instances", "--service", "unknown", env=at(agent))
+    done = kato_consul("instances", "--service", "unknown", env=agent_env(agent))
     assert done.returncode == 5
     assert "has no service 'unknown'" in done.stderr
     assert two in done.stderr
@@ -102,7 +112,7 @@ def test_unknown_service(agent: ConsulAgent, two: str) -> None:
 
 def test_closed_stdout(agent: ConsulAgent, two: str) -> None:
     """A closed output pipe ends it quietly, as any program."""
-    with started("instances", "--service", two, env=at(agent)) as process:
+    with started("instances", "--service", two, env=agent_env(agent)) as process:
         assert process.stdout is not None
         process.stdout.close()
         assert process.stderr is not None
@@ -114,7 +124,7 @@ def test_closed_stdout(agent: ConsulAgent, two: str) -> None:
 def test_consul_is_unreachable(agent: ConsulAgent, two: str, tmp_path: Path) -> None:
     """While Consul is unreachable the saved snapshot is shown, as clients use it, and named as the
     source; the error is on stderr."""
-    env = {**at(agent), "KATO_CONSUL_STATE_DIR": str(tmp_path)}
+    env = {**agent_env(agent), "KATO_CONSUL_STATE_DIR": str(tmp_path)}
     with Discovery(Settings(consul_addr=agent.http_addr, service=two, state_dir=tmp_path)):
         assert eventually(lambda: bool(list(tmp_path.iterdir())))
     env["CONSUL_HTTP_ADDR"] = "127.0.0.1:1"
@@ -161,5 +171,5 @@ def test_invalid_setting() -> None:
 
 def test_errors_go_to_stderr(agent: ConsulAgent) -> None:
     """Standard output has nothing but results."""
-    done = kato_consul("instances", "--service", "unknown", "--json", env=at(agent))
+    done = kato_consul("instances", "--service", "unknown", "--json", env=agent_env(agent))
     assert done.stdout == ""

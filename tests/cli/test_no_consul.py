@@ -1,12 +1,12 @@
 """No Consul at the address: every command prints that it waits, and then what to do."""
 
 from kato_consul.testing import ConsulAgent
-from tests.cli.running import Instance, all_at_once
+from tests.cli.running import HealthServer, all_at_once
 
 NOWHERE = "127.0.0.1:1"
 
 
-def test_no_answer(agent: ConsulAgent, instance: Instance) -> None:
+def test_no_answer(agent: ConsulAgent, instance: HealthServer) -> None:
     """Each prints that it waits, then the address and how to use another one; exit 3.
 
     An agent that hangs, accepting connections without answering, has the same result.

@@ -12,7 +12,7 @@ from kato_consul.cli.commands.watch import differences
 from kato_consul.models import Health, Instance, Snapshot
 from kato_consul.testing import ConsulAgent
 from tests.building import instance, snapshot
-from tests.cli.running import ENDS_WITHIN, Process, at, line_with, started
+from tests.cli.running import ENDS_WITHIN, Process, agent_env, line_with, started
 from tests.discovery.agents import deregister, register, register_critical
 
 
@@ -33,7 +33,7 @@ def ended(process: Process, number: int) -> int:
 
 def test_output_as_text(agent: ConsulAgent, registered: str) -> None:
     """First all instances, then each change with a summary; Ctrl-C ends it with 130."""
-    with started("watch", "--service", registered, env=at(agent)) as process:
+    with started("watch", "--service", registered, env=agent_env(agent)) as process:
         first = line_with(process, f"{registered}-1: ")
         assert first.rstrip().endswith("at 127.0.0.1:8001, passing")
         assert "1 instance: 1 passing, reported by Consul just now" in line_with(
@@ -51,7 +51,7 @@ def test_output_as_text(agent: ConsulAgent, registered: str) -> None:
 
 def test_output_as_json(agent: ConsulAgent, registered: str) -> None:
     """With --json one line for each complete snapshot; SIGTERM ends it as Ctrl-C does."""
-    with started("watch", "--service", registered, "--json", env=at(agent)) as process:
+    with started("watch", "--service", registered, "--json", env=agent_env(agent)) as process:
         first = json.loads(line_with(process, registered))
         assert (first["service"], first["source"], len(first["instances"])) == (
             registered,
@@ -69,7 +69,7 @@ def test_consul_outage() -> None:
     """An outage of Consul and its end are printed; the watch goes on."""
     with ConsulAgent() as agent:
         register(agent, "kato", 1)
-        with started("watch", env=at(agent)) as process:
+        with started("watch", env=agent_env(agent)) as process:
             line_with(process, "1 passing")
             agent.kill()
             assert f"no answer from Consul at {agent.url}" in line_with(process, "consul: ")
@@ -82,7 +82,7 @@ def test_consul_outage() -> None:
 
 def test_closed_stdout(agent: ConsulAgent, registered: str) -> None:
     """A closed output pipe ends it with the next change."""
-    with started("watch", "--service", registered, env=at(agent)) as process:
+    with started("watch", "--service", registered, env=agent_env(agent)) as process:
         line_with(process, "1 passing")
         assert process.stdout is not None
         process.stdout.close()

@@ -21,7 +21,7 @@ import yaml
 from kato_consul._definitions.loader import decode_definitions
 from kato_consul.testing import ConsulAgent, StandInKato
 from kato_consul.testing.ports import free_ports
-from tests.cli.running import ENDS_WITHIN, ask, healths, ids, line_with
+from tests.cli.running import ENDS_WITHIN, get_json, healths, ids, line_with
 from tests.docs.pages import (
     PAGES,
     ROOT,
@@ -273,7 +273,7 @@ def test_asgi_application_is_registered_while_it_serves(agent: ConsulAgent, tmp_
         try:
             line_with(process, "Application startup complete", stream=process.stderr)
             assert eventually(lambda: set(healths(agent, "orders").values()) == {"passing"})
-            assert ask(agent, f"/v1/agent/service/orders-{port}")["Port"] == port
+            assert get_json(agent, f"/v1/agent/service/orders-{port}")["Port"] == port
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=ENDS_WITHIN)
         finally:

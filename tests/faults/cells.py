@@ -18,8 +18,8 @@ from tests.testing.waiting import eventually
 Disturb = Callable[[Site, Run], None]
 
 TWELFTH = 12  # 8 % of the observations
-ATTEMPT = 1.0  # seconds that one attempt may take, where silence is part of the cell
-LONGER = 0.7  # seconds beyond that for which an instance does not respond
+ATTEMPT_TIMEOUT = 1.0  # seconds that one attempt may take, where an instance does not respond
+HUNG_BEYOND = 0.7  # seconds beyond that for which an instance does not respond
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Cell:
     """One fault. ``plan`` returns a new plan for each proxy; ``disturb`` runs beside the work.
 
     ``consul``: the fault is in the connection to Consul. ``settings`` are the client's. Of the
-    `Tally`, the figures in ``seen`` must be above 0, otherwise the cell proves nothing, and those
-    in ``none`` must be 0. ``on_each_engine``: the result depends on whether the request was sent,
+    `Tally`, the figures in ``above_zero`` must be above 0, otherwise the cell proves nothing. Those
+    in ``zero`` must be 0. ``on_each_engine``: the result depends on whether the request was sent,
     which the engine reports. The other cells do not depend on the engine.
     """
 
@@ -40,8 +40,8 @@ class Cell:
     pace: Pace = field(default_factory=Pace)
     hang_for: float | None = None
     on_each_engine: bool = False
-    seen: tuple[str, ...] = ()
-    none: tuple[str, ...] = ()
+    above_zero: tuple[str, ...] = ()
+    zero: tuple[str, ...] = ()
 
 
 def each_twelfth(*faults: Fault) -> Callable[[], Plan]:
@@ -52,7 +52,7 @@ def each_twelfth(*faults: Fault) -> Callable[[], Plan]:
 def any_request_at_random() -> Plan:
     """Inject short faults into requests of any kind, also those that settle and repair."""
     faults = [one for one in Fault if not one.name.startswith("HANG")]
-    return at_random(1 / TWELFTH, *faults, chance=random.Random(8), matching=any_request)
+    return at_random(1 / TWELFTH, *faults, rng=random.Random(8), matching=any_request)
 
 
 def killed(site: Site, run: Run) -> None:
@@ -64,7 +64,7 @@ def killed(site: Site, run: Run) -> None:
         victim.kill()
         run.wait_for(20)
         victim.start()
-        run.struck.set()
+        run.took_effect.set()
 
 
 def stopped(site: Site, run: Run) -> None:
@@ -74,10 +74,10 @@ def stopped(site: Site, run: Run) -> None:
     while run.wait_for(20):
         victim = site.instances[site.busiest(run)]
         victim.freeze()
-        run.over.wait(ATTEMPT + LONGER)
+        run.over.wait(ATTEMPT_TIMEOUT + HUNG_BEYOND)
         victim.thaw()
         site.wait_for_late_writes([one.id for one in run.sessions], victim)
-        run.struck.set()
+        run.took_effect.set()
 
 
 def store_is(state: StoreState, seconds: float) -> Disturb:
@@ -90,7 +90,7 @@ def store_is(state: StoreState, seconds: float) -> Disturb:
             run.over.wait(seconds)
             for one in site.instances.values():
                 one.switch(store="up")
-            run.struck.set()
+            run.took_effect.set()
             run.wait_for(100)
 
     return disturb
@@ -100,7 +100,7 @@ def flushed(site: Site, run: Run) -> None:
     """Flush the store. All eight sessions are hit, so once in 100 observations makes 8 %."""
     while run.wait_for(40):
         flush_sessions(site.fleet.folder / "store.sqlite")
-        run.struck.set()
+        run.took_effect.set()
         run.wait_for(60)
 
 
@@ -119,11 +119,11 @@ def drained(site: Site, run: Run) -> None:
         finally:
             site.fleet.agent.cli("maint", "-disable", f"-service={service_id}")
         assert _becomes(run, service_id, Health.PASSING)
-        run.struck.set()
+        run.took_effect.set()
 
 
-def consul_is_away(site: Site, run: Run) -> None:
-    """Cut the connection to Consul, then kill an instance: the client gets no update about it."""
+def consul_unreachable(site: Site, run: Run) -> None:
+    """Cut the connection to Consul, then kill an instance: the client is not informed of it."""
     for one in site.instances.values():
         one.switch(slow=0.02)
     while run.wait_for(20):
@@ -134,7 +134,7 @@ def consul_is_away(site: Site, run: Run) -> None:
         victim.start()
         run.wait_for(40)
         site.connect_consul()
-        run.struck.set()
+        run.took_effect.set()
 
 
 def _becomes(run: Run, service_id: str, health: Health) -> bool:
@@ -164,111 +164,118 @@ def _acknowledged(run: Run) -> Counter[str]:
     return Counter(call.key for call in tuple(run.history.calls) if call.acknowledged)
 
 
-QUICK = {"attempt_timeout": ATTEMPT}
+SHORT_ATTEMPTS = {"attempt_timeout": ATTEMPT_TIMEOUT}
 
 CELLS = [
     Cell(
         "cut-before",
         each_twelfth(Fault.CUT_BEFORE),
         on_each_engine=True,
-        seen=("failovers",),
-        none=("reopened",),
+        above_zero=("failovers",),
+        zero=("reopened",),
     ),
     Cell(
         "cut-request",
         each_twelfth(Fault.CUT_REQUEST),
         on_each_engine=True,
-        seen=("settlements",),
-        none=("repairs",),
+        above_zero=("settlements",),
+        zero=("repairs",),
     ),
     Cell(
         "cut-applied",
         each_twelfth(Fault.CUT_APPLIED),
         on_each_engine=True,
-        seen=("settlements",),
-        none=("repairs",),
+        above_zero=("settlements",),
+        zero=("repairs",),
     ),
     Cell(
         "half-answer",
         each_twelfth(Fault.HALF_ANSWER),
         on_each_engine=True,
-        seen=("settlements",),
-        none=("repairs",),
+        above_zero=("settlements",),
+        zero=("repairs",),
     ),
     Cell(
         "hang",
         each_twelfth(Fault.HANG, Fault.HANG_APPLIED),
-        settings=QUICK,
+        settings=SHORT_ATTEMPTS,
         pace=Pace(0.05),
-        hang_for=ATTEMPT + LONGER,
-        seen=("settlements", "repairs"),
+        hang_for=ATTEMPT_TIMEOUT + HUNG_BEYOND,
+        above_zero=("settlements", "repairs"),
     ),
-    Cell("limit-503", each_twelfth(Fault.LIMIT_503), seen=("failovers",), none=("settlements",)),
+    Cell(
+        "limit-503", each_twelfth(Fault.LIMIT_503), above_zero=("failovers",), zero=("settlements",)
+    ),
     Cell(
         "gateway-502",
         each_twelfth(Fault.STATUS_502, Fault.STATUS_502_APPLIED),
-        seen=("settlements",),
-        none=("repairs",),
+        above_zero=("settlements",),
+        zero=("repairs",),
     ),
     Cell(
         "gateway-504",
         each_twelfth(Fault.STATUS_504, Fault.STATUS_504_APPLIED),
-        seen=("settlements",),
-        none=("repairs",),
+        above_zero=("settlements",),
+        zero=("repairs",),
     ),
     Cell(
         "any-request",
         any_request_at_random,
         on_each_engine=True,
-        seen=("failovers", "settlements"),
-        none=("reopened",),
+        above_zero=("failovers", "settlements"),
+        zero=("reopened",),
     ),
     Cell(
-        "consul-away",
-        disturb=consul_is_away,
+        "consul-unreachable",
+        disturb=consul_unreachable,
         consul=True,
         pace=Pace(0.02),
-        seen=("met",),
-        none=("reopened",),
+        above_zero=("interrupted",),
+        zero=("reopened",),
     ),
     Cell(
         "sigkill",
         disturb=killed,
         on_each_engine=True,
         pace=Pace(0.02),
-        seen=("met",),
-        none=("reopened",),
+        above_zero=("interrupted",),
+        zero=("reopened",),
     ),
     Cell(
         "sigstop",
         disturb=stopped,
-        settings=QUICK,
+        settings=SHORT_ATTEMPTS,
         pace=Pace(0.02),
-        seen=("settlements",),
-        none=("reopened",),
+        above_zero=("settlements",),
+        zero=("reopened",),
     ),
-    Cell("store-down", disturb=store_is("down", 2.0), pace=Pace(0.02), none=("reopened",)),
+    Cell("store-down", disturb=store_is("down", 2.0), pace=Pace(0.02), zero=("reopened",)),
     Cell(
         "store-full",
         disturb=store_is("full", 2.0),
         pace=Pace(0.02),
-        seen=("repairs",),
-        none=("reopened",),
+        above_zero=("repairs",),
+        zero=("reopened",),
     ),
     Cell(
-        "store-silent",
+        "store-hung",
         disturb=store_is("hung", 2.0),
-        settings=QUICK,
+        settings=SHORT_ATTEMPTS,
         pace=Pace(0.02),
-        seen=("settlements",),
-        none=("reopened",),
+        above_zero=("settlements",),
+        zero=("reopened",),
     ),
-    Cell("store-flushed", disturb=flushed, pace=Pace(0.02), seen=("reopened",)),
-    Cell("session-expired", settings={"session_ttl": 2}, pace=Pace(idle=2.5), seen=("reopened",)),
+    Cell("store-flushed", disturb=flushed, pace=Pace(0.02), above_zero=("reopened",)),
+    Cell(
+        "session-expired",
+        settings={"session_ttl": 2},
+        pace=Pace(idle=2.5),
+        above_zero=("reopened",),
+    ),
     Cell(
         "draining",
         disturb=drained,
         pace=Pace(0.02),
-        none=("failovers", "settlements", "repairs", "reopened"),
+        zero=("failovers", "settlements", "repairs", "reopened"),
     ),
 ]

@@ -17,7 +17,7 @@ from pathlib import Path
 from kato_consul import ProbeDefinition, Registrar, ServiceDefinition, Settings
 from kato_consul.testing import ConsulAgent, StandInKato
 from kato_consul.testing.ports import free_ports
-from tests.cli.running import at, healths, ids, kato_consul, line_with, started
+from tests.cli.running import agent_env, healths, ids, kato_consul, line_with, started
 
 STEP = 0.002
 """Seconds between two checks: a measured time is too long by at most this."""
@@ -58,7 +58,7 @@ def child_dies(agent: ConsulAgent, folder: Path) -> float:
     command = [sys.executable, "-m", "kato_consul.testing.kato.serve", "--port", str(port)]
     command += ["--host", "127.0.0.1", "--name", "kato", "--store", str(folder / "store.sqlite")]
     command += ["--switches", str(folder / "switches.json")]
-    with started("exec", *flags, "--", *command, env=at(agent)) as process:
+    with started("exec", *flags, "--", *command, env=agent_env(agent)) as process:
         child = int(line_with(process, "as process").split()[-1])
         line_with(process, "kato-1: registered")
         os.kill(child, signal.SIGKILL)
@@ -95,11 +95,11 @@ def registrar_dies(agent: ConsulAgent, folder: Path) -> float:
     """`run`: from the registrar's SIGKILL until its check's TTL has expired, probed every 5 s."""
     with StandInKato(store=folder / "other.sqlite") as kato:
         flags = ["--name", "alone", "--id", "alone-1", "--address", kato.host]
-        with started("run", *flags, "--port", str(kato.port), env=at(agent)) as process:
+        with started("run", *flags, "--port", str(kato.port), env=agent_env(agent)) as process:
             line_with(process, "all registered")
             process.kill()
             took = seconds_until(lambda: healths(agent, "alone") == {"alone-1": "critical"})
-    kato_consul("deregister", "alone-1", env=at(agent))
+    kato_consul("deregister", "alone-1", env=agent_env(agent))
     return took
 
 

@@ -24,21 +24,20 @@ from kato_consul import AsyncKatoClient, AsyncSession, KatoClient, Session, Sett
 from kato_consul.testing import Fleet
 from kato_consul.testing.fault_plan import Fault, Plan, any_request, at_random
 from kato_consul.testing.history import Final, History, HistoryReport, check, read_session
+from tests.faults.cells import ATTEMPT_TIMEOUT
 from tests.faults.site import Site, registered
 
 LIFE = 300
 """Observations of a session; then a new one takes its place. KATO keeps 1,000."""
 RATE = 0.04
 """Fraction of the requests with a fault."""
-ATTEMPT = 1.0
-"""Seconds that an attempt may take. Hanging requests are released a little later."""
 PROGRESS = 5.0
 """Seconds between two lines."""
 PAUSE = 0.02
 """Maximum seconds that a session waits before its next call."""
 
-QUICK = [one for one in Fault if not one.name.startswith("HANG")]
-HANGING = [Fault.HANG, Fault.HANG_APPLIED]
+SHORT_FAULTS = [one for one in Fault if not one.name.startswith("HANG")]
+HANGING_FAULTS = [Fault.HANG, Fault.HANG_APPLIED]
 
 
 @dataclass
@@ -51,7 +50,7 @@ class Soak:
     history: History = field(default_factory=History)
     created: dict[str, Session | AsyncSession] = field(default_factory=dict)
     finals: dict[str, Final | None] = field(default_factory=dict)
-    struck: dict[str, int] = field(default_factory=lambda: {"killed": 0, "stopped": 0})
+    disturbances: dict[str, int] = field(default_factory=lambda: {"killed": 0, "stopped": 0})
     until: float = 0.0
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -62,7 +61,13 @@ class Soak:
     def plan(self, proxy: str) -> Plan:
         """Return the plan of a proxy. Nine in ten faults are short; the rest hang."""
         rng = self.rng(proxy)
-        return at_random(RATE, *QUICK * 9, *HANGING * len(QUICK), chance=rng, matching=any_request)
+        return at_random(
+            RATE,
+            *SHORT_FAULTS * 9,
+            *HANGING_FAULTS * len(SHORT_FAULTS),
+            rng=rng,
+            matching=any_request,
+        )
 
     def goes_on(self) -> bool:
         """Return whether there is time left."""
@@ -82,12 +87,12 @@ class Soak:
             victim = rng.choice(instances)
             if rng.random() < 0.5:
                 victim.kill()
-                self.struck["killed"] += 1
+                self.disturbances["killed"] += 1
                 self.over.wait(rng.uniform(0.0, 2.0))
                 victim.start()
             else:
                 victim.freeze()
-                self.struck["stopped"] += 1
+                self.disturbances["stopped"] += 1
                 self.over.wait(rng.uniform(0.5, 4.0))
                 victim.thaw()
 
@@ -100,7 +105,7 @@ class Soak:
                 f"{time.monotonic() - started:5.0f} s  {so_far:7,} observed "
                 f"({(so_far - before) / PROGRESS:.0f}/s)  {self.sum_of('failovers'):5,} failovers  "
                 f"{self.sum_of('settlements'):5,} settled  {self.sum_of('repairs'):4,} repaired  "
-                f"{self.struck['killed']} killed, {self.struck['stopped']} stopped"
+                f"{self.disturbances['killed']} killed, {self.disturbances['stopped']} stopped"
             )
             before = so_far
 
@@ -190,11 +195,11 @@ class Heal:
 def soak_for(soak: Soak, *, sync: bool) -> HistoryReport:
     """Run a soak and return the checker's report."""
     with ExitStack() as opened:
-        fleet = opened.enter_context(Fleet(say=print_line))
+        fleet = opened.enter_context(Fleet(on_progress=print_line))
         site = opened.enter_context(registered(fleet, "soak", proxied=True))
         for service_id, proxy in site.proxies.items():
-            proxy.plan, proxy.hang_for = soak.plan(service_id), ATTEMPT * 1.5
-        settings = replace(site.settings, attempt_timeout=ATTEMPT)
+            proxy.plan, proxy.hang_for = soak.plan(service_id), ATTEMPT_TIMEOUT * 1.5
+        settings = replace(site.settings, attempt_timeout=ATTEMPT_TIMEOUT)
         soak.until = time.monotonic() + soak.seconds
         heal = Heal(soak, site)
         try:
@@ -230,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{soak.history.acknowledged / options.seconds:.0f} observations a second, "
         f"{soak.sum_of('failovers'):,} failovers, {soak.sum_of('settlements'):,} settled, "
         f"{soak.sum_of('repairs'):,} repaired, {soak.sum_of('reopened')} reopened; "
-        f"{soak.struck['killed']} instances killed, {soak.struck['stopped']} stopped; "
+        f"{soak.disturbances['killed']} instances killed, {soak.disturbances['stopped']} stopped; "
         f"the worst call took {worst.seconds if worst else 0.0:.1f} s"
     )
     return 0 if report.passed else 1

@@ -27,7 +27,7 @@ class Tally:
     seconds: float
 
     @property
-    def met(self) -> int:
+    def interrupted(self) -> int:
         """Attempts that failed because an instance ended: refused, or cut and settled."""
         return self.failovers + self.settlements
 

@@ -200,7 +200,7 @@ def test_plans_every_and_at_random() -> None:
     assert is_observation("POST", OBSERVE)
     assert not is_observation("POST", f"{OBSERVE}-sequence")
     one, other = (
-        at_random(0.1, *Fault, chance=random.Random(5), matching=any_request) for _ in range(2)
+        at_random(0.1, *Fault, rng=random.Random(5), matching=any_request) for _ in range(2)
     )
     planned = [one("GET", "/") for _ in range(1_000)]
     assert planned == [other("GET", "/") for _ in range(1_000)]

@@ -60,7 +60,7 @@ def test_exactly_once(
         try:
             if cell.disturb is not None:
                 cell.disturb(site, run)
-            run.struck.set()
+            run.took_effect.set()
             run.over.wait()
         finally:
             site.heal()
@@ -86,8 +86,8 @@ def test_exactly_once(
     record_property(PROPERTY, asdict(tally))
     assert report.passed, f"{report}\n{tally}"
     assert report.acknowledged >= OBSERVATIONS
-    assert [name for name in cell.seen if not getattr(tally, name)] == [], tally
-    assert [name for name in cell.none if getattr(tally, name)] == [], tally
+    assert [name for name in cell.above_zero if not getattr(tally, name)] == [], tally
+    assert [name for name in cell.zero if getattr(tally, name)] == [], tally
     if site.proxies:
         assert tally.injected >= OBSERVATIONS // 24, tally
 

@@ -35,7 +35,7 @@ class Run:
     """One run: the number of observations, the history, and the state of the disturbance.
 
     Sessions continue until their share is observed and the disturbance has taken effect once
-    (``struck``). ``over`` is set when the work has ended.
+    (``took_effect``). ``over`` is set when the work has ended.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Run:
     url: str
     history: History = field(default_factory=History)
     over: threading.Event = field(default_factory=threading.Event)
-    struck: threading.Event = field(default_factory=threading.Event)
+    took_effect: threading.Event = field(default_factory=threading.Event)
     sessions: list[Session] | list[AsyncSession] = field(default_factory=list)
     snapshot: Callable[[], Snapshot | None] = lambda: None
     finals: dict[str, Final | None] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Run:
     def goes_on(self, observed: int) -> bool:
         """Return whether a session with that many observations continues."""
         return observed * SESSIONS < self.observations or (
-            not self.struck.is_set() and observed < STM_BOUND - 1
+            not self.took_effect.is_set() and observed < STM_BOUND - 1
         )
 
     def wait_for(self, more: int, within: float = DISTURBANCE_TIMEOUT) -> bool:
@@ -88,7 +88,7 @@ Disturb = Callable[[Run], None]
 def disturbed(run: Run, disturb: Disturb | None) -> Iterator[None]:
     """Run the disturbance in a thread while the block runs; afterwards all faults have ended."""
     if disturb is None:
-        run.struck.set()
+        run.took_effect.set()
         yield
         return
     errors: list[BaseException] = []
@@ -99,7 +99,7 @@ def disturbed(run: Run, disturb: Disturb | None) -> Iterator[None]:
         except BaseException as error:  # noqa: BLE001  # raised again below
             errors.append(error)
         finally:
-            run.struck.set()
+            run.took_effect.set()
 
     thread = threading.Thread(target=disturbing, name=f"disturbing {run.name}")
     thread.start()

@@ -20,7 +20,7 @@ from kato_consul._requests.failover import Failover
 from kato_consul.models import Instance, Snapshot
 from kato_consul.testing.clock import ManualClock
 from kato_consul.testing.kato import config, memory
-from kato_consul.testing.kato.memory import Session
+from kato_consul.testing.kato.memory import StoredSession
 from tests.building import cut, refused, reply
 from tests.flows import Player
 
@@ -55,7 +55,7 @@ class ModelKato:
     ``store`` is "up", "down" or "full"; ``created`` is the number of sessions created.
     """
 
-    sessions: dict[str, Session] = field(default_factory=dict)
+    sessions: dict[str, StoredSession] = field(default_factory=dict)
     patterns: Counter[tuple[tuple[str, ...], ...]] = field(default_factory=Counter)
     faults: list[Fault] = field(default_factory=list)
     clock: ManualClock = field(default_factory=ManualClock)
@@ -97,7 +97,7 @@ class ModelKato:
         """Delete all sessions, as a flushed Redis does."""
         self.sessions.clear()
 
-    def only_session(self) -> Session:
+    def only_session(self) -> StoredSession:
         """Return the session, of which there must be one only."""
         (session,) = self.sessions.values()
         return session
@@ -181,7 +181,7 @@ class ModelKato:
         session = copy.deepcopy(self.sessions[session_id])
         return self._process(session, verb, body)
 
-    def _process(self, session: Session, verb: str, body: dict[str, Any]) -> Reply:
+    def _process(self, session: StoredSession, verb: str, body: dict[str, Any]) -> Reply:
         match verb:
             case "observe":
                 learned = self._observe(session, body)
@@ -221,14 +221,14 @@ class ModelKato:
         if self.store != "up":
             return SERVER_ERROR
         self.created += 1
-        session = Session(f"session-{self.created}", body["node_id"], 0.0, 0.0, 3600)
+        session = StoredSession(f"session-{self.created}", body["node_id"], 0.0, 0.0, 3600)
         session.config = config.at_creation(body.get("config") or {})
         self.sessions[session.session_id] = session
         effective = config.effective(session.config)
         created = {"session_id": session.session_id, "node_id": session.node_id}
         return reply(200, {**created, "session_config": effective})
 
-    def _sequence(self, session: Session, body: dict[str, Any]) -> Reply:
+    def _sequence(self, session: StoredSession, body: dict[str, Any]) -> Reply:
         results = []
         for position, observation in enumerate(body["observations"]):
             if body["clear_stm_between"] and position:
@@ -244,9 +244,9 @@ class ModelKato:
         after = {"final_stm_length": len(session.stm), "isolated": False}
         return reply(200, {"status": "completed", "results": results, **after})
 
-    def _observe(self, session: Session, body: dict[str, Any]) -> str | None:
+    def _observe(self, session: StoredSession, body: dict[str, Any]) -> str | None:
         settings = config.effective(session.config)
-        observation = memory.Observation(
+        observation = memory.ObservationInput(
             body.get("strings", ()), body.get("vectors", ()), body.get("emotives", {})
         )
         memory.observe(session, observation)
@@ -261,7 +261,7 @@ class ModelKato:
         self.patterns[tuple(map(tuple, events))] += 1
         return "PTRN|" + memory.pattern_name(events)
 
-    def _save(self, session: Session) -> bool:
+    def _save(self, session: StoredSession) -> bool:
         if self.store == "full":
             return False
         memory.trim(session)
@@ -284,7 +284,7 @@ def playing(kato: ModelKato, *, random: float = 0.5) -> tuple[Player, KatoApi]:
     return player, KatoApi(failover, attempt_timeout=1.0)
 
 
-def _observed(session: Session, learned: str | None) -> dict[str, Any]:
+def _observed(session: StoredSession, learned: str | None) -> dict[str, Any]:
     return {
         "status": "okay",
         "session_id": session.session_id,

@@ -33,7 +33,7 @@ class SharedSession:
 
     def another_writer_observes(self, symbol: str) -> None:
         """Add an observation that this client did not send."""
-        memory.observe(self.kato.only_session(), memory.Observation([symbol]))
+        memory.observe(self.kato.only_session(), memory.ObservationInput([symbol]))
 
     def kato_loses_last_event(self) -> None:
         """Drop the last observation, as a full store does."""

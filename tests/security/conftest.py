@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from kato_consul.testing import ConsulAgent
-from tests.cli.running import Instance
+from tests.cli.running import HealthServer
 
 POLICIES = Path(__file__).parents[2] / "docs" / "policies"
 
@@ -44,9 +44,9 @@ def acl_agent() -> Iterator[AclAgent]:
 
 
 @pytest.fixture
-def instance() -> Iterator[Instance]:
+def instance() -> Iterator[HealthServer]:
     """A healthy instance."""
-    with Instance() as running:
+    with HealthServer() as running:
         yield running
 
 

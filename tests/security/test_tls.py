@@ -21,7 +21,7 @@ from kato_consul import (
 from kato_consul.settings import ENGINES
 from kato_consul.testing import ConsulAgent, find_consul
 from kato_consul.testing.ports import free_ports
-from tests.cli.running import Instance, fresh_name, kato_consul
+from tests.cli.running import HealthServer, fresh_name, kato_consul
 
 WITHIN = 3.0
 """Seconds for the first response: enough on a busy machine; waited in full if none can come."""
@@ -75,7 +75,7 @@ def tls_agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsAgent]:
         yield running
 
 
-def test_commands_and_library_work_over_tls(tls_agent: TlsAgent, instance: Instance) -> None:
+def test_commands_and_library_work_over_tls(tls_agent: TlsAgent, instance: HealthServer) -> None:
     """With the CA and a client certificate, commands and the library work over TLS."""
     service = fresh_name()
     env = tls_agent.environment()
@@ -133,7 +133,7 @@ def test_the_second_agent_of_a_list_is_verified(tls_agent: TlsAgent, ca: str) ->
             assert instances() == 1
 
 
-def test_registrar_works_over_tls(tls_agent: TlsAgent, instance: Instance) -> None:
+def test_registrar_works_over_tls(tls_agent: TlsAgent, instance: HealthServer) -> None:
     """A `Registrar` registers over TLS."""
     check = CheckDefinition(interval="200ms")
     definition = ServiceDefinition(
@@ -180,7 +180,7 @@ def test_invalid_tls_settings_are_reported(
     assert output in done.stderr
 
 
-def test_an_agent_on_a_unix_socket(tmp_path: Path, instance: Instance) -> None:
+def test_an_agent_on_a_unix_socket(tmp_path: Path, instance: HealthServer) -> None:
     """An agent on a unix socket works like one on a port."""
     path = tmp_path / "consul.sock"
     service = fresh_name()

@@ -74,7 +74,9 @@ def test_search_order(available: set[str], expected: str, tmp_path: Path, debian
     if "named" in available:
         environ["CONSUL_BIN"] = str(tmp_path / "named/consul")
     messages: list[str] = []
-    assert find_consul(environ=environ, etc=debian, say=messages.append) == tmp_path / expected
+    assert (
+        find_consul(environ=environ, etc=debian, on_progress=messages.append) == tmp_path / expected
+    )
     assert (tmp_path / "apt-get.log").exists() is (not available)
     assert bool(messages) is (not available)
 

@@ -26,7 +26,7 @@ def local_fleet(count: int) -> Iterator["Fleet"]:
 
     with ExitStack() as resources:
         try:
-            fleet = resources.enter_context(Fleet(count, say=print_status))
+            fleet = resources.enter_context(Fleet(count, on_progress=print_status))
         except RuntimeError as error:  # including ConsulNotFound and ConsulFailed
             raise CommandFailed(str(error)) from error
         yield fleet

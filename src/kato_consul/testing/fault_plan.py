@@ -14,9 +14,9 @@
 | ``STATUS_504``         | no                   | a gateway's response when its timeout has passed |
 | ``STATUS_504_APPLIED`` | yes                  | the same                                         |
 
-Once a proxy has read a request, the caller can no longer know that it was not sent. Only a refused
-connection proves that. ``CUT_BEFORE`` therefore hits the next caller that connects: the proxy
-closes its port and its idle connections before it returns the response.
+Once a proxy has read a request, the caller cannot exclude that it was processed. Only a refused
+connection proves that it was not sent. ``CUT_BEFORE`` therefore hits the next caller that connects:
+the proxy closes its port and its idle connections before it returns the response.
 """
 
 import itertools
@@ -28,7 +28,7 @@ from enum import StrEnum
 class Fault(StrEnum):
     """A fault that `FaultProxy` injects into one request.
 
-    Not `kato_consul.errors.Fault`, which says who can repair a failed call.
+    Not `kato_consul.errors.Fault`, which is what has to change before a failed call can succeed.
     """
 
     CUT_BEFORE = "connections refused"
@@ -78,19 +78,19 @@ def every(nth: int, *faults: Fault, matching: Match = is_observation) -> Plan:
 
 
 def at_random(
-    rate: float, *faults: Fault, chance: random.Random, matching: Match = is_observation
+    rate: float, *faults: Fault, rng: random.Random, matching: Match = is_observation
 ) -> Plan:
     """Return a plan that injects a random fault into matching requests.
 
     Args:
         rate: probability of a fault per matching request, 0 to 1.
         faults: one of them is chosen at random, all equally likely.
-        chance: the source of random numbers; seed it to repeat a run.
+        rng: the source of random numbers; seed it to repeat a run.
         matching: called with method and path; only requests for which it returns True count.
     """
 
     def plan(method: str, path: str) -> Fault | None:
-        return chance.choice(faults) if matching(method, path) and chance.random() < rate else None
+        return rng.choice(faults) if matching(method, path) and rng.random() < rate else None
 
     return plan
 

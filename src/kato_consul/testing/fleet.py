@@ -23,7 +23,7 @@ class Fleet:
         size: number of instances.
         service: service name in Consul, and SERVICE_NAME of the instances.
         interval: interval of each instance's health check, as Consul writes durations.
-        say: called with a line of text before each step that takes time.
+        on_progress: called with a line of text before each step that takes time.
 
     Raises:
         ConsulNotFound: on entering, no Consul program was found.
@@ -37,23 +37,23 @@ class Fleet:
         *,
         service: str = "kato",
         interval: str = "1s",
-        say: Callable[[str], None] = lambda line: None,
+        on_progress: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._size = size
         self._service = service
         self._interval = interval
-        self._say = say
+        self._on_progress = on_progress
         self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as opening:
             self.folder = opening.enter_context(ScratchFolder("kato-consul-")).path
-            binary = find_consul(say=self._say)
-            self._say("starting a Consul agent")
+            binary = find_consul(on_progress=self._on_progress)
+            self._on_progress("starting a Consul agent")
             self.agent = opening.enter_context(ConsulAgent(binary=binary))
             self.instances: dict[str, StandInKato] = {}
             for number in range(1, self._size + 1):
-                self._say(f"starting KATO (stand-in) {number} of {self._size}")
+                self._on_progress(f"starting KATO (stand-in) {number} of {self._size}")
                 instance = StandInKato(store=self.folder / "store.sqlite", name=self._service)
                 self.instances[f"{self._service}-{number}"] = opening.enter_context(instance)
             self._open = opening.pop_all()

@@ -40,7 +40,7 @@ class DemoOutcome:
     def as_json(self) -> dict[str, object]:
         """Return the outcome as JSON data."""
         return {
-            "good": self.report.passed,
+            "passed": self.report.passed,
             **asdict(self.report),
             "sessions": SESSIONS,
             "instances": INSTANCES,

@@ -106,7 +106,7 @@ def _as_text(outcome: "DemoOutcome") -> Text:
         ("unknown outcomes settled by reading back", tally.settlements),
         ("sessions repaired", tally.repairs),
         ("sequences learned, each of them twice", tally.learned),
-        (f"correct predictions, of {tally.asked}", tally.predicted),
+        (f"correct predictions, of {tally.prediction_requests}", tally.predicted),
     ]
     width = max(len(label) for label, _ in rows)
     failure = (

@@ -34,7 +34,7 @@ class Tally:
     settlements: int
     repairs: int
     learned: int
-    asked: int
+    prediction_requests: int
     predicted: int
 
 
@@ -48,7 +48,7 @@ class Workload:
         ]
         self.observations = 0
         self.failed = 0
-        self.asked = 0
+        self.prediction_requests = 0
         self.predicted = 0
         self.answered: Counter[str] = Counter()
         """Requests that each instance answered."""
@@ -82,7 +82,7 @@ class Workload:
             settlements=sum(session.settlements for session in facts),
             repairs=sum(session.repairs for session in facts),
             learned=sum(ledger.learned.total() for ledger in self.ledgers),
-            asked=self.asked,
+            prediction_requests=self.prediction_requests,
             predicted=self.predicted,
         )
 
@@ -118,7 +118,7 @@ class Workload:
             await self._observe(ledger, event)
         predictions = await ledger.session.predictions()
         self._record_response(ledger.session)
-        self.asked += 1
+        self.prediction_requests += 1
         future = [[event] for event in sequence[CUE:]]
         self.predicted += any(prediction["future"] == future for prediction in predictions)
         for event in sequence[CUE:]:

@@ -83,15 +83,15 @@ def find_source(etc: Path) -> tuple[Distribution, AptEntry]:
 
 
 def fetch_consul(
-    target: Path, *, etc: Path = Path("/etc"), say: Callable[[str], None] | None = None
+    target: Path, *, etc: Path = Path("/etc"), on_progress: Callable[[str], None] | None = None
 ) -> Path:
     """Fetch the archive's Consul to `target` and return `target`; takes about 15 s.
 
     Several processes may call this at once: one fetches, the others wait. Raises ArchiveFailed.
     """
     distribution, entry = find_source(etc)
-    if say:
-        say("fetching Consul from the distribution's archive (once, about 15 s)")
+    if on_progress:
+        on_progress("fetching Consul from the distribution's archive (once, about 15 s)")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.with_name(f"{target.name}.lock").open("w") as lock:

@@ -23,14 +23,14 @@ def find_consul(
     *,
     environ: Mapping[str, str] | None = None,
     etc: Path = Path("/etc"),
-    say: Callable[[str], None] | None = None,
+    on_progress: Callable[[str], None] | None = None,
 ) -> Path:
     """Return the path of a Consul program that works; fetch one if there is none.
 
     Args:
         environ: read for CONSUL_BIN, PATH, XDG_CACHE_HOME and HOME; None: the process's own.
         etc: the folder with apt's sources in ``apt/``.
-        say: called with a line of text before a fetch, which takes about 15 s, once.
+        on_progress: called with a line of text before a fetch, which takes about 15 s, once.
 
     Raises:
         ConsulNotFound: there is no usable program.
@@ -60,7 +60,7 @@ def find_consul(
     tried.append(f"cache: {cached} {problem}")
 
     try:
-        fetched = fetch_consul(cached, etc=etc, say=say)
+        fetched = fetch_consul(cached, etc=etc, on_progress=on_progress)
     except ArchiveFailed as error:
         tried.append(f"the distribution's archive: {error}")
     else:

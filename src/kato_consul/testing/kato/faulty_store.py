@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from kato_consul.testing.kato.knowledge import Knowledge
-from kato_consul.testing.kato.memory import Session
+from kato_consul.testing.kato.memory import StoredSession
 from kato_consul.testing.kato.store import Store
 from kato_consul.testing.kato.switches import SwitchFile
 
@@ -28,12 +28,12 @@ class FaultyStore:
         self._knowledge = Knowledge(store)
         self._switches = switches
 
-    async def read(self, session_id: str) -> Session | None:
+    async def read(self, session_id: str) -> StoredSession | None:
         """Return the session, or None if its key has expired."""
         await self._check_switches()
         return self._store.read(session_id)
 
-    async def write(self, session: Session, ttl: float) -> None:
+    async def write(self, session: StoredSession, ttl: float) -> None:
         """Save the session for `ttl` seconds."""
         await self._check_switches(writing=True)
         if ttl <= 0:

@@ -126,7 +126,7 @@ class Knowledge:
             totals.setdefault(symbol, {})[emotive] = total
         return totals
 
-    def forget(self, kb: str) -> None:
+    def clear(self, kb: str) -> None:
         """Delete everything learned in `kb`."""
         with self._store.transaction():
             self._bump_revision(kb)

@@ -19,7 +19,7 @@ STM_BOUND = 1_000  # KATO drops older events, and keeps as many emotives and met
 
 
 @dataclass(slots=True)
-class Session:
+class StoredSession:
     """The stored document of a session. Times are seconds since 1970."""
 
     session_id: str
@@ -38,7 +38,7 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
+class ObservationInput:
     """One observation, as the caller sent it."""
 
     strings: Sequence[str] = ()
@@ -52,7 +52,7 @@ class Observation:
         return bool(self.strings or self.vectors)
 
 
-def observe(session: Session, observation: Observation) -> None:
+def observe(session: StoredSession, observation: ObservationInput) -> None:
     """Add one observation to `session`."""
     session.time += 1
     strings = sorted(observation.strings)
@@ -71,7 +71,7 @@ def observe(session: Session, observation: Observation) -> None:
     }
 
 
-def auto_learn(session: Session, *, longest: int, rolling: bool) -> list[Event] | None:
+def auto_learn(session: StoredSession, *, longest: int, rolling: bool) -> list[Event] | None:
     """Remove and return the events that are learned automatically now; None if there are none.
 
     `longest` is max_pattern_length; 0 disables automatic learning. `rolling` keeps the last
@@ -84,13 +84,13 @@ def auto_learn(session: Session, *, longest: int, rolling: bool) -> list[Event] 
     return events
 
 
-def learn(session: Session) -> list[Event]:
+def learn(session: StoredSession) -> list[Event]:
     """Remove and return all events of `session`."""
     events, session.stm = session.stm, []
     return events
 
 
-def clear(session: Session) -> None:
+def clear(session: StoredSession) -> None:
     """Clear the memory and set its counter to 0."""
     session.time = 0
     session.stm = []
@@ -100,7 +100,7 @@ def clear(session: Session) -> None:
     session.predictions = []
 
 
-def trim(session: Session) -> None:
+def trim(session: StoredSession) -> None:
     """Drop the oldest entries beyond the limits; done whenever a session is saved."""
     session.stm = session.stm[-STM_BOUND:]
     session.emotives = session.emotives[-STM_BOUND:]

@@ -12,7 +12,7 @@ from typing import Any
 from kato_consul.testing.kato import config, memory, prediction
 from kato_consul.testing.kato.faulty_store import FaultyStore
 from kato_consul.testing.kato.knowledge import kb_name
-from kato_consul.testing.kato.memory import Event, Observation, Session
+from kato_consul.testing.kato.memory import Event, ObservationInput, StoredSession
 
 PREFIX = "PTRN|"
 MAX_PROCESSORS = 100
@@ -40,7 +40,7 @@ class Processor:
             del self._nodes[longest_idle], self._uses[longest_idle]
         return kb_name(node_id, self._service_name)
 
-    async def observe(self, session: Session, observation: Observation) -> str | None:
+    async def observe(self, session: StoredSession, observation: ObservationInput) -> str | None:
         """Add an observation to the session; return the automatically learned pattern's name."""
         settings = config.effective(session.config)
         memory.observe(session, observation)
@@ -58,11 +58,11 @@ class Processor:
             return None
         return await self._learn(session, events, with_emotives=False) or None
 
-    async def learn(self, session: Session) -> str:
+    async def learn(self, session: StoredSession) -> str:
         """Learn the session's events and clear them; return "" if there was only one symbol."""
         return await self._learn(session, memory.learn(session), with_emotives=True)
 
-    async def predict(self, session: Session) -> list[dict[str, Any]]:
+    async def predict(self, session: StoredSession) -> list[dict[str, Any]]:
         """Return the predictions from the session's short-term memory, best first."""
         settings = config.effective(session.config)
         kb = self.kb(session.node_id)
@@ -81,7 +81,7 @@ class Processor:
             self._futures[kb] = prediction.futures(predictions)
         return predictions
 
-    def futures(self, session: Session) -> list[dict[str, Any]]:
+    def futures(self, session: StoredSession) -> list[dict[str, Any]]:
         """Return the futures of the node's last prediction, in any session."""
         return self._futures.get(self.kb(session.node_id), [])
 
@@ -106,7 +106,7 @@ class Processor:
         }
 
     async def _learn(
-        self, session: Session, events: Sequence[Event], *, with_emotives: bool
+        self, session: StoredSession, events: Sequence[Event], *, with_emotives: bool
     ) -> str:
         # Automatically learned patterns have no emotives and no metadata.
         knowledge = await self._store.knowledge(writing=True)

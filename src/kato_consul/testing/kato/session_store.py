@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from kato_consul.testing.kato import config, memory
 from kato_consul.testing.kato.faulty_store import FaultyStore, StoreError
-from kato_consul.testing.kato.memory import Session
+from kato_consul.testing.kato.memory import StoredSession
 
 DEFAULT_TTL = 3600  # seconds
 
@@ -39,11 +39,11 @@ class SessionStore:
         ttl_seconds: int | None,
         metadata: dict[str, Any] | None,
         requested: dict[str, Any] | None,
-    ) -> Session:
+    ) -> StoredSession:
         """Create a session and save it. Raises StoreError if it cannot be saved."""
         now = time.time()
         ttl = ttl_seconds or DEFAULT_TTL
-        session = Session(
+        session = StoredSession(
             session_id=f"session-{uuid.uuid4().hex}-{int(now * 1000)}",
             node_id=node_id,
             created_at=now,
@@ -56,7 +56,7 @@ class SessionStore:
         self.lock(session.session_id)
         return session
 
-    async def get(self, session_id: str) -> Session | None:
+    async def get(self, session_id: str) -> StoredSession | None:
         """Return a session; None if it is missing or expired, or if the store is down."""
         try:
             session = await self._read_unexpired(session_id)
@@ -68,7 +68,7 @@ class SessionStore:
             session.expires_at = time.time() + session.ttl_seconds
         return session
 
-    async def save(self, session: Session) -> bool:
+    async def save(self, session: StoredSession) -> bool:
         """Write the whole session back and renew it; return False if the store refused."""
         session.expires_at = time.time() + session.ttl_seconds
         memory.trim(session)
@@ -105,7 +105,7 @@ class SessionStore:
         except StoreError:
             return self.known
 
-    async def _read_unexpired(self, session_id: str) -> Session | None:
+    async def _read_unexpired(self, session_id: str) -> StoredSession | None:
         session = await self._store.read(session_id)
         if session is not None and session.expires_at < time.time():
             await self.delete(session_id)

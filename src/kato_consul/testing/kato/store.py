@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from kato_consul.testing.kato.memory import Session
+from kato_consul.testing.kato.memory import StoredSession
 
 BUSY = 10.0  # seconds to wait for another process; each locks the file for well under 10 ms
 
@@ -77,15 +77,15 @@ class Store:
             raise
         self.connection.execute("COMMIT")
 
-    def read(self, session_id: str) -> Session | None:
+    def read(self, session_id: str) -> StoredSession | None:
         """Return the session whose key exists, even if `expires_at` inside it has passed."""
         row = self.connection.execute(
             "SELECT document FROM sessions WHERE id = ? AND key_expires > ?",
             (session_id, time.time()),
         ).fetchone()
-        return None if row is None else Session(**json.loads(row[0]))
+        return None if row is None else StoredSession(**json.loads(row[0]))
 
-    def write(self, session: Session, key_expires: float) -> None:
+    def write(self, session: StoredSession, key_expires: float) -> None:
         """Write the whole session, overwriting what is stored."""
         self.connection.execute(
             "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)",

@@ -12,7 +12,7 @@ from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, Field
 
 from kato_consul.testing.kato import memory
-from kato_consul.testing.kato.memory import Observation
+from kato_consul.testing.kato.memory import ObservationInput
 from kato_consul.testing.kato.routes.sessions import (
     JsonObject,
     require_session,
@@ -32,9 +32,9 @@ class ObservationData(BaseModel):
     emotives: dict[str, float] = Field(default_factory=dict)
     metadata: dict[str, Any] = Field(default_factory=dict)
 
-    def to_observation(self) -> Observation:
-        """Return it as an `Observation`."""
-        return Observation(self.strings, self.vectors, self.emotives, self.metadata)
+    def to_input(self) -> ObservationInput:
+        """Return it as an `ObservationInput`."""
+        return ObservationInput(self.strings, self.vectors, self.emotives, self.metadata)
 
 
 class ObservationDataItem(ObservationData):
@@ -58,7 +58,7 @@ async def observe(kato: Worker, session_id: str, body: ObservationData) -> JsonO
     async with kato.sessions.lock(session_id):
         session = await require_session(kato, session_id)
         await simulate_work(kato)
-        learned = await kato.processor.observe(session, body.to_observation())
+        learned = await kato.processor.observe(session, body.to_input())
         await kato.sessions.save(session)
     return {
         "status": "okay",
@@ -87,7 +87,7 @@ async def observe_sequence(
         for position, item in enumerate(body.observations):
             if body.clear_stm_between and position > 0:
                 session.stm = []
-            auto_learned = await kato.processor.observe(session, item.to_observation())
+            auto_learned = await kato.processor.observe(session, item.to_input())
             if body.learn_after_each and session.stm:
                 learned.append(await kato.processor.learn(session))
             if auto_learned:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, Field
 
 from kato_consul.testing.kato import config, memory
-from kato_consul.testing.kato.memory import Session
+from kato_consul.testing.kato.memory import StoredSession
 from kato_consul.testing.kato.state import State, Worker
 
 router = APIRouter(prefix="/sessions", tags=["sessions"])
@@ -31,7 +31,7 @@ class CreateSessionRequest(BaseModel):
 
 async def require_session(
     kato: State, session_id: str, detail: str = "not found or expired"
-) -> Session:
+) -> StoredSession:
     """Return the session, or raise the endpoint's 404."""
     session = await kato.sessions.get(session_id)
     if session is None:
@@ -139,7 +139,7 @@ async def clear_all(kato: Worker, session_id: str) -> JsonObject:
     """Clear the memory and delete all that the node has learned. Takes no lock."""
     session = await require_session(kato, session_id, "not found")
     knowledge = await kato.store.knowledge()  # not `writing`: deleting works in a full store
-    knowledge.forget(kato.processor.kb(session.node_id))
+    knowledge.clear(kato.processor.kb(session.node_id))
     await _clear(kato, session_id)
     return {"status": "cleared", "session_id": session_id, "scope": "all"}
 
@@ -152,7 +152,7 @@ async def _clear(kato: State, session_id: str) -> None:
         raise HTTPException(404, f"Session {session_id} not found")
 
 
-def session_json(session: Session, ttl_seconds: int) -> JsonObject:
+def session_json(session: StoredSession, ttl_seconds: int) -> JsonObject:
     """Return the JSON of a session."""
     return {
         "session_id": session.session_id,

@@ -20,7 +20,7 @@ from kato_consul import (
     Settings,
 )
 from kato_consul.testing import ConsulAgent, StandInKato
-from tests.cli.running import ask, healths, ids
+from tests.cli.running import get_json, healths, ids
 from tests.testing.waiting import eventually
 
 QUICK = ProbeDefinition(interval="500ms", timeout="2s", slow="1s")
@@ -115,7 +115,7 @@ def resolved(agent: ConsulAgent, name: str) -> list[str]:
 
 def meta(agent: ConsulAgent) -> dict[str, str]:
     """Return the metadata that the agent has for the instance."""
-    metadata: dict[str, str] = ask(agent, "/v1/agent/service/kato-1")["Meta"]
+    metadata: dict[str, str] = get_json(agent, "/v1/agent/service/kato-1")["Meta"]
     return metadata
 
 

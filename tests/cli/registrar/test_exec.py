@@ -13,22 +13,22 @@ from kato_consul.testing import ConsulAgent
 from kato_consul.testing.ports import free_ports
 from tests.cli.running import (
     ENDS_WITHIN,
+    agent_env,
     argv,
-    ask,
-    at,
     environment,
+    get_json,
     healths,
     ids,
     kato_consul,
-    left_behind,
+    leftover_processes,
     line_with,
-    marked,
+    marker_env,
     started,
 )
 from tests.testing.waiting import eventually
 
 
-class Instance:
+class ChildInstance:
     """A stand-in that ``exec`` starts: its flags, and its command."""
 
     def __init__(self, service: str, folder: Path) -> None:
@@ -42,9 +42,9 @@ class Instance:
 
 
 @pytest.fixture
-def one(service: str, tmp_path: Path) -> Instance:
+def instance(service: str, tmp_path: Path) -> ChildInstance:
     """An instance that does not run yet."""
-    return Instance(service, tmp_path)
+    return ChildInstance(service, tmp_path)
 
 
 def passing(agent: ConsulAgent, service: str) -> bool:
@@ -52,27 +52,27 @@ def passing(agent: ConsulAgent, service: str) -> bool:
     return healths(agent, service) == {f"{service}-1": "passing"}
 
 
-def test_whole_life(agent: ConsulAgent, service: str, one: Instance) -> None:
+def test_whole_life(agent: ConsulAgent, service: str, instance: ChildInstance) -> None:
     """Started, registered when ready; on SIGTERM drained, stopped, deregistered."""
-    mark = marked()
-    env = {**at(agent), **mark}
-    with started("exec", *one.flags, "--", *one.command, env=env) as process:
+    mark = marker_env()
+    env = {**agent_env(agent), **mark}
+    with started("exec", *instance.flags, "--", *instance.command, env=env) as process:
         line_with(process, f"{service}-1: registered")
         assert eventually(lambda: passing(agent, service))
-        assert ask(agent, f"/v1/agent/service/{service}-1")["Port"] == one.port
+        assert get_json(agent, f"/v1/agent/service/{service}-1")["Port"] == instance.port
         process.terminate()
         line_with(process, f"{service}-1: in maintenance mode")
         line_with(process, f"{service}-1: drained")
         line_with(process, f"{service}-1: deregistered")
         assert process.wait(ENDS_WITHIN) in (0, 143)
     assert ids(agent, service) == set()
-    assert eventually(lambda: left_behind(mark) == []), left_behind(mark)
+    assert eventually(lambda: leftover_processes(mark) == []), leftover_processes(mark)
 
 
-def test_killed_child(agent: ConsulAgent, service: str, one: Instance) -> None:
+def test_killed_child(agent: ConsulAgent, service: str, instance: ChildInstance) -> None:
     """A child that is killed is deregistered within 100 ms (measured in
     `tests/faults/registrar_times.py`), and its exit code is returned."""
-    with started("exec", *one.flags, "--", *one.command, env=at(agent)) as process:
+    with started("exec", *instance.flags, "--", *instance.command, env=agent_env(agent)) as process:
         started_as = line_with(process, "as process")
         line_with(process, f"{service}-1: registered")
         os.kill(int(started_as.split()[-1]), signal.SIGKILL)
@@ -82,10 +82,12 @@ def test_killed_child(agent: ConsulAgent, service: str, one: Instance) -> None:
     assert ids(agent, service) == set()
 
 
-def test_second_sigterm_skips_the_wait(agent: ConsulAgent, service: str, one: Instance) -> None:
+def test_second_sigterm_skips_the_wait(
+    agent: ConsulAgent, service: str, instance: ChildInstance
+) -> None:
     """A second SIGTERM skips the wait for clients; the child is stopped all the same."""
-    flags = [*one.flags, "--drain", "10m"]
-    with started("exec", *flags, "--", *one.command, env=at(agent)) as process:
+    flags = [*instance.flags, "--drain", "10m"]
+    with started("exec", *flags, "--", *instance.command, env=agent_env(agent)) as process:
         child = int(line_with(process, "as process").split()[-1])
         line_with(process, f"{service}-1: registered")
         os.kill(child, signal.SIGSTOP)  # so that it never reports itself idle
@@ -100,13 +102,15 @@ def test_second_sigterm_skips_the_wait(agent: ConsulAgent, service: str, one: In
     assert ids(agent, service) == set()
 
 
-def test_child_that_ignores_sigterm(agent: ConsulAgent, service: str, one: Instance) -> None:
+def test_child_that_ignores_sigterm(
+    agent: ConsulAgent, service: str, instance: ChildInstance
+) -> None:
     """A child that ignores SIGTERM is killed after --stop; exit 137."""
     stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
     stubborn += "print('here', flush=True); time.sleep(600)"
-    flags = [*one.flags, "--drain", "0", "--stop", "200ms"]
+    flags = [*instance.flags, "--drain", "0", "--stop", "200ms"]
     command = [sys.executable, "-c", stubborn]
-    with started("exec", *flags, "--", *command, env=at(agent)) as process:
+    with started("exec", *flags, "--", *command, env=agent_env(agent)) as process:
         line_with(process, "here")
         process.terminate()
         assert process.wait(ENDS_WITHIN) == 137
@@ -115,7 +119,7 @@ def test_child_that_ignores_sigterm(agent: ConsulAgent, service: str, one: Insta
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT])
 def test_other_signals_are_forwarded(
-    agent: ConsulAgent, one: Instance, number: signal.Signals
+    agent: ConsulAgent, instance: ChildInstance, number: signal.Signals
 ) -> None:
     """Other signals are forwarded to the child; its exit code is returned."""
     child = f"""
@@ -125,13 +129,13 @@ print("here", flush=True)
 time.sleep(600)
 """
     command = [sys.executable, "-c", child]
-    with started("exec", *one.flags, "--", *command, env=at(agent)) as process:
+    with started("exec", *instance.flags, "--", *command, env=agent_env(agent)) as process:
         line_with(process, "here")
         process.send_signal(number)
         assert process.wait(ENDS_WITHIN) == 7
 
 
-def test_orphans_are_reaped(agent: ConsulAgent, one: Instance) -> None:
+def test_orphans_are_reaped(agent: ConsulAgent, instance: ChildInstance) -> None:
     """Orphans of the child are reaped while `exec` runs, and killed when it ends."""
     child = """
 import os, sys, time
@@ -144,17 +148,17 @@ print("here", flush=True)
 time.sleep(600)
 """
     for kind in ("goes", "stays"):
-        mark = marked()
+        mark = marker_env()
         command = [sys.executable, "-c", child, kind]
-        flags = [*one.flags, "--drain", "0"]
-        with started("exec", *flags, "--", *command, env={**at(agent), **mark}) as process:
+        flags = [*instance.flags, "--drain", "0"]
+        with started("exec", *flags, "--", *command, env={**agent_env(agent), **mark}) as process:
             line_with(process, "here")
             count = 2 if kind == "goes" else 3
-            assert eventually(lambda: len(left_behind(mark)) == count)  # noqa: B023
+            assert eventually(lambda: len(leftover_processes(mark)) == count)  # noqa: B023
             assert eventually(lambda: zombies_of(process.pid) == [])
             process.terminate()
             assert process.wait(ENDS_WITHIN) == 143
-        assert eventually(lambda: left_behind(mark) == [])  # noqa: B023
+        assert eventually(lambda: leftover_processes(mark) == [])  # noqa: B023
 
 
 def zombies_of(pid: int) -> list[str]:
@@ -170,11 +174,13 @@ def zombies_of(pid: int) -> list[str]:
     return found
 
 
-def test_consul_down(service: str, one: Instance) -> None:
+def test_consul_down(service: str, instance: ChildInstance) -> None:
     """While Consul is down the child runs, and is registered when Consul answers."""
     with ConsulAgent() as late:
         late.freeze()
-        with started("exec", *one.flags, "--", *one.command, env=at(late)) as process:
+        with started(
+            "exec", *instance.flags, "--", *instance.command, env=agent_env(late)
+        ) as process:
             line_with(process, "as process")
             line_with(process, "passing: KATO and its store answer")
             late.thaw()
@@ -185,32 +191,36 @@ def test_consul_down(service: str, one: Instance) -> None:
             assert process.wait(ENDS_WITHIN) in (0, 143)
 
 
-def test_signal_before_registration(agent: ConsulAgent, service: str, one: Instance) -> None:
+def test_signal_before_registration(
+    agent: ConsulAgent, service: str, instance: ChildInstance
+) -> None:
     """Stopped before the instance was ready: there are no clients to wait for, and no error."""
-    flags = [*one.flags, "--drain", "10m"]
-    with started("exec", *flags, "--", "sleep", "600", env=at(agent)) as process:
+    flags = [*instance.flags, "--drain", "10m"]
+    with started("exec", *flags, "--", "sleep", "600", env=agent_env(agent)) as process:
         line_with(process, f"{service}-1: critical")
         process.terminate()
         _, errors = process.communicate(timeout=ENDS_WITHIN)
     assert (process.returncode, errors) == (143, "")
 
 
-def test_invalid_tls_files(one: Instance) -> None:
+def test_invalid_tls_files(instance: ChildInstance) -> None:
     """Invalid TLS settings are reported before the child starts: none stays behind."""
-    mark = marked()
+    mark = marker_env()
     env = {"CONSUL_HTTP_ADDR": "https://127.0.0.1:1", "CONSUL_CACERT": "/nowhere.pem", **mark}
-    done = kato_consul("exec", *one.flags, "--", "sleep", "600", env=env)
+    done = kato_consul("exec", *instance.flags, "--", "sleep", "600", env=env)
     assert done.returncode == 2
     assert "TLS files" in done.stderr
-    assert left_behind(mark) == []
+    assert leftover_processes(mark) == []
 
 
-def test_output_as_json(agent: ConsulAgent, service: str, one: Instance) -> None:
+def test_output_as_json(agent: ConsulAgent, service: str, instance: ChildInstance) -> None:
     """With --json all output is events, those of the child included."""
-    done = kato_consul("exec", *one.flags, "--json", "--", "sh", "-c", "exit 3", env=at(agent))
+    done = kato_consul(
+        "exec", *instance.flags, "--json", "--", "sh", "-c", "exit 3", env=agent_env(agent)
+    )
     assert (done.returncode, done.stderr) == (3, "")
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    names = [one["event"] for one in events if one["instance"] == "kato-consul"]
+    names = [event["event"] for event in events if event["instance"] == "kato-consul"]
     assert names == ["child.started", "child.ended"]
 
 
@@ -227,16 +237,16 @@ import time; time.sleep(600)
 """
 
 
-def test_as_process_1(agent: ConsulAgent, service: str, one: Instance) -> None:
+def test_as_process_1(agent: ConsulAgent, service: str, instance: ChildInstance) -> None:
     """In a PID namespace of its own, as in a container, it is process 1: it reaps, it forwards
     signals, and exits with the code of the child."""
     alone = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
     if subprocess.run([*alone, "true"], check=False, capture_output=True).returncode != 0:
         pytest.skip("no permission to make a PID namespace")
-    command = argv("exec", *one.flags, "--drain", "0", "--", sys.executable, "-c", PROCESS_1)
+    command = argv("exec", *instance.flags, "--drain", "0", "--", sys.executable, "-c", PROCESS_1)
     with subprocess.Popen(
         [*alone, *command],
-        env=environment(at(agent)),
+        env=environment(agent_env(agent)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
@@ -251,14 +261,19 @@ def test_as_process_1(agent: ConsulAgent, service: str, one: Instance) -> None:
 def children_of(pid: int) -> list[int]:
     """The processes that a process started."""
     path = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(one) for one in path.read_text().split()]
+    return [int(pid) for pid in path.read_text().split()]
 
 
 @pytest.mark.parametrize(
     ("program", "code"), [("no-such-program", 127), ("/etc/passwd", 126), ("no-header", 126)]
 )
 def test_command_that_cannot_run(
-    agent: ConsulAgent, service: str, one: Instance, program: str, code: int, tmp_path: Path
+    agent: ConsulAgent,
+    service: str,
+    instance: ChildInstance,
+    program: str,
+    code: int,
+    tmp_path: Path,
 ) -> None:
     """A command that cannot be run is named, with a shell's exit code; nothing is registered."""
     if program == "no-header":
@@ -266,7 +281,7 @@ def test_command_that_cannot_run(
         path.write_text("echo hello\n")
         path.chmod(0o755)
         program = str(path)
-    done = kato_consul("exec", *one.flags, "--", program, env=at(agent))
+    done = kato_consul("exec", *instance.flags, "--", program, env=agent_env(agent))
     assert done.returncode == code
     assert repr(program) in done.stderr
     assert ids(agent, service) == set()

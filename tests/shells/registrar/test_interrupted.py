@@ -14,7 +14,7 @@ from kato_consul import CheckDefinition, Registrar, ServiceDefinition, Settings
 from kato_consul._flow import Outcome, Send
 from kato_consul._sync.driver import Driver
 from kato_consul.testing import ConsulAgent
-from tests.cli.running import Instance, fresh_name, ids
+from tests.cli.running import HealthServer, fresh_name, ids
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_interrupt_at_any_request_leaves_only_earlier_instances(
     service = fresh_name()
     interrupter = Interrupter(monkeypatch)
     settings = Settings(consul_addr=agent.http_addr)
-    with Instance() as instance:
+    with HealthServer() as instance:
         check = CheckDefinition(interval="200ms")
         old, *new = [
             ServiceDefinition(

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from kato_consul.testing import ConsulAgent, StandInKato
-from tests.cli.running import ask, at, healths, ids, kato_consul
+from tests.cli.running import agent_env, get_json, healths, ids, kato_consul
 
 
 @pytest.fixture
@@ -18,32 +18,32 @@ def kato(agent: ConsulAgent, service: str, tmp_path: Path) -> Iterator[StandInKa
     with StandInKato(store=tmp_path / "store.sqlite", name=service) as made:
         flags = ["--name", service, "--id", f"{service}-1", "--address", made.host]
         done = kato_consul(
-            "register", *flags, "--port", str(made.port), "--interval", "3s", env=at(agent)
+            "register", *flags, "--port", str(made.port), "--interval", "3s", env=agent_env(agent)
         )
         assert done.returncode == 0, done.stderr
         yield made
-        kato_consul("deregister", f"{service}-1", env=at(agent))
+        kato_consul("deregister", f"{service}-1", env=agent_env(agent))
 
 
 def test_idle_instance(agent: ConsulAgent, service: str, kato: StandInKato) -> None:
     """An instance without clients is in maintenance mode, drained, and still registered; --off ends
     maintenance mode."""
-    done = kato_consul("drain", f"{service}-1", "--reason", "new disks", env=at(agent))
+    done = kato_consul("drain", f"{service}-1", "--reason", "new disks", env=agent_env(agent))
     assert done.returncode == 0, done.stderr
     assert f"{service}-1: in maintenance mode: new disks" in done.stdout
     assert f"{service}-1: drained" in done.stdout
-    check = ask(agent, "/v1/agent/checks")[f"_service_maintenance:{service}-1"]
+    check = get_json(agent, "/v1/agent/checks")[f"_service_maintenance:{service}-1"]
     assert (check["Status"], check["Notes"]) == ("critical", "new disks")
     assert ids(agent, service) == {f"{service}-1"}
 
     flags = ["--name", service, "--id", f"{service}-1", "--address", kato.host]
     more = ["--port", str(kato.port), "--interval", "3s", "--wait", "0"]
-    assert kato_consul("register", *flags, *more, env=at(agent)).returncode == 0
-    assert f"_service_maintenance:{service}-1" in ask(agent, "/v1/agent/checks")
+    assert kato_consul("register", *flags, *more, env=agent_env(agent)).returncode == 0
+    assert f"_service_maintenance:{service}-1" in get_json(agent, "/v1/agent/checks")
 
-    done = kato_consul("drain", "--off", "--all", "--service", service, env=at(agent))
+    done = kato_consul("drain", "--off", "--all", "--service", service, env=agent_env(agent))
     assert done.returncode == 0, done.stderr
-    assert f"_service_maintenance:{service}-1" not in ask(agent, "/v1/agent/checks")
+    assert f"_service_maintenance:{service}-1" not in get_json(agent, "/v1/agent/checks")
     assert set(healths(agent, service).values()) == {"passing"}
 
 
@@ -51,7 +51,7 @@ def test_unknown_load(agent: ConsulAgent, service: str, kato: StandInKato) -> No
     """When it is not known in time whether clients have left: exit 7, and why."""
     kato.freeze()
     try:
-        done = kato_consul("drain", f"{service}-1", "--wait", "200ms", env=at(agent))
+        done = kato_consul("drain", f"{service}-1", "--wait", "200ms", env=agent_env(agent))
     finally:
         kato.thaw()
     assert done.returncode == 7
@@ -74,7 +74,7 @@ def test_busy_instance(agent: ConsulAgent, service: str, kato: StandInKato) -> N
     with ThreadPoolExecutor(1) as pool:
         client = pool.submit(send_requests)
         try:
-            done = kato_consul("drain", f"{service}-1", "--wait", "3s", env=at(agent))
+            done = kato_consul("drain", f"{service}-1", "--wait", "3s", env=agent_env(agent))
         finally:
             over.set()
     client.result()
@@ -84,7 +84,7 @@ def test_busy_instance(agent: ConsulAgent, service: str, kato: StandInKato) -> N
 
 def test_unknown_instance(agent: ConsulAgent, service: str) -> None:
     """An instance that this agent does not have: exit 1, with advice."""
-    done = kato_consul("drain", f"{service}-1", env=at(agent))
+    done = kato_consul("drain", f"{service}-1", env=agent_env(agent))
     assert done.returncode == 1
     assert "Use the agent that it was registered with" in done.stderr
 
