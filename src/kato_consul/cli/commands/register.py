@@ -32,9 +32,9 @@ def register(options: JobOptions) -> None:
       probe = { interval = "5s", timeout = "5s", slow = "1s" }
 
     Without a check, or with a probe, the agent sends KATO requests that need
-    its store, because /health stays green without it; run and exec probe more
-    closely. A plain check = { http = "http://…", interval = "10s" }, or tcp,
-    replaces the probe. If the file has both, both are used.
+    its store, because /health returns 200 without it. run and exec also
+    detect a full store. A plain check = { http = "http://…", interval = "10s" },
+    or tcp, replaces the probe. If the file has both, both are used.
     """
     interrupt_on_signals()
     with job_registrar(options) as registrar:
