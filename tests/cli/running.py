@@ -66,13 +66,13 @@ def started(
 
 
 def argv(*args: str | Path, program: str | None = None) -> list[str]:
-    """The arguments that run the command line."""
+    """Return the arguments that run the command line."""
     how = ["-m", "kato_consul"] if program is None else ["-c", program]
     return [sys.executable, *how, *map(str, args)]
 
 
 def environment(more: dict[str, str] | None = None) -> dict[str, str]:
-    """The environment without variables for Consul or terminals, plus ``more``."""
+    """Return the environment without variables for Consul or terminals, plus ``more``."""
     foreign = ("CONSUL_", "KATO_", "NO_COLOR", "FORCE_COLOR", "GITHUB_ACTIONS", "COLUMNS")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return {**kept, "COLUMNS": "80", **(more or {})}
@@ -99,7 +99,7 @@ def line_with(process: Process, text: str, *, stream: IO[str] | None = None) -> 
 
 
 class HealthServer:
-    """The health endpoint of an instance; ``healthy`` may be changed at any time."""
+    """A server with an instance's /health endpoint; ``healthy`` may be changed at any time."""
 
     def __init__(self, *, healthy: bool = True) -> None:
         self.healthy = healthy
@@ -107,8 +107,8 @@ class HealthServer:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                good = instance.healthy and self.path == "/health"
-                self.send_response(200 if good else 503)
+                is_ok = instance.healthy and self.path == "/health"
+                self.send_response(200 if is_ok else 503)
                 self.send_header("content-length", "0")
                 self.end_headers()
 
@@ -129,7 +129,7 @@ class HealthServer:
         self._server.server_close()
 
     def table(self, service: str, number: int, *, more: str = "") -> str:
-        """Its definition in TOML."""
+        """Return its definition in TOML."""
         return (
             f'[[service]]\nname = "{service}"\nid = "{service}-{number}"\n'
             f'address = "127.0.0.1"\nport = {self.port}\n{more}'
@@ -137,51 +137,51 @@ class HealthServer:
         )
 
     def flags(self, service: str) -> list[str]:
-        """The same definition as flags."""
+        """Return the same definition as flags."""
         flags = ["--name", service, "--id", f"{service}-1", "--address", "127.0.0.1"]
         check = ["--check-http", f"http://127.0.0.1:{self.port}/health", "--interval", "200ms"]
         return [*flags, "--port", str(self.port), *check]
 
 
 def fresh_name() -> str:
-    """A service name that is not registered yet."""
+    """Return a service name that is not registered yet."""
     return f"kato-{uuid.uuid4().hex[:8]}"
 
 
 def agent_env(agent: ConsulAgent) -> dict[str, str]:
-    """The environment of a user of this agent."""
+    """Return the environment variable that names this agent."""
     return {"CONSUL_HTTP_ADDR": agent.http_addr}
 
 
 def ids(agent: ConsulAgent, service: str) -> set[str]:
-    """The ids of a service that the agent itself has, incomplete registrations included."""
+    """Return the ids of a service that the agent itself has, incomplete registrations included."""
     found = get_json(agent, "/v1/agent/services")
     return {service_id for service_id, one in found.items() if one["Service"] == service}
 
 
 def healths(agent: ConsulAgent, service: str) -> dict[str, str]:
-    """The catalog's status of each instance's own check."""
+    """Return the status of each instance's own check in the catalog."""
     found = get_json(agent, f"/v1/health/checks/{service}")
     return {check["ServiceID"]: check["Status"] for check in found}
 
 
 def get_json(agent: ConsulAgent, path: str) -> Any:
-    """The agent's response, without this library's client."""
+    """Return the agent's response to a GET request, sent without this library's client."""
     return HTTP.get(f"{agent.url}{path}").raise_for_status().json()
 
 
 def marker_env() -> dict[str, str]:
-    """An environment by which `leftover_processes` finds every process that inherited it."""
+    """Return a variable by which `leftover_processes` finds every process that inherited it."""
     return {"KATO_CONSUL_TEST": uuid.uuid4().hex}
 
 
 def leftover_processes(mark: dict[str, str]) -> list[str]:
-    """The command lines of running processes that carry the mark."""
-    sign = f"KATO_CONSUL_TEST={mark['KATO_CONSUL_TEST']}".encode()
+    """Return the command lines of running processes whose environment has the variable."""
+    variable = f"KATO_CONSUL_TEST={mark['KATO_CONSUL_TEST']}".encode()
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         # A process may end while it is read.
         with contextlib.suppress(OSError):
-            if sign in (process / "environ").read_bytes():
+            if variable in (process / "environ").read_bytes():
                 found.append((process / "cmdline").read_text().replace("\0", " "))
     return found

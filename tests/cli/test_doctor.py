@@ -29,23 +29,23 @@ def leaderless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             url = f"http://127.0.0.1:{http}/v1/status/leader"
-            assert eventually(lambda: answers(url))
+            assert eventually(lambda: responds(url))
             yield f"127.0.0.1:{http}"
         finally:
             process.kill()
 
 
-def answers(url: str) -> bool:
-    """Whether there is a response from the URL."""
+def responds(url: str) -> bool:
+    """Return whether a request to the URL gets a response."""
     try:
         return HTTP.get(url).status_code > 0
     except httpx.TransportError:
         return False
 
 
-KEPT = {"keep_alive": 60}
-"""Doctor leaves connections idle for 4 s. KATO's default of 5 s leaves a margin of 1 s, too little
-on a busy machine."""
+LONG_KEEP_ALIVE = 60
+"""Seconds. Doctor leaves connections idle for 4 s. KATO's default of 5 s leaves a margin of 1 s,
+which is too little on a busy machine."""
 
 
 class Pool:
@@ -57,28 +57,29 @@ class Pool:
         self._open = ExitStack()
 
     def add(self, number: int, **given: Any) -> StandInKato:
-        """One more, running and registered."""
-        made = StandInKato(store=self.store, **{"name": self.service, **KEPT, **given})
-        self._open.enter_context(made)
-        self.instances[f"{self.service}-{number}"] = made
-        check = CheckDefinition(http=f"{made.url}/health", interval="200ms", timeout="10s")
+        """Start another instance and register it."""
+        options = {"name": self.service, "keep_alive": LONG_KEEP_ALIVE, **given}
+        instance = StandInKato(store=self.store, **options)
+        self._open.enter_context(instance)
+        self.instances[f"{self.service}-{number}"] = instance
+        check = CheckDefinition(http=f"{instance.url}/health", interval="200ms", timeout="10s")
         definition = ServiceDefinition(
             name=self.service,
             id=f"{self.service}-{number}",
-            address=made.host,
-            port=made.port,
+            address=instance.host,
+            port=instance.port,
             check=check,
         )
         settings = Settings(consul_addr=self.agent.http_addr)
         self._open.enter_context(Registrar([definition], settings))
-        return made
+        return instance
 
     def close(self) -> None:
-        """End and deregister all."""
+        """Deregister and end all instances."""
         self._open.close()
 
     def findings(self) -> tuple[int, dict[str, str]]:
-        """What doctor finds: the exit code, and where by name."""
+        """Run doctor; return its exit code, and the place of each finding by name."""
         done = kato_consul("doctor", "--json", "--service", self.service, env=agent_env(self.agent))
         found = json.loads(done.stdout)["findings"]
         return done.returncode, {one["name"]: one["where"] for one in found}
@@ -87,17 +88,17 @@ class Pool:
 @pytest.fixture
 def pool(agent: ConsulAgent, service: str, tmp_path: Path) -> Iterator[Pool]:
     """A pool of two."""
-    made = Pool(agent, service, tmp_path / "store.sqlite")
+    running = Pool(agent, service, tmp_path / "store.sqlite")
     try:
-        made.add(1)
-        made.add(2)
-        yield made
+        running.add(1)
+        running.add(2)
+        yield running
     finally:
-        made.close()
+        running.close()
 
 
 def processes(kato: StandInKato) -> int:
-    """How many worker processes respond."""
+    """Return the number of worker processes that respond."""
     responses = [HTTP.get(f"{kato.url}/health", headers={"connection": "close"}) for _ in range(16)]
     return len({one.json()["last_collection"] for one in responses})
 

@@ -112,26 +112,26 @@ class Site:
         with KatoClient(self.settings) as kato:
             for number in itertools.count():
                 session = kato.session(f"sync-{number}")
-                for place in range(LENGTH):
+                for position in range(LENGTH):
                     if self._stopping.is_set():
                         return
-                    session.observe([f"event-{place}"])
+                    session.observe([f"event-{position}"])
                     self.calls["sync"] += 1
                     time.sleep(PAUSE)
-                assert session.stm() == [[f"event-{place}"] for place in range(LENGTH)]
+                assert session.stm() == [[f"event-{position}"] for position in range(LENGTH)]
                 self.calls["sync"] += 1
 
     async def _work_async(self) -> None:
         async with AsyncKatoClient(self.settings) as kato:
             for number in itertools.count():
                 session = kato.session(f"async-{number}")
-                for place in range(LENGTH):
+                for position in range(LENGTH):
                     if self._stopping.is_set():
                         return
-                    await session.observe([f"event-{place}"])
+                    await session.observe([f"event-{position}"])
                     self.calls["async"] += 1
                     await asyncio.sleep(PAUSE)
-                assert await session.stm() == [[f"event-{place}"] for place in range(LENGTH)]
+                assert await session.stm() == [[f"event-{position}"] for position in range(LENGTH)]
                 self.calls["async"] += 1
 
 

@@ -17,8 +17,8 @@ Handler = Callable[["WireServer", socket.socket], None]
 class WireServer:
     """Listens on 127.0.0.1. Each connection takes the next handler; the last one repeats."""
 
-    def __init__(self, *acts: Handler) -> None:
-        self.handlers = list(acts)
+    def __init__(self, *handlers: Handler) -> None:
+        self.handlers = list(handlers)
         self.connections = 0
         self.closed = 0
         self.requests: list[bytes] = []

@@ -70,21 +70,21 @@ def test_killed_and_started_again(
     """What a killed run left behind is deregistered by the next one once it is critical. Healthy
     instances, and those of others, are not."""
     path = tmp_path / "kato.toml"
-    with HealthServer() as doomed, HealthServer() as healthy:
-        tables = [doomed.table(service, 1), healthy.table(service, 2), instance.table(service, 3)]
+    with HealthServer() as failing, HealthServer() as healthy:
+        tables = [failing.table(service, 1), healthy.table(service, 2), instance.table(service, 3)]
         path.write_text("".join(tables))
         with started("run", "-f", path, env=agent_env(agent)) as process:
             line_with(process, ALL_REGISTERED)
             process.kill()
             process.wait(ENDS_WITHIN)
-        foreign = ["--name", service, "--id", f"{service}-9", "--port", str(doomed.port)]
-        more = ["--check-http", f"http://127.0.0.1:{doomed.port}/health", "--interval", "200ms"]
+        foreign = ["--name", service, "--id", f"{service}-9", "--port", str(failing.port)]
+        more = ["--check-http", f"http://127.0.0.1:{failing.port}/health", "--interval", "200ms"]
         done = kato_consul("register", *foreign, *more, env=agent_env(agent))
         assert done.returncode == 0
         path.write_text(tables[2])
         with started("run", "-f", path, env=agent_env(agent)) as process:
             line_with(process, ALL_REGISTERED)
-            doomed.healthy = False
+            failing.healthy = False
             line_with(process, f"{service}-1: left behind by an earlier run, deregistered")
             assert eventually(lambda: healths(agent, service).get(f"{service}-9") == "critical")
             kept = {f"{service}-2", f"{service}-3", f"{service}-9"}
