@@ -1,4 +1,4 @@
-"""Test run header: the deployment under test, and the seed of randomized tests."""
+"""Test runs: the header, the order of modules, and their distribution to workers."""
 
 import signal
 from pathlib import Path
