@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kato_consul._consul.api import ConsulApi
-from kato_consul._consul.call import CONSUL_TIMEOUT, ConsulCall, execute
+from kato_consul._consul.call import CONSUL_TIMEOUT, ConsulCall, call_consul
 from kato_consul._consul.registration_payload import RegistrationPayload
 from kato_consul._definitions.schema import CheckDefinition, ServiceDefinition
 from kato_consul._flow import Outcome, Send
@@ -30,7 +30,7 @@ api = ConsulApi(AT)
 
 def outcome_of(call: ConsulCall[Any], outcome: Outcome) -> Any:
     """Return the result of `execute` for an outcome."""
-    return Player(lambda send: outcome).play(execute(call))
+    return Player(lambda send: outcome).play(call_consul(call))
 
 
 # --- requests -------------------------------------------------------------------------------

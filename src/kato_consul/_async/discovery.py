@@ -6,7 +6,7 @@ from typing import Self, TypeVar
 
 from kato_consul._async import runtime
 from kato_consul._async.driver import AsyncDriver
-from kato_consul._discovery.service import DiscoveryService
+from kato_consul._discovery.discovery_service import DiscoveryService
 from kato_consul._flow import Flow
 from kato_consul.errors import ClientClosed, KatoConsulError
 from kato_consul.models import Snapshot

@@ -8,7 +8,7 @@ from kato_consul._async import runtime
 from kato_consul._async.driver import AsyncDriver
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._registration.events import EventSink
-from kato_consul._registration.registrar import RegistrarService, log_event
+from kato_consul._registration.registrar_service import RegistrarService, log_event
 from kato_consul._registration.registrar_state import ManagedInstance
 from kato_consul.settings import Settings
 

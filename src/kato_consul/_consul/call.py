@@ -57,7 +57,7 @@ _UNREADABLE = (msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeE
 """What `ConsulCall.parse` raises for a body that does not match the API's documentation."""
 
 
-def execute(call: ConsulCall[T]) -> Flow[T]:
+def call_consul(call: ConsulCall[T]) -> Flow[T]:
     """Flow: execute one call once, and return its parsed response.
 
     Raises:
@@ -93,7 +93,7 @@ def execute(call: ConsulCall[T]) -> Flow[T]:
         raise ConsulRejected(address, call.what, outcome.status, f"unreadable: {error}") from error
 
 
-def execute_with_retry(
+def call_consul_with_retry(
     call: ConsulCall[T], within: float, *, clock: Clock, random: Random
 ) -> Flow[T]:
     """Flow: execute a call, and retry it for ``within`` seconds while the agent is unreachable or
@@ -106,7 +106,7 @@ def execute_with_retry(
     pauses = full_jitter(CONSUL_WAIT, random)
     while True:
         try:
-            return (yield from execute(call))
+            return (yield from call_consul(call))
         except (ConsulUnreachable, ConsulUnavailable) as error:
             remaining = deadline - clock()
             if remaining <= 0:

@@ -24,7 +24,7 @@ STORE_PROBE_PATH = "/sessions/kato-consul-probe/exists"
 TTL_INTERVALS = 3
 """The TTL in probe intervals: two heartbeats may be late or lost before the check expires."""
 
-DEFAULT_REAP_AFTER = "30m"
+DEFAULT_DEREGISTER_AFTER = "30m"
 """The agent deregisters a probed instance that was critical for this long, if the definition sets
 no ``deregister_critical_service_after``: a machine that crashed must not leave its instances
 registered for good. A running registrar registers a live instance again."""
@@ -177,7 +177,7 @@ def _ttl_payload(service_id: str, probe: ProbeDefinition, status: Health) -> dic
     payload["name"] = PROBE_NAME
     payload["status"] = status.value
     payload["DeregisterCriticalServiceAfter"] = (
-        probe.deregister_critical_service_after or DEFAULT_REAP_AFTER
+        probe.deregister_critical_service_after or DEFAULT_DEREGISTER_AFTER
     )
     return payload
 

@@ -23,7 +23,7 @@ from kato_consul._backoff import CONSUL_WAIT, MISTAKE_WAIT, full_jitter
 from kato_consul._consul.agents import Agents, another_agent_may_serve
 from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.blocking_query import TokenBucket, next_index, query_timeout
-from kato_consul._consul.call import CONSUL_TIMEOUT, execute
+from kato_consul._consul.call import CONSUL_TIMEOUT, call_consul
 from kato_consul._consul.health_query import HealthQuery, HealthResponse
 from kato_consul._flow import Clock, Flow, Random, Sleep
 from kato_consul._logging import logger
@@ -73,10 +73,10 @@ def watch(
                 call = call.with_timeout(query_timeout(wait))
             elif last is None and not failures:
                 call = call.with_timeout(first_timeout)
-            response = yield from execute(call)
+            response = yield from call_consul(call)
             if not response.snapshot.instances and not _known_empty(store):
                 yield Sleep(EMPTY_CONFIRM_DELAY)
-                response = yield from execute(api.query_health(query.consistent()))
+                response = yield from call_consul(api.query_health(query.consistent()))
             _require_leader(api, response, store)
         except ConsulError as error:
             _record_error(store, error)

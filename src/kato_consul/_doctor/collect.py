@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from kato_consul._consul.api import ConsulApi
-from kato_consul._consul.call import ConsulCall, T, execute
+from kato_consul._consul.call import ConsulCall, T, call_consul
 from kato_consul._doctor.facts import DeploymentFacts, InstanceFacts
 from kato_consul._flow import JSON_HEADERS, Failure, Flow, Outcome, Reply, Send
 from kato_consul._registration.health_probe import PROBE_NODE_ID
@@ -168,7 +168,7 @@ class _ConsulFailures:
             ConsulUnreachable: no response.
         """
         try:
-            return (yield from execute(call))
+            return (yield from call_consul(call))
         except ConsulUnreachable:
             raise
         except ConsulDenied as error:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from kato_consul._balancing.pool import pool_for
-from kato_consul._discovery.service import DiscoveryService
+from kato_consul._discovery.discovery_service import DiscoveryService
 from kato_consul._flow import Outcome, Reply, Send
 from kato_consul._http.httpx_adapter import SendTrace, to_failure
 from kato_consul._requests.classify import ANY_RESPONSE, LIMIT_BODY

@@ -50,7 +50,7 @@ from kato_consul.models import Health
 PROBE_NODE_ID = "kato-consul-probe"
 """KATO's node id of the probe's sessions. Nothing is ever learned on this node."""
 
-RETRY_DIVISOR = 5
+RECHECK_DIVISOR = 5
 """A result that differs from the current status is checked again after a fifth of the interval."""
 
 PROBE_JITTER = 0.1
@@ -177,7 +177,9 @@ def probe_instance(
     info_outdated = True
     while not instance.removed:
         if instance.in_maintenance:
-            yield WaitForChange(instance.health, instance.health.current, interval / RETRY_DIVISOR)
+            yield WaitForChange(
+                instance.health, instance.health.current, interval / RECHECK_DIVISOR
+            )
             continue
         result = yield from prober.probe(within)
         before = instance.health.current
@@ -198,7 +200,7 @@ def probe_instance(
             state.request_reconcile()  # to publish the info
         hangs = result.hung and health.status is Health.CRITICAL
         within = min(max(timeout, MAX_PROBE_TIMEOUT), within * 2) if hangs else timeout
-        pause = interval if result.status is health.status else interval / RETRY_DIVISOR
+        pause = interval if result.status is health.status else interval / RECHECK_DIVISOR
         spread = 1 + PROBE_JITTER * (2 * random() - 1)
         yield WaitForChange(instance.health, instance.health.current, pause * spread)
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kato_consul._consul.api import ConsulApi
-from kato_consul._consul.call import execute
+from kato_consul._consul.call import call_consul
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._flow import Clock, Flow, Outcome, Reply, Send, Sleep
 from kato_consul._registration.events import EventSink, RegistrarEvent
@@ -46,14 +46,14 @@ def enter(api: ConsulApi, service_id: str, reason: str, on_event: EventSink) -> 
         ConsulRejected: the agent has no such instance.
         ConsulError: the agent does not answer, or the token is not allowed to do this.
     """
-    if not (yield from execute(api.maintenance(service_id, reason))):
+    if not (yield from call_consul(api.maintenance(service_id, reason))):
         raise ConsulRejected(api.address, f"draining {service_id!r}", 404, _NO_SUCH_INSTANCE)
     on_event(RegistrarEvent.DRAINING, service_id, reason=reason)
 
 
 def leave(api: ConsulApi, service_id: str, on_event: EventSink) -> Flow[None]:
     """Flow: end an instance's maintenance mode. Raises as `enter`."""
-    if not (yield from execute(api.maintenance(service_id, None))):
+    if not (yield from call_consul(api.maintenance(service_id, None))):
         raise ConsulRejected(api.address, f"resuming {service_id!r}", 404, _NO_SUCH_INSTANCE)
     on_event(RegistrarEvent.RESUMED, service_id)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from kato_consul._backoff import CONSUL_WAIT, full_jitter
 from kato_consul._consul.api import ConsulApi
-from kato_consul._consul.call import execute
+from kato_consul._consul.call import call_consul
 from kato_consul._consul.registration_payload import RegistrationPayload
 from kato_consul._consul.snapshot_decoder import NODE_MAINTENANCE, SERVICE_MAINTENANCE
 from kato_consul._flow import Flow, Random, WaitForChange
@@ -73,8 +73,8 @@ def _reconcile_once(state: RegistrarState, api: ConsulApi, on_event: EventSink) 
     repairs. An error does not keep the other instances from being repaired; the first error is
     raised at the end.
     """
-    services = yield from execute(api.agent_services())
-    checks = yield from execute(api.agent_checks())
+    services = yield from call_consul(api.agent_services())
+    checks = yield from call_consul(api.agent_checks())
     first_error: ConsulError | None = None
     unchanged = True
     for instance in list(state.instances.values()):
@@ -88,7 +88,9 @@ def _reconcile_once(state: RegistrarState, api: ConsulApi, on_event: EventSink) 
         unchanged = False
         try:
             # Replacing all checks would remove the check that is maintenance mode.
-            yield from execute(api.register(payload, replace_checks=not instance.in_maintenance))
+            yield from call_consul(
+                api.register(payload, replace_checks=not instance.in_maintenance)
+            )
         except ConsulError as error:
             first_error = first_error or error
         else:
@@ -98,7 +100,7 @@ def _reconcile_once(state: RegistrarState, api: ConsulApi, on_event: EventSink) 
     state.to_deregister = [one for one in state.to_deregister if one in services]
     for service_id in _to_deregister(state, services, checks):
         try:
-            yield from execute(api.deregister(service_id))
+            yield from call_consul(api.deregister(service_id))
         except ConsulError as error:
             first_error = first_error or error
         else:
@@ -173,7 +175,7 @@ def compare_with_pool(
         definition = instance.definition
         if not instance.info or compared.get(definition.id) == instance.info:
             continue
-        pool = yield from execute(api.health(definition.name))
+        pool = yield from call_consul(api.health(definition.name))
         compared[definition.id] = instance.info
         mine = Instance(
             definition.id,

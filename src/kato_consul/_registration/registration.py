@@ -11,7 +11,7 @@ from typing import Any
 from kato_consul._backoff import CONSUL_WAIT, full_jitter
 from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.blocking_query import TokenBucket, next_index, query_timeout
-from kato_consul._consul.call import ConsulCall, T, execute, execute_with_retry
+from kato_consul._consul.call import ConsulCall, T, call_consul, call_consul_with_retry
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._flow import Clock, Flow, Random, Sleep
 from kato_consul._registration.events import EventSink, RegistrarEvent
@@ -154,7 +154,7 @@ class Registration:
     def _roll_back_one(self, service_id: str) -> Flow[None]:
         try:
             call = self._api.deregister(service_id).with_timeout(ROLL_BACK_WITHIN)
-            if (yield from execute(call)):
+            if (yield from call_consul(call)):
                 self._on_event(RegistrarEvent.ROLLED_BACK, service_id)
         except ConsulError as error:
             # An agent without a leader deregisters at once, but answers only after it gave up on
@@ -167,7 +167,9 @@ class Registration:
     def _still_registered(self, if_unknown: str = "") -> Flow[set[str]]:
         """Flow: read the ids that the agent has; only ``if_unknown`` if it does not answer."""
         try:
-            services = yield from execute(self._api.agent_services().with_timeout(ROLL_BACK_WITHIN))
+            services = yield from call_consul(
+                self._api.agent_services().with_timeout(ROLL_BACK_WITHIN)
+            )
         except ConsulError:
             return {if_unknown}
         return set(services)
@@ -204,7 +206,9 @@ class Registration:
         yield from self._execute(self._api.register(payload, replace_checks=replace_checks))
 
     def _execute(self, call: ConsulCall[T]) -> Flow[T]:
-        return execute_with_retry(call, self._consul_within, clock=self._clock, random=self._random)
+        return call_consul_with_retry(
+            call, self._consul_within, clock=self._clock, random=self._random
+        )
 
     def _wait_for_service(
         self, service: str, waiting: dict[str, ServiceDefinition], until: float, wait: float
@@ -225,7 +229,7 @@ class Registration:
                 remaining = max(0.0, until - self._clock())
             call = self._api.health(service, index=index, wait=remaining if index else None)
             try:
-                snapshot = yield from execute(call.with_timeout(query_timeout(remaining)))
+                snapshot = yield from call_consul(call.with_timeout(query_timeout(remaining)))
             except (ConsulUnreachable, ConsulUnavailable) as error:
                 remaining = until - self._clock()
                 if remaining <= 0:
@@ -247,7 +251,7 @@ class Registration:
     def _check_outputs(self) -> Flow[Checks]:
         """Flow: read the agent's checks with their outputs; empty if it does not answer."""
         try:
-            return (yield from execute(self._api.agent_checks()))
+            return (yield from call_consul(self._api.agent_checks()))
         except ConsulError:
             return {}
 

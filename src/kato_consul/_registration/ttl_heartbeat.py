@@ -6,7 +6,7 @@ becomes critical by itself when the registrar dies.
 
 from kato_consul._backoff import CONSUL_WAIT, full_jitter
 from kato_consul._consul.api import ConsulApi
-from kato_consul._consul.call import execute
+from kato_consul._consul.call import call_consul
 from kato_consul._consul.registration_payload import probe_check_id
 from kato_consul._durations import parse_duration
 from kato_consul._flow import LONG_WAIT, Flow, Random, WaitForChange
@@ -35,7 +35,9 @@ def send_heartbeats(
             yield WaitForChange(instance.health, None, LONG_WAIT)
             continue
         try:
-            check_exists = yield from execute(api.update_ttl(check_id, health.status, health.note))
+            check_exists = yield from call_consul(
+                api.update_ttl(check_id, health.status, health.note)
+            )
         except ConsulError as error:
             pause = next(pauses) + (error.retry_after or 0.0)
         else:

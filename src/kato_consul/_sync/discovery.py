@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Generator
 from typing import Self, TypeVar
 
-from kato_consul._discovery.service import DiscoveryService
+from kato_consul._discovery.discovery_service import DiscoveryService
 from kato_consul._flow import Flow
 from kato_consul._sync import runtime
 from kato_consul._sync.driver import Driver

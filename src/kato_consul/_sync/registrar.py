@@ -6,7 +6,7 @@ from typing import Self
 
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._registration.events import EventSink
-from kato_consul._registration.registrar import RegistrarService, log_event
+from kato_consul._registration.registrar_service import RegistrarService, log_event
 from kato_consul._registration.registrar_state import ManagedInstance
 from kato_consul._sync import runtime
 from kato_consul._sync.driver import Driver

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from kato_consul._consul.agents import Agents, consul_apis
-from kato_consul._consul.call import CONSUL_TIMEOUT, execute
+from kato_consul._consul.call import CONSUL_TIMEOUT, call_consul
 from kato_consul._consul.health_query import HealthQuery, health_queries
 from kato_consul._discovery.connection_cleanup import closing_removed
 from kato_consul._discovery.datacenters import Datacenters
@@ -136,7 +136,7 @@ class DiscoveryService:
             UnknownService: it is not; the error has the names of all registered services.
         """
         if not snapshot.instances:
-            names = yield from execute(self.agents.current.service_names())
+            names = yield from call_consul(self.agents.current.service_names())
             if snapshot.service not in names:
                 raise UnknownService(snapshot.service, names)
         return snapshot
