@@ -11,6 +11,7 @@ from kato_consul._consul.registration_payload import RegistrationPayload
 from kato_consul._definitions.schema import CheckDefinition, ServiceDefinition
 from kato_consul._flow import Flow, Outcome, Reply, Send
 from kato_consul._registration.events import RegistrarEvent, describe_event
+from kato_consul._registration.passing import wait_until_passing
 from kato_consul._registration.reconciler import reconcile_registrations
 from kato_consul._registration.registrar_state import RegistrarState
 from kato_consul._registration.registration import CONSUL_WITHIN, Registration
@@ -152,7 +153,16 @@ class Run:
         try:
             self.play(self.flows.register_all())
             if wait:
-                self.play(self.flows.wait_until_passing(wait))
+                definitions = [one.definition for one in self.state.instances.values()]
+                passing = wait_until_passing(
+                    definitions,
+                    wait,
+                    self.api,
+                    clock=self.agent.clock,
+                    random=lambda: 1.0,
+                    on_event=self.on_event,
+                )
+                self.play(passing)
         except Exception:
             self.play(self.flows.roll_back())
             raise

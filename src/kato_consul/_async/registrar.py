@@ -64,7 +64,7 @@ class AsyncRegistrar:
         try:
             await self._driver.run(registration.register_all())
             if self._wait:
-                await self._driver.run(registration.wait_until_passing(self._wait))
+                await self._driver.run(self._service.wait_until_passing(self._wait))
             await self._driver.run(registration.publish_metadata())
         except BaseException:  # also KeyboardInterrupt, which stops the flow at its current step
             await self._driver.run(registration.roll_back())
@@ -83,7 +83,7 @@ class AsyncRegistrar:
             await self._driver.run(service.registration.register_all())
             self._start_background()
             if self._wait:
-                await self._driver.run(service.registration.wait_until_passing(self._wait))
+                await self._driver.run(service.wait_until_passing(self._wait))
         except BaseException:
             await self._stop_reconciling()
             await self._driver.run(service.registration.roll_back())

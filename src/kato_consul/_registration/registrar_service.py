@@ -10,6 +10,7 @@ from kato_consul._logging import logger
 from kato_consul._registration import maintenance
 from kato_consul._registration.events import WARNINGS, EventSink, RegistrarEvent
 from kato_consul._registration.health_probe import probe_instance
+from kato_consul._registration.passing import wait_until_passing
 from kato_consul._registration.reconciler import reconcile_registrations
 from kato_consul._registration.registrar_state import ManagedInstance, RegistrarState
 from kato_consul._registration.registration import CONSUL_WITHIN, Registration
@@ -47,6 +48,13 @@ class RegistrarService:
             random=uniform,
             on_event=on_event,
             consul_within=CONSUL_WITHIN if consul_within is None else consul_within,
+        )
+
+    def wait_until_passing(self, wait: float) -> Flow[None]:
+        """Flow: wait until clients see the instances as usable, at most ``wait`` seconds."""
+        definitions = [one.definition for one in self.state.instances.values()]
+        return wait_until_passing(
+            definitions, wait, self.api, clock=clock, random=uniform, on_event=self._on_event
         )
 
     def reconcile(self) -> Flow[None]:

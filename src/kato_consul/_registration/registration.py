@@ -5,12 +5,10 @@ passing instance does not flap. If a run fails, the instances that it added are 
 instances that were registered before stay.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from kato_consul._backoff import CONSUL_WAIT, full_jitter
 from kato_consul._consul.api import ConsulApi
-from kato_consul._consul.blocking_query import TokenBucket, next_index, query_timeout
 from kato_consul._consul.call import ConsulCall, T, call_consul, call_consul_with_retry
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._flow import Clock, Flow, Random, Sleep
@@ -22,12 +20,9 @@ from kato_consul.errors import (
     ConsulDenied,
     ConsulError,
     ConsulRejected,
-    ConsulUnavailable,
     ConsulUnreachable,
     DefinitionError,
-    NotPassing,
 )
-from kato_consul.models import USABLE_HEALTH, Instance, Snapshot
 
 ROLL_BACK_WITHIN = 3.0
 """Seconds that the rollback of one instance may take: the job has failed already, and its caller
@@ -78,21 +73,6 @@ class Registration:
             checks = yield from self._execute(self._api.agent_checks())
         for instance in self._state.instances.values():
             yield from self._register_one(instance, services.get(instance.definition.id), checks)
-
-    def wait_until_passing(self, wait: float) -> Flow[None]:
-        """Flow: wait until clients see all instances as passing, or as in warning.
-
-        Clients use an instance in warning. And KATO reports itself as degraded while the processor
-        of its machine is busy (3.10.1: above 80 %).
-
-        Raises:
-            NotPassing: an instance was not passing within ``wait`` seconds.
-        """
-        until = self._clock() + wait
-        definitions = [one.definition for one in self._state.instances.values()]
-        for service in sorted({one.name for one in definitions}):
-            waiting = {one.id: one for one in definitions if one.name == service}
-            yield from self._wait_for_service(service, waiting, until, wait)
 
     def publish_metadata(self) -> Flow[None]:
         """Flow: read each instance's info and add it to its metadata in Consul.
@@ -210,51 +190,6 @@ class Registration:
             call, self._consul_within, clock=self._clock, random=self._random
         )
 
-    def _wait_for_service(
-        self, service: str, waiting: dict[str, ServiceDefinition], until: float, wait: float
-    ) -> Flow[None]:
-        """Flow: wait until the catalog, which clients read, reports the instances as usable."""
-        bucket = TokenBucket()
-        pauses = full_jitter(CONSUL_WAIT, self._random)
-        index = 0
-        snapshot: Snapshot | None = None
-        while waiting:
-            remaining = until - self._clock()
-            if remaining <= 0:
-                instances = snapshot.instances if snapshot else ()
-                outputs = yield from self._check_outputs()
-                raise NotPassing(wait, _reasons_not_passing(waiting, instances, outputs))
-            if pause := bucket.take(self._clock()):
-                yield Sleep(min(pause, remaining))
-                remaining = max(0.0, until - self._clock())
-            call = self._api.health(service, index=index, wait=remaining if index else None)
-            try:
-                snapshot = yield from call_consul(call.with_timeout(query_timeout(remaining)))
-            except (ConsulUnreachable, ConsulUnavailable) as error:
-                remaining = until - self._clock()
-                if remaining <= 0:
-                    raise
-                index = 0
-                yield Sleep(min(next(pauses) + (error.retry_after or 0.0), remaining))
-                continue
-            pauses = full_jitter(CONSUL_WAIT, self._random)
-            index = next_index(index, snapshot.index)
-            for instance in snapshot.instances:
-                if instance.health in USABLE_HEALTH and _is_same(
-                    instance, waiting.get(instance.id)
-                ):
-                    del waiting[instance.id]
-                    self._on_event(
-                        RegistrarEvent.PASSING, instance.id, status=instance.health.value
-                    )
-
-    def _check_outputs(self) -> Flow[Checks]:
-        """Flow: read the agent's checks with their outputs; empty if it does not answer."""
-        try:
-            return (yield from call_consul(self._api.agent_checks()))
-        except ConsulError:
-            return {}
-
 
 def _definition_of(service_id: str, service: Mapping[str, Any]) -> ServiceDefinition:
     """Return the definition of a service that the agent has.
@@ -268,34 +203,3 @@ def _definition_of(service_id: str, service: Mapping[str, Any]) -> ServiceDefini
         return ServiceDefinition(name=name, id=service_id, address=address, port=port)
     except DefinitionError:
         return ServiceDefinition(name=name or "?", id=service_id, port=port)
-
-
-def _is_same(instance: Instance, definition: ServiceDefinition | None) -> bool:
-    """Return whether an instance in the catalog is the one that the definition describes.
-
-    Another agent may have an instance with the same id; the address distinguishes them.
-    """
-    return (
-        definition is not None
-        and definition.port == instance.port
-        and definition.address in ("", instance.address)
-    )
-
-
-def _reasons_not_passing(
-    waiting: Mapping[str, ServiceDefinition], instances: Iterable[Instance], checks: Checks
-) -> dict[str, str]:
-    """Return for each id why it is not passing: its health and the output of its check.
-
-    The health is the catalog's. The output is the agent's: the agent holds back changes of the
-    output alone (``check_update_interval``, 5 minutes), so the catalog may have none yet.
-    """
-    listed = {one.id: one for one in instances if _is_same(one, waiting.get(one.id))}
-    outputs = {check["ServiceID"]: " ".join(check["Output"].split()) for check in checks.values()}
-    return {
-        service_id: f"{listed[service_id].health}, "
-        f"{outputs.get(service_id) or listed[service_id].output}"
-        if service_id in listed
-        else "not in the catalog yet, or the token may not read it there (node:read, service:read)"
-        for service_id in sorted(waiting)
-    }
