@@ -2,14 +2,13 @@
 
 tenacity computes the durations only; a flow yields the `Sleep`. Its own jitter draws from the
 global `random`, so the jitter is added here, with the random source as an argument. tenacity is
-imported when the first pause is needed.
+imported with the first client (`kato_consul._libraries`).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kato_consul._flow import Random
-from kato_consul._late_import import late_import
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +39,8 @@ def full_jitter(backoff: Backoff, random: Random) -> Iterator[float]:
     Full jitter prevents callers that failed together from retrying together
     (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
     """
-    with late_import:
-        from tenacity import RetryCallState, Retrying
-        from tenacity.wait import wait_exponential
+    from tenacity import RetryCallState, Retrying
+    from tenacity.wait import wait_exponential
 
     ceiling = wait_exponential(multiplier=backoff.initial, max=backoff.maximum)
     state = RetryCallState(Retrying(), None, (), {})

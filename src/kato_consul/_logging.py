@@ -5,16 +5,13 @@ event's name with its fields as ``key=value``; the record also holds both, as ``
 ``fields`` (``extra``). Without any configuration only warnings and worse reach stderr, which is
 Python's default.
 
-structlog, which imports rich where that is installed, is imported for the first event that
-`logging` does not discard.
+structlog, which imports rich where that is installed, is imported with the first client
+(`kato_consul._libraries`).
 """
 
 import logging
 from collections.abc import MutableMapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
-
-from kato_consul._late_import import late_import
 
 if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
@@ -30,6 +27,7 @@ class Logger:
     def __init__(self, name: str) -> None:
         """``name`` is the name of the `logging.Logger` that receives the records."""
         self._logging = logging.getLogger(name)
+        self._bound: BoundLogger | None = None
 
     def info(self, event: str, **fields: Any) -> None:
         """Log an event at level INFO."""
@@ -46,17 +44,17 @@ class Logger:
         if self._logging.isEnabledFor(logging.ERROR):
             self._structlog.exception(event, **fields)
 
-    @cached_property
+    @property
     def _structlog(self) -> "BoundLogger":
-        with late_import:
+        if self._bound is None:
             import structlog
 
-        bound: BoundLogger = structlog.wrap_logger(
-            self._logging,
-            wrapper_class=structlog.stdlib.BoundLogger,
-            processors=[structlog.processors.format_exc_info, _render],
-        )
-        return bound
+            self._bound = structlog.wrap_logger(
+                self._logging,
+                wrapper_class=structlog.stdlib.BoundLogger,
+                processors=[structlog.processors.format_exc_info, _render],
+            )
+        return self._bound
 
 
 def logger(name: str) -> Logger:

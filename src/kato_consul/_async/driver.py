@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from kato_consul._async.engines import engine_for
 from kato_consul._flow import Flow, Hedge, Hedged, Outcome, Reply, Send, Sleep, Step, WaitForChange
 from kato_consul._http.endpoint import tls_context
+from kato_consul._libraries import load_libraries
 from kato_consul._logging import logger
 from kato_consul.errors import ClientClosed
 from kato_consul.settings import Settings
@@ -38,6 +39,7 @@ class AsyncDriver:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._process: int | None = None
+        load_libraries()
         self._engine = engine_for(settings, tls_context(settings))
 
     async def run(self, flow: Flow[T], send: SendRequest | None = None) -> T:

@@ -7,7 +7,7 @@ with the service; msgspec decodes them (`snapshot_decoder`).
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -15,13 +15,12 @@ from kato_consul._consul.call import CONSUL_TIMEOUT, ConsulCall, T
 from kato_consul._consul.health_query import HealthQuery, HealthResponse, read_response
 from kato_consul._consul.snapshot_decoder import read_prepared_query, read_snapshot
 from kato_consul._flow import Reply, Send
-from kato_consul._late_import import late_import
 from kato_consul._secret import Secret
 from kato_consul.models import Health, Snapshot
 
 if TYPE_CHECKING:
     from kato_consul._consul.registration_payload import RegistrationPayload
-    from kato_consul._consul.request_builder import ConsulRequest, RequestBuilder
+    from kato_consul._consul.request_builder import ConsulRequest
 
 
 class ConsulApi:
@@ -43,23 +42,14 @@ class ConsulApi:
         authentication. ``parameters`` are query parameters added to every call.
         """
         self.address = origin
-        self._token = token or Secret("")
-        self._datacenter = datacenter
+        # Here, and not with the package: py-consul imports requests (`kato_consul._libraries`).
+        from kato_consul._consul.request_builder import RequestBuilder
+
+        self._consul = RequestBuilder(origin, token or Secret(""), datacenter)
         self._headers = {}
         if auth:
             self._headers["Authorization"] = f"Basic {b64encode(auth.reveal().encode()).decode()}"
         self._parameters = dict(parameters or {})
-
-    def preload(self) -> None:
-        """Import py-consul now, rather than at the first call."""
-        _ = self._consul
-
-    @cached_property
-    def _consul(self) -> "RequestBuilder":
-        # py-consul imports requests: a program that only imports a client does not load it.
-        with late_import:
-            from kato_consul._consul.request_builder import RequestBuilder
-        return RequestBuilder(self.address, self._token, self._datacenter)
 
     def leader(self) -> ConsulCall[str]:
         """Return the call for the address of the leader; "" if there is none."""

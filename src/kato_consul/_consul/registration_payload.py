@@ -14,7 +14,6 @@ from typing import Any
 
 from kato_consul._definitions.schema import CheckDefinition, ProbeDefinition, ServiceDefinition
 from kato_consul._durations import parse_duration
-from kato_consul._late_import import late_import
 from kato_consul.models import Health
 
 PROBE_NAME = "KATO and its store"
@@ -139,8 +138,7 @@ class RegistrationPayload:
 
 def check_payload(check: CheckDefinition) -> dict[str, Any]:
     """Return an HTTP or TCP check as the agent accepts it."""
-    with late_import:
-        from consul import Check
+    from consul import Check
 
     reap_after = check.deregister_critical_service_after
     payload: dict[str, Any]
@@ -168,8 +166,7 @@ def check_payload(check: CheckDefinition) -> dict[str, Any]:
 
 
 def _ttl_payload(service_id: str, probe: ProbeDefinition, status: Health) -> dict[str, Any]:
-    with late_import:
-        from consul import Check
+    from consul import Check
 
     seconds = TTL_INTERVALS * parse_duration(probe.interval)
     payload: dict[str, Any] = Check.ttl(f"{round(seconds * 1000)}ms")

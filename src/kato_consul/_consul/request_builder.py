@@ -4,8 +4,7 @@ py-consul has the names, parameters and payloads of Consul's API. Its transports
 they can hang, time out a blocking query, and lose the status of a 429 or 503. So its HTTP client is
 replaced by one that returns the request instead of sending it.
 
-Importing this module imports py-consul, and with it requests. `ConsulApi` imports it when it builds
-its first request.
+Importing this module imports py-consul, and with it requests. The first `ConsulApi` imports it.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-import consul.base
+from consul import base  # not `import consul.base`, which Ctrl-C during the import breaks for good
 from consul.exceptions import ConsulException
 
 from kato_consul._flow import Reply
@@ -38,12 +37,12 @@ class ConsulRequest:
         """
         headers = {"X-Consul-Index": reply.headers.get("x-consul-index", "0")}
         try:
-            return self.callback(consul.base.Response(reply.status, headers, reply.body.decode()))
+            return self.callback(base.Response(reply.status, headers, reply.body.decode()))
         except ConsulException as error:
             raise ValueError(str(error)) from error
 
 
-class _Recorder(consul.base.HTTPClient):  # type: ignore[misc]  # py-consul is untyped
+class _Recorder(base.HTTPClient):  # type: ignore[misc]  # py-consul is untyped
     """Replaces py-consul's transport: returns the request instead of sending it.
 
     Paths are used unchanged, because `ConsulApi` escapes the names in them: py-consul would leave a
@@ -82,7 +81,7 @@ class _Recorder(consul.base.HTTPClient):  # type: ignore[misc]  # py-consul is u
         return ConsulRequest(method, target, dict(headers or {}), body, callback)
 
 
-class RequestBuilder(consul.base.Consul):  # type: ignore[misc]  # py-consul is untyped
+class RequestBuilder(base.Consul):  # type: ignore[misc]  # py-consul is untyped
     """py-consul's client, without the environment: only `Settings` reads that."""
 
     def __init__(self, origin: str, token: Secret, datacenter: str | None) -> None:

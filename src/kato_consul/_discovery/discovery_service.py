@@ -35,9 +35,7 @@ class DiscoveryService:
         Without Consul the static list is published at once.
         """
         self.settings = settings
-        self.agents = Agents(consul_apis(settings))
-        if settings.uses_consul:  # here, and not in the thread or task that sends the first query
-            self.agents.current.preload()
+        self.agents = Agents(consul_apis(settings) if settings.uses_consul else ())
         self._queries = health_queries(settings)
         self._file = SnapshotFile(settings)
         saved = self._file.read()

@@ -15,7 +15,8 @@ import msgspec
 from kato_consul.models import Instance, Snapshot, Source
 from kato_consul.settings import Settings
 
-VERSION = 1
+VERSION = 2
+"""The format of the file; a file of another version is ignored, with a warning in the log."""
 
 
 class UnusableSnapshot(ValueError):

@@ -10,6 +10,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import httpcore  # noqa: F401  # httpx imports it with its first transport: see `_libraries`
 import httpx
 
 from kato_consul._flow import Cause, Failure, Reply, Send

@@ -28,10 +28,10 @@ About the instance (`InstanceSignal`):
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 
 from kato_consul._flow import Cause, Failure, Outcome, Reply
-from kato_consul._late_import import late_import
 
 LIMIT_BODY = b"Service Unavailable"
 """The body of uvicorn's 503 when its concurrency limit is reached."""
@@ -142,8 +142,6 @@ def retry_after(outcome: Outcome) -> float:
     text = outcome.headers.get("retry-after", "")
     if text.isdecimal() or not text:
         return float(text or 0)
-    with late_import:  # 5 ms, for a form of the header that few servers send
-        from email.utils import parsedate_to_datetime
     try:
         until = parsedate_to_datetime(text)
         return max(0.0, (until - parsedate_to_datetime(outcome.headers["date"])).total_seconds())

@@ -1,6 +1,6 @@
 """Driver: carries out the steps of flows on the calling thread."""
 
-import encodings.idna  # noqa: F401  # else a thread's first connection does: see `_late_import`
+import encodings.idna  # noqa: F401  # else a thread's first connection does: see `_libraries`
 import queue
 import threading
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from kato_consul._flow import (
     WaitForChange,
 )
 from kato_consul._http.endpoint import tls_context
+from kato_consul._libraries import load_libraries
 from kato_consul._logging import logger
 from kato_consul._sync.engines import engine_for
 from kato_consul._sync.fork_hooks import reset_in_child
@@ -46,6 +47,7 @@ class Driver:
         self._threads: list[threading.Thread] = []
         self._closing = threading.Event()
         self._wakers: set[threading.Event] = set()
+        load_libraries()
         self._engine = engine_for(settings, tls_context(settings))
         reset_in_child(self, Driver._reset_in_child)
 

@@ -8,7 +8,6 @@ import time
 import weakref
 from typing import Any
 
-import httpcore  # noqa: F401  # httpx imports it late, and a child forked meanwhile hangs
 import httpx
 
 from kato_consul._flow import Cause, Failure, Outcome, Send
