@@ -28,10 +28,10 @@ demo: $(READY) ## the main job, end to end: an agent, three instances, a crash, 
 
 # Four workers also on two cores: tests mostly wait for processes and timeouts. A worker runs whole
 # modules, in the order of tests/conftest.py.
-test: $(READY) ## all tests, on real Consul agents and real processes: about five minutes
+test: $(READY) ## all tests, on real Consul agents and real processes: about four minutes
 	@$(BIN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder
 
-hunt: $(READY) ## long tests with new seeds: make hunt SECONDS=600 [SEED=7]
+hunt: $(READY) ## long tests with new seeds, for about so long: make hunt SECONDS=600 [SEED=7]
 	@$(BIN)/python -m tests.hunt --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 generate: $(READY) ## generate the sync facades from the async ones

@@ -64,9 +64,12 @@ def main() -> int:
             differing.append(target.name)
             if "--check" not in sys.argv:
                 target.write_text(text, "utf-8")
-    if "--check" in sys.argv and differing:
-        print(f"_sync differs from _async: {', '.join(differing)}. Run `make generate`.")
-    return int("--check" in sys.argv and bool(differing))
+                print(f"written: _sync/{target.name}")
+    if "--check" not in sys.argv or not differing:
+        return 0
+    print(f"in _sync, not as generated from _async: {', '.join(differing)}. Change the file in")
+    print("_async, then run `make generate`, which overwrites those in _sync.")
+    return 1
 
 
 if __name__ == "__main__":

@@ -192,7 +192,7 @@ class NotPassing(ConsulError):
         super().__init__(
             "\n".join(
                 [
-                    f"not passing after {waited:g} s; this run's registrations are rolled back:",
+                    f"not passing after {waited:g} s; what this run added is deregistered:",
                     *lines,
                 ]
             )

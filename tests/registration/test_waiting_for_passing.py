@@ -66,7 +66,7 @@ def test_not_passing_in_time_is_rolled_back() -> None:
         run.register(wait=60)
     assert caught.value.waiting == {"kato/2": "critical, alive: connection refused"}
     assert str(caught.value) == (
-        "not passing after 60 s; this run's registrations are rolled back:\n"
+        "not passing after 60 s; what this run added is deregistered:\n"
         "  kato/2: critical, alive: connection refused"
     )
     assert run.agent.services == {}
