@@ -7,6 +7,7 @@ as JSON. A case is the name of a function below.
 import asyncio
 import json
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -89,6 +90,26 @@ def sync_busy(settings: Settings) -> dict[str, Any]:
         for thread in threads:
             thread.join()
         return {"children": children}
+
+
+def sync_locked(settings: Settings) -> dict[str, Any]:
+    """Fork while another thread holds a session's lock; then use that session in the child."""
+    with KatoClient(settings) as kato:
+        session = kato.session("locked")
+        session.observe(["parent"])
+        session._lock.__enter__()  # as a thread of the parent does during a call
+
+        def child() -> dict[str, Any]:
+            signal.alarm(60)  # ends a child that waits for the lock
+            try:
+                session.observe(["child"])
+            except ClientClosed as error:
+                return {"refusal": str(error)}
+            return {"refusal": ""}
+
+        result = run_in_child(child)
+        session._lock.__exit__()
+        return {**result, "time": session.observe(["parent"])["time"]}
 
 
 def async_used(settings: Settings) -> dict[str, Any]:

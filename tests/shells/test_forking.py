@@ -61,6 +61,13 @@ def test_fork_during_calls_of_other_threads_child_can_call(fleet: Fleet, engine:
         assert child.get("time") == 1, child.get("crashed", child)
 
 
+def test_session_locked_at_the_fork_is_refused_in_child(fleet: Fleet, engine: str) -> None:
+    """A session that a thread of the parent was using raises in the child, instead of waiting."""
+    result = run_case(fleet, "sync_locked", engine)
+    assert "the parent process" in result["refusal"]
+    assert result["time"] == 2
+
+
 def test_async_client_in_use_is_refused_in_child(fleet: Fleet, engine: str) -> None:
     """In a child, an async client that is in use raises; closing it leaves the parent's loop
     undisturbed."""
