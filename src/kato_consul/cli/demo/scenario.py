@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -24,9 +25,12 @@ INSTANCES, SESSIONS = 3, 8
 SECONDS = 12.0
 KILL_AT, RESTART_AT = 3.0, 7.0
 SLOW_BEFORE_KILL, SLOW_WRITE = 0.5, 5.0
-"""For ``SLOW_BEFORE_KILL`` seconds before it is killed, the instance needs ``SLOW_WRITE`` seconds
-for a write. That is long enough for each of its sessions to have a write in flight, and too short
-for any to finish. So the instance dies as an overloaded process does, with writes in flight."""
+"""From ``SLOW_BEFORE_KILL`` seconds before it is killed, the instance needs ``SLOW_WRITE`` seconds
+for a write. It is killed when each of its sessions has a request in flight, and before a write can
+finish. So the instance dies as an overloaded process does, with writes in flight."""
+
+POLL_INTERVAL = 0.02
+"""Seconds between two checks of what a busy machine may delay."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +101,21 @@ async def _run(fleet: "Fleet", *, quiet: bool) -> DemoOutcome:
 async def _crash_and_restart(fleet: "Fleet", workload: Workload) -> str:
     """Kill the instance that has the most sessions, start it again, and return its id."""
     await asyncio.sleep(KILL_AT - SLOW_BEFORE_KILL)
-    sessions = workload.sessions_by_instance()
+    until = time.monotonic() + SECONDS
+    while not (sessions := workload.sessions_by_instance()):
+        if time.monotonic() > until:
+            break
+        await asyncio.sleep(POLL_INTERVAL)
     name = max(fleet.instances, key=lambda service_id: (sessions[service_id], service_id))
     instance = fleet.instances[name]
     instance.switch(slow=SLOW_WRITE)
+    until = time.monotonic() + SLOW_WRITE / 2
     await asyncio.sleep(SLOW_BEFORE_KILL)
+    while time.monotonic() < until:
+        views = {view.instance.uid: view for view in await workload.client.instances()}
+        if views[name].outstanding >= sessions[name]:
+            break
+        await asyncio.sleep(POLL_INTERVAL)
     instance.kill()
     workload.note(f"{name} killed with SIGKILL")
     instance.switch(slow=0.0)
