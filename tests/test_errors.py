@@ -42,6 +42,8 @@ TABLE: list[tuple[KatoConsulError, Fault, bool | None, bool | None]] = [
     ),
     (errors.SessionGone("me", "session-1"), Fault.KATO, True, True),
     (errors.StoreUnavailable("observe", "404"), Fault.KATO, True, True),
+    (errors.PatternNotStored("learn", "node", "PTRN|1"), Fault.KATO, True, False),
+    (errors.InvalidObservation("symbol 0 is not text"), Fault.CALLER, False, False),
     (errors.KatoAnswerError("learn", "kato-1", 418, "no"), Fault.KATO, True, False),
     (errors.BadRequest("learn", "kato-1", 400, "empty"), Fault.CALLER, True, False),
     (errors.NotFound("learn", "kato-1", 404, "no"), Fault.CALLER, True, False),
@@ -98,6 +100,8 @@ def test_package_exports_the_whole_tree() -> None:
         (errors.SessionConflict, errors.KatoError),
         (errors.SessionGone, errors.KatoError),
         (errors.StoreUnavailable, errors.KatoError),
+        (errors.PatternNotStored, errors.KatoError),
+        (errors.InvalidObservation, errors.KatoConsulError),
         (errors.BadRequest, errors.KatoAnswerError),
         (errors.NotFound, errors.KatoAnswerError),
         (errors.ValidationFailed, errors.KatoAnswerError),
@@ -167,7 +171,7 @@ def test_outcome_unknown_because_adds_the_reason() -> None:
         "observe on kato-1 may or may not have been applied: no answer in time. It was not retried"
     )
     assert str(after) == (
-        f"{before}. Reading it back: all silent. The session's next call settles it"
+        f"{before}. Reading it back: all silent. The session's next call reads it again"
     )
 
 

@@ -89,6 +89,13 @@ class DefinitionError(ConfigurationError):
         super().__init__("\n".join([f"{head} in the definition:", *(f"  {m}" for m in mistakes)]))
 
 
+class InvalidObservation(KatoConsulError):
+    """An observation cannot be sent: a symbol is not text, or a part is not JSON."""
+
+    fault = Fault.CALLER
+    safe_to_resend = False
+
+
 class ClientClosed(KatoConsulError):
     """The client was closed, or it belongs to another event loop."""
 
@@ -259,9 +266,17 @@ class RequestNotSent(KatoError):
 
 class NoResponse(KatoError):
     """A request that is safe to repeat was sent to all instances until the deadline. No instance
-    returned a valid answer."""
+    returned a valid answer.
+
+    Attributes:
+        server_error: True if the last instance returned a 500: its application failed.
+    """
 
     sent = True
+
+    def __init__(self, text: str, *, server_error: bool = False) -> None:
+        self.server_error = server_error
+        super().__init__(text)
 
 
 class OutcomeUnknown(KatoError):
@@ -274,6 +289,7 @@ class OutcomeUnknown(KatoError):
         reason: Why there is no complete answer.
         hung: True if the instance did not respond but the connection stayed open: the instance
             may still apply the request.
+        answered: True if KATO itself returned an error: it has finished with the request.
         unsettled: Why reading the session back did not reveal the outcome; empty if this was not
             tried.
     """
@@ -282,24 +298,61 @@ class OutcomeUnknown(KatoError):
     safe_to_resend = None
 
     def __init__(
-        self, what: str, instance: str, reason: str, *, hung: bool = False, unsettled: str = ""
+        self,
+        what: str,
+        instance: str,
+        reason: str,
+        *,
+        hung: bool = False,
+        answered: bool = False,
+        unsettled: str = "",
     ) -> None:
         self.what = what
         self.instance = instance
         self.reason = reason
         self.hung = hung
+        self.answered = answered
         self.unsettled = unsettled
         text = (
             f"{what} on {instance} may or may not have been applied: {reason}. It was not retried"
         )
         if unsettled:
-            text += f". Reading it back: {unsettled}. The session's next call settles it"
+            text += f". Reading it back: {unsettled}. The session's next call reads it again"
         super().__init__(text)
 
-    def because(self, error: KatoConsulError) -> "OutcomeUnknown":
-        """Return the same error with the reason why the outcome could not be settled."""
+    def because(self, why: object) -> "OutcomeUnknown":
+        """Return the same error with the reason (a text or an error) why it is not settled."""
         return OutcomeUnknown(
-            self.what, self.instance, self.reason, hung=self.hung, unsettled=str(error)
+            self.what,
+            self.instance,
+            self.reason,
+            hung=self.hung,
+            answered=self.answered,
+            unsettled=str(why),
+        )
+
+
+class PatternNotStored(KatoError):
+    """KATO acknowledged the learn and counted the pattern, but its pattern store has no row of it:
+    the pattern takes part in no prediction.
+
+    A KATO that stops, or loses its ClickHouse, in the middle of a first learn leaves a pattern that
+    is counted without a row, and never writes the row later (measured on KATO 3.10.1). The memory
+    is empty, as after any learn.
+
+    Attributes:
+        pattern: The pattern's name, ``PTRN|…``.
+    """
+
+    sent = True
+    safe_to_resend = False
+
+    def __init__(self, what: str, node_id: str, pattern: str) -> None:
+        self.pattern = pattern
+        super().__init__(
+            f"{what}: KATO counted {pattern} of node {node_id!r}, but has no row of it, so it is "
+            f"in no prediction. An earlier learn of it was interrupted. Only clear_all removes the "
+            f"count; then it can be learned again"
         )
 
 
@@ -362,18 +415,23 @@ class SessionGone(KatoError):
 
 
 class StoreUnavailable(KatoError):
-    """The instances answer, but the store behind them is down or does not accept writes.
+    """The instances answer, but a store behind them is down or does not accept writes: the call is
+    not applied.
 
     KATO itself then returns 404 "not found or expired". That counts as a missing session only if
     KATO's ``exists`` call confirms it.
+
+    Attributes:
+        what: The call that was not applied, such as ``observe``.
     """
 
     sent = True
 
-    def __init__(self, what: str, last_answer: str) -> None:
+    def __init__(self, what: str, last_answer: str, *, store: str = "Redis") -> None:
+        self.what = what
         super().__init__(
             f"{what}: KATO answers, but until the deadline its store was down or accepted no "
-            f"writes (last answer: {last_answer}). Is its Redis running, and not full?"
+            f"writes (last answer: {last_answer}). Is its {store} running, and not full?"
         )
 
 

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+from urllib.parse import unquote
 
 from kato_consul._balancing.pool import Pool
 from kato_consul._flow import Cause, Failure, Outcome, Reply, Send
 from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.session_state import SessionState
 from kato_consul._observable import SnapshotStore
 from kato_consul._requests.failover import Failover
 from kato_consul.models import Instance, Snapshot
@@ -26,6 +28,10 @@ from tests.flows import Player
 
 TEXT = {"content-type": "text/plain"}
 SERVER_ERROR = Reply(500, TEXT, b"Internal Server Error")
+
+
+class StoreError(Exception):
+    """The store refuses a write that KATO does not ignore."""
 
 
 class Fault(StrEnum):
@@ -43,11 +49,16 @@ class Fault(StrEnum):
     HANG_UNREAD = "hung with the request unread; may be applied later"
     HANG_READ = "hung after reading the session; may overwrite it later"
     HANG_APPLIED = "applied, then no response"
+    COUNTED = "stopped after the pattern was learned, before the session was saved"
+    COUNTED_WITHOUT_ROW = "stopped after the pattern was counted, before its row was written"
 
 
 @dataclass
 class ModelKato:
     """One store behind instances ``a``, ``b`` and ``c``.
+
+    ``patterns`` are the frequencies of learned events; KATO itself does not count single symbols.
+    ``rows`` are those that the pattern store has.
 
     ``faults`` are consumed, one for each write request. An instance that hangs sends no response
     and keeps its requests in ``late``, until ``hangs_for`` seconds have passed or `wake` is called.
@@ -57,6 +68,9 @@ class ModelKato:
 
     sessions: dict[str, StoredSession] = field(default_factory=dict)
     patterns: Counter[tuple[tuple[str, ...], ...]] = field(default_factory=Counter)
+    rows: set[tuple[tuple[str, ...], ...]] = field(default_factory=set)
+    saves: bool = True
+    writes_rows: bool = True
     faults: list[Fault] = field(default_factory=list)
     clock: ManualClock = field(default_factory=ManualClock)
     hangs_for: float = 20.0
@@ -102,6 +116,11 @@ class ModelKato:
         (session,) = self.sessions.values()
         return session
 
+    def session_of(self, state: SessionState) -> StoredSession:
+        """Return the session that a client uses now. Others may be left over from before."""
+        assert state.id is not None
+        return self.sessions[state.id]
+
     @staticmethod
     def _is_barrier(path: str, body: dict[str, Any]) -> bool:
         return path.endswith("/observe-sequence") and not body["observations"]
@@ -127,6 +146,11 @@ class ModelKato:
             case Fault.HANG_READ:
                 self.late.append(self._overwriting(send.method, path, body))
                 return self._hang(send)
+            case Fault.COUNTED | Fault.COUNTED_WITHOUT_ROW:
+                self.saves, self.writes_rows = False, fault is Fault.COUNTED
+                self._serve(send.method, path, body)
+                self.saves = self.writes_rows = True
+                return cut()
         self._serve(send.method, path, body)  # the rest: applied, without a valid response
         match fault:
             case Fault.LOST_ANSWER:
@@ -152,15 +176,18 @@ class ModelKato:
     def _overwriting(self, method: str, path: str, body: dict[str, Any]) -> Callable[[], None]:
         """Process the request with the session as it is now; return what saves it later."""
         sessions, patterns = copy.deepcopy((self.sessions, self.patterns))
-        frozen = ModelKato(sessions=sessions, patterns=patterns, store=self.store)
+        rows = set(self.rows)
+        frozen = ModelKato(sessions=sessions, patterns=patterns, rows=rows, store=self.store)
         before = Counter(self.patterns)
         frozen._serve(method, path, body)
         session_id = path.split("/")[2]
 
         def save() -> None:
-            if frozen.saved and session_id in self.sessions:
+            if frozen.saved:  # a session that was deleted meanwhile is there again
                 self.sessions[session_id] = frozen.sessions[session_id]
-            self.patterns += frozen.patterns - before
+            learned = frozen.patterns - before
+            self.rows |= frozen.rows
+            self.patterns += learned
 
         return save
 
@@ -168,6 +195,8 @@ class ModelKato:
         parts = path.strip("/").split("/")
         if parts == ["sessions"]:
             return self._create(body)
+        if parts[0] == "pattern":
+            return self._pattern(unquote(parts[1]))
         session_id = parts[1]
         verb = parts[2] if len(parts) > 2 else method
         if verb == "exists":
@@ -182,6 +211,12 @@ class ModelKato:
         return self._process(session, verb, body)
 
     def _process(self, session: StoredSession, verb: str, body: dict[str, Any]) -> Reply:
+        try:
+            return self._process_in_store(session, verb, body)
+        except StoreError:
+            return SERVER_ERROR
+
+    def _process_in_store(self, session: StoredSession, verb: str, body: dict[str, Any]) -> Reply:
         match verb:
             case "observe":
                 learned = self._observe(session, body)
@@ -195,6 +230,12 @@ class ModelKato:
                 name = self._learn(memory.learn(session))
                 self._save(session)
                 return reply(200, {"status": "learned", "pattern_name": name})
+            case "clear-all":
+                self.patterns.clear()
+                self.rows.clear()
+                memory.clear(session)
+                self._save(session)
+                return reply(200, {"status": "cleared"})
             case "clear-stm":
                 memory.clear(session)
                 if not self._save(session):
@@ -205,6 +246,10 @@ class ModelKato:
                 return reply(200, {"stm": session.stm, "length": len(session.stm)})
             case "GET":
                 return reply(200, {"session_id": session.session_id, "node_id": session.node_id})
+            case "config" if body:
+                session.config = config.updated(session.config, body["config"])
+                self._save(session)
+                return reply(200, {"status": "okay"})
             case "config":
                 return reply(200, {"config": config.effective(session.config)})
             case "cognition-data":
@@ -229,20 +274,34 @@ class ModelKato:
         return reply(200, {**created, "session_config": effective})
 
     def _sequence(self, session: StoredSession, body: dict[str, Any]) -> Reply:
+        at_start = len(session.stm)
         results = []
+        names: list[str] = []
         for position, observation in enumerate(body["observations"]):
             if body["clear_stm_between"] and position:
                 session.stm = []
             learned = self._observe(session, observation)
             if body["learn_after_each"] and session.stm:
-                self._learn(memory.learn(session))
+                names.append(self._learn(memory.learn(session)))
+            if learned:
+                names.append(learned)
             results.append({**_observed(session, learned), "sequence_position": position})
-        if body["learn_at_end"] and session.stm:
-            self._learn(memory.learn(session))
         if results:
             self._save(session)
-        after = {"final_stm_length": len(session.stm), "isolated": False}
-        return reply(200, {"status": "completed", "results": results, **after})
+        return reply(
+            200,
+            {
+                "status": "completed",
+                "processor_id": session.node_id,
+                "observations_processed": len(results),
+                "initial_stm_length": at_start,
+                "final_stm_length": len(session.stm),
+                "results": results,
+                "auto_learned_patterns": names,
+                "final_learned_pattern": None,
+                "isolated": body["clear_stm_between"],
+            },
+        )
 
     def _observe(self, session: StoredSession, body: dict[str, Any]) -> str | None:
         settings = config.effective(session.config)
@@ -250,6 +309,8 @@ class ModelKato:
             body.get("strings", ()), body.get("vectors", ()), body.get("emotives", {})
         )
         memory.observe(session, observation)
+        if not observation.symbolic:
+            return None
         events = memory.auto_learn(
             session,
             longest=settings["max_pattern_length"],
@@ -258,11 +319,26 @@ class ModelKato:
         return self._learn(events) if events is not None else None
 
     def _learn(self, events: list[list[str]]) -> str:
-        self.patterns[tuple(map(tuple, events))] += 1
-        return "PTRN|" + memory.pattern_name(events)
+        if self.store == "full":
+            raise StoreError("a full store counts no pattern")
+        key = tuple(map(tuple, events))
+        single = len(memory.symbols(events)) < 2
+        if not self.patterns[key] and self.writes_rows and not single:
+            self.rows.add(key)
+        self.patterns[key] += 1
+        return "" if single else "PTRN|" + memory.pattern_name(events)
+
+    def _pattern(self, name: str) -> Reply:
+        if self.store == "down":
+            return SERVER_ERROR
+        for events in self.rows:
+            if "PTRN|" + memory.pattern_name(list(map(list, events))) == name:
+                pattern = {"name": name, "frequency": self.patterns[events]}
+                return reply(200, {"pattern": {"status": "okay", "pattern": pattern}})
+        return reply(200, {"pattern": {"status": "error", "message": f"Pattern {name} not found"}})
 
     def _save(self, session: StoredSession) -> bool:
-        if self.store == "full":
+        if self.store == "full" or not self.saves:
             return False
         memory.trim(session)
         self.saved = True

@@ -79,7 +79,7 @@ def test_hung_clear_stays_pending() -> None:
     calling = ScriptedService(*[hung()] * 9)
     state = SessionState("me", "me", id="session-1")
     state.journal.record_observation({"strings": ["a"]})
-    with pytest.raises(OutcomeUnknown, match="The session's next call settles it"):
+    with pytest.raises(OutcomeUnknown, match="The session's next call reads it again"):
         calling.player.play(
             execute_write(
                 KatoApi(calling.failover, 10.0), state, calling.clock() + 30.0, clear_stm()

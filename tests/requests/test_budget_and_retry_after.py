@@ -63,9 +63,18 @@ def test_failed_retry_is_not_refunded() -> None:
     assert len(service.origins) <= 1 + 3 * (60 + 10)
 
 
-def test_follow_up_needs_budget() -> None:
-    """The first attempt of a follow-up comes out of the budget."""
+def test_follow_up_does_not_wait_for_the_retries_of_others() -> None:
+    """A request that settles an earlier one has a budget of its own."""
     service = without_budget(OK)
+    service.call(replace(READ, follow_up=True))
+    assert service.player.slept == []
+
+
+def test_follow_up_needs_its_own_budget() -> None:
+    """The first attempt of a follow-up comes out of the budget for settling."""
+    service = ScriptedService(OK)
+    while service.failover.pool.settling_budget.withdraw(service.clock()):
+        pass
     service.call(replace(READ, follow_up=True))
     assert service.player.slept != []
 

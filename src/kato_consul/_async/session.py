@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from kato_consul._async import runtime
 from kato_consul._flow import Flow
-from kato_consul._kato import reads, writes
+from kato_consul._kato import configuration, learning, observations, reads, writes
 from kato_consul._kato.execute import execute_write, settle
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.sequence_chunks import CHUNK_SIZE, Progress, observe_chunks
@@ -87,7 +87,7 @@ class AsyncSession:
             SessionConflict: another client writes to this session.
             KatoConsulError: it was not applied, for the reason that the error gives.
         """
-        observation = writes.observation(strings, vectors, emotives, metadata)
+        observation = observations.observation(strings, vectors, emotives, metadata)
         return await self._write(writes.observe(observation))
 
     async def observe_sequence(
@@ -121,7 +121,7 @@ class AsyncSession:
         return await self._run(
             partial(
                 observe_chunks,
-                observations=writes.observations(events),
+                observations=observations.observations(events),
                 chunk=chunk,
                 learn_after_each=learn_after_each,
                 learn_at_end=learn_at_end,
@@ -137,7 +137,7 @@ class AsyncSession:
             BadRequest: the short-term memory is empty.
             OutcomeUnknown, SessionConflict, KatoConsulError: as for `observe`.
         """
-        return await self._write(writes.learn())
+        return await self._run(learning.learn)
 
     async def clear_stm(self) -> None:
         """Empty the short-term memory and set the counter to 0."""
@@ -194,8 +194,7 @@ class AsyncSession:
         Raises:
             BadRequest: KATO refuses a value; ``detail`` names it and the reason.
         """
-        await self._write(writes.set_config(values))
-        self._state.config = {**self._state.config, **values}
+        await self._run(partial(configuration.set_config, values=values))
 
     async def extend(self, ttl_seconds: int) -> None:
         """Set how long KATO keeps the session; its next write sets its own TTL again.

@@ -3,7 +3,8 @@
 `CALLS_PER_RETRY` calls pay for one retry. A retry that is answered is refunded: it was useful, and
 only attempts that fail have to be bounded. So a pool with one bad instance never exhausts the
 budget. A pool in which all instances fail gets at most 20 % more requests than there are calls,
-plus `MIN_RETRIES_PER_SECOND`.
+plus `MIN_RETRIES_PER_SECOND`. A pool has two budgets, one of them for the requests that settle or
+repair earlier ones (`_requests/failover.py`).
 
 Tokens expire after `TOKEN_TTL` seconds. The numbers are those of Finagle (``RetryBudget``: 20 %,
 ten seconds) and tower, except for the minimum: theirs is 10 a second, for clients with more traffic

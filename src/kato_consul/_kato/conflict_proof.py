@@ -1,45 +1,42 @@
 """Conflict proof: proves that a session's state comes from this client's own writes alone.
 
 Only a proven state may be repaired. The proof starts from one state that this client has left (the
-journal, or the state that a late write had read), and has two parts:
+journal, or what it was before a learn that KATO may not have saved), and has two parts:
 
-* every event that KATO has is an event of that state, in order, or one that a late or pending write
-  of this client may have added, each at most once. No other writer's event is there;
-* the counter fits: 1 lower for each missing observation (KATO lost it: a full store, or an
-  overwrite by a late write), and 1 higher for each added one. A learn or clear by another writer
-  removes events and keeps the counter, or sets it to 0. It does not fit, unless a late clear of
-  this client may have done it.
+* every event that KATO has is an event of that state, in order, or one that a later or pending
+  write of this client may have added, each at most once. No other writer's event is there;
+* the counter fits: 1 lower for each missing observation (KATO lost it: a full store), and 1 higher
+  for each added one. A learn or clear by another writer removes events and keeps the counter, or
+  sets it to 0. It does not fit, unless a pending write of this client may have learned.
 
-While a ``learn`` of this client may still be applied, nothing is proven: it may have learned what
-is missing, and a repair would have it learned twice.
+Late writes need no proof: a session in which one may be applied is left (`replace_session`).
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from kato_consul._kato.journal import Journal, event_of, is_same_event
-from kato_consul._kato.session_state import InFlightWrite
 from kato_consul._kato.types import Event, Observation
-from kato_consul._kato.writes import Write
 
 
 def own_writes_explain(
     journal: Journal,
-    in_flight: Sequence[InFlightWrite],
-    pending: Write[Any] | None,
+    unsaved: Journal | None,
+    pending: Sequence[Observation],
     time: int,
     stm: Sequence[Event],
+    *,
+    may_have_learned: bool = False,
 ) -> bool:
-    """Return whether this client's own writes alone can lead to counter ``time`` and ``stm``."""
-    if any(late.write.not_repeatable for late in in_flight):
-        return False
-    writes = [late.write for late in in_flight] + ([pending] if pending is not None else [])
-    added = [observation for write in writes for observation in write.observations]
-    may_clear = any(write.resets for write in writes)
-    for base, may_be_added in _base_states(journal, in_flight, added):
+    """Return whether this client's own writes alone can lead to counter ``time`` and ``stm``.
+
+    ``unsaved`` is the journal before a learn that KATO may not have saved, None if there is none.
+    ``pending`` are the observations of a write that may have been applied, and
+    ``may_have_learned`` is whether it may have learned events, which are not in the memory then.
+    """
+    for base, may_be_added in _base_states(journal, unsaved, list(pending)):
         lowest, highest = _counter_range(base, may_be_added, stm)
-        if may_clear:
-            lowest = len(stm)
+        if may_have_learned:
+            highest = base.time + len(may_be_added)
         optional = [event for event in map(event_of, may_be_added) if event]
         if lowest <= time <= highest and _consists_of(stm, base.stm, optional):
             return True
@@ -47,12 +44,12 @@ def own_writes_explain(
 
 
 def _base_states(
-    journal: Journal, in_flight: Sequence[InFlightWrite], added: list[Observation]
+    journal: Journal, unsaved: Journal | None, pending: list[Observation]
 ) -> Iterator[tuple[Journal, list[Observation]]]:
     """Yield the states that this client left, each with the observations that may be on top."""
-    yield journal, added
-    for late in in_flight:
-        yield late.before, added + journal.entries
+    yield journal, pending
+    if unsaved is not None:
+        yield unsaved, journal.entries + pending
 
 
 def _counter_range(

@@ -5,179 +5,249 @@ from typing import Any, TypeVar
 
 from kato_consul._flow import Flow, Sleep
 from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.once_only import require_no_doubt, settle_once_only, wait_for_instance
 from kato_consul._kato.opening import open_session
-from kato_consul._kato.reconcile import lock_barrier, reconcile
-from kato_consul._kato.session_state import InFlightWrite, SessionState
+from kato_consul._kato.pattern_store import require_rows
+from kato_consul._kato.reconcile import NOT_SAVED, read_memory, reconcile
+from kato_consul._kato.session_state import DoubtfulLearn, SessionState
 from kato_consul._kato.writes import Write
 from kato_consul._logging import logger
-from kato_consul._requests.classify import Delivery, classify
 from kato_consul.errors import (
-    BadRequest,
     KatoAnswerError,
     KatoConsulError,
     NoResponse,
     OutcomeUnknown,
     SessionConflict,
     SessionGone,
+    StoreUnavailable,
 )
 
 R = TypeVar("R")
 
 log = logger("session")
 
+NOT_VISIBLE = "KATO's state does not show whether it was applied, and it may still be"
+
 
 def prepare(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | None]:
     """Flow: open the session if it is not open; settle a write that an earlier call left pending.
 
-    Return whether that write was applied, None if there was none.
+    Return whether that write was applied, None if there was none. One that may still be applied
+    is left behind, together with its session: it counts as not applied.
     """
+    if state.deleting:
+        yield from _settle_delete(api, state, deadline)
     if state.id is None:
         yield from open_session(api, state, deadline)
-    elif state.pending is not None or state.repairing or state.may_have_late_writes(api.now()):
-        # The call that made the pending write has ended: its write is settled, and not sent again.
-        # While a late write is likely, the session is read before each call: a late write that
-        # overwrites exactly one later write leaves counter and length as expected.
-        pending = state.pending
-        late_write = state.track(pending, api.now()) if pending is not None else None
+        return None
+    pending = state.pending
+    if pending is None:
+        return None
+    applied: bool | None = None
+    if pending.is_once_only(state.journal):
+        applied = yield from settle_once_only(api, state, deadline, pending)
+    if applied is None:
         applied = yield from reconcile(api, state, deadline, pending)
-        if pending is not None and late_write is not None:
-            if applied:
-                state.resolve(late_write)
-            _log_settled(state, pending, applied=applied)
-            state.pending = None
-            return applied
-    return None
+        if pending.learns_same_memory and not applied:
+            state.doubtful_learn = DoubtfulLearn(
+                pending, state.journal.generation, state.journal.events
+            )
+    _log_settled(state, pending, applied=applied)
+    state.pending = None
+    return applied
 
 
 def settle(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | None]:
-    """Flow: return whether the pending write was applied, None if there is none."""
-    if state.pending is None:
+    """Flow: return whether the pending write was applied, None if there is none.
+
+    Raises:
+        OutcomeUnknown: it may still be applied.
+    """
+    pending = state.pending
+    if state.id is None or (pending is None and state.doubtful_learn is None):
         return None
     api.place_session(state)
-    return (yield from prepare(api, state, deadline))
+    if pending is None:
+        return (yield from require_no_doubt(api, state, deadline)) or None
+    if not pending.is_once_only(state.journal):
+        return (yield from prepare(api, state, deadline))
+    applied = yield from settle_once_only(api, state, deadline, pending)
+    if applied is None:
+        reason = "an earlier call ended without its outcome"
+        raise OutcomeUnknown(pending.what, state.instance or "", reason).because(NOT_VISIBLE)
+    _log_settled(state, pending, applied=applied)
+    state.pending = None
+    return applied
 
 
 def execute_write(api: KatoApi, state: SessionState, deadline: float, write: Write[R]) -> Flow[R]:
-    """Flow: apply ``write`` to the session exactly once.
+    """Flow: settle what is pending, then apply ``write`` to the session exactly once.
+
+    Raises: see `apply_write`.
+    """
+    api.place_session(state)
+    try:
+        yield from prepare(api, state, deadline)
+        if write.is_once_only(state.journal):
+            # What is learned or deleted stays so: a loss has to be seen before.
+            yield from read_memory(api, state, deadline)
+    except SessionConflict:
+        if not write.resets:  # otherwise it does not matter what was there
+            raise
+    if write.learns_same_memory:
+        yield from require_no_doubt(api, state, deadline)
+    return (yield from apply_write(api, state, deadline, write))
+
+
+def apply_write(api: KatoApi, state: SessionState, deadline: float, write: Write[R]) -> Flow[R]:
+    """Flow: apply ``write`` to an open session without a pending write, exactly once.
 
     Raises:
         OutcomeUnknown: the outcome was not known before the deadline; the next call settles it.
         SessionConflict: another writer changed the session.
+        StoreUnavailable: KATO acknowledged it, and did not save it.
+        PatternNotStored: KATO counted a pattern that it learned, and has no row of it.
         KatoConsulError: the write was not applied, for the reason that the error gives.
     """
-    api.place_session(state)
-    if write.resets:  # the outcome of an earlier write does not matter, unless it is late
-        if state.pending is not None:
-            state.track(state.pending, api.now())
-        state.pending, state.repairing = None, False
-        if state.id is None:
-            yield from open_session(api, state, deadline)
-    else:
-        yield from prepare(api, state, deadline)
-    if write.learns:
-        yield from reconcile(api, state, deadline)
-        if not state.journal.events and not write.observations:
-            # KATO's own error. If the learn was sent, a late write could give it events to learn.
-            raise BadRequest(write.what, str(state.instance), 400, "Cannot learn from empty STM")
+    once_only = write.is_once_only(state.journal)
     # A retry follows a read that an instance just answered, so the first one needs no delay.
     delays = chain([0.0], api.retry_delays())
+    earlier: KatoConsulError | None = None
     state.pending = write
-    unsettled: OutcomeUnknown | None = None
-    is_retry = False
     while True:
         assert state.id is not None
+        request = write.request(
+            state.id, api.attempt_timeout, follow_up=earlier is not None, once_only=once_only
+        )
         try:
-            request = write.request(state.id, api.attempt_timeout, follow_up=is_retry)
-            is_retry = True
             response = yield from api.call_session(request, state, deadline)
         except OutcomeUnknown as unknown:
-            if (yield from _was_applied(api, state, write, unknown, deadline)):
-                return _answer_from_journal(state, write)
-            unsettled = unknown
-            yield Sleep(max(0.0, min(next(delays), deadline - api.now())))
-        except SessionGone:
-            yield from reconcile(api, state, deadline)
+            applied = yield from _settle_unknown(api, state, deadline, write, unknown, once_only)
+            earlier = unknown
+        except SessionGone as gone:
+            applied = yield from reconcile(api, state, deadline, write)
+            earlier = earlier or gone
         except KatoConsulError as error:
-            if unsettled is not None and not isinstance(error, KatoAnswerError):
-                # An earlier attempt was sent and not found applied: it may still be applied.
-                raise unsettled.because(error) from error
+            if isinstance(earlier, OutcomeUnknown) and _may_come_late(state):
+                raise earlier.because(error) from error
             state.pending = None
-            raise
+            raise _after(earlier, write, error) from error
         else:
-            if write.is_expected(state.journal, response):
+            lost = isinstance(earlier, StoreUnavailable)  # then a response proves nothing
+            if not lost and write.is_expected(state.journal, response):
+                before = state.journal.copy() if once_only else None
                 write.apply(state.journal)
+                state.unsaved = before
                 state.pending = None
+                if once_only:
+                    yield from _check_rows(api, state, write, response, deadline)
                 result: R = response
                 return result
-            # Acknowledged with another counter: KATO lost something, or there is another writer.
-            try:
-                applied = yield from reconcile(api, state, deadline, write, acknowledged=True)
-            except SessionConflict:
-                raise
-            except KatoConsulError as error:
-                unexpected = OutcomeUnknown(
-                    write.what, state.instance or "", "its response is not the expected one"
-                )
-                raise unexpected.because(error) from error
-            if applied:
-                return _answer_from_journal(state, write)
-            yield Sleep(max(0.0, min(next(delays), deadline - api.now())))
+            applied = yield from _settle_acknowledged(api, state, deadline, write, response)
+            earlier = StoreUnavailable(write.what, NOT_SAVED)
+        if applied:
+            assert state.id is not None
+            state.pending = None
+            answer = write.answer_from_journal(state.id, state.journal)
+            if once_only:
+                yield from _check_rows(api, state, write, answer, deadline)
+            return answer
+        yield Sleep(max(0.0, min(next(delays), deadline - api.now())))
 
 
-def _was_applied(
+def _settle_unknown(
     api: KatoApi,
     state: SessionState,
+    deadline: float,
     write: Write[Any],
     unknown: OutcomeUnknown,
-    deadline: float,
+    once_only: bool,
 ) -> Flow[bool]:
-    """Flow: read the session, and return whether the write with the unknown outcome was applied."""
-    late_write: InFlightWrite | None = None
+    """Flow: read the session, and return whether the write with the unknown outcome was applied.
+
+    Raises:
+        OutcomeUnknown: it could not be read, or ``write`` is once only and not seen applied.
+    """
+    applied: bool | None
     try:
-        if write.not_repeatable:
-            yield from _wait_for_instance(api, state, unknown.instance, deadline)
+        if not once_only:
+            applied = yield from reconcile(api, state, deadline, write, answered=unknown.answered)
         else:
-            late_write = state.track(write, api.now())
-        applied = yield from reconcile(api, state, deadline, write)
+            if not unknown.answered:
+                yield from wait_for_instance(api, state, unknown.instance, deadline)
+            applied = yield from settle_once_only(
+                api, state, deadline, write, answered=unknown.answered
+            )
     except SessionConflict:
         raise
     except KatoConsulError as error:
         raise unknown.because(error) from error
-    if applied and late_write is not None:
-        state.resolve(late_write)
+    if applied is None:
+        raise unknown.because(NOT_VISIBLE)
     _log_settled(state, write, applied=applied)
     return applied
+
+
+def _settle_acknowledged(
+    api: KatoApi, state: SessionState, deadline: float, write: Write[Any], response: Any
+) -> Flow[bool]:
+    """Flow: KATO acknowledged the write with an unexpected counter: return whether it was applied.
+
+    KATO lost something, or there is another writer.
+
+    Raises:
+        OutcomeUnknown: the session could not be read, or KATO learned from another memory.
+    """
+    unexpected = OutcomeUnknown(
+        write.what, state.instance or "", "its response is not the expected one", answered=True
+    )
+    if write.is_once_only(state.journal) and write.learned_patterns(response):
+        raise unexpected.because("KATO learned, but not from the memory that it should have")
+    try:
+        return (yield from reconcile(api, state, deadline, write, answered=True))
+    except SessionConflict:
+        raise
+    except KatoConsulError as error:
+        if isinstance(error, StoreUnavailable) and error.what == write.what:
+            raise
+        raise unexpected.because(error) from error
+
+
+def _check_rows(
+    api: KatoApi, state: SessionState, write: Write[Any], response: Any, deadline: float
+) -> Flow[None]:
+    """Flow: check that the patterns which were learned, and were not known before, have a row."""
+    if write.pattern is not None and write.pattern.frequency:
+        return
+    names = write.learned_patterns(response)
+    yield from require_rows(api, state, write.what, names, deadline)
+
+
+def _may_come_late(state: SessionState) -> bool:
+    """Return whether a write that was given up on may still reach the session."""
+    return state.on_conflict == "adopt" or not state.journal.complete
+
+
+def _after(
+    earlier: KatoConsulError | None, write: Write[Any], error: KatoConsulError
+) -> KatoConsulError:
+    """Return the error to raise for a write whose earlier attempts are known not to be applied."""
+    if earlier is None or isinstance(error, KatoAnswerError | StoreUnavailable):
+        return error
+    if isinstance(earlier, StoreUnavailable):
+        return earlier
+    return NoResponse(f"{write.what} was sent, and is not applied: {earlier}. Then: {error}")
+
+
+def _settle_delete(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
+    """Flow: find out whether the session was deleted by a call that ended without an outcome."""
+    if (yield from api.session_exists("delete", state, deadline)):
+        state.deleting = False
+    else:
+        api.release_placement(state)
+        state.close()
 
 
 def _log_settled(state: SessionState, write: Write[Any], *, applied: bool) -> None:
     state.settlements += 1
     log.info("session.settled", key=state.key, what=write.what, applied=applied)
-
-
-def _wait_for_instance(
-    api: KatoApi, state: SessionState, instance_id: str, deadline: float
-) -> Flow[None]:
-    """Flow: wait until the instance responds again, or no request reaches it any more.
-
-    Either way it has finished this client's earlier requests.
-
-    A write that must not be applied twice is not sent elsewhere while a hung instance may still
-    apply it.
-
-    Raises:
-        NoResponse: it sent no response until the deadline.
-    """
-    delays = api.retry_delays()
-    while (remaining := deadline - api.now()) > 0:
-        request = lock_barrier(state, api.attempt_timeout)
-        outcome = yield from api.failover.attempt(request, instance_id, deadline, listed=False)
-        if outcome is not None and classify(outcome) is not Delivery.UNKNOWN:
-            return
-        yield Sleep(min(next(delays), remaining))
-    raise NoResponse(f"{instance_id} sent no response until the deadline")
-
-
-def _answer_from_journal(state: SessionState, write: Write[R]) -> R:
-    assert state.id is not None
-    state.pending = None
-    return write.answer_from_journal(state.id, state.journal)

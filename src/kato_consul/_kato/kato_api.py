@@ -25,6 +25,7 @@ from kato_consul.errors import (
     NoResponse,
     NotFound,
     OutcomeUnknown,
+    RequestNotSent,
     ServerFailed,
     SessionGone,
     StoreUnavailable,
@@ -124,27 +125,38 @@ class KatoApi:
             SessionGone: KATO no longer has the session.
             StoreUnavailable: KATO's store was down or refused writes until the deadline.
             KatoAnswerError: KATO returned an error.
-            OutcomeUnknown, RequestNotSent, NoResponse, NoInstances: see `Failover.call`.
+            OutcomeUnknown, RequestNotSent, NoResponse, NoInstances: see `Failover.call`. Also
+                OutcomeUnknown: KATO's 404 to a request that is ``once_only``.
         """
         assert state.id is not None
         delays = self.retry_delays()
+        refusal: object = None
         while True:
             hint = RoutingHint(state.id, state.current, state.avoid)
             try:
                 response, answer = yield from self.call(request, deadline, hint)
+            except RequestNotSent as error:
+                if refusal is None:
+                    raise
+                raise StoreUnavailable(request.what, str(refusal)) from error
             except OutcomeUnknown as error:
                 # An instance that hung is avoided from here on. One that cut the connection is not:
                 # if it still processes the request, the next request to it waits until that ends.
                 state.avoid = error.instance if error.hung else ""
                 raise
             except NotFound as error:
+                if request.once_only:
+                    raise OutcomeUnknown(
+                        request.what, error.instance, f"404 {error.detail}", answered=True
+                    ) from None
                 if not is_session_missing(error.detail):
                     raise
                 if not (yield from self.session_exists(request.what, state, deadline)):
                     raise SessionGone(state.key, state.id) from None
+                refusal = error.detail
                 remaining = deadline - self.now()
                 if remaining <= 0:
-                    raise StoreUnavailable(request.what, str(error.detail)) from None
+                    raise StoreUnavailable(request.what, str(refusal)) from None
                 yield Sleep(min(next(delays), remaining))
             else:
                 state.instance = state.current = answer.instance.uid

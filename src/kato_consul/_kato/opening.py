@@ -1,18 +1,17 @@
-"""Opening a session: creates it in KATO, attaches to an existing one, or replaces a lost one."""
+"""Opening a session: creates it in KATO, or attaches to an existing one."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from kato_consul._flow import Flow
+from kato_consul._kato.config_readback import read_config, rejected
 from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import SessionState
-from kato_consul._logging import logger
 from kato_consul._requests.request import Request
-from kato_consul.errors import ConfigurationError
-
-log = logger("session")
+from kato_consul.errors import ConfigurationError, NoResponse, StoreUnavailable
 
 KEY_METADATA = "kato_consul_key"
 """Metadata key under which a session carries the caller's key. If the response to a create is lost,
@@ -24,18 +23,46 @@ def open_session(api: KatoApi, state: SessionState, deadline: float) -> Flow[Non
 
     Raises:
         SessionGone: the session to attach to does not exist.
-        ConfigurationError: KATO did not apply a value of ``config``. It silently ignores invalid
-            values here, so its response is compared with what was sent.
+        ConfigurationError: KATO did not apply a value of the configuration.
     """
     if state.attach_id:
         yield from _attach(api, state, deadline)
         return
+    config = state.journal.config
+    applied = yield from create_session(api, state, config, deadline)
+    if ignored := rejected(config, applied):
+        state.id = None
+        raise ConfigurationError(
+            f"KATO ignored the session configuration {ignored}: it uses "
+            f"{ {name: applied.get(name) for name in ignored} }"
+        )
+    state.journal = Journal(config)
+    state.journal.apply_auto_learn(applied)
+    api.place_session(state)
+
+
+def create_session(
+    api: KatoApi,
+    state: SessionState,
+    config: Mapping[str, Any],
+    deadline: float,
+    *,
+    follow_up: bool = False,
+) -> Flow[Mapping[str, Any]]:
+    """Flow: create a session in KATO for ``state``; return the configuration that KATO uses.
+
+    KATO silently ignores all of ``config`` if one value is invalid. ``follow_up``: it takes the
+    place of an earlier session.
+
+    Raises:
+        StoreUnavailable: KATO's store was down or refused writes until the deadline.
+    """
     body: dict[str, object] = {
         "node_id": state.node_id,
         "metadata": {**state.metadata, KEY_METADATA: state.key},
     }
-    if state.config:
-        body["config"] = dict(state.config)
+    if config:
+        body["config"] = dict(config)
     if state.ttl is not None:
         body["ttl_seconds"] = state.ttl
     # Repeatable: a session whose response was lost holds nothing, and expires.
@@ -47,42 +74,39 @@ def open_session(api: KatoApi, state: SessionState, deadline: float) -> Flow[Non
         repeatable=True,
         timeout=api.attempt_timeout,
         needs=("session_id",),
+        follow_up=follow_up,
     )
-    response, answer = yield from api.call(request, deadline)
-    applied = response.get("session_config") or {}
-    ignored = {
-        name: value
-        for name, value in state.config.items()
-        if name in applied and applied[name] != value
-    }
-    ignored.update({name: value for name, value in state.config.items() if name not in applied})
-    if ignored:
-        raise ConfigurationError(
-            f"KATO ignored the session configuration {ignored}: it uses "
-            f"{ {name: applied.get(name) for name in ignored} }"
-        )
+    try:
+        response, answer = yield from api.call(request, deadline)
+    except NoResponse as error:
+        if not error.server_error:
+            raise
+        raise StoreUnavailable("open session", str(error)) from error
     state.id = response["session_id"]
     state.instance = answer.instance.uid
-    state.journal = Journal()
-    state.journal.configure(applied)
-    state.in_flight = []
-    api.place_session(state)
+    return response.get("session_config") or {}
 
 
 def _attach(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
-    """Flow: adopt an existing session as it is: node, configuration, counter and memory."""
+    """Flow: adopt an existing session as it is: node, configuration, counter and memory.
+
+    If KATO loses it, it is opened again with all of them.
+    """
     state.id = state.attach_id
     try:
         info = yield from _read_part(api, state, "", "node_id", deadline)
-        config = yield from _read_part(api, state, "/config", "config", deadline)
+        config = yield from read_config(api, state, deadline)
         cognition = yield from _read_part(api, state, "/cognition-data", "cognition_data", deadline)
     except BaseException:
         state.id = None
         raise
     state.attach_id = ""
+    state.attached = True
     state.node_id = info["node_id"]
-    state.journal = Journal()
-    state.journal.configure(config["config"])
+    state.metadata = info.get("metadata") or state.metadata
+    state.ttl = info.get("ttl_seconds", state.ttl)
+    state.journal = Journal(config)
+    state.journal.apply_auto_learn(config)
     data = cognition["cognition_data"]
     state.adopt(int(data["time"]), data["short_term_memory"])
     api.place_session(state)
@@ -101,17 +125,3 @@ def _read_part(
         needs=(needs,),
     )
     return (yield from api.call_session(request, state, deadline))
-
-
-def reopen_session(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
-    """Flow: open a session in place of one that KATO has lost. The caller replays the journal.
-
-    The journal is kept, with the counter that it would have after a replay.
-    """
-    lost_id, journal = state.id, state.journal
-    yield from open_session(api, state, deadline)
-    state.journal = journal
-    state.reopened += 1
-    log.warning(
-        "session.reopened", key=state.key, gone=lost_id, id=state.id, replayed=len(journal.entries)
-    )

@@ -5,7 +5,6 @@ from typing import Any
 
 from kato_consul._flow import Flow
 from kato_consul._kato.execute import prepare
-from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.reconcile import reconcile
 from kato_consul._kato.session_state import SessionState
@@ -102,13 +101,12 @@ def delete(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
         return
     target = f"/sessions/{state.id}"
     request = Request("delete", "DELETE", target, repeatable=True, timeout=api.attempt_timeout)
+    state.deleting = True
     # Gone already: deleted by another client, or by an earlier attempt of this call.
     with contextlib.suppress(SessionGone):
         yield from api.call_session(request, state, deadline)
-    state.id = None
     api.release_placement(state)
-    state.journal = Journal()
-    state.pending, state.repairing, state.in_flight = None, False, []
+    state.close()
 
 
 def _read(

@@ -1,28 +1,26 @@
 """Reconciliation: makes KATO's session match the journal, and settles a pending write.
 
-One loop: read the counter and the STM. If they match the journal, with or without the pending
-write, that is its outcome. If not, and it is proven that this client's own writes alone led there,
-repair the session and read again. Every outcome is based on a read.
+Read the counter and the STM. If they match the journal, with or without the pending write, that is
+its outcome. If the write was not applied, it may still be: the session is left. If KATO's state is
+another one, and it is proven that this client's own writes alone led there, the session is restored
+from the journal. Every outcome is based on a read.
 """
 
 from typing import Any
 
-from kato_consul._flow import Flow, Sleep
+from kato_consul._flow import Flow
+from kato_consul._kato.config_readback import read_config, rejected
 from kato_consul._kato.conflict_proof import own_writes_explain
+from kato_consul._kato.journal import Journal, event_of, is_same_event
 from kato_consul._kato.kato_api import KatoApi
-from kato_consul._kato.opening import reopen_session
+from kato_consul._kato.replacement import read_session, replace_session
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import Event
-from kato_consul._kato.writes import Write, clear_stm, observe_sequence
-from kato_consul._logging import logger
+from kato_consul._kato.writes import Write, observe_sequence
 from kato_consul._requests.request import Request
-from kato_consul.errors import OutcomeUnknown, SessionConflict, SessionGone
+from kato_consul.errors import SessionConflict, SessionGone, StoreUnavailable
 
-log = logger("session")
-
-REPLAY_EACH = 0.05
-"""Seconds added to the timeout of an attempt for each replayed observation. A real KATO takes 10 to
-15 ms for one on two busy cores."""
+NOT_SAVED = "acknowledged, and not saved"
 
 
 def reconcile(
@@ -31,90 +29,103 @@ def reconcile(
     deadline: float,
     pending: Write[Any] | None = None,
     *,
-    acknowledged: bool = False,
+    answered: bool = False,
 ) -> Flow[bool]:
     """Flow: make session and journal match; return whether ``pending`` was applied.
 
-    If this returns True, the journal includes ``pending``; otherwise it does not. ``acknowledged``:
-    KATO confirmed ``pending``, but with an unexpected counter.
+    If this returns True, the journal includes ``pending``; otherwise it does not, and ``pending``
+    cannot be applied to the session any more. ``answered``: KATO has answered ``pending``, so it
+    will not be applied later.
 
     Raises:
         SessionConflict: the session does not match, and this client's own writes do not explain
             why. KATO's state is adopted: the next call continues from it.
-        KatoConsulError: the session could not be read or repaired before the deadline.
+        StoreUnavailable: the store lost acknowledged writes, and takes no others. If it is about
+            ``pending``, that is not applied.
+        KatoConsulError: the session could not be read or restored before the deadline.
     """
-    delays = api.retry_delays()
+    journal = state.journal
+    stays = state.on_conflict == "adopt"  # other writers are expected in it
+    if pending is not None and pending.clears_only and not answered and not stays:
+        # A new session is empty. What the old one has could be the effect of a loss, too.
+        after = journal.copy()
+        pending.apply(after)
+        yield from replace_session(api, state, after, deadline, reason="late write possible")
+        state.moves += 1
+        return True
+    stays = stays or not journal.complete
+    try:
+        if pending is not None and stays:
+            # Its session cannot be left, so the instance has to have ended the write.
+            barrier = lock_barrier(state, api.attempt_timeout)
+            yield from api.call_session(barrier, state, deadline)
+        time, stm = yield from read_session(api, state, deadline, follow_up=pending is not None)
+    except SessionGone:
+        if not journal.complete:
+            raise _conflict(state, 0, []) from None
+        yield from replace_session(api, state, journal, deadline, reason="gone")
+        state.reopened += 1
+        return False
+    # Compare without the pending write first: one that changes nothing looks as if it was not
+    # applied, and is sent again.
+    if journal.matches(time, stm):
+        state.unsaved = None
+        if pending is None:
+            return False
+        if pending.config is not None:
+            used = yield from read_config(api, state, deadline)
+            if not rejected(pending.config, used):
+                pending.apply(journal)
+                return True
+        if not answered and not stays:
+            yield from replace_session(api, state, journal, deadline, reason="late write possible")
+            state.moves += 1
+        return False
+    if pending is not None:
+        after = journal.copy()
+        pending.apply(after)
+        if after.matches(time, stm):
+            state.journal = after
+            return True
+    if state.on_conflict == "adopt":
+        applied = pending is not None and _is_in(pending, journal, time, stm)
+        state.adopt(time, stm)
+        return applied
+    _require_proof(state, pending, time, stm)
+    try:
+        yield from replace_session(api, state, journal, deadline, reason="differs")
+    except StoreUnavailable as error:
+        if pending is None or not answered:
+            raise
+        # The restored session will not have it, whatever the old one has.
+        raise StoreUnavailable(pending.what, NOT_SAVED) from error
+    state.repairs += 1
+    return False
+
+
+def read_memory(api: KatoApi, state: SessionState, deadline: float) -> Flow[list[Event]]:
+    """Flow: return KATO's events, after session and journal match.
+
+    Raises:
+        SessionConflict, KatoConsulError: see `reconcile`.
+    """
     while True:
         try:
-            if pending is not None:
-                # The instance may still be processing it. It has ended when this is answered.
-                barrier = lock_barrier(state, api.attempt_timeout)
-                yield from api.call_session(barrier, state, deadline)
-            follow_up = pending is not None or state.repairing
-            time, stm = yield from read_session(api, state, deadline, follow_up=follow_up)
+            time, stm = yield from read_session(api, state, deadline)
         except SessionGone:
-            yield from reopen_session(api, state, deadline)
-            state.repairing = True
-            time, stm = 0, []
-        if not state.repairing:
-            # Compare without the pending write first: one that changes nothing, such as a learn of
-            # an empty memory, looks as if it was not applied, and is sent again.
+            pass
+        else:
             if state.journal.matches(time, stm):
-                return False
-            if pending is not None:
-                after = state.journal.copy()
-                pending.apply(after)
-                if after.matches(time, stm):
-                    state.journal = after
-                    return True
-            if state.on_conflict == "adopt" and (pending is None or acknowledged):
-                state.adopt(time, stm)
-                return pending is not None
-            _require_proof(state, pending, time, stm)
-            state.repairs += 1
-            state.repairing = True
-            log.warning(
-                "session.repairing",
-                key=state.key,
-                id=state.id,
-                expected=state.journal.time,
-                found=time,
-                replayed=len(state.journal.entries),
-            )
-        replayed = state.journal.copy()
-        replayed.time = len(replayed.entries)
-        if replayed.matches(time, stm):
-            state.journal = replayed
-            state.repairing = False
-            return False
-        if not (yield from _repair(api, state, deadline)):
-            yield Sleep(max(0.0, min(next(delays), deadline - api.now())))
-
-
-def read_session(
-    api: KatoApi, state: SessionState, deadline: float, *, follow_up: bool
-) -> Flow[tuple[int, list[Event]]]:
-    """Flow: read the session's counter and STM, in one response."""
-    target = f"/sessions/{state.id}/cognition-data"
-    request = Request(
-        "settle",
-        "GET",
-        target,
-        repeatable=True,
-        timeout=api.attempt_timeout,
-        needs=("cognition_data",),
-        follow_up=follow_up,
-    )
-    response = yield from api.call_session(request, state, deadline)
-    data = response["cognition_data"]
-    return int(data["time"]), data["short_term_memory"]
+                state.unsaved = None
+                return stm
+        yield from reconcile(api, state, deadline)
 
 
 def lock_barrier(state: SessionState, timeout: float) -> Request:
     """Return a request that changes nothing, and completes after the session's earlier requests.
 
-    KATO does not save the session for an empty sequence, but takes its lock. ``timeout`` is in
-    seconds.
+    KATO does not save the session for an empty sequence, but takes its lock. The lock is one of
+    the process: another worker process does not wait for it. ``timeout`` is in seconds.
     """
     assert state.id is not None
     empty = observe_sequence([]).request(state.id, timeout)
@@ -129,17 +140,45 @@ def lock_barrier(state: SessionState, timeout: float) -> Request:
     )
 
 
+def _is_in(write: Write[Any], before: Journal, time: int, stm: list[Event]) -> bool:
+    """Return whether KATO's state, which another writer may have changed, shows the write."""
+    events = [event for event in map(event_of, write.observations) if event]
+    if not events:
+        return time > before.time
+
+    def count(event: Event, memory: list[Event]) -> int:
+        return sum(is_same_event(event, other) for other in memory)
+
+    return all(count(event, stm) > count(event, before.stm) for event in events)
+
+
 def _require_proof(
     state: SessionState, pending: Write[Any] | None, time: int, stm: list[Event]
 ) -> None:
-    """Return if the session may be repaired: the journal is complete and explains its state.
+    """Return if the session may be restored: the journal is complete and explains its state.
 
     Raises:
         SessionConflict: it may not. KATO's state is adopted.
     """
-    may_repair = state.on_conflict == "repair" and state.journal.complete
-    if may_repair and own_writes_explain(state.journal, state.in_flight, pending, time, stm):
+    journal = state.journal
+    if (
+        state.on_conflict == "repair"
+        and journal.complete
+        and own_writes_explain(
+            journal,
+            state.unsaved,
+            pending.observations if pending is not None else (),
+            time,
+            stm,
+            may_have_learned=pending is not None and pending.is_once_only(journal),
+        )
+    ):
         return
+    raise _conflict(state, time, stm)
+
+
+def _conflict(state: SessionState, time: int, stm: list[Event]) -> SessionConflict:
+    """Return the conflict, after the state that KATO has was adopted."""
     assert state.id is not None
     conflict = SessionConflict(
         state.key,
@@ -151,26 +190,4 @@ def _require_proof(
     )
     state.adopt(time, stm)
     state.pending = None
-    raise conflict
-
-
-def _repair(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool]:
-    """Flow: try once to clear the session and replay the journal. The next read verifies it.
-
-    Return False if an attempt failed, so that the next one waits.
-    """
-    assert state.id is not None
-    writes: list[Write[Any]] = [clear_stm()]
-    if state.journal.entries:
-        writes.append(observe_sequence(state.journal.entries))
-    for write in writes:
-        timeout = api.attempt_timeout + REPLAY_EACH * len(write.observations)
-        request = write.request(state.id, timeout, follow_up=True)
-        try:
-            yield from api.call_session(request, state, deadline)
-        except OutcomeUnknown:
-            state.track(write, api.now())
-            return False
-        except SessionGone:
-            return False
-    return True
+    return conflict

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from kato_consul._flow import Flow
 from kato_consul._kato.execute import execute_write
 from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.learning import learn
 from kato_consul._kato.session_state import SessionState
-from kato_consul._kato.types import Observation, SequenceResult
+from kato_consul._kato.types import LearnResult, Observation, SequenceResult
 from kato_consul._kato.writes import clear_stm, observe_sequence
 from kato_consul.errors import KatoConsulError
 
@@ -33,37 +34,56 @@ def observe_chunks(
     """Flow: observe a sequence of any length, in chunks of at most ``chunk``.
 
     ``deadline`` gives the time for each chunk, not for all of them: each has as long as there is
-    now until ``deadline``. ``chunk`` is at least 1. The ``learn_*`` and ``clear_*`` options are
-    those of `observe_sequence`, ``progress`` is called after each chunk.
+    now until ``deadline``. ``chunk`` is at least 1. ``learn_after_each`` and ``clear_stm_between``
+    are those of `observe_sequence`, ``progress`` is called after each chunk.
+
+    ``learn_at_end`` is a `learn` of its own: observations can be repaired and sent again, a learn
+    cannot, so they are not one request.
 
     Raises:
         KatoConsulError: as `execute_write`. Its ``applied`` is the number of observations that are
             certainly applied: continue with the rest.
     """
     timeout = deadline - api.now()
+    # All at once: if one cannot be sent as JSON, none is sent.
+    chunks = [
+        observe_sequence(
+            observations[start : start + chunk],
+            learn_after_each=learn_after_each,
+            clear_stm_between=clear_stm_between,
+        )
+        for start in range(0, max(len(observations), 1), chunk)
+    ]
     merged: SequenceResult | None = None
-    starts = range(0, max(len(observations), 1), chunk)
-    for start in starts:
-        part = observations[start : start + chunk]
-        last = start == starts[-1]
-        try:
-            if clear_stm_between and start:
+    applied = 0
+    try:
+        for write in chunks:
+            if clear_stm_between and applied:
                 yield from execute_write(api, state, api.now() + timeout, clear_stm())
-            write = observe_sequence(
-                part,
-                learn_after_each=learn_after_each,
-                learn_at_end=learn_at_end and last,
-                clear_stm_between=clear_stm_between,
-            )
             result = yield from execute_write(api, state, api.now() + timeout, write)
-        except KatoConsulError as error:
-            error.applied = start
-            raise
-        merged = result if merged is None else _merge(merged, result)
-        if progress is not None:
-            progress(start + len(part), len(observations))
-    assert merged is not None
+            merged = result if merged is None else _merge(merged, result)
+            applied += len(write.observations)
+            if progress is not None:
+                progress(applied, len(observations))
+        assert merged is not None
+        if learn_at_end and observations and state.journal.events:
+            learned = yield from learn(api, state, api.now() + timeout)
+            merged = _with_learned(merged, learned)
+    except KatoConsulError as error:
+        error.applied = applied
+        raise
     return merged
+
+
+def _with_learned(result: SequenceResult, learned: LearnResult) -> SequenceResult:
+    """Return the result of a sequence whose events were learned after the last one."""
+    name = learned["pattern_name"]
+    return {
+        **result,
+        "final_stm_length": 0,
+        "final_learned_pattern": name,
+        "auto_learned_patterns": [*result["auto_learned_patterns"], *([name] if name else [])],
+    }
 
 
 def _merge(before: SequenceResult, after: SequenceResult) -> SequenceResult:

@@ -1,12 +1,12 @@
 """Session factory: creates the sessions of one client and holds what they share."""
 
 import os
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Any
 
 from kato_consul._balancing.pool import pool_for
 from kato_consul._flow import Flow
+from kato_consul._kato.journal import EMPTY, Journal
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.queries import Query, query_any, query_instance
 from kato_consul._kato.session_state import OnConflict, SessionState
@@ -15,9 +15,6 @@ from kato_consul._requests.failover import Failover
 from kato_consul._runtime_defaults import clock, uniform
 from kato_consul.errors import ClientClosed, ConfigurationError
 from kato_consul.settings import Settings
-
-EMPTY: Mapping[str, Any] = MappingProxyType({})
-"""Shared by all sessions: an empty dict for each of 100,000 sessions takes 6 MB."""
 
 
 class SessionFactory:
@@ -61,10 +58,11 @@ class SessionFactory:
             key,
             node_id or key,
             metadata=metadata or EMPTY,
-            config=config or EMPTY,
             ttl=ttl if ttl is not None else self._settings.session_ttl,
             on_conflict=on_conflict,
+            owns_node=node_id is None,
             attach_id=attach or "",
+            journal=Journal(config or EMPTY),
         )
 
     def query_any(self, query: Query[Any]) -> Flow[Any]:

@@ -4,13 +4,12 @@ A `Write` has its request, its effect on the journal, the counter that KATO must
 result to return if KATO's response was lost and the effect was read back instead.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import msgspec
-
 from kato_consul._kato.journal import MAX_STM_EVENTS, Journal, makes_event
+from kato_consul._kato.observations import to_json
 from kato_consul._kato.types import (
     LearnResult,
     Observation,
@@ -20,11 +19,22 @@ from kato_consul._kato.types import (
 from kato_consul._requests.request import Request
 
 R = TypeVar("R")
-_to_json = msgspec.json.encode
+
+
+@dataclass(frozen=True, slots=True)
+class PatternCount:
+    """A pattern's name, and its frequency as KATO returned it before a learn (0 for none)."""
+
+    name: str
+    frequency: int
 
 
 def _no_counters(response: Any) -> None:
     return None
+
+
+def _no_patterns(response: Any) -> list[str | None]:
+    return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +45,13 @@ class Write(Generic[R]):
     is JSON. ``apply`` applies the change to a journal. ``answer_from_journal`` builds the result
     from the session's id and the journal after the change. ``observations`` are those that it adds.
     ``read_counters`` returns the counter and the number of events in KATO's response, None if it
-    has neither.
+    has neither. ``read_patterns`` returns the names of the patterns that the response says were
+    learned.
 
-    ``not_repeatable``: applying it twice leaves no trace in the session and cannot be undone, so it
-    is never sent again while it may still be applied. ``resets``: its result does not depend on the
-    session's earlier state. ``learns``: it learns the short-term memory for good, and its response
-    has no counter, so the memory is read before it.
+    ``config`` are the settings that it changes, None if it changes none: they are not seen in the
+    counter and the memory. ``once_only``: applying it twice leaves a trace that no session shows,
+    so it is never sent again while it may have been applied. ``resets``: its result does not depend
+    on the session's earlier state. ``pattern`` is what a learn will learn, if that is known.
     """
 
     what: str
@@ -50,18 +61,48 @@ class Write(Generic[R]):
     answer_from_journal: Callable[[str, Journal], R]
     observations: Sequence[Observation] = ()
     read_counters: Callable[[Any], tuple[int, int] | None] = _no_counters
-    not_repeatable: bool = False
+    read_patterns: Callable[[Any], list[str | None]] = _no_patterns
+    config: Mapping[str, Any] | None = None
+    once_only: bool = False
     resets: bool = False
-    learns: bool = False
+    pattern: PatternCount | None = None
 
-    def request(self, session_id: str, timeout: float, *, follow_up: bool = False) -> Request:
+    def request(
+        self, session_id: str, timeout: float, *, follow_up: bool = False, once_only: bool = False
+    ) -> Request:
         """Return the request for a session.
 
         ``timeout`` is in seconds, for one attempt. ``follow_up``: it is a retry, or part of a
-        repair, and counts against the retry budget.
+        repair, and counts against the retry budget. ``once_only``: see `is_once_only`.
         """
-        target = f"/sessions/{session_id}/{self.path}"
-        return Request(self.what, "POST", target, self.body, timeout=timeout, follow_up=follow_up)
+        return Request(
+            self.what,
+            "POST",
+            f"/sessions/{session_id}/{self.path}",
+            self.body,
+            timeout=timeout,
+            follow_up=follow_up,
+            once_only=once_only,
+        )
+
+    @property
+    def learns_same_memory(self) -> bool:
+        """True if the memory as it is now is (the first of) what it learns."""
+        adds_event = bool(self.observations) and makes_event(self.observations[0])
+        return self.once_only and not self.resets and not adds_event
+
+    @property
+    def clears_only(self) -> bool:
+        """True if it empties the memory, and nothing else."""
+        return self.resets and not self.once_only
+
+    def is_once_only(self, before: Journal) -> bool:
+        """Return whether it is `once_only` on top of ``before``: if KATO would learn by itself."""
+        if self.once_only or not self.observations or not before.max_pattern_length:
+            return self.once_only
+        after = before.copy()
+        self.apply(after)
+        return after.learns > before.learns
 
     def is_expected(self, before: Journal, response: Any) -> bool:
         """Return whether the counters in KATO's response are those that follow from ``before``."""
@@ -71,7 +112,7 @@ class Write(Generic[R]):
             return False  # not a KATO response: the session has to be read
         if counters is None:
             return True
-        if len(self.observations) == 1 and not before.max_pattern_length and not self.learns:
+        if len(self.observations) == 1 and not before.max_pattern_length and not self.once_only:
             # The common case, without a copy: one more observation, and perhaps one more event.
             events = before.events + makes_event(self.observations[0])
             return counters == (before.time + 1, min(events, MAX_STM_EVENTS))
@@ -79,33 +120,13 @@ class Write(Generic[R]):
         self.apply(after)
         return counters == (after.time, min(after.events, MAX_STM_EVENTS))
 
-
-def observation(
-    strings: Iterable[str] | None,
-    vectors: Iterable[Iterable[float]] | None,
-    emotives: dict[str, float] | None,
-    metadata: dict[str, Any] | None,
-) -> Observation:
-    """Return an observation with the given parts. See `Observation` for shapes and ranges."""
-    result: Observation = {}
-    if strings is not None:
-        # A plain string is a mistake, and KATO refuses it. list() would turn it into its letters.
-        result["strings"] = strings if isinstance(strings, str) else list(strings)  # type: ignore[typeddict-item]
-    if vectors is not None:
-        result["vectors"] = [list(vector) for vector in vectors]
-    if emotives is not None:
-        result["emotives"] = dict(emotives)
-    if metadata is not None:
-        result["metadata"] = dict(metadata)
-    return result
-
-
-def observations(events: Iterable[Observation | Sequence[str]]) -> list[Observation]:
-    """Return the events as observations. A list of strings becomes one with these strings."""
-    return [
-        event if isinstance(event, dict) else observation(event, None, None, None)
-        for event in events
-    ]
+    def learned_patterns(self, response: Any) -> list[str]:
+        """Return the names of the patterns that KATO learned, as its response says."""
+        try:
+            names = self.read_patterns(response)
+        except (KeyError, TypeError):
+            return []
+        return [name for name in dict.fromkeys(names) if name]
 
 
 def observe(observation: Observation) -> Write[ObservationResult]:
@@ -125,11 +146,12 @@ def observe(observation: Observation) -> Write[ObservationResult]:
     return Write(
         what="observe",
         path="observe",
-        body=_to_json(observation),
+        body=to_json(observation),
         apply=lambda journal: journal.record_observation(observation),
         answer_from_journal=answer,
         observations=[observation],
         read_counters=lambda response: (response["time"], response["stm_length"]),
+        read_patterns=lambda response: [response["auto_learned_pattern"]],
     )
 
 
@@ -142,20 +164,19 @@ def observe_sequence(
     observations: Sequence[Observation],
     *,
     learn_after_each: bool = False,
-    learn_at_end: bool = False,
     clear_stm_between: bool = False,
 ) -> Write[SequenceResult]:
     """Return the write that adds several observations in one call.
 
     KATO saves the session once, at the end: it applies all of them or none. ``learn_after_each``
-    and ``learn_at_end`` learn the memory after each observation or after the last one.
-    ``clear_stm_between`` empties the memory before each observation but the first.
+    learns the memory after each observation. ``clear_stm_between`` empties the memory before each
+    observation but the first.
     """
-    body = _to_json(
+    body = to_json(
         {
             "observations": observations,
             "learn_after_each": learn_after_each,
-            "learn_at_end": learn_at_end,
+            "learn_at_end": False,  # `observe_chunks` learns by itself: see there
             "clear_stm_between": clear_stm_between,
         }
     )
@@ -163,12 +184,10 @@ def observe_sequence(
     def apply(journal: Journal) -> None:
         for position, observation in enumerate(observations):
             if clear_stm_between and position:
-                journal.record_learn()  # no events, same counter: as after a learn
+                journal.record_emptied()
             journal.record_observation(observation)
             if learn_after_each and journal.events:
                 journal.record_learn()
-        if learn_at_end and observations and journal.events:
-            journal.record_learn()
 
     def answer(session_id: str, after: Journal) -> SequenceResult:
         first = after.time - len(observations) + 1
@@ -195,23 +214,24 @@ def observe_sequence(
         answer_from_journal=answer,
         observations=observations,
         read_counters=_sequence_counters,
-        learns=learn_after_each or learn_at_end,
+        read_patterns=lambda response: response["auto_learned_patterns"],
+        once_only=learn_after_each,
     )
 
 
-def learn() -> Write[LearnResult]:
+def learn(pattern: PatternCount | None = None) -> Write[LearnResult]:
     """Return the write that learns the short-term memory as a pattern.
 
-    It is not repeatable: learned twice, the pattern's frequency is 2.
+    ``pattern`` is that pattern as it is before, None if it is not known.
     """
 
     def answer(session_id: str, after: Journal) -> LearnResult:
         return {
             "status": "learned",
-            "pattern_name": None,
+            "pattern_name": None if pattern is None else f"PTRN|{pattern.name}",
             "session_id": session_id,
             "processor_id": None,
-            "message": "the response was lost; the short-term memory is empty, so it was learned",
+            "message": "the response was lost; the effect was read back: it was learned",
         }
 
     return Write(
@@ -220,8 +240,9 @@ def learn() -> Write[LearnResult]:
         body=b"",
         apply=Journal.record_learn,
         answer_from_journal=answer,
-        not_repeatable=True,
-        learns=True,
+        read_patterns=lambda response: [response["pattern_name"]],
+        once_only=True,
+        pattern=pattern,
     )
 
 
@@ -233,9 +254,10 @@ def set_config(values: Mapping[str, Any]) -> Write[None]:
     return Write(
         what="set_config",
         path="config",
-        body=_to_json({"config": dict(values)}),
+        body=to_json({"config": dict(values)}),
         apply=lambda journal: journal.configure(values),
         answer_from_journal=lambda session_id, after: None,
+        config=dict(values),
     )
 
 
@@ -254,13 +276,17 @@ def extend(ttl_seconds: int) -> Write[None]:
 
 
 def clear_all() -> Write[None]:
-    """Return the write that empties the short-term memory and deletes all that the node learned."""
+    """Return the write that empties the short-term memory and deletes all that the node learned.
+
+    It is once only: one that is applied late deletes what was learned after it.
+    """
     return Write(
         what="clear_all",
         path="clear-all",
         body=b"",
         apply=Journal.record_clear,
         answer_from_journal=lambda session_id, after: None,
+        once_only=True,
         resets=True,
     )
 

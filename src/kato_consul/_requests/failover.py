@@ -7,9 +7,11 @@ with the instances of the newest snapshot, until the deadline.
 A request that may have been applied is sent again only if it is `repeatable`. Otherwise
 `OutcomeUnknown` is raised, and the caller settles it.
 
-Attempts after the first consume retry budget; while it is empty they wait. With ``hedge`` a
-repeatable request is also sent to a second instance once the first takes longer than the 95th
-percentile of recent reads. That attempt also consumes retry budget.
+Attempts after the first consume retry budget; while it is empty they wait. Requests that follow up
+an earlier one, to settle or repair it, have a budget of their own: a call that is nearly done does
+not wait behind the retries of others. With ``hedge`` a repeatable request is also sent to a second
+instance once the first takes longer than the 95th percentile of recent reads. That attempt also
+consumes retry budget.
 """
 
 import copy
@@ -124,12 +126,14 @@ class _Call:
     """One call in progress: choose an instance, attempt, classify, and again if it failed."""
 
     __slots__ = (
+        "_budget",
         "_deadline",
         "_failover",
         "_failovers",
         "_hint",
         "_is_retry",
         "_last_failure",
+        "_last_is_server_error",
         "_may_be_received",
         "_pauses",
         "_request",
@@ -145,9 +149,12 @@ class _Call:
         self._hint = hint
         self._tried = {hint.avoid} if hint is not None and hint.avoid else set()
         self._is_retry = request.follow_up
+        pool = failover.pool
+        self._budget = pool.settling_budget if request.follow_up else pool.budget
         self._failovers = 0
         self._may_be_received = False
         self._last_failure = ""
+        self._last_is_server_error = False
         self._pauses: Iterator[float] | None = None
 
     def run(self) -> Flow[Answer]:
@@ -156,6 +163,7 @@ class _Call:
         pool, clock = failover.pool, failover.clock
         if not self._is_retry:
             pool.budget.deposit(clock())
+            pool.settling_budget.deposit(clock())
         while True:
             instance, backup = yield from self._next_instance()
             failover.contacted[instance.uid] = instance
@@ -170,7 +178,7 @@ class _Call:
             if delivery is Delivery.ANSWERED:
                 assert isinstance(outcome, Reply)
                 if self._is_retry:
-                    pool.budget.refund(clock())
+                    self._budget.refund(clock())
                 return Answer(outcome, instance, self._failovers)
             self._record_failure(instance, outcome, delivery)
 
@@ -187,7 +195,7 @@ class _Call:
             instance = self._pick(snapshot, self._tried)
             if instance is None:
                 yield self._pause(snapshot, remaining, end_of_round=True)
-            elif self._is_retry and not failover.pool.budget.withdraw(failover.clock()):
+            elif self._is_retry and not self._budget.withdraw(failover.clock()):
                 yield self._pause(snapshot, remaining, end_of_round=False)
             elif failover.hedge and self._request.repeatable and not self._is_retry:
                 return instance, self._backup(snapshot, instance)
@@ -245,9 +253,16 @@ class _Call:
         if delivery is Delivery.UNKNOWN:
             if not self._request.repeatable:
                 hung = isinstance(outcome, Failure) and outcome.cause is Cause.TIMEOUT
-                raise OutcomeUnknown(self._request.what, instance.uid, describe(outcome), hung=hung)
+                raise OutcomeUnknown(
+                    self._request.what,
+                    instance.uid,
+                    describe(outcome),
+                    hung=hung,
+                    answered=_is_server_error(outcome),
+                )
             self._may_be_received = True
         self._last_failure = f"{instance.uid}: {describe(outcome)}"
+        self._last_is_server_error = _is_server_error(outcome)
         self._tried.add(instance.uid)
         self._failovers += 1
         self._is_retry = True
@@ -268,7 +283,14 @@ class _Call:
             text += f". Last attempt: {self._last_failure}"
         else:
             text += ", which had passed before the first attempt"
-        return NoResponse(text) if self._may_be_received else RequestNotSent(text)
+        if not self._may_be_received:
+            return RequestNotSent(text)
+        return NoResponse(text, server_error=self._last_is_server_error)
+
+
+def _is_server_error(outcome: Outcome) -> bool:
+    """Return whether the application itself failed. A 502, 503 or 504 may come from a proxy."""
+    return isinstance(outcome, Reply) and outcome.status == 500
 
 
 def _why_none_usable(store: SnapshotStore, now: float) -> str:

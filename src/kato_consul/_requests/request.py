@@ -23,6 +23,8 @@ class Request:
         follow_up: True if it is sent only because an earlier request failed. Then its first
             attempt consumes retry budget, too.
         answer_policy: Which outcomes are its answer.
+        once_only: True if KATO's 404 does not prove that it was not applied, so that it is not
+            sent again after one.
     """
 
     what: str
@@ -34,6 +36,7 @@ class Request:
     needs: tuple[str, ...] = ()
     follow_up: bool = False
     answer_policy: AnswerPolicy = KATO_RULES
+    once_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

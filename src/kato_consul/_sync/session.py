@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from kato_consul._flow import Flow
-from kato_consul._kato import reads, writes
+from kato_consul._kato import configuration, learning, observations, reads, writes
 from kato_consul._kato.execute import execute_write, settle
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.sequence_chunks import CHUNK_SIZE, Progress, observe_chunks
@@ -88,7 +88,7 @@ class Session:
             SessionConflict: another client writes to this session.
             KatoConsulError: it was not applied, for the reason that the error gives.
         """
-        observation = writes.observation(strings, vectors, emotives, metadata)
+        observation = observations.observation(strings, vectors, emotives, metadata)
         return self._write(writes.observe(observation))
 
     def observe_sequence(
@@ -122,7 +122,7 @@ class Session:
         return self._run(
             partial(
                 observe_chunks,
-                observations=writes.observations(events),
+                observations=observations.observations(events),
                 chunk=chunk,
                 learn_after_each=learn_after_each,
                 learn_at_end=learn_at_end,
@@ -138,7 +138,7 @@ class Session:
             BadRequest: the short-term memory is empty.
             OutcomeUnknown, SessionConflict, KatoConsulError: as for `observe`.
         """
-        return self._write(writes.learn())
+        return self._run(learning.learn)
 
     def clear_stm(self) -> None:
         """Empty the short-term memory and set the counter to 0."""
@@ -195,8 +195,7 @@ class Session:
         Raises:
             BadRequest: KATO refuses a value; ``detail`` names it and the reason.
         """
-        self._write(writes.set_config(values))
-        self._state.config = {**self._state.config, **values}
+        self._run(partial(configuration.set_config, values=values))
 
     def extend(self, ttl_seconds: int) -> None:
         """Set how long KATO keeps the session; its next write sets its own TTL again.

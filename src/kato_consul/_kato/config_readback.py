@@ -1,0 +1,59 @@
+"""Read-back of a configuration: what KATO uses of the values that were set.
+
+KATO takes names and values that it does not use (measured on 3.10.1: an unknown name, a
+``stm_mode`` in lower case). A session that is opened again would not have them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kato_consul._flow import Flow
+from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.session_state import SessionState
+from kato_consul._requests.request import Request
+from kato_consul.errors import ConfigurationError
+
+
+def read_config(api: KatoApi, state: SessionState, deadline: float) -> Flow[dict[str, Any]]:
+    """Flow: return the configuration that KATO uses for the session, defaults included."""
+    request = Request(
+        "config",
+        "GET",
+        f"/sessions/{state.id}/config",
+        repeatable=True,
+        timeout=api.attempt_timeout,
+        needs=("config",),
+    )
+    response = yield from api.call_session(request, state, deadline)
+    config: dict[str, Any] = response["config"]
+    return config
+
+
+def rejected(values: Mapping[str, Any], used: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of ``values`` that are not among the values ``used``. None means a default."""
+    return {
+        name: value
+        for name, value in values.items()
+        if value is not None and (name not in used or used[name] != value)
+    }
+
+
+def require_used(
+    api: KatoApi, state: SessionState, values: Mapping[str, Any], deadline: float
+) -> Flow[None]:
+    """Flow: read back values that were set, and record what KATO uses of them in the journal.
+
+    Raises:
+        ConfigurationError: KATO does not use a value. The others are set, and the session goes on
+            with the value that KATO uses.
+    """
+    used = yield from read_config(api, state, deadline)
+    config = {name: value for name, value in state.journal.config.items() if name not in values}
+    config.update({name: used[name] for name in values if name in used})
+    state.journal.config = config
+    state.journal.apply_auto_learn(used)
+    if unused := rejected(values, used):
+        raise ConfigurationError(
+            f"KATO took the session configuration {unused} and does not use it: it uses "
+            f"{ {name: used.get(name) for name in unused} }"
+        )

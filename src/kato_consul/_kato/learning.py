@@ -1,0 +1,38 @@
+"""Learning: learns the short-term memory as a pattern, exactly as often as the caller asks."""
+
+from kato_consul._flow import Flow
+from kato_consul._kato.execute import apply_write, prepare, settle
+from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.once_only import require_no_doubt
+from kato_consul._kato.pattern_store import read_pattern_count
+from kato_consul._kato.reconcile import read_memory
+from kato_consul._kato.session_state import SessionState
+from kato_consul._kato.types import LearnResult
+from kato_consul._kato.writes import learn as learn_write
+from kato_consul.errors import BadRequest
+
+
+def learn(api: KatoApi, state: SessionState, deadline: float) -> Flow[LearnResult]:
+    """Flow: learn the memory once.
+
+    The memory and the pattern's frequency are read before it, since a learned pattern cannot be
+    removed: one is what is learned, the other tells later whether it was.
+
+    Raises:
+        BadRequest: the memory is empty.
+        OutcomeUnknown: it may have been learned, or an earlier learn of this memory may still be.
+        PatternNotStored: KATO counted the pattern and has no row of it.
+        SessionConflict, KatoConsulError: see `apply_write`.
+    """
+    api.place_session(state)
+    if state.pending is not None and state.pending.learns_same_memory:
+        yield from settle(api, state, deadline)  # raises if it may still be applied
+    else:
+        yield from prepare(api, state, deadline)
+    yield from require_no_doubt(api, state, deadline)
+    events = yield from read_memory(api, state, deadline)
+    if not events:
+        # KATO's own error. If the learn was sent, a late write could give it events to learn.
+        raise BadRequest("learn", str(state.instance), 400, "Cannot learn from empty STM")
+    pattern = yield from read_pattern_count(api, state.node_id, events, deadline)
+    return (yield from apply_write(api, state, deadline, learn_write(pattern)))

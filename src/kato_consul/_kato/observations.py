@@ -1,0 +1,90 @@
+"""Observations: built from what callers pass, checked and copied before anything is sent.
+
+The journal keeps them: a copy cannot be changed by the caller later, and what is replayed is what
+was sent.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from kato_consul._kato.types import Observation
+from kato_consul.errors import InvalidObservation
+
+
+def observation(
+    strings: Iterable[str] | None = None,
+    vectors: Iterable[Iterable[float]] | None = None,
+    emotives: Mapping[str, float] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    **others: Any,
+) -> Observation:
+    """Return an observation with the given parts. See `Observation` for shapes and ranges.
+
+    Raises:
+        InvalidObservation: a symbol is not text, or a part is not JSON.
+    """
+    result: Observation = {}
+    if strings is not None:
+        result["strings"] = _symbols(strings)
+    try:
+        if vectors is not None:
+            result["vectors"] = [list(vector) for vector in vectors]
+        if emotives is not None:
+            result["emotives"] = dict(emotives)
+        if metadata is not None:
+            result["metadata"] = msgspec.to_builtins(metadata, str_keys=True)
+        if others:
+            result.update(msgspec.to_builtins(others, str_keys=True))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidObservation(f"a part of the observation is not JSON: {error}") from error
+    return result
+
+
+def observations(events: Iterable[Observation | Sequence[str]]) -> list[Observation]:
+    """Return the events as observations. A list of strings becomes one with these strings.
+
+    Raises:
+        InvalidObservation: as `observation`.
+    """
+    return [
+        observation(**event) if isinstance(event, Mapping) else observation(event)
+        for event in events
+    ]
+
+
+def to_json(value: Any) -> bytes:
+    """Return a request body.
+
+    Raises:
+        InvalidObservation: the value is not JSON.
+    """
+    try:
+        return msgspec.json.encode(value)
+    except (TypeError, ValueError, RecursionError) as error:  # lone surrogates: UnicodeEncodeError
+        raise InvalidObservation(f"it cannot be sent as JSON: {error}") from error
+
+
+def _symbols(strings: Iterable[str]) -> list[str]:
+    """Return the symbols as plain strings.
+
+    msgspec would turn bytes, UUIDs, dates and enums into text of its own, and KATO would learn it.
+    """
+    if isinstance(strings, str | bytes):
+        raise InvalidObservation(
+            f"strings must be a list of symbols, not the single value {strings!r:.100}"
+        )
+    try:
+        symbols = list(strings)
+    except TypeError as error:
+        raise InvalidObservation(f"strings must be a list of symbols: {error}") from error
+    for position, symbol in enumerate(symbols):
+        if type(symbol) is not str:
+            if not isinstance(symbol, str):
+                raise InvalidObservation(
+                    f"symbol {position} is not text but {type(symbol).__name__}: {symbol!r:.100}. "
+                    f"Convert it with str() first"
+                )
+            symbols[position] = str.__str__(symbol)  # a subclass, such as a member of a StrEnum
+    return symbols

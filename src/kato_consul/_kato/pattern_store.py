@@ -1,0 +1,112 @@
+"""Pattern store: what KATO has learned, as evidence of whether a learn was applied.
+
+A learn counts the pattern, then writes its row, then saves the session with an empty memory
+(measured on KATO 3.10.1). A process that stops in between leaves the memory as it was: an unchanged
+memory does not prove that nothing was learned. ``GET /pattern`` returns the frequency, but only of
+a pattern that has a row.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from urllib.parse import quote
+
+from kato_consul._flow import Flow
+from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.session_state import SessionState
+from kato_consul._kato.types import Event
+from kato_consul._kato.writes import PatternCount
+from kato_consul._logging import logger
+from kato_consul._requests.request import Request
+from kato_consul.errors import (
+    KatoAnswerError,
+    KatoError,
+    NoResponse,
+    PatternNotStored,
+    StoreUnavailable,
+)
+
+log = logger("session")
+
+PREFIX = "PTRN|"
+
+
+def pattern_name(events: Sequence[Event]) -> str:
+    """Return the name that KATO gives to a pattern of these events, without its prefix.
+
+    KATO hashes the text of the nested lists (``kato/representations/pattern.py``).
+    """
+    text = repr([list(event) for event in events])
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def read_pattern_count(
+    api: KatoApi, node_id: str, events: Sequence[Event], deadline: float
+) -> Flow[PatternCount | None]:
+    """Flow: return the pattern that a learn of ``events`` makes, as it is before that learn.
+
+    Return None if the learn makes none (a single symbol), or if KATO does not return it.
+
+    Raises:
+        StoreUnavailable: the pattern store did not respond before the deadline. A first learn would
+            fail halfway.
+    """
+    if sum(map(len, events)) < 2:
+        return None
+    name = pattern_name(events)
+    try:
+        frequency = yield from read_frequency(api, node_id, name, deadline)
+    except NoResponse as error:
+        raise StoreUnavailable("learn", str(error), store="ClickHouse") from error
+    return None if frequency is None else PatternCount(name, frequency)
+
+
+def read_frequency(api: KatoApi, node_id: str, name: str, deadline: float) -> Flow[int | None]:
+    """Flow: return a pattern's frequency; 0 if it has no row, None if KATO returns something else.
+
+    ``name`` is with or without its prefix.
+
+    Raises:
+        NoResponse, RequestNotSent, NoInstances: see `Failover.call`.
+    """
+    pattern_id = quote(PREFIX + name.removeprefix(PREFIX), safe="")
+    request = Request(
+        "pattern",
+        "GET",
+        f"/pattern/{pattern_id}?node_id={quote(node_id, safe='')}",
+        repeatable=True,
+        timeout=api.attempt_timeout,
+        needs=("pattern",),
+    )
+    try:
+        response, _ = yield from api.call(request, deadline)
+    except KatoAnswerError:
+        return None
+    outer = response["pattern"]
+    if not isinstance(outer, dict):
+        return None
+    if outer.get("status") == "error":
+        return 0
+    pattern = outer.get("pattern")
+    frequency = pattern.get("frequency") if isinstance(pattern, dict) else None
+    return frequency if isinstance(frequency, int) else None
+
+
+def require_rows(
+    api: KatoApi, state: SessionState, what: str, names: Iterable[str], deadline: float
+) -> Flow[None]:
+    """Flow: check that patterns which KATO has just learned have a row.
+
+    The learn is acknowledged: if the pattern store does not respond, this is logged, and no error.
+
+    Raises:
+        PatternNotStored: one has none.
+    """
+    for name in names:
+        soon = min(deadline, api.now() + api.attempt_timeout)
+        try:
+            frequency = yield from read_frequency(api, state.node_id, name, soon)
+        except KatoError as error:
+            log.warning("pattern.not_checked", key=state.key, pattern=name, why=str(error))
+            return
+        if frequency == 0:
+            raise PatternNotStored(what, state.node_id, name)

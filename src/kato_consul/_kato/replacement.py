@@ -1,0 +1,160 @@
+"""Replacement: continues a session under another KATO session, restored from the journal.
+
+KATO has no idempotency key and no fencing token, but it gives each session an id of its own. So a
+session is left whenever its state cannot be trusted: KATO has lost it or a part of it, or a write
+that was given up on may still be applied in it. What is applied late then reaches an id that is not
+read any more.
+
+The new session is filled and verified before it takes the place of the old one. Until then nothing
+changes, so a replacement can be abandoned at any point.
+"""
+
+from typing import Any
+
+from kato_consul._flow import Flow, Sleep
+from kato_consul._kato.config_readback import rejected, require_used
+from kato_consul._kato.journal import Journal
+from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.opening import create_session
+from kato_consul._kato.session_state import SessionState
+from kato_consul._kato.types import Event
+from kato_consul._kato.writes import Write, observe_sequence, set_config
+from kato_consul._logging import logger
+from kato_consul._requests.request import Request
+from kato_consul.errors import (
+    ConfigurationError,
+    KatoAnswerError,
+    KatoError,
+    OutcomeUnknown,
+    SessionGone,
+    StoreUnavailable,
+)
+
+log = logger("session")
+
+REPLAY_EACH = 0.05
+"""Seconds added to the timeout of an attempt for each replayed observation. A real KATO takes 10 to
+15 ms for one on two busy cores."""
+
+DELETE_TIMEOUT = 1.0
+"""Seconds that the deletion of the old session may take. If it fails, the session expires."""
+
+
+def replace_session(
+    api: KatoApi, state: SessionState, journal: Journal, deadline: float, *, reason: str
+) -> Flow[None]:
+    """Flow: restore ``journal`` in a new KATO session, and continue there.
+
+    ``journal`` is complete. ``reason`` is logged: "gone", "differs" or "late write possible".
+
+    Raises:
+        KatoConsulError: the new session could not be filled before the deadline. The old one and
+            ``state`` are as before.
+    """
+    delays = api.retry_delays()
+    while True:
+        draft = SessionState(
+            state.key, state.node_id, metadata=state.metadata, ttl=state.ttl, avoid=state.avoid
+        )
+        draft.journal = journal.replayed()
+        failure: KatoError
+        try:
+            yield from _fill(api, draft, deadline)
+            time, stm = yield from read_session(api, draft, deadline, follow_up=True)
+            if draft.journal.matches(time, stm):
+                break
+            failure = StoreUnavailable("restoring a session", "acknowledged, and not saved")
+        except (OutcomeUnknown, SessionGone) as error:
+            failure = error
+        except (ConfigurationError, KatoAnswerError):
+            # Told once: from the next call on, the session goes on without these values.
+            state.journal.config = draft.journal.config
+            raise
+        finally:
+            api.release_placement(draft)
+            state.failovers += draft.failovers
+        remaining = deadline - api.now()
+        if remaining <= 0:
+            raise StoreUnavailable("restoring a session", str(failure)) from failure
+        yield Sleep(min(next(delays), remaining))
+    left = None if state.attached or reason == "gone" else state.id
+    log.warning(
+        "session.replaced",
+        key=state.key,
+        id=state.id,
+        new_id=draft.id,
+        reason=reason,
+        replayed=len(draft.journal.entries),
+    )
+    api.release_placement(state)
+    state.id, state.instance, state.journal = draft.id, draft.instance, draft.journal
+    state.unsaved = None
+    state.attached = False
+    api.place_session(state)
+    if left is not None:
+        yield from _delete(api, left, state.current, deadline)
+
+
+def read_session(
+    api: KatoApi, state: SessionState, deadline: float, *, follow_up: bool = False
+) -> Flow[tuple[int, list[Event]]]:
+    """Flow: read the session's counter and STM, in one response."""
+    request = Request(
+        "settle",
+        "GET",
+        f"/sessions/{state.id}/cognition-data",
+        repeatable=True,
+        timeout=api.attempt_timeout,
+        needs=("cognition_data",),
+        follow_up=follow_up,
+    )
+    response = yield from api.call_session(request, state, deadline)
+    data = response["cognition_data"]
+    return int(data["time"]), data["short_term_memory"]
+
+
+def require_writable_store(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
+    """Flow: return if KATO's store takes writes: a session can be created in it.
+
+    Raises:
+        StoreUnavailable: it does not.
+    """
+    probe = SessionState(state.key, state.node_id)
+    yield from create_session(api, probe, {}, deadline)
+    assert probe.id is not None
+    yield from _delete(api, probe.id, probe.instance or "", deadline)
+
+
+def _fill(api: KatoApi, draft: SessionState, deadline: float) -> Flow[None]:
+    """Flow: create KATO's session for ``draft``, with the configuration and events of its journal.
+
+    If ``max_pattern_length`` was lowered, KATO would learn from the replay what was not learned
+    before. Then that value is set after the replay.
+    """
+    journal = draft.journal
+    config = dict(journal.config)
+    if 0 < journal.max_pattern_length <= journal.events:
+        config.pop("max_pattern_length", None)
+    used = yield from create_session(api, draft, config, deadline, follow_up=True)
+    api.place_session(draft)
+    if journal.entries:
+        yield from _send(api, draft, observe_sequence(journal.entries), deadline)
+    # Creating a session checks values differently than setting them.
+    if missing := rejected(journal.config, used):
+        wanted = journal.config
+        journal.config = {name: wanted[name] for name in wanted if name not in missing}
+        yield from _send(api, draft, set_config(missing), deadline)
+        yield from require_used(api, draft, missing, deadline)
+
+
+def _send(api: KatoApi, draft: SessionState, write: Write[Any], deadline: float) -> Flow[None]:
+    assert draft.id is not None
+    timeout = api.attempt_timeout + REPLAY_EACH * len(write.observations)
+    yield from api.call_session(write.request(draft.id, timeout, follow_up=True), draft, deadline)
+
+
+def _delete(api: KatoApi, session_id: str, uid: str, deadline: float) -> Flow[None]:
+    """Flow: delete a session that was left, in one attempt. If this fails, it expires."""
+    timeout = min(DELETE_TIMEOUT, api.attempt_timeout)
+    request = Request("delete", "DELETE", f"/sessions/{session_id}", timeout=timeout)
+    yield from api.failover.attempt(request, uid, deadline)
