@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from kato_consul._flow import Flow
+from kato_consul._kato import response_shapes as shapes
 from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import SessionState
@@ -46,7 +47,7 @@ def open_session(api: KatoApi, state: SessionState, deadline: float) -> Flow[Non
         msgspec.json.encode(body),
         repeatable=True,
         timeout=api.attempt_timeout,
-        needs=("session_id",),
+        shape=shapes.CreatedSession,
     )
     response, answer = yield from api.call(request, deadline)
     applied = response.get("session_config") or {}
@@ -73,9 +74,9 @@ def _attach(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     """Flow: adopt an existing session as it is: node, configuration, counter and memory."""
     state.id = state.attach_id
     try:
-        info = yield from _read_part(api, state, "", "node_id", deadline)
-        config = yield from _read_part(api, state, "/config", "config", deadline)
-        cognition = yield from _read_part(api, state, "/cognition-data", "cognition_data", deadline)
+        info = yield from _read_part(api, state, "", shapes.Session, deadline)
+        config = yield from _read_part(api, state, "/config", shapes.Config, deadline)
+        cognition = yield from _read_part(api, state, "/cognition-data", shapes.Cognition, deadline)
     except BaseException:
         state.id = None
         raise
@@ -84,12 +85,12 @@ def _attach(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     state.journal = Journal()
     state.journal.configure(config["config"])
     data = cognition["cognition_data"]
-    state.adopt(int(data["time"]), data["short_term_memory"])
+    state.adopt(data["time"], data["short_term_memory"])
     api.place_session(state)
 
 
 def _read_part(
-    api: KatoApi, state: SessionState, path: str, needs: str, deadline: float
+    api: KatoApi, state: SessionState, path: str, shape: type[Any], deadline: float
 ) -> Flow[Any]:
     target = f"/sessions/{state.id}{path}"
     request = Request(
@@ -98,7 +99,7 @@ def _read_part(
         target,
         repeatable=True,
         timeout=api.attempt_timeout,
-        needs=(needs,),
+        shape=shape,
     )
     return (yield from api.call_session(request, state, deadline))
 

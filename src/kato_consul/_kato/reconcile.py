@@ -8,6 +8,7 @@ repair the session and read again. Every outcome is based on a read.
 from typing import Any
 
 from kato_consul._flow import Flow, Sleep
+from kato_consul._kato import response_shapes as shapes
 from kato_consul._kato.conflict_proof import own_writes_explain
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.opening import reopen_session
@@ -102,12 +103,12 @@ def read_session(
         target,
         repeatable=True,
         timeout=api.attempt_timeout,
-        needs=("cognition_data",),
+        shape=shapes.Cognition,
         follow_up=follow_up,
     )
     response = yield from api.call_session(request, state, deadline)
     data = response["cognition_data"]
-    return int(data["time"]), data["short_term_memory"]
+    return data["time"], data["short_term_memory"]
 
 
 def lock_barrier(state: SessionState, timeout: float) -> Request:

@@ -68,15 +68,17 @@ def observe_chunks(
 
 def _merge(before: SequenceResult, after: SequenceResult) -> SequenceResult:
     """Return the results of two successive chunks as one."""
-    offset = before["observations_processed"]
-    shifted = [
-        {**entry, "sequence_position": entry["sequence_position"] + offset}
-        for entry in after["results"]
+    results = [
+        {**entry, "sequence_position": position}
+        for position, entry in enumerate([*before["results"], *after["results"]])
     ]
     return {
         **after,
-        "observations_processed": offset + after["observations_processed"],
-        "initial_stm_length": before["initial_stm_length"],
-        "results": before["results"] + shifted,
-        "auto_learned_patterns": before["auto_learned_patterns"] + after["auto_learned_patterns"],
+        "observations_processed": len(results),
+        "initial_stm_length": before.get("initial_stm_length", 0),
+        "results": results,
+        "auto_learned_patterns": [
+            *before.get("auto_learned_patterns", []),
+            *after.get("auto_learned_patterns", []),
+        ],
     }

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from kato_consul._kato import response_shapes as shapes
 from kato_consul._kato.journal import MAX_STM_EVENTS, Journal, makes_event
 from kato_consul._kato.types import (
     LearnResult,
@@ -34,8 +35,8 @@ class Write(Generic[R]):
     ``what`` names the call in errors and logs. ``path`` is relative to the session's URL, ``body``
     is JSON. ``apply`` applies the change to a journal. ``answer_from_journal`` builds the result
     from the session's id and the journal after the change. ``observations`` are those that it adds.
-    ``read_counters`` returns the counter and the number of events in KATO's response, None if it
-    has neither.
+    ``shape`` is what KATO's response must match. ``read_counters`` returns the counter and the
+    number of events in KATO's response, None if it has neither.
 
     ``not_repeatable``: applying it twice leaves no trace in the session and cannot be undone, so it
     is never sent again while it may still be applied. ``resets``: its result does not depend on the
@@ -49,6 +50,7 @@ class Write(Generic[R]):
     apply: Callable[[Journal], None]
     answer_from_journal: Callable[[str, Journal], R]
     observations: Sequence[Observation] = ()
+    shape: type[Any] = shapes.Status
     read_counters: Callable[[Any], tuple[int, int] | None] = _no_counters
     not_repeatable: bool = False
     resets: bool = False
@@ -61,16 +63,21 @@ class Write(Generic[R]):
         repair, and counts against the retry budget.
         """
         target = f"/sessions/{session_id}/{self.path}"
-        return Request(self.what, "POST", target, self.body, timeout=timeout, follow_up=follow_up)
+        return Request(
+            self.what,
+            "POST",
+            target,
+            self.body,
+            timeout=timeout,
+            shape=self.shape,
+            follow_up=follow_up,
+        )
 
     def is_expected(self, before: Journal, response: Any) -> bool:
         """Return whether the counters in KATO's response are those that follow from ``before``."""
-        try:
-            counters = self.read_counters(response)
-        except (KeyError, TypeError, IndexError):
-            return False  # not a KATO response: the session has to be read
+        counters = self.read_counters(response)
         if counters is None:
-            return True
+            return not self.observations
         if len(self.observations) == 1 and not before.max_pattern_length and not self.learns:
             # The common case, without a copy: one more observation, and perhaps one more event.
             events = before.events + makes_event(self.observations[0])
@@ -129,6 +136,7 @@ def observe(observation: Observation) -> Write[ObservationResult]:
         apply=lambda journal: journal.record_observation(observation),
         answer_from_journal=answer,
         observations=[observation],
+        shape=shapes.Observed,
         read_counters=lambda response: (response["time"], response["stm_length"]),
     )
 
@@ -194,6 +202,7 @@ def observe_sequence(
         apply=apply,
         answer_from_journal=answer,
         observations=observations,
+        shape=shapes.ObservedSequence,
         read_counters=_sequence_counters,
         learns=learn_after_each or learn_at_end,
     )
@@ -218,6 +227,7 @@ def learn() -> Write[LearnResult]:
         what="learn",
         path="learn",
         body=b"",
+        shape=shapes.Learned,
         apply=Journal.record_learn,
         answer_from_journal=answer,
         not_repeatable=True,
