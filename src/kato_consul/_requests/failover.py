@@ -133,6 +133,7 @@ class _Call:
         "_may_be_received",
         "_pauses",
         "_request",
+        "_sent",
         "_tried",
     )
 
@@ -147,6 +148,7 @@ class _Call:
         self._is_retry = request.follow_up
         self._failovers = 0
         self._may_be_received = False
+        self._sent = False
         self._last_failure = ""
         self._pauses: Iterator[float] | None = None
 
@@ -242,6 +244,7 @@ class _Call:
         Raises:
             OutcomeUnknown: The request may have been applied and is not repeatable.
         """
+        self._sent = self._sent or isinstance(outcome, Reply) or outcome.bytes_sent
         if delivery is Delivery.UNKNOWN:
             if not self._request.repeatable:
                 hung = isinstance(outcome, Failure) and outcome.cause is Cause.TIMEOUT
@@ -257,6 +260,7 @@ class _Call:
             return (yield from self._failover.usable_snapshot(self._deadline))
         except NoInstances as error:
             if not self._may_be_received:
+                error.sent = self._sent
                 raise
             raise NoResponse(
                 f"{self._request.what}: {error}. Last attempt: {self._last_failure}"
@@ -268,7 +272,9 @@ class _Call:
             text += f". Last attempt: {self._last_failure}"
         else:
             text += ", which had passed before the first attempt"
-        return NoResponse(text) if self._may_be_received else RequestNotSent(text)
+        error = NoResponse(text) if self._may_be_received else RequestNotSent(text)
+        error.sent = self._sent  # an instance that refused it has received it
+        return error
 
 
 def _why_none_usable(store: SnapshotStore, now: float) -> str:
