@@ -285,6 +285,7 @@ def _why_none_usable(store: SnapshotStore, now: float) -> str:
     if not snapshot.instances:
         return f"none is registered{duration}. Register one with 'kato-consul register'"
     states = "; ".join(
-        f"{instance.id} is {instance.health}: {instance.output}" for instance in snapshot.instances
+        f"{instance.id} is {instance.health}: {instance.address_error or instance.output}"
+        for instance in snapshot.instances
     )
-    return f"none is passing{duration} ({states})"
+    return f"none is usable{duration} ({states})"
