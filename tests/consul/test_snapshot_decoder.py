@@ -74,7 +74,8 @@ def test_complete_record() -> None:
     ],
 )
 def test_empty_fields_have_defaults(service: dict[str, Any], name: str, value: object) -> None:
-    """An empty service address stands for the node's; a null has its default; weights have limits."""
+    """An empty service address stands for the node's; a null has its default; weights have
+    limits."""
     assert getattr(read_instance(record(service)), name) == value
 
 
