@@ -8,7 +8,7 @@ import os
 
 from hypothesis import strategies as st
 
-SEED = int(os.environ.get("KATO_CONSUL_SEED") or 7)
+from tests.kato.seeding import SEED as SEED
 
 EXAMPLES = int(os.environ.get("KATO_CONSUL_FUZZ_EXAMPLES") or 100)
 """Generated inputs for each test."""

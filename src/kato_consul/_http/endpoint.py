@@ -44,6 +44,19 @@ class Endpoint:
     server_name: str | None
 
 
+def check_origin(origin: str) -> None:
+    """Check the address of an origin, which may be one that Consul accepted.
+
+    Raises:
+        ValueError: it has no host or no valid port, or its host is no text that is sent.
+    """
+    if not origin.startswith("unix://"):
+        parts = urlsplit(origin)
+        if not parts.hostname or parts.port == 0 or parts.path:
+            raise ValueError(f"{origin!a} is not http://host:port")
+        parts.hostname.encode("ascii")
+
+
 def endpoint_for(origin: str, settings: Settings, consul_tls: ssl.SSLContext | None) -> Endpoint:
     """Return the endpoint of ``origin``. ``consul_tls`` is used for Consul only.
 
@@ -52,10 +65,9 @@ def endpoint_for(origin: str, settings: Settings, consul_tls: ssl.SSLContext | N
     """
     if origin.startswith("unix://"):
         return Endpoint("", 0, "consul", origin.removeprefix("unix://"), None, None)
+    check_origin(origin)
     parts = urlsplit(origin)
     address = parts.hostname or ""
-    if not address or parts.port == 0:
-        raise ValueError(f"{origin} has no host or no port")
     if parts.scheme != "https":
         return Endpoint(address, parts.port or 80, parts.netloc, "", None, None)
     context, server_name = consul_tls, settings.consul_tls_server_name

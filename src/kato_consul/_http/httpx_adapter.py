@@ -14,7 +14,7 @@ import httpcore  # noqa: F401  # httpx imports it with its first transport: see 
 import httpx
 
 from kato_consul._flow import Cause, Failure, Outcome, Reply, Send
-from kato_consul._http.endpoint import require_one_request
+from kato_consul._http.endpoint import check_origin, require_one_request
 from kato_consul.settings import Settings
 
 T = TypeVar("T")
@@ -56,7 +56,11 @@ def origin_options(
 
     Each origin has its own transport, and so its own connection pool. There are no proxies, cookies
     or redirects: requests go to the instance's own address. ``consul_tls`` is used for Consul only.
+
+    Raises:
+        ValueError: it is not an origin.
     """
+    check_origin(origin)
     tls = consul_tls if origin in settings.consul_origins else None
     options = transport_options(settings.keepalive, tls)
     if origin.startswith("unix://"):

@@ -27,7 +27,10 @@ class HttpxEngine:
 
     async def send(self, step: Send) -> Outcome:
         """Carry out one step. If cancelled, close the connection."""
-        pool = self._pools.get(step.origin) or self._new_pool(step.origin)
+        try:
+            pool = self._pools.get(step.origin) or self._new_pool(step.origin)
+        except ValueError as error:
+            return Failure(Cause.CONNECT, bytes_sent=False, detail=str(error), error=error)
         pool.users += 1
         try:
             return await _exchange(pool.transport, step, self._settings)

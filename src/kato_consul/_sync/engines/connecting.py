@@ -1,4 +1,4 @@
-"""Connecting: a TCP connection to the first address of a host that accepts one.
+"""Connecting: a connection to a unix socket, or to the first address of a host that accepts one.
 
 If a host has several addresses, the next one is tried as well when one has failed or takes long
 (RFC 8305, "happy eyeballs"). The time limit is for all of them together, with the lookup.
@@ -28,6 +28,22 @@ def connect_tcp(host: str, port: int, timeout: float) -> socket.socket:
     except TimeoutError:
         raise TimeoutError(f"the addresses of {host} were not found in time") from None
     return _connect_first(addresses, deadline)
+
+
+def connect_unix(path: str, timeout: float | None) -> socket.socket:
+    """Return a socket that is connected to a unix socket, within ``timeout`` seconds.
+
+    Raises:
+        OSError, ValueError: the connection failed.
+    """
+    connected = socket.socket(socket.AF_UNIX)
+    try:
+        connected.settimeout(timeout)
+        connected.connect(path)
+    except BaseException:
+        connected.close()
+        raise
+    return connected
 
 
 def _connect_first(addresses: list[Address], deadline: float) -> socket.socket:

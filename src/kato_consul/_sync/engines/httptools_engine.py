@@ -1,6 +1,6 @@
 """The default engine for threads: plain sockets, with llhttp as the parser.
 
-A request is sent by exactly one call, ``sendall``: before it nothing is sent, from it on the
+Sending starts at one point of `_Connection.exchange`: before it nothing is sent, from it on the
 request counts as sent. An idle connection is checked just before. If the server has closed it, or
 has sent data without a request, it is not used.
 """
@@ -14,7 +14,7 @@ import time
 from kato_consul._flow import Cause, Failure, Outcome, Send
 from kato_consul._http.endpoint import Endpoint, endpoint_for
 from kato_consul._http.http1 import HttpError, ResponseParser, request_bytes
-from kato_consul._sync.engines.connecting import connect_tcp
+from kato_consul._sync.engines.connecting import connect_tcp, connect_unix
 from kato_consul.settings import Settings
 
 READ_SIZE = 65_536
@@ -248,14 +248,7 @@ def _connect(endpoint: Endpoint, timeout: float) -> socket.socket:
         OSError, ValueError, OverflowError: the connection failed.
     """
     if endpoint.path:
-        connected = socket.socket(socket.AF_UNIX)
-        try:
-            connected.settimeout(timeout)
-            connected.connect(endpoint.path)
-        except BaseException:
-            connected.close()
-            raise
-        return connected
+        return connect_unix(endpoint.path, timeout)
     deadline = time.monotonic() + timeout
     connected = connect_tcp(endpoint.address, endpoint.port, timeout)
     try:

@@ -40,7 +40,10 @@ class HttpxEngine:
         with self._lock:
             pool = self._pools.get(step.origin)
             if pool is None:
-                options = httpx_adapter.origin_options(step.origin, self._settings, self._tls)
+                try:
+                    options = httpx_adapter.origin_options(step.origin, self._settings, self._tls)
+                except ValueError as error:
+                    return Failure(Cause.CONNECT, bytes_sent=False, detail=str(error), error=error)
                 pool = self._pools[step.origin] = OriginPool(new_transport(**options))
             pool.users += 1
         try:

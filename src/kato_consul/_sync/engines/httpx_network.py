@@ -4,17 +4,18 @@ httpcore's own connects to the addresses of a host one after the other, each wit
 And its timeouts are for each read, so that a response that trickles has no limit.
 """
 
+import contextlib
 import select
 import socket
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import httpcore
 import httpx
 
-from kato_consul._sync.engines.connecting import connect_tcp
+from kato_consul._sync.engines.connecting import connect_tcp, connect_unix
 
 
 class Deadline(float):
@@ -38,16 +39,18 @@ class _NetworkBackend(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        try:
+        with _connect_errors():
             connected = connect_tcp(host, port, 3_600.0 if timeout is None else timeout)
-        except TimeoutError as error:
-            raise httpcore.ConnectTimeout(str(error)) from error
-        except OSError as error:
-            raise httpcore.ConnectError(str(error)) from error
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for option in socket_options or ():
             connected.setsockopt(*option)
         return _Stream(connected)
+
+    def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+    ) -> httpcore.NetworkStream:
+        with _connect_errors():
+            return _Stream(connect_unix(path, timeout))
 
 
 class _Stream(httpcore.NetworkStream):
@@ -86,14 +89,13 @@ class _Stream(httpcore.NetworkStream):
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
         try:
-            self._socket.settimeout(_seconds(timeout))
-            return _Stream(ssl_context.wrap_socket(self._socket, server_hostname=server_hostname))
-        except BaseException as error:
+            with _connect_errors():
+                self._socket.settimeout(_seconds(timeout))
+                return _Stream(
+                    ssl_context.wrap_socket(self._socket, server_hostname=server_hostname)
+                )
+        except BaseException:
             self.close()
-            if isinstance(error, TimeoutError):
-                raise httpcore.ConnectTimeout(str(error)) from error
-            if isinstance(error, OSError):
-                raise httpcore.ConnectError(str(error)) from error
             raise
 
     def get_extra_info(self, info: str) -> Any:
@@ -113,6 +115,16 @@ class _Stream(httpcore.NetworkStream):
             case "ssl_object" if isinstance(self._socket, ssl.SSLSocket):
                 return self._socket
         return None
+
+
+@contextlib.contextmanager
+def _connect_errors() -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError as error:
+        raise httpcore.ConnectTimeout(str(error)) from error
+    except OSError as error:
+        raise httpcore.ConnectError(str(error)) from error
 
 
 def _seconds(timeout: float | None) -> float | None:
