@@ -1,4 +1,5 @@
-"""Long test runs with new seeds: the property test, soaks, large fault cells, the whole demo.
+"""Long test runs with new seeds: the property test, generated responses, soaks, large fault cells,
+the whole demo.
 
     python -m tests.hunt --seconds 600 [--seed N]
 
@@ -22,7 +23,8 @@ from dataclasses import dataclass, field
 from tests.faults.cells import CELLS
 
 FEWEST_RUNS, MOST_RUNS = 200, 2_000
-"""Limits of the property test's size: two runs of 60 steps for each second; 200 take 5 s."""
+"""Limits of the property test's size: two runs of 60 steps for each second; 200 take 5 s. Also of
+the number of responses that are generated for each test of them."""
 
 FEWEST_OBSERVATIONS, MOST_OBSERVATIONS = 240, 1_000
 """Limits of a fault cell's observations, on each shell and engine: three for each second."""
@@ -69,6 +71,17 @@ def settling(seed: int, runs: int) -> Program:
     )
 
 
+def fuzzing(seed: int, examples: int) -> Program:
+    """Return the tests with generated responses: on sockets, of KATO's API, and of Consul's."""
+    environment = {"KATO_CONSUL_SEED": str(seed), "KATO_CONSUL_FUZZ_EXAMPLES": str(examples)}
+    files = [
+        "tests/shells/test_odd_wire.py",
+        "tests/kato/test_odd_responses.py",
+        "tests/discovery/test_odd_answers.py",
+    ]
+    return Program("fuzzing", ["-m", "pytest", *files, "-k", "any_"], environment)
+
+
 def cell(name: str, observations: int) -> Program:
     """Return one cell of the fault matrix."""
     environment = {
@@ -103,6 +116,7 @@ def programs(seconds: float, first_seed: int | None) -> Iterator[Program]:
         for position, name in enumerate(names):
             if position % 6 == 0:
                 yield settling(next(seeds), runs)
+                yield fuzzing(next(seeds), runs)
                 yield soak(next(seeds), soak_seconds, sync=False)
                 yield soak(next(seeds), soak_seconds, sync=True)
             yield cell(name, min(max(int(seconds * 3), FEWEST_OBSERVATIONS), MOST_OBSERVATIONS))

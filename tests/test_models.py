@@ -44,6 +44,58 @@ def test_usable_instances_are_passing_or_warning(healths: list[Health], usable: 
 
 
 @pytest.mark.parametrize(
+    "address",
+    ["10.0.0.5", "::1", "fe80::1%eth0", "kato", "kato_1", "a.b-c.test", "kato.test.", "x" * 63],
+)
+def test_valid_address_is_usable(address: str) -> None:
+    """IP addresses, also with a zone, and host names, also those of containers."""
+    for port in (1, 65_535):
+        one = Instance("kato-1", "kato", address, port)
+        assert (one.address_error, one.usable) == ("", True)
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "error"),
+    [
+        *(("10.0.0.5", port, "its port is") for port in (0, -7, 65_536, 10**30)),
+        *(
+            (address, 8000, "its address is")
+            for address in (
+                "",
+                " ",
+                "a b",
+                "a\0b",
+                "kato.test\n",
+                "127.0.0.1\r\nx: y",
+                "http://10.0.0.5",
+                "10.0.0.5:8000",
+                "10.0.0.5/../x",
+                "user@10.0.0.5",
+                "[::1]",
+                "[bad",
+                "1:2",
+                "a..b",
+                ".a",
+                "x" * 64,
+                "x." * 127 + "x",
+                "\u2603",
+                "k\u00e4to.test",
+                "\ud800",
+            )
+        ),
+    ],
+)
+def test_invalid_address_is_never_usable(address: str, port: int, error: str) -> None:
+    """An instance that no request can be sent to is listed, with the reason, and not usable."""
+    bad = Instance("kato-1", "kato", address, port)
+    assert bad.address_error.startswith(error)
+    assert not bad.usable
+    current = snapshot(bad, instance("kato-2"))
+    assert [one.id for one in current.usable] == ["kato-2"]
+    assert [one.id for one in current.instances] == ["kato-1", "kato-2"]
+
+
+@pytest.mark.parametrize(
     ("healths", "summary"),
     [
         ([], "no instances"),

@@ -117,6 +117,9 @@ class _Transport:
     def is_closing(self) -> bool:
         return False
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def write(self, request: bytes) -> None:
         self.protocol.data_received(as_http(self._kato.body(_target(request))))
 
@@ -158,7 +161,9 @@ def stub_connections() -> Iterator[None]:
     idle_fd, write_fd = os.pipe()  # never readable, so a poll for a closed connection finds none
     kato = PreparedKato()
 
-    async def connect_async(pool: async_engine._ConnectionPool) -> async_engine._Connection:
+    async def connect_async(
+        pool: async_engine._ConnectionPool, timeout: float
+    ) -> async_engine._Connection:
         connection, transport = async_engine._Connection(pool), _Transport(kato, idle_fd)
         transport.protocol = connection
         connection.connection_made(cast("asyncio.Transport", transport))

@@ -258,8 +258,11 @@ class KatoError(KatoConsulError):
 
 
 class RequestNotSent(KatoError):
-    """No instance accepted the request before the deadline. No byte of it was sent, so nothing was
-    applied."""
+    """No instance accepted the request before the deadline, so nothing was applied.
+
+    ``sent`` is False if no byte of it was sent. It is True if an instance received the request and
+    refused to process it, such as with a 429.
+    """
 
     fault = Fault.NETWORK
 

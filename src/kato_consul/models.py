@@ -4,6 +4,8 @@ A `Snapshot` is an immutable value. A new one replaces the old one as a whole, s
 (go-kit's endpoint cache works the same way).
 """
 
+import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -35,6 +37,9 @@ class Source(StrEnum):
 USABLE_HEALTH = (Health.PASSING, Health.WARNING)
 """The health of instances that requests are sent to, in the order of preference."""
 
+_HOST_NAME = re.compile(r"(?!.{254})[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+"""A host name (RFC 1123). Underscores are not in the standard, but in names of containers."""
+
 
 @dataclass(frozen=True)
 class Instance:
@@ -44,8 +49,8 @@ class Instance:
         id: Consul's service id. The id, not the address, is the identity of an instance. It is
             unique within one agent.
         service: The service's name.
-        address: Host name or IP address; never empty. For a service without an address it is the
-            node's (Consul's rule).
+        address: Host name or IP address. For a service without an address it is the node's
+            (Consul's rule).
         port: TCP port.
         health: The worst status of its checks.
         node: The name of the agent's node.
@@ -79,6 +84,24 @@ class Instance:
         """Its zone: ``zone`` in its metadata, or empty. Clients prefer instances of their own
         zone."""
         return self.meta.get("zone", "")
+
+    @cached_property
+    def address_error(self) -> str:
+        """Why no request can be sent to it: its address or port is invalid. Empty if they are
+        valid.
+
+        Consul accepts any text and any number. Such an instance is listed, and never used.
+        """
+        if not 0 < self.port < 65_536:
+            return f"its port is {self.port}, which is not from 1 to 65535"
+        if not (_HOST_NAME.fullmatch(self.address) or _is_ip_address(self.address)):
+            return f"its address is {self.address!r}, which is not a host name or an IP address"
+        return ""
+
+    @cached_property
+    def usable(self) -> bool:
+        """True if requests are sent to it: it is passing or has a warning, and has an address."""
+        return self.health in USABLE_HEALTH and not self.address_error
 
     @cached_property
     def netloc(self) -> str:
@@ -121,7 +144,7 @@ class Snapshot:
             instance
             for health in USABLE_HEALTH
             for instance in self.instances
-            if instance.health is health
+            if instance.health is health and not instance.address_error
         )
 
     @cached_property
@@ -142,3 +165,11 @@ class Snapshot:
         parts = ", ".join(f"{n} {h}" for h, n in counts if n)
         noun = "instance" if len(self.instances) == 1 else "instances"
         return f"{len(self.instances)} {noun}: {parts}"
+
+
+def _is_ip_address(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True

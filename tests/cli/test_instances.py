@@ -34,6 +34,7 @@ FIELDS = {
     "meta": dict,
     "weight": int,
     "output": str,
+    "address_error": str,
 }
 
 

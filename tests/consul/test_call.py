@@ -53,6 +53,8 @@ FAILURES: list[tuple[Outcome, type[ConsulError], str]] = [
     (reply(200, b"<html>"), ConsulRejected, "unreadable"),
     (reply(200, b"\xff"), ConsulRejected, "unreadable"),
     (reply(200, b""), ConsulRejected, "unreadable"),
+    (reply(200, b"[" * 100_000), ConsulRejected, "unreadable"),
+    (reply(200, b"9" * 5_000), ConsulRejected, "unreadable"),
     (reply(200, None), ConsulRejected, "unreadable"),
 ]
 
@@ -129,6 +131,8 @@ def test_invalid_index_is_an_error() -> None:
         ({}, None),
         ({"retry_after": "3"}, 3.0),
         ({"retry_after": "0"}, 0.0),
+        ({"retry_after": "86400"}, 60.0),
+        ({"retry_after": "9" * 400}, 60.0),
         ({"retry_after": "Wed, 21 Oct 2015 07:28:00 GMT"}, None),
         ({"retry_after": "-1"}, None),
         ({"retry_after": ""}, None),

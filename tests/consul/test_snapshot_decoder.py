@@ -69,10 +69,13 @@ def test_complete_record() -> None:
         ({"Meta": None}, "meta", {}),
         ({"Weights": None}, "weight", 1),
         ({"Weights": {}}, "weight", 1),
+        ({"Weights": {"Passing": -1}}, "weight", 0),
+        ({"Weights": {"Passing": 10**30}}, "weight", 65_535),
     ],
 )
 def test_empty_fields_have_defaults(service: dict[str, Any], name: str, value: object) -> None:
-    """An empty service address stands for the node's; a null has its default."""
+    """An empty service address stands for the node's; a null has its default; weights have
+    limits."""
     assert getattr(read_instance(record(service)), name) == value
 
 

@@ -99,6 +99,16 @@ def test_findings_about_an_instance(
     assert all(one.todo for one in findings)
 
 
+def test_invalid_address_is_the_only_finding_about_its_instance() -> None:
+    """An address that clients cannot use is an error; that there is no response is due to it."""
+    bad = replace(GOOD, instance=instance("kato-3", address="http://10.0.0.5"), unreachable="bad")
+    (finding,) = apply_rules(replace(FACTS, instances=(GOOD, OTHER, bad)))
+    assert (finding.name, finding.where) == ("instance.address", "kato-3")
+    assert "'http://10.0.0.5'" in finding.what
+    only = replace(FACTS, instances=(replace(bad, unreachable=""),))
+    assert names(only) == ["pool.none-usable", "instance.address"]
+
+
 def test_no_usable_instance() -> None:
     """Without a usable instance, the pool has a finding as well as each instance."""
     critical = replace(GOOD, instance=instance("kato-1", Health.CRITICAL), store_status=500)

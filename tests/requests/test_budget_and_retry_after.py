@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from kato_consul._backoff import MAX_RETRY_AFTER
 from kato_consul._flow import Outcome
 from kato_consul._requests.request import Request
 from kato_consul.errors import NoResponse, RequestNotSent
@@ -116,3 +117,23 @@ def test_retry_after_of_503_past_the_deadline() -> None:
     with pytest.raises(NoResponse) as caught:
         service.call(READ)
     assert caught.value.retry_after == 40.0
+
+
+def test_instance_that_asks_for_a_day_is_used_again_after_a_minute() -> None:
+    """A ``Retry-After`` is believed up to `MAX_RETRY_AFTER`."""
+    service = ScriptedService(reply(503, retry_after="86400"), OK, OK)
+    assert service.call(READ).instance == SECOND
+    service.clock.advance(MAX_RETRY_AFTER)
+    assert service.call(READ).instance == FIRST
+
+
+def test_refused_request_was_sent() -> None:
+    """If every instance refused the request, nothing was applied, but it left this machine."""
+    service = ScriptedService(*[LIMITED] * len(ALL))
+    with pytest.raises(RequestNotSent) as caught:
+        service.call(within=3.0)
+    assert (caught.value.sent, caught.value.safe_to_resend) == (True, True)
+    service = ScriptedService(*[refused()] * 1_000)
+    with pytest.raises(RequestNotSent) as caught:
+        service.call(within=3.0)
+    assert caught.value.sent is False

@@ -2,6 +2,7 @@
 
 import pytest
 
+from kato_consul._backoff import MAX_RETRY_AFTER
 from kato_consul._flow import Cause, Failure, Outcome, Reply
 from kato_consul._requests.classify import (
     ANY_RESPONSE,
@@ -34,7 +35,10 @@ def test_delivery_of_a_failure(cause: Cause, sent: bool, delivery: Delivery) -> 
         (reply(307), ANSWERED),
         (reply(400), ANSWERED),
         (reply(404), ANSWERED),
-        (reply(408), ANSWERED),
+        (reply(408), UNKNOWN),
+        (reply(413), ANSWERED),
+        (reply(421), NOT_SENT),
+        (reply(425), NOT_SENT),
         (reply(422), ANSWERED),
         (reply(428), ANSWERED),
         (reply(429), NOT_SENT),
@@ -58,6 +62,8 @@ def test_delivery_of_a_reply(outcome: Outcome, delivery: Delivery) -> None:
     [
         (reply(200, {}), ANSWERED),
         (reply(404), ANSWERED),
+        (reply(408), ANSWERED),
+        (reply(421), NOT_SENT),
         (reply(429), NOT_SENT),
         (reply(500), ANSWERED),
         (reply(501), ANSWERED),
@@ -109,6 +115,10 @@ def test_concurrency_limit(
         (reply(500), InstanceSignal.BUSY),
         (reply(501), InstanceSignal.BUSY),
         (reply(429), InstanceSignal.BUSY),
+        (reply(408), InstanceSignal.BUSY),
+        (reply(421), InstanceSignal.BUSY),
+        (reply(425), InstanceSignal.BUSY),
+        (reply(413), InstanceSignal.HEALTHY),
         (Reply(503, LIMIT, b"Service Unavailable"), InstanceSignal.BUSY),
         (reply(200), InstanceSignal.HEALTHY),
         (reply(404), InstanceSignal.HEALTHY),
@@ -127,7 +137,16 @@ DATE = "Tue, 24 Nov 2026 10:00:00 GMT"
     ("outcome", "seconds"),
     [
         (reply(503, retry_after="3"), 3.0),
-        (reply(429, retry_after="120"), 120.0),
+        (reply(429, retry_after="60"), 60.0),
+        (reply(429, retry_after="86400"), MAX_RETRY_AFTER),
+        (reply(503, retry_after="9" * 400), MAX_RETRY_AFTER),
+        (reply(503, retry_after="9" * 5_000), MAX_RETRY_AFTER),
+        (reply(503, retry_after="Fri, 31 Dec 9999 23:59:59 GMT", date=DATE), MAX_RETRY_AFTER),
+        (reply(503, retry_after="Fri, 31 Dec 9999 23:59:59 -2359", date=DATE), MAX_RETRY_AFTER),
+        (reply(503, retry_after="Thu, 01 Jan 2026 00:00:00 +" + "9" * 20, date=DATE), 0.0),
+        (reply(503, retry_after="Thu, 01 Jan 99999 00:00:00 GMT", date=DATE), 0.0),
+        (reply(503, retry_after="inf"), 0.0),
+        (reply(503, retry_after="nan"), 0.0),
         (reply(503, retry_after="Tue, 24 Nov 2026 10:00:07 GMT", date=DATE), 7.0),
         (reply(503, retry_after="Tue, 24 Nov 2026 09:00:00 GMT", date=DATE), 0.0),
         (reply(503, retry_after="Tue, 24 Nov 2026 10:00:07 GMT"), 0.0),  # no Date to count from
@@ -139,5 +158,5 @@ DATE = "Tue, 24 Nov 2026 10:00:00 GMT"
     ],
 )
 def test_retry_after(outcome: Outcome, seconds: float) -> None:
-    """Seconds or a date, in a 429 or 503; 0 if unreadable."""
+    """Seconds or a date, in a 429 or 503, up to a limit; 0 if unreadable."""
     assert retry_after(outcome) == seconds

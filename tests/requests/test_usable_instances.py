@@ -5,12 +5,15 @@ from dataclasses import replace
 import pytest
 
 from kato_consul._flow import Outcome, WaitForChange
+from kato_consul._requests.request import RoutingHint
 from kato_consul.errors import ConsulUnreachable, NoInstances, RequestNotSent
 from kato_consul.models import Health, Instance
 from tests.building import hung, refused, reply, snapshot
 from tests.requests.scripted_service import (
     BEGIN,
     FIRST,
+    HINT,
+    KEY,
     OK,
     READ,
     SECOND,
@@ -122,6 +125,36 @@ def test_warning_is_used_if_none_is_passing() -> None:
     warned = replace(SECOND, health=Health.WARNING)
     service = ScriptedService(OK, instances=(replace(FIRST, health=Health.CRITICAL), warned))
     assert service.call().instance == warned
+
+
+BAD_PORT = replace(FIRST, port=99_999)
+BAD_ADDRESS = replace(SECOND, address="http://10.0.0.5")
+
+
+def test_instance_with_an_invalid_address_is_never_used() -> None:
+    """Neither as a session's current instance, nor as its next choice."""
+    service = ScriptedService(*[OK] * 3, instances=(BAD_PORT, BAD_ADDRESS, THIRD))
+    current = RoutingHint(KEY, current=BAD_PORT.uid)
+    for hint in (None, HINT, current):
+        flow = service.failover.call(WRITE, service.clock() + 5.0, hint)
+        assert service.player.play(flow).instance == THIRD
+    assert service.origins == origins_of(THIRD, THIRD, THIRD)
+
+
+def test_session_on_an_instance_whose_address_became_invalid_moves() -> None:
+    """A session is placed on an instance that can be used."""
+    service = ScriptedService(instances=(BAD_PORT, THIRD))
+    snapshot = service.store.current
+    assert snapshot is not None
+    placed = service.pool.place_session(KEY, BAD_PORT.uid, BAD_PORT.uid, snapshot)
+    assert placed[1] == THIRD.uid
+
+
+def test_only_invalid_addresses_are_named_in_the_error() -> None:
+    """If no address can be used, the error has the reason for each."""
+    service = ScriptedService(instances=(BAD_PORT, BAD_ADDRESS))
+    with pytest.raises(NoInstances, match=r"its port is 99999.*'http://10\.0\.0\.5'"):
+        service.call(within=5.0)
 
 
 WARNED = replace(FIRST, health=Health.WARNING)

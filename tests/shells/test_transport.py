@@ -130,9 +130,9 @@ class Registered:
             self.register(number, int(server.origin.rsplit(":", 1)[1]))
         return self
 
-    def register(self, number: int, port: int) -> None:
-        """Register an instance, or update its port."""
-        body = {"Name": self.name, "ID": f"{self.name}-{number}", "Address": "127.0.0.1"}
+    def register(self, number: int, port: int, address: str = "127.0.0.1") -> None:
+        """Register an instance, or update its port and address."""
+        body = {"Name": self.name, "ID": f"{self.name}-{number}", "Address": address}
         self._put("register", {**body, "Port": port})
 
     def deregister(self, number: int) -> None:
@@ -183,6 +183,25 @@ def test_host_of_url_is_resolved_as_a_service(http: MakeHttp, agent: ConsulAgent
     assert b"host: orders\r\n" in request.lower()
     assert b"x-id: 7\r\n" in request.lower()
     assert request.endswith(b'{"a":1}')
+
+
+def test_invalid_addresses_in_consul_cost_no_request(http: MakeHttp, agent: ConsulAgent) -> None:
+    """Consul accepts any address and port. Requests are served by the instances with valid ones.
+
+    A name such as ``xn--`` is valid as text, and is refused only when it is used."""
+    with Registered(agent, "odd", wire_server.respond_ok) as odd:
+        for number, (address, port) in enumerate(
+            [("127.0.0.1", 99_999), ("127.0.0.1", -7), ("http://127.0.0.1", 80), ("xn--", 80)], 1
+        ):
+            odd.register(number, port, address)
+        client = http()
+        assert eventually(lambda: len(client.instances("odd")) == 5)
+        for _ in range(20):
+            assert client.request("POST", "http://odd/").status_code == 200
+        assert odd.requests == 20
+        odd.deregister(1)  # closes the connections to it
+        assert eventually(lambda: len(client.instances("odd")) == 4)
+        assert client.request("POST", "http://odd/").status_code == 200
 
 
 def test_one_transport_reaches_several_services(http: MakeHttp, agent: ConsulAgent) -> None:

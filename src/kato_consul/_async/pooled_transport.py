@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import httpx
 
 from kato_consul._async import runtime
+from kato_consul._async.engines.httpx_network import new_transport
 from kato_consul._http.httpx_adapter import transport_options
 
 
@@ -59,7 +60,7 @@ class _OriginPool:
     """The transport of one origin, and the number of requests and responses that use it."""
 
     def __init__(self, keepalive: float, tls: ssl.SSLContext | None) -> None:
-        self.transport = httpx.AsyncHTTPTransport(**transport_options(keepalive, tls))
+        self.transport = new_transport(**transport_options(keepalive, tls))
         self._users = 0
         self._retired = False
         self._users_lock = runtime.ThreadLock()

@@ -8,7 +8,7 @@ from kato_consul._async import runtime
 from kato_consul._async.driver import AsyncDriver
 from kato_consul._async.pooled_transport import AsyncPooledTransport
 from kato_consul._balancing.pool import InstanceView
-from kato_consul._flow import Outcome, Reply, Send
+from kato_consul._flow import Cause, Failure, Outcome, Reply, Send
 from kato_consul._http.discovered_service import (
     DiscoveredService,
     Exchange,
@@ -81,13 +81,15 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
                     await caller_trace(event, info)
 
             try:
-                response = await self._inner.handle_async_request(
-                    exchange.to_httpx_request(step, trace)
-                )
+                attempt = exchange.to_httpx_request(step, trace)
+            except (httpx.InvalidURL, ValueError) as error:
+                return Failure(Cause.CONNECT, bytes_sent=False, detail=str(error), error=error)
+            try:
+                response = await self._inner.handle_async_request(attempt)
                 outcome = exchange.record_response(response)
                 if may_be_concurrency_limit(response) and isinstance(outcome, Reply):
                     outcome = Reply(outcome.status, outcome.headers, await response.aread())
-            except (httpx.TransportError, OSError) as error:
+            except (httpx.TransportError, OSError, UnicodeError) as error:
                 return exchange.record_failure(error)
             return outcome
 

@@ -211,7 +211,7 @@ class Pool:
     def _is_available(self, instance: Instance) -> bool:
         now = self._clock()
         return (
-            instance.health in USABLE_HEALTH
+            instance.usable
             and not self.outliers.is_ejected(instance.uid, now)
             and instance.uid not in self.retry_after.waiting(now)
         )

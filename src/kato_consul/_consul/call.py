@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from kato_consul._backoff import CONSUL_WAIT, full_jitter
+from kato_consul._backoff import CONSUL_WAIT, full_jitter, retry_after
 from kato_consul._flow import Clock, Failure, Flow, Outcome, Random, Reply, Send, Sleep
 from kato_consul.errors import (
     ConsulDenied,
@@ -53,8 +53,17 @@ _NOT_FOUND = ("does not have associated TTL", "Unknown service", "Unknown check"
 """What agents return for a service or check that they do not have. Before 1.9 or so the status is
 500 or 200 instead of 404."""
 
-_UNREADABLE = (msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeError)
-"""What `ConsulCall.parse` raises for a body that does not match the API's documentation."""
+_UNREADABLE = (
+    msgspec.MsgspecError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+"""What `ConsulCall.parse` raises for a response that does not match the API's documentation: also
+for numbers that are too large, and JSON that is nested too deeply."""
 
 
 def call_consul(call: ConsulCall[T]) -> Flow[T]:
@@ -79,7 +88,7 @@ def call_consul(call: ConsulCall[T]) -> Flow[T]:
             raise ConsulDenied(address, call.what, body)
         if "boolean expression" in body:  # an invalid filter; the status is 400 since 1.15 or so
             raise ConsulRejected(address, call.what, outcome.status, body)
-        raise ConsulUnavailable(address, outcome.status, body, _retry_after(outcome))
+        raise ConsulUnavailable(address, outcome.status, body, retry_after(outcome.headers))
     if outcome.status in (401, 403):
         raise ConsulDenied(address, call.what, body)
     if outcome.status == 404 and not call.not_found_ok and "Query not found" not in body:
@@ -112,8 +121,3 @@ def call_consul_with_retry(
             if remaining <= 0:
                 raise
             yield Sleep(min(next(pauses) + (error.retry_after or 0.0), remaining))
-
-
-def _retry_after(reply: Reply) -> float | None:
-    text = reply.headers.get("retry-after", "")
-    return float(text) if text.isdecimal() else None

@@ -16,6 +16,9 @@ from kato_consul.models import Health, Instance, Snapshot
 NODE_MAINTENANCE = "_node_maintenance"
 SERVICE_MAINTENANCE = "_service_maintenance"
 
+MAX_WEIGHT = 65_535
+"""Consul's limit (structs.Weights)."""
+
 _WORST_FIRST = (Health.CRITICAL, Health.WARNING)
 
 
@@ -116,10 +119,15 @@ def read_instance(record: HealthRecord) -> Instance:
         datacenter=node.datacenter,
         tags=service.tags or (),
         meta=service.meta or {},
-        weight=weights.warning if health is Health.WARNING else weights.passing,
+        weight=_weight(weights.warning if health is Health.WARNING else weights.passing),
         output=output,
         uid=service.id,
     )
+
+
+def _weight(weight: int) -> int:
+    """Return a weight within the limits of Consul, which an older agent may not have checked."""
+    return min(max(weight, 0), MAX_WEIGHT)
 
 
 def read_health(checks: Iterable[CheckRecord]) -> tuple[Health, str]:

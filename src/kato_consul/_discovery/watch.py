@@ -29,6 +29,7 @@ from kato_consul._flow import Clock, Flow, Random, Sleep
 from kato_consul._logging import logger
 from kato_consul._observable import SnapshotStore
 from kato_consul.errors import ConsulDenied, ConsulError, ConsulRejected, ConsulUnavailable
+from kato_consul.models import Snapshot
 
 log = logger("watch")
 
@@ -88,6 +89,7 @@ def watch(
             continue
         if store.last_error is not None:
             log.info("consul.recovered", service=store.service)
+        _log_address_errors(store, response.snapshot)
         store.publish(response.snapshot, clock() - response.staleness)
         index, last, failures = next_index(index, response.index), response, 0
         pause_after = _pauses(random)
@@ -106,6 +108,18 @@ def _record_error(store: SnapshotStore, error: ConsulError) -> None:
     if first:
         source = store.current.source.value if store.current is not None else None
         log.warning("consul.error", service=store.service, why=str(error), snapshot_source=source)
+
+
+def _log_address_errors(store: SnapshotStore, snapshot: Snapshot) -> None:
+    """Log each instance whose address cannot be used, once: when it is listed with this address."""
+    if snapshot is store.current:
+        return
+    known = store.current.by_uid if store.current is not None else {}
+    for instance in snapshot.instances:
+        if error := instance.address_error:
+            before = known.get(instance.uid)
+            if before is None or before.address_error != error:
+                log.warning("instance.unusable", service=store.service, id=instance.uid, why=error)
 
 
 def _known_empty(store: SnapshotStore) -> bool:

@@ -27,6 +27,15 @@ def check_instance(facts: InstanceFacts, keepalive: float) -> Iterator[Finding]:
             f"{facts.instance.address}",
             "register an address if it listens on another one",
         )
+    if facts.instance.address_error:
+        yield Finding(
+            "instance.address",
+            Severity.ERROR,
+            uid,
+            f"clients cannot use it: {facts.instance.address_error}",
+            "register it again, with a host name or an IP address and a port from 1 to 65535",
+        )
+        return
     if facts.unreachable:
         yield _unreachable(facts, uid, health)
         return

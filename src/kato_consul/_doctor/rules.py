@@ -27,6 +27,7 @@
 | instance.workers      | warning  | several worker processes: two writers overwrite each other    |
 | instance.keepalive    | warning  | it closes idle connections sooner than clients do             |
 | instance.clock        | warning  | its clock is more than `MAX_SKEW` off                         |
+| instance.address      | error    | clients cannot use its address or port                        |
 | instance.no-address   | note     | registered without an address: clients use the node's         |
 """
 
@@ -36,7 +37,6 @@ from collections.abc import Callable, Iterator
 from kato_consul._doctor.facts import DeploymentFacts, InstanceFacts
 from kato_consul._doctor.findings import MAX_SKEW, Finding, Severity, clock_skew
 from kato_consul._doctor.instance_rules import check_instance
-from kato_consul.models import USABLE_HEALTH
 
 
 def apply_rules(facts: DeploymentFacts) -> tuple[Finding, ...]:
@@ -125,7 +125,7 @@ def _check_pool(facts: DeploymentFacts) -> Iterator[Finding]:
     pool = f"service {facts.service!r}"
     if facts.instances is None:
         return  # why they are unknown is a finding already
-    usable = [observed for observed in facts.instances if observed.instance.health in USABLE_HEALTH]
+    usable = [observed for observed in facts.instances if observed.instance.usable]
     if not facts.instances:
         yield Finding(
             "pool.empty",

@@ -19,6 +19,15 @@ STATUSES_THAT_CLOSE = frozenset({500, 502, 503, 504})
 is sent on it."""
 
 
+MAX_HEAD = 65_536
+"""Bytes of a response's head, with interim responses before it, that are received before it must be
+complete. Servers' own limits for requests are 8 to 64 KiB; h11's, in the httpx engine, is 100."""
+
+MAX_BODY = 256 * 1_048_576
+"""Bytes of a response's body. KATO's largest lists all symbols of a node: about 100 bytes for each,
+so this is over two million. Without a limit, a response that does not end fills the memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """The address and TLS of an origin.
@@ -35,10 +44,28 @@ class Endpoint:
     server_name: str | None
 
 
+def check_origin(origin: str) -> None:
+    """Check the address of an origin, which may be one that Consul accepted.
+
+    Raises:
+        ValueError: it has no host or no valid port, or its host is no text that is sent.
+    """
+    if not origin.startswith("unix://"):
+        parts = urlsplit(origin)
+        if not parts.hostname or parts.port == 0 or parts.path:
+            raise ValueError(f"{origin!a} is not http://host:port")
+        parts.hostname.encode("ascii")
+
+
 def endpoint_for(origin: str, settings: Settings, consul_tls: ssl.SSLContext | None) -> Endpoint:
-    """Return the endpoint of ``origin``. ``consul_tls`` is used for Consul only."""
+    """Return the endpoint of ``origin``. ``consul_tls`` is used for Consul only.
+
+    Raises:
+        ValueError, OSError: it is not an origin, or there are no certificates for TLS.
+    """
     if origin.startswith("unix://"):
         return Endpoint("", 0, "consul", origin.removeprefix("unix://"), None, None)
+    check_origin(origin)
     parts = urlsplit(origin)
     address = parts.hostname or ""
     if parts.scheme != "https":

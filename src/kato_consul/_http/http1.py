@@ -5,12 +5,15 @@ with it, too. This module has only what a client of one API needs: no redirects,
 compression.
 """
 
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from kato_consul._flow import Reply, Send
-from kato_consul._http.endpoint import STATUSES_THAT_CLOSE, require_one_request
+from kato_consul._http.endpoint import MAX_BODY, MAX_HEAD, STATUSES_THAT_CLOSE, require_one_request
 
 HttpError = HttpParserError
+
+HEAD = b"HEAD "
+"""How a request starts whose response has no body, whatever its headers say."""
 
 METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 """Methods whose requests need a ``content-length``, even if it is 0."""
@@ -35,15 +38,30 @@ def request_bytes(step: Send, host: str) -> bytes:
 class ResponseParser:
     """Parses the responses on one connection, one after the other."""
 
-    __slots__ = ("_body", "_headers", "_keep_alive", "_parser", "_status", "_unusable", "complete")
+    __slots__ = (
+        "_body",
+        "_bodyless",
+        "_headers",
+        "_keep_alive",
+        "_parser",
+        "_received",
+        "_status",
+        "_unusable",
+        "complete",
+    )
 
     def __init__(self) -> None:
         self._parser = HttpResponseParser(self)
         self._unusable = False
         self.start_response()
 
-    def start_response(self) -> None:
-        """Prepare for the response to a new request."""
+    def start_response(self, request: bytes = b"") -> None:
+        """Prepare for the response to ``request``."""
+        self._bodyless = request.startswith(HEAD)
+        self._received = 0
+        self._start_head()
+
+    def _start_head(self) -> None:
         self.complete = False
         self._status = 0
         self._keep_alive = False
@@ -54,16 +72,23 @@ class ResponseParser:
         """Parse received data; ``complete`` is True after the whole response.
 
         Raises:
-            HttpError: the data is not HTTP.
+            HttpError: the data is not HTTP, or the response is too long.
         """
         try:
             self._parser.feed_data(data)
+        except HttpParserUpgrade:
+            raise HttpError("it switches to another protocol") from None
         except HttpParserError as error:
             self._unusable = True
             if (cause := error.__context__) is not None and not isinstance(cause, Exception):
                 raise cause from None  # KeyboardInterrupt in a callback of the parser
             if not self.complete:  # otherwise the response is valid: the error is in data after it
                 raise
+        if not self.complete:
+            self._received += len(data)
+            if self._received > (MAX_BODY if self._status else MAX_HEAD):
+                part = "body" if self._status else "head"
+                raise HttpError(f"its {part} is too long: {self._received} bytes, and no end")
 
     def end_of_stream(self) -> bool:
         """Return whether the response is complete at the end of the connection.
@@ -101,6 +126,8 @@ class ResponseParser:
     def on_headers_complete(self) -> None:
         if not self.complete:
             self._status = self._parser.get_status_code()
+            if self._bodyless and self._status >= 200:  # the parser expects a body, and is not told
+                self._unusable = self.complete = True
 
     def on_body(self, body: bytes) -> None:
         if not self.complete:
@@ -110,7 +137,7 @@ class ResponseParser:
         if self.complete:
             return
         if self._status < 200:  # an interim response such as "100 Continue"
-            self.start_response()
+            self._start_head()
             return
         self.complete = True
         stays_open = self._status not in STATUSES_THAT_CLOSE

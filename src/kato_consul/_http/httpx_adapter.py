@@ -13,11 +13,14 @@ from typing import Any, Generic, TypeVar
 import httpcore  # noqa: F401  # httpx imports it with its first transport: see `_libraries`
 import httpx
 
-from kato_consul._flow import Cause, Failure, Reply, Send
-from kato_consul._http.endpoint import require_one_request
+from kato_consul._flow import Cause, Failure, Outcome, Reply, Send
+from kato_consul._http.endpoint import check_origin, require_one_request
 from kato_consul.settings import Settings
 
 T = TypeVar("T")
+
+SEND_ERRORS = (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, OverflowError)
+"""What a transport raises for a request that fails; the last three also for a bad name or port."""
 
 FIRST_BYTE_EVENT = "send_request_headers.started"
 
@@ -53,7 +56,11 @@ def origin_options(
 
     Each origin has its own transport, and so its own connection pool. There are no proxies, cookies
     or redirects: requests go to the instance's own address. ``consul_tls`` is used for Consul only.
+
+    Raises:
+        ValueError: it is not an origin.
     """
+    check_origin(origin)
     tls = consul_tls if origin in settings.consul_origins else None
     options = transport_options(settings.keepalive, tls)
     if origin.startswith("unix://"):
@@ -103,10 +110,19 @@ def to_httpx_request(step: Send, settings: Settings, trace: Any) -> httpx.Reques
     )
 
 
-def to_reply(response: httpx.Response, body: bytes) -> Reply:
-    """Return an httpx response and its body as a reply."""
+def to_outcome(response: httpx.Response, body: bytes) -> Outcome:
+    """Return an httpx response and its body as an outcome."""
+    if response.status_code < 200:  # 101, which nobody asked for
+        error = httpx.RemoteProtocolError("it switches to another protocol")
+        return Failure(Cause.PROTOCOL, bytes_sent=True, detail=str(error), error=error)
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Reply(response.status_code, headers, body)
+
+
+def too_long(body: int) -> Failure:
+    """Return the failure of a response whose body has over `MAX_BODY` bytes, and no end."""
+    error = httpx.RemoteProtocolError(f"its body is too long: {body} bytes, and no end")
+    return Failure(Cause.PROTOCOL, bytes_sent=True, detail=str(error), error=error)
 
 
 def to_failure(error: Exception, *, sent: bool) -> Failure:

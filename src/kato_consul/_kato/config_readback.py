@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kato_consul._flow import Flow
+from kato_consul._kato import response_shapes as shapes
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import SessionState
 from kato_consul._requests.request import Request
@@ -22,7 +23,7 @@ def read_config(api: KatoApi, state: SessionState, deadline: float) -> Flow[dict
         f"/sessions/{state.id}/config",
         repeatable=True,
         timeout=api.attempt_timeout,
-        needs=("config",),
+        shape=shapes.Config,
     )
     response = yield from api.call_session(request, state, deadline)
     config: dict[str, Any] = response["config"]

@@ -14,6 +14,7 @@ import msgspec
 
 from kato_consul._backoff import INSTANCE_WAIT, full_jitter
 from kato_consul._flow import Flow, Reply, Sleep
+from kato_consul._kato import response_shapes as shapes
 from kato_consul._kato.session_state import SessionState
 from kato_consul._requests.classify import Delivery, classify, describe
 from kato_consul._requests.failover import Failover
@@ -38,6 +39,11 @@ _BY_STATUS: dict[int, type[KatoAnswerError]] = {
     404: NotFound,
     422: ValidationFailed,
 }
+
+
+_NOT_KATO = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding and validating a body raises, if it is not KATO's: also text that is not UTF-8, and
+JSON that is nested too deeply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +183,15 @@ class KatoApi:
             f"/sessions/{state.id}/exists",
             repeatable=True,
             timeout=self.attempt_timeout,
-            needs=("exists",),
+            shape=shapes.Exists,
         )
         try:
             hint = RoutingHint(str(state.id), state.current, state.avoid)
             response, _ = yield from self.call(request, deadline, hint)
         except NoResponse as error:
             raise StoreUnavailable(what, str(error)) from None
-        return bool(response["exists"])
+        exists: bool = response["exists"]
+        return exists
 
 
 def decode_reply(request: Request, uid: str, reply: Reply) -> Any:
@@ -198,22 +205,44 @@ def decode_reply(request: Request, uid: str, reply: Reply) -> Any:
     success = 200 <= reply.status < 300
     try:
         response = msgspec.json.decode(reply.body)
-    except msgspec.DecodeError:
-        response = None
-    if response is None or (
-        success and not (isinstance(response, dict) and set(request.needs) <= set(response))
-    ):
-        reason = f"not a KATO response: {excerpt(reply.body.decode('utf-8', 'replace'))}"
+        if success:
+            _check_response(request, response)
+            return response
+    except _NOT_KATO as error:
+        why = f" ({error})" if isinstance(error, msgspec.ValidationError) else ""
+        reason = f"not a KATO response{why}: {_text(reply)}"
         if success and not request.repeatable:  # a proxy answered: it may have forwarded the write
-            raise OutcomeUnknown(what, uid, reason)
-        raise ServerFailed(what, uid, reply.status, reason)
-    if success:
-        return response
+            raise OutcomeUnknown(what, uid, reason) from None
+        raise ServerFailed(what, uid, reply.status, reason) from None
     detail = response
     if isinstance(response, dict):
         detail = response.get("detail", response.get("error", response))
     kind = _BY_STATUS.get(reply.status, ServerFailed)
-    raise kind(what, uid, reply.status, detail)
+    try:
+        answer = kind(what, uid, reply.status, detail)
+    except RecursionError:  # it is nested too deeply to be printed
+        answer = kind(what, uid, reply.status, _text(reply))
+    raise answer
+
+
+def _check_response(request: Request, response: Any) -> None:
+    """Check a success.
+
+    Raises:
+        ValidationError: it does not have the fields and types of the request's response.
+    """
+    if not isinstance(response, dict):
+        raise msgspec.ValidationError("not a JSON object")
+    for name in request.needs:
+        if name not in response:
+            raise msgspec.ValidationError(f"no field {name!r}")
+    if request.shape is not None:
+        msgspec.convert(response, request.shape)
+
+
+def _text(reply: Reply) -> str:
+    """Return the body of a reply for an error message."""
+    return excerpt(reply.body.decode("utf-8", "replace"))
 
 
 def is_session_missing(detail: Any) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from kato_consul._flow import Flow
+from kato_consul._kato import response_shapes as shapes
 from kato_consul._kato.config_readback import read_config, rejected
 from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
@@ -73,7 +74,7 @@ def create_session(
         msgspec.json.encode(body),
         repeatable=True,
         timeout=api.attempt_timeout,
-        needs=("session_id",),
+        shape=shapes.CreatedSession,
         follow_up=follow_up,
     )
     try:
@@ -94,9 +95,9 @@ def _attach(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     """
     state.id = state.attach_id
     try:
-        info = yield from _read_part(api, state, "", "node_id", deadline)
+        info = yield from _read_part(api, state, "", shapes.Session, deadline)
         config = yield from read_config(api, state, deadline)
-        cognition = yield from _read_part(api, state, "/cognition-data", "cognition_data", deadline)
+        cognition = yield from _read_part(api, state, "/cognition-data", shapes.Cognition, deadline)
     except BaseException:
         state.id = None
         raise
@@ -108,12 +109,12 @@ def _attach(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     state.journal = Journal(config)
     state.journal.apply_auto_learn(config)
     data = cognition["cognition_data"]
-    state.adopt(int(data["time"]), data["short_term_memory"])
+    state.adopt(data["time"], data["short_term_memory"])
     api.place_session(state)
 
 
 def _read_part(
-    api: KatoApi, state: SessionState, path: str, needs: str, deadline: float
+    api: KatoApi, state: SessionState, path: str, shape: type[Any], deadline: float
 ) -> Flow[Any]:
     target = f"/sessions/{state.id}{path}"
     request = Request(
@@ -122,6 +123,6 @@ def _read_part(
         target,
         repeatable=True,
         timeout=api.attempt_timeout,
-        needs=(needs,),
+        shape=shape,
     )
     return (yield from api.call_session(request, state, deadline))

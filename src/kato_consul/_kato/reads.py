@@ -4,6 +4,7 @@ import contextlib
 from typing import Any
 
 from kato_consul._flow import Flow
+from kato_consul._kato import response_shapes as shapes
 from kato_consul._kato.execute import prepare
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.reconcile import reconcile
@@ -26,7 +27,7 @@ def predictions(api: KatoApi, state: SessionState, deadline: float) -> Flow[list
     If the memory holds a single symbol, KATO returns ``past``, ``present`` and ``future`` as plain
     lists of symbols. They are converted to lists of events here, as they are otherwise.
     """
-    response = yield from _read(api, state, "predictions", deadline)
+    response = yield from _read(api, state, "predictions", shapes.Predictions, deadline)
     for prediction in response["predictions"]:
         for part in ("past", "present", "future"):
             events = prediction[part]
@@ -40,38 +41,38 @@ def stm(api: KatoApi, state: SessionState, deadline: float) -> Flow[list[Event]]
 
     They are compared with the journal. If they differ, the session is reconciled and read again.
     """
-    response = yield from _read(api, state, "stm", deadline)
+    response = yield from _read(api, state, "stm", shapes.Stm, deadline)
     events: list[Event] = response["stm"]
     if not state.journal.matches(state.journal.time, events):
         yield from reconcile(api, state, deadline)
-        response = yield from _read(api, state, "stm", deadline)
+        response = yield from _read(api, state, "stm", shapes.Stm, deadline)
         events = response["stm"]
     return events
 
 
 def percept_data(api: KatoApi, state: SessionState, deadline: float) -> Flow[PerceptData]:
     """Flow: return the last observation, as KATO processed it."""
-    response = yield from _read(api, state, "percept-data", deadline, needs="percept_data")
+    response = yield from _read(api, state, "percept-data", shapes.Percept, deadline)
     result: PerceptData = response["percept_data"]
     return result
 
 
 def cognition_data(api: KatoApi, state: SessionState, deadline: float) -> Flow[CognitionData]:
     """Flow: return the session's current state, including its counter."""
-    response = yield from _read(api, state, "cognition-data", deadline, needs="cognition_data")
+    response = yield from _read(api, state, "cognition-data", shapes.Cognition, deadline)
     result: CognitionData = response["cognition_data"]
     return result
 
 
 def info(api: KatoApi, state: SessionState, deadline: float) -> Flow[SessionInfo]:
     """Flow: return KATO's description of the session."""
-    result: SessionInfo = yield from _read(api, state, "", deadline, needs="session_id")
+    result: SessionInfo = yield from _read(api, state, "", shapes.Session, deadline)
     return result
 
 
 def config(api: KatoApi, state: SessionState, deadline: float) -> Flow[dict[str, Any]]:
     """Flow: return the session's configuration, including defaults."""
-    response = yield from _read(api, state, "config", deadline)
+    response = yield from _read(api, state, "config", shapes.Config, deadline)
     result: dict[str, Any] = response["config"]
     return result
 
@@ -83,7 +84,7 @@ def finalize_training(api: KatoApi, state: SessionState, deadline: float) -> Flo
     """
     timeout = deadline - api.now()
     result: FinalizeResult = yield from _read(
-        api, state, "finalize-training", deadline, "POST", needs="status", timeout=timeout
+        api, state, "finalize-training", shapes.Status, deadline, "POST", timeout=timeout
     )
     return result
 
@@ -100,7 +101,14 @@ def delete(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     if state.id is None:
         return
     target = f"/sessions/{state.id}"
-    request = Request("delete", "DELETE", target, repeatable=True, timeout=api.attempt_timeout)
+    request = Request(
+        "delete",
+        "DELETE",
+        target,
+        repeatable=True,
+        timeout=api.attempt_timeout,
+        shape=shapes.Status,
+    )
     state.deleting = True
     # Gone already: deleted by another client, or by an earlier attempt of this call.
     with contextlib.suppress(SessionGone):
@@ -113,10 +121,10 @@ def _read(
     api: KatoApi,
     state: SessionState,
     path: str,
+    shape: type[Any],
     deadline: float,
     method: str = "GET",
     *,
-    needs: str = "",
     timeout: float | None = None,
 ) -> Flow[Any]:
     api.place_session(state)
@@ -128,7 +136,7 @@ def _read(
             f"/sessions/{state.id}/{path}".rstrip("/"),
             repeatable=True,
             timeout=api.attempt_timeout if timeout is None else timeout,
-            needs=(needs or path,),
+            shape=shape,
         )
         try:
             return (yield from api.call_session(request, state, deadline))

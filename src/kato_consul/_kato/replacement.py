@@ -12,6 +12,7 @@ changes, so a replacement can be abandoned at any point.
 from typing import Any
 
 from kato_consul._flow import Flow, Sleep
+from kato_consul._kato import response_shapes as shapes
 from kato_consul._kato.config_readback import rejected, require_used
 from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
@@ -105,12 +106,12 @@ def read_session(
         f"/sessions/{state.id}/cognition-data",
         repeatable=True,
         timeout=api.attempt_timeout,
-        needs=("cognition_data",),
+        shape=shapes.Cognition,
         follow_up=follow_up,
     )
     response = yield from api.call_session(request, state, deadline)
     data = response["cognition_data"]
-    return int(data["time"]), data["short_term_memory"]
+    return data["time"], data["short_term_memory"]
 
 
 def require_writable_store(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:

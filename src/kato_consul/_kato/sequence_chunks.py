@@ -78,25 +78,28 @@ def observe_chunks(
 def _with_learned(result: SequenceResult, learned: LearnResult) -> SequenceResult:
     """Return the result of a sequence whose events were learned after the last one."""
     name = learned["pattern_name"]
+    names = [*result.get("auto_learned_patterns", []), *([name] if name else [])]
     return {
         **result,
         "final_stm_length": 0,
         "final_learned_pattern": name,
-        "auto_learned_patterns": [*result["auto_learned_patterns"], *([name] if name else [])],
+        "auto_learned_patterns": names,
     }
 
 
 def _merge(before: SequenceResult, after: SequenceResult) -> SequenceResult:
     """Return the results of two successive chunks as one."""
-    offset = before["observations_processed"]
-    shifted = [
-        {**entry, "sequence_position": entry["sequence_position"] + offset}
-        for entry in after["results"]
+    results = [
+        {**entry, "sequence_position": position}
+        for position, entry in enumerate([*before["results"], *after["results"]])
     ]
     return {
         **after,
-        "observations_processed": offset + after["observations_processed"],
-        "initial_stm_length": before["initial_stm_length"],
-        "results": before["results"] + shifted,
-        "auto_learned_patterns": before["auto_learned_patterns"] + after["auto_learned_patterns"],
+        "observations_processed": len(results),
+        "initial_stm_length": before.get("initial_stm_length", 0),
+        "results": results,
+        "auto_learned_patterns": [
+            *before.get("auto_learned_patterns", []),
+            *after.get("auto_learned_patterns", []),
+        ],
     }

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from kato_consul._kato import response_shapes as shapes
 from kato_consul._kato.journal import MAX_STM_EVENTS, Journal, makes_event
 from kato_consul._kato.observations import to_json
 from kato_consul._kato.types import (
@@ -44,9 +45,9 @@ class Write(Generic[R]):
     ``what`` names the call in errors and logs. ``path`` is relative to the session's URL, ``body``
     is JSON. ``apply`` applies the change to a journal. ``answer_from_journal`` builds the result
     from the session's id and the journal after the change. ``observations`` are those that it adds.
-    ``read_counters`` returns the counter and the number of events in KATO's response, None if it
-    has neither. ``read_patterns`` returns the names of the patterns that the response says were
-    learned.
+    ``shape`` is what KATO's response must match. ``read_counters`` returns the counter and the
+    number of events in KATO's response, None if it has neither. ``read_patterns`` returns the names
+    of the patterns that the response says were learned.
 
     ``config`` are the settings that it changes, None if it changes none: they are not seen in the
     counter and the memory. ``once_only``: applying it twice leaves a trace that no session shows,
@@ -60,6 +61,7 @@ class Write(Generic[R]):
     apply: Callable[[Journal], None]
     answer_from_journal: Callable[[str, Journal], R]
     observations: Sequence[Observation] = ()
+    shape: type[Any] = shapes.Status
     read_counters: Callable[[Any], tuple[int, int] | None] = _no_counters
     read_patterns: Callable[[Any], list[str | None]] = _no_patterns
     config: Mapping[str, Any] | None = None
@@ -81,6 +83,7 @@ class Write(Generic[R]):
             f"/sessions/{session_id}/{self.path}",
             self.body,
             timeout=timeout,
+            shape=self.shape,
             follow_up=follow_up,
             once_only=once_only,
         )
@@ -106,12 +109,9 @@ class Write(Generic[R]):
 
     def is_expected(self, before: Journal, response: Any) -> bool:
         """Return whether the counters in KATO's response are those that follow from ``before``."""
-        try:
-            counters = self.read_counters(response)
-        except (KeyError, TypeError, IndexError):
-            return False  # not a KATO response: the session has to be read
+        counters = self.read_counters(response)
         if counters is None:
-            return True
+            return not self.observations
         if len(self.observations) == 1 and not before.max_pattern_length and not self.once_only:
             # The common case, without a copy: one more observation, and perhaps one more event.
             events = before.events + makes_event(self.observations[0])
@@ -150,6 +150,7 @@ def observe(observation: Observation) -> Write[ObservationResult]:
         apply=lambda journal: journal.record_observation(observation),
         answer_from_journal=answer,
         observations=[observation],
+        shape=shapes.Observed,
         read_counters=lambda response: (response["time"], response["stm_length"]),
         read_patterns=lambda response: [response["auto_learned_pattern"]],
     )
@@ -213,6 +214,7 @@ def observe_sequence(
         apply=apply,
         answer_from_journal=answer,
         observations=observations,
+        shape=shapes.ObservedSequence,
         read_counters=_sequence_counters,
         read_patterns=lambda response: response["auto_learned_patterns"],
         once_only=learn_after_each,
@@ -238,6 +240,7 @@ def learn(pattern: PatternCount | None = None) -> Write[LearnResult]:
         what="learn",
         path="learn",
         body=b"",
+        shape=shapes.Learned,
         apply=Journal.record_learn,
         answer_from_journal=answer,
         read_patterns=lambda response: [response["pattern_name"]],

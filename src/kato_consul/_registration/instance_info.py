@@ -57,6 +57,6 @@ def field_of(reply: Reply, name: str) -> Any:
     """Return a field of the JSON object in a reply; None if there is no such field or object."""
     try:
         document = msgspec.json.decode(reply.body)
-    except msgspec.DecodeError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return document.get(name) if isinstance(document, dict) else None

@@ -10,7 +10,10 @@ About the request (`Delivery`):
 | ------------------------------------------------- | -------- | ----------------------------- |
 | failure before the first byte was sent            | NOT_SENT | the engine reports it as fact |
 | 503 of the server's own concurrency limit         | NOT_SENT | sent before the app is called |
-| 429                                               | NOT_SENT | it means refused (RFC 6585)   |
+| 421, 425, 429                                     | NOT_SENT | they mean refused (RFC 9110,  |
+|                                                   |          | 8470, 6585)                   |
+| 408                                               | UNKNOWN  | a proxy that waited in vain   |
+|                                                   |          | may have forwarded it         |
 | failure after that: timeout, reset, partial reply | UNKNOWN  | the server may still process  |
 | 500 and above otherwise                           | UNKNOWN  | the app may have saved first  |
 | anything else                                     | ANSWERED | the app itself returned it    |
@@ -22,16 +25,21 @@ About the instance (`InstanceSignal`):
 | nothing was sent; no reply in time   | `DOWN`     | other requests would most likely fail, too |
 | cut, partial reply; 502, 503, 504    | `DEGRADED` | a healthy instance does it now and then    |
 | 429, or 503 of the concurrency limit | `BUSY`     | it works, on other requests                |
+| 408, 421, 425                        | `BUSY`     | most likely a proxy's                      |
 | any other 5xx                        | `BUSY`     | the application failed on this one request |
 | any other reply                      | `HEALTHY`  |                                            |
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 
+from kato_consul import _backoff
 from kato_consul._flow import Cause, Failure, Outcome, Reply
+
+REFUSED = frozenset({421, 425, 429})
+"""Statuses of a request that was refused without being processed: misdirected, too early, too many.
+Another instance, or the same one later, may serve it."""
 
 LIMIT_BODY = b"Service Unavailable"
 """The body of uvicorn's 503 when its concurrency limit is reached."""
@@ -58,17 +66,19 @@ def classify(outcome: Outcome) -> Delivery:
     """Return what an outcome proves about a request to KATO (the first table above)."""
     if isinstance(outcome, Failure):
         return Delivery.UNKNOWN if outcome.bytes_sent else Delivery.NOT_SENT
-    if outcome.status < 429:  # nearly all replies
+    status = outcome.status
+    if status < 408:  # nearly all replies
         return Delivery.ANSWERED
-    if outcome.status == 429 or is_concurrency_limit(outcome):
+    if status in REFUSED or is_concurrency_limit(outcome):
         return Delivery.NOT_SENT
-    return Delivery.UNKNOWN if outcome.status >= 500 else Delivery.ANSWERED
+    return Delivery.UNKNOWN if status >= 500 or status == 408 else Delivery.ANSWERED
 
 
 def classify_any_response(outcome: Outcome) -> Delivery:
     """Return what an outcome proves about a request to a service with unknown rules.
 
-    As `classify`, but a 5xx is an answer, except for 502, 503 and 504: a proxy may have sent those.
+    As `classify`, but a 408 and a 5xx are answers, except for 502, 503 and 504: a proxy may have
+    sent those.
     """
     delivery = classify(outcome)
     if (
@@ -106,15 +116,13 @@ def instance_signal(outcome: Outcome) -> InstanceSignal:
     if isinstance(outcome, Failure):
         is_down = not outcome.bytes_sent or outcome.cause is Cause.TIMEOUT
         return InstanceSignal.DOWN if is_down else InstanceSignal.DEGRADED
-    if outcome.status < 429:
+    status = outcome.status
+    if status < 408:
         return InstanceSignal.HEALTHY
-    if outcome.status in (502, 503, 504) and not is_concurrency_limit(outcome):
+    if status in (502, 503, 504) and not is_concurrency_limit(outcome):
         return InstanceSignal.DEGRADED
-    return (
-        InstanceSignal.BUSY
-        if outcome.status == 429 or outcome.status >= 500
-        else InstanceSignal.HEALTHY
-    )
+    is_busy = status >= 500 or status == 408 or status in REFUSED
+    return InstanceSignal.BUSY if is_busy else InstanceSignal.HEALTHY
 
 
 def is_concurrency_limit(reply: Reply) -> bool:
@@ -133,20 +141,10 @@ def is_concurrency_limit(reply: Reply) -> bool:
 
 
 def retry_after(outcome: Outcome) -> float:
-    """Return the seconds of ``Retry-After`` in a 429 or 503; 0 without one, or if unreadable.
-
-    A date is relative to the reply's own ``Date`` (RFC 9110, 10.2.3).
-    """
+    """Return the seconds of ``Retry-After`` in a 429 or 503, 0 without one: see `_backoff`."""
     if not isinstance(outcome, Reply) or outcome.status not in (429, 503):
         return 0.0
-    text = outcome.headers.get("retry-after", "")
-    if text.isdecimal() or not text:
-        return float(text or 0)
-    try:
-        until = parsedate_to_datetime(text)
-        return max(0.0, (until - parsedate_to_datetime(outcome.headers["date"])).total_seconds())
-    except (KeyError, TypeError, ValueError):
-        return 0.0
+    return _backoff.retry_after(outcome.headers) or 0.0
 
 
 def describe(outcome: Outcome) -> str:

@@ -137,6 +137,7 @@ class _Call:
         "_may_be_received",
         "_pauses",
         "_request",
+        "_sent",
         "_tried",
     )
 
@@ -153,6 +154,7 @@ class _Call:
         self._budget = pool.settling_budget if request.follow_up else pool.budget
         self._failovers = 0
         self._may_be_received = False
+        self._sent = False
         self._last_failure = ""
         self._last_is_server_error = False
         self._pauses: Iterator[float] | None = None
@@ -250,6 +252,7 @@ class _Call:
         Raises:
             OutcomeUnknown: The request may have been applied and is not repeatable.
         """
+        self._sent = self._sent or isinstance(outcome, Reply) or outcome.bytes_sent
         if delivery is Delivery.UNKNOWN:
             if not self._request.repeatable:
                 hung = isinstance(outcome, Failure) and outcome.cause is Cause.TIMEOUT
@@ -272,6 +275,7 @@ class _Call:
             return (yield from self._failover.usable_snapshot(self._deadline))
         except NoInstances as error:
             if not self._may_be_received:
+                error.sent = self._sent
                 raise
             raise NoResponse(
                 f"{self._request.what}: {error}. Last attempt: {self._last_failure}"
@@ -283,9 +287,11 @@ class _Call:
             text += f". Last attempt: {self._last_failure}"
         else:
             text += ", which had passed before the first attempt"
-        if not self._may_be_received:
-            return RequestNotSent(text)
-        return NoResponse(text, server_error=self._last_is_server_error)
+        error: KatoError = RequestNotSent(text)
+        if self._may_be_received:
+            error = NoResponse(text, server_error=self._last_is_server_error)
+        error.sent = self._sent  # an instance that refused it has received it
+        return error
 
 
 def _is_server_error(outcome: Outcome) -> bool:
@@ -301,6 +307,7 @@ def _why_none_usable(store: SnapshotStore, now: float) -> str:
     if not snapshot.instances:
         return f"none is registered{duration}. Register one with 'kato-consul register'"
     states = "; ".join(
-        f"{instance.id} is {instance.health}: {instance.output}" for instance in snapshot.instances
+        f"{instance.id} is {instance.health}: {instance.address_error or instance.output}"
+        for instance in snapshot.instances
     )
-    return f"none is passing{duration} ({states})"
+    return f"none is usable{duration} ({states})"

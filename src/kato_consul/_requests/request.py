@@ -1,6 +1,7 @@
 """Requests, routing hints and answers: what a call to a service takes and returns."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from kato_consul._flow import Reply
 from kato_consul._requests.classify import KATO_RULES, AnswerPolicy
@@ -20,6 +21,7 @@ class Request:
             write).
         timeout: Seconds for one attempt, above 0.
         needs: Fields that the JSON object of a successful reply must have.
+        shape: A msgspec struct that it must match: the fields that are read from it. None: any.
         follow_up: True if it is sent only because an earlier request failed. Then its first
             attempt consumes retry budget, too.
         answer_policy: Which outcomes are its answer.
@@ -34,6 +36,7 @@ class Request:
     repeatable: bool = False
     timeout: float = 10.0
     needs: tuple[str, ...] = ()
+    shape: type[Any] | None = None
     follow_up: bool = False
     answer_policy: AnswerPolicy = KATO_RULES
     once_only: bool = False

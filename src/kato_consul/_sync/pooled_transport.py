@@ -8,6 +8,7 @@ import httpx
 
 from kato_consul._http.httpx_adapter import transport_options
 from kato_consul._sync import runtime
+from kato_consul._sync.engines.httpx_network import new_transport
 
 
 class PooledTransport(httpx.BaseTransport):
@@ -60,7 +61,7 @@ class _OriginPool:
     """The transport of one origin, and the number of requests and responses that use it."""
 
     def __init__(self, keepalive: float, tls: ssl.SSLContext | None) -> None:
-        self.transport = httpx.HTTPTransport(**transport_options(keepalive, tls))
+        self.transport = new_transport(**transport_options(keepalive, tls))
         self._users = 0
         self._retired = False
         self._users_lock = runtime.ThreadLock()

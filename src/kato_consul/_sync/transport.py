@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 
 from kato_consul._balancing.pool import InstanceView
-from kato_consul._flow import Outcome, Reply, Send
+from kato_consul._flow import Cause, Failure, Outcome, Reply, Send
 from kato_consul._http.discovered_service import (
     DiscoveredService,
     Exchange,
@@ -82,11 +82,15 @@ class DiscoveryTransport(httpx.BaseTransport):
                     caller_trace(event, info)
 
             try:
-                response = self._inner.handle_request(exchange.to_httpx_request(step, trace))
+                attempt = exchange.to_httpx_request(step, trace)
+            except (httpx.InvalidURL, ValueError) as error:
+                return Failure(Cause.CONNECT, bytes_sent=False, detail=str(error), error=error)
+            try:
+                response = self._inner.handle_request(attempt)
                 outcome = exchange.record_response(response)
                 if may_be_concurrency_limit(response) and isinstance(outcome, Reply):
                     outcome = Reply(outcome.status, outcome.headers, response.read())
-            except (httpx.TransportError, OSError) as error:
+            except (httpx.TransportError, OSError, UnicodeError) as error:
                 return exchange.record_failure(error)
             return outcome
 

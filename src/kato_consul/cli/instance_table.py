@@ -36,7 +36,7 @@ def _table(snapshot: Snapshot) -> Table:
             "zone": Text(instance.zone),
             "node": Text(instance.node),
             "tags": Text(", ".join(instance.tags)),
-            "check output": Text(" ".join(instance.output.split())[:200]),
+            "check output": Text(_one_line(instance.address_error or instance.output)),
         }
         for instance in snapshot.instances
     ]
@@ -48,3 +48,7 @@ def _table(snapshot: Snapshot) -> Table:
     for row in rows:
         table.add_row(*(row[name] for name in headings))
     return table
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:200]

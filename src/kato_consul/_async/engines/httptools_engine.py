@@ -6,14 +6,20 @@ or has sent data without a request, it is not used.
 """
 
 import asyncio
+import contextlib
+import os
 import select
 import ssl
 from typing import cast
 
+from kato_consul._async.engines.connecting import connect_tcp
 from kato_consul._flow import Cause, Failure, Outcome, Send
 from kato_consul._http.endpoint import Endpoint, endpoint_for
 from kato_consul._http.http1 import HttpError, ResponseParser, request_bytes
 from kato_consul.settings import Settings
+
+READ_SIZE = 65_536
+"""Bytes in one read, where asyncio does not read."""
 
 
 class HttptoolsEngine:
@@ -29,22 +35,22 @@ class HttptoolsEngine:
     async def send(self, step: Send) -> Outcome:
         """Carry out one step. If cancelled, close the connection."""
         pool = self._pools.get(step.origin)
-        if pool is None:
-            endpoint = endpoint_for(step.origin, self._settings, self._tls)
-            pool = self._pools[step.origin] = _ConnectionPool(endpoint, self._settings.keepalive)
         try:
+            if pool is None:
+                endpoint = endpoint_for(step.origin, self._settings, self._tls)
+                pool = _ConnectionPool(endpoint, self._settings.keepalive)
+                self._pools[step.origin] = pool
             request = request_bytes(step, pool.endpoint.host)
-        except ValueError as error:
-            return Failure(Cause.PROTOCOL, bytes_sent=False, detail=str(error), error=error)
+        except (ValueError, OSError) as error:
+            return Failure(Cause.CONNECT, bytes_sent=False, detail=str(error), error=error)
         remaining = step.timeout
         connection = pool.acquire()
         if connection is None:
             loop = asyncio.get_running_loop()
             started = loop.time()
             try:
-                async with asyncio.timeout(min(self._settings.connect_timeout, remaining)):
-                    connection = await pool.connect()
-            except (OSError, UnicodeError) as error:  # timeout, TLS, name lookup; bad name
+                connection = await pool.connect(min(self._settings.connect_timeout, remaining))
+            except (OSError, ValueError, OverflowError) as error:  # also a bad name or port
                 detail = str(error) or type(error).__name__
                 return Failure(Cause.CONNECT, bytes_sent=False, detail=detail, error=error)
             remaining -= loop.time() - started
@@ -93,26 +99,31 @@ class _ConnectionPool:
             connection.abort()
         return None
 
-    async def connect(self) -> "_Connection":
-        """Return a new connection.
+    async def connect(self, timeout: float) -> "_Connection":
+        """Return a new connection, within ``timeout`` seconds.
 
         Raises:
-            OSError: the connection failed.
+            OSError, ValueError, OverflowError: the connection failed.
         """
         endpoint, loop = self.endpoint, self._loop
-        if endpoint.path:
-            _, connection = await loop.create_unix_connection(
-                lambda: _Connection(self), endpoint.path
-            )
-        else:
-            _, connection = await loop.create_connection(
-                lambda: _Connection(self),
-                endpoint.address,
-                endpoint.port,
-                ssl=endpoint.tls,
-                server_hostname=endpoint.server_name,
-            )
-        return connection
+        async with asyncio.timeout(timeout):
+            if endpoint.path:
+                _, connection = await loop.create_unix_connection(
+                    lambda: _Connection(self), endpoint.path
+                )
+                return connection
+            connected = await connect_tcp(endpoint.address, endpoint.port, timeout)
+            try:
+                _, connection = await loop.create_connection(
+                    lambda: _Connection(self),
+                    sock=connected,
+                    ssl=endpoint.tls,
+                    server_hostname=endpoint.server_name,
+                )
+            except BaseException:
+                connected.close()
+                raise
+            return connection
 
     @property
     def in_use(self) -> bool:
@@ -182,6 +193,7 @@ class _Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[Outcome] | None = None
         self._timer: asyncio.TimerHandle
         self._transport: asyncio.Transport
+        self._descriptor: int
         self._readable = select.poll()
 
     def is_idle(self) -> bool:
@@ -195,18 +207,16 @@ class _Connection(asyncio.Protocol):
         """Send a request and wait for its response, at most ``timeout`` seconds."""
         transport = self._transport
         if transport.is_closing():
-            return Failure(
-                Cause.CONNECT, bytes_sent=False, detail="closed before the request was sent"
-            )
+            closed = ConnectionError("closed before the request was sent")
+            return Failure(Cause.CONNECT, bytes_sent=False, detail=str(closed), error=closed)
         if timeout <= 0:
             self.abort()
-            return Failure(
-                Cause.TIMEOUT, bytes_sent=False, detail="the timeout expired while connecting"
-            )
+            expired = TimeoutError("the timeout expired while connecting")
+            return Failure(Cause.TIMEOUT, bytes_sent=False, detail=str(expired), error=expired)
         loop = asyncio.get_running_loop()
         self._waiter = waiter = loop.create_future()
         self._timer = loop.call_later(timeout, self._expire)
-        self._parser.start_response()
+        self._parser.start_response(request)
         transport.write(request)
         try:
             outcome: Outcome = await waiter
@@ -225,7 +235,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._readable.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._descriptor = transport.get_extra_info("socket").fileno()
+        self._readable.register(self._descriptor, select.POLLIN)
         self._pool.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -240,7 +251,8 @@ class _Connection(asyncio.Protocol):
             self.abort()
             return
         if parser.complete:
-            if parser.reusable:
+            # Otherwise the server has answered before it had received the whole request.
+            if parser.reusable and not self._transport.get_write_buffer_size():
                 self._pool.release(self)
             else:
                 self.abort()
@@ -248,14 +260,27 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._pool.closed(self)
+        if error is not None and self._waiter is not None:
+            self._receive_rest()
         if error is None and self._waiter is not None and self._parser.end_of_stream():
             self._end(self._parser.reply())
         else:
-            detail = str(error) if error else "the server closed the connection"
-            self._end(Failure(Cause.CUT, bytes_sent=True, detail=detail, error=error))
+            error = error or ConnectionError("the server closed the connection")
+            self._end(Failure(Cause.CUT, bytes_sent=True, detail=str(error), error=error))
+
+    def _receive_rest(self) -> None:
+        """Process what was received before a write failed: the server may have answered early.
+
+        asyncio closes the socket after `connection_lost`, and has not read it.
+        """
+        if self._pool.endpoint.tls is None:
+            with contextlib.suppress(OSError):
+                while self._waiter is not None and (data := os.read(self._descriptor, READ_SIZE)):
+                    self.data_received(data)
 
     def _expire(self) -> None:
-        self._end(Failure(Cause.TIMEOUT, bytes_sent=True, detail="no response"))
+        error = TimeoutError("no response")
+        self._end(Failure(Cause.TIMEOUT, bytes_sent=True, detail=str(error), error=error))
         self.abort()
 
     def _end(self, outcome: Outcome) -> None:

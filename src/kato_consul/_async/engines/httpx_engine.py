@@ -6,9 +6,10 @@ from typing import Any
 
 import httpx
 
+from kato_consul._async.engines.httpx_network import new_transport
 from kato_consul._flow import Cause, Failure, Outcome, Send
 from kato_consul._http import httpx_adapter
-from kato_consul._http.endpoint import STATUSES_THAT_CLOSE
+from kato_consul._http.endpoint import MAX_BODY, STATUSES_THAT_CLOSE
 from kato_consul._http.httpx_adapter import OriginPool
 from kato_consul.settings import Settings
 
@@ -26,7 +27,10 @@ class HttpxEngine:
 
     async def send(self, step: Send) -> Outcome:
         """Carry out one step. If cancelled, close the connection."""
-        pool = self._pools.get(step.origin) or self._new_pool(step.origin)
+        try:
+            pool = self._pools.get(step.origin) or self._new_pool(step.origin)
+        except ValueError as error:
+            return Failure(Cause.CONNECT, bytes_sent=False, detail=str(error), error=error)
         pool.users += 1
         try:
             return await _exchange(pool.transport, step, self._settings)
@@ -55,7 +59,7 @@ class HttpxEngine:
 
     def _new_pool(self, origin: str) -> _OriginPool:
         options = httpx_adapter.origin_options(origin, self._settings, self._tls)
-        pool = self._pools[origin] = OriginPool(httpx.AsyncHTTPTransport(**options))
+        pool = self._pools[origin] = OriginPool(new_transport(**options))
         return pool
 
 
@@ -68,18 +72,23 @@ async def _exchange(transport: httpx.AsyncHTTPTransport, step: Send, settings: S
     try:
         request = httpx_adapter.to_httpx_request(step, settings, trace)
     except (ValueError, httpx.InvalidURL) as error:
-        return Failure(Cause.PROTOCOL, bytes_sent=False, detail=str(error), error=error)
+        return Failure(Cause.CONNECT, bytes_sent=False, detail=str(error), error=error)
     try:
         async with asyncio.timeout(step.timeout):
             response = await transport.handle_async_request(request)
             assert isinstance(response.stream, httpx.AsyncByteStream)
             try:
                 # Not aread: after it the connection may belong to another task.
-                body = b"".join([chunk async for chunk in response.stream])
+                chunks, size = [], 0
+                async for chunk in response.stream:
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    if size > MAX_BODY:
+                        return httpx_adapter.too_long(size)
                 if response.status_code in STATUSES_THAT_CLOSE:
                     await response.extensions["network_stream"].aclose()
             finally:
                 await response.aclose()
-    except (httpx.HTTPError, TimeoutError, OSError) as error:
+    except httpx_adapter.SEND_ERRORS as error:
         return httpx_adapter.to_failure(error, sent=send_trace.bytes_sent)
-    return httpx_adapter.to_reply(response, body)
+    return httpx_adapter.to_outcome(response, b"".join(chunks))

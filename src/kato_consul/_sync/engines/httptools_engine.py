@@ -1,6 +1,6 @@
 """The default engine for threads: plain sockets, with llhttp as the parser.
 
-A request is sent by exactly one call, ``sendall``: before it nothing is sent, from it on the
+Sending starts at one point of `_Connection.exchange`: before it nothing is sent, from it on the
 request counts as sent. An idle connection is checked just before. If the server has closed it, or
 has sent data without a request, it is not used.
 """
@@ -14,10 +14,14 @@ import time
 from kato_consul._flow import Cause, Failure, Outcome, Send
 from kato_consul._http.endpoint import Endpoint, endpoint_for
 from kato_consul._http.http1 import HttpError, ResponseParser, request_bytes
+from kato_consul._sync.engines.connecting import connect_tcp, connect_unix
 from kato_consul.settings import Settings
 
 READ_SIZE = 65_536
 """Bytes in one read. Linux initially buffers about twice that for a reader (tcp_rmem)."""
+
+SENT_AT_ONCE = 65_536
+"""Bytes of a request that are sent without waiting for an early answer: the socket buffers them."""
 
 
 class HttptoolsEngine:
@@ -38,13 +42,13 @@ class HttptoolsEngine:
         """Carry out one step. If interrupted, close the connection."""
         started = time.monotonic()
         pool = self._pools.get(step.origin)
-        if pool is None:
-            new = _ConnectionPool(endpoint_for(step.origin, self._settings, self._tls))
-            pool = self._pools.setdefault(step.origin, new)
         try:
+            if pool is None:
+                new = _ConnectionPool(endpoint_for(step.origin, self._settings, self._tls))
+                pool = self._pools.setdefault(step.origin, new)
             request = request_bytes(step, pool.endpoint.host)
-        except ValueError as error:
-            return Failure(Cause.PROTOCOL, bytes_sent=False, detail=str(error), error=error)
+        except (ValueError, OSError) as error:
+            return Failure(Cause.CONNECT, bytes_sent=False, detail=str(error), error=error)
         if started - self._last_sweep > self._settings.keepalive:
             self._sweep(started)
         connection = self._acquire(pool, started)
@@ -52,14 +56,15 @@ class HttptoolsEngine:
             timeout = min(self._settings.connect_timeout, step.timeout)
             try:
                 connection = _Connection(_connect(pool.endpoint, timeout))
-            except (OSError, UnicodeError) as error:  # timeout, TLS, name lookup; bad name
+            except (OSError, ValueError, OverflowError) as error:  # also a bad name or port
                 detail = str(error) or type(error).__name__
                 return Failure(Cause.CONNECT, bytes_sent=False, detail=detail, error=error)
             self._open.add(connection)
         reuse = False
         try:
             if self._closed:
-                return Failure(Cause.CONNECT, bytes_sent=False, detail="this client is closed")
+                closed = ConnectionError("this client is closed")
+                return Failure(Cause.CONNECT, bytes_sent=False, detail=str(closed), error=closed)
             outcome = connection.exchange(request, started + step.timeout)
             reuse = connection.reusable and not pool.retired
         finally:
@@ -146,11 +151,12 @@ class _ConnectionPool:
 class _Connection:
     """One connection, which carries one request at a time."""
 
-    __slots__ = ("_parser", "_readable", "_socket", "last_used")
+    __slots__ = ("_answered_early", "_parser", "_readable", "_socket", "last_used")
 
     def __init__(self, connected: socket.socket) -> None:
         self.last_used = 0.0
         self._socket = connected
+        self._answered_early = False
         self._parser = ResponseParser()
         self._readable = select.poll()
         self._readable.register(connected, select.POLLIN)
@@ -158,7 +164,7 @@ class _Connection:
     @property
     def reusable(self) -> bool:
         """True if the connection can carry another request."""
-        return self._parser.complete and self._parser.reusable
+        return self._parser.complete and self._parser.reusable and not self._answered_early
 
     def is_idle(self) -> bool:
         """Return whether the server has neither closed the connection nor sent anything."""
@@ -167,36 +173,62 @@ class _Connection:
     def exchange(self, request: bytes, deadline: float) -> Outcome:
         """Send a request and wait for its response until ``deadline`` on the monotonic clock."""
         parser, connected = self._parser, self._socket
-        parser.start_response()
+        parser.start_response(request)
+        lost: OSError | None = None
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            expired = TimeoutError("the timeout expired while connecting")
+            return Failure(Cause.TIMEOUT, bytes_sent=False, detail=str(expired), error=expired)
         try:
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                return Failure(
-                    Cause.TIMEOUT, bytes_sent=False, detail="the timeout expired while connecting"
-                )
             connected.settimeout(remaining)
-            connected.sendall(request)
+            try:
+                if len(request) <= SENT_AT_ONCE or isinstance(connected, ssl.SSLSocket):
+                    connected.sendall(request)
+                else:
+                    self._send_in_parts(request, deadline)
+            except ConnectionError as error:
+                lost = error  # the server may have answered before it closed the connection
             while not parser.complete:
                 # Each read may take only the remaining time: a response may trickle.
-                remaining = deadline - time.monotonic()
-                if remaining <= 0:
-                    return Failure(Cause.TIMEOUT, bytes_sent=True, detail="no complete response")
-                connected.settimeout(remaining)
-                data = connected.recv(READ_SIZE)
-                if data:
-                    parser.feed(data)
-                elif not parser.end_of_stream():
-                    return Failure(
-                        Cause.CUT, bytes_sent=True, detail="the server closed the connection"
-                    )
+                connected.settimeout(_remaining(deadline))
+                self._receive()
         except TimeoutError as error:
-            return Failure(Cause.TIMEOUT, bytes_sent=True, detail="no response", error=error)
+            return Failure(Cause.TIMEOUT, bytes_sent=True, detail=str(error), error=error)
         except OSError as error:
-            detail = str(error) or type(error).__name__
-            return Failure(Cause.CUT, bytes_sent=True, detail=detail, error=error)
+            lost = lost or error
+            detail = str(lost) or type(lost).__name__
+            return Failure(Cause.CUT, bytes_sent=True, detail=detail, error=lost)
         except HttpError as error:
             return Failure(Cause.PROTOCOL, bytes_sent=True, detail=str(error), error=error)
         return parser.reply()
+
+    def _receive(self) -> None:
+        """Read and parse what has been received, and wait for it if there is nothing.
+
+        Raises:
+            OSError, HttpError: the connection was closed before the end of the response, or what
+                was received is not HTTP.
+        """
+        data = self._socket.recv(READ_SIZE)
+        if data:
+            self._parser.feed(data)
+        elif not self._parser.end_of_stream():
+            raise ConnectionError("the server closed the connection")
+
+    def _send_in_parts(self, request: bytes, deadline: float) -> None:
+        """Send a long request, until the server has answered: it may refuse the rest."""
+        rest = memoryview(request)
+        ready = select.poll()
+        ready.register(self._socket, select.POLLIN | select.POLLOUT)
+        while rest:
+            events = ready.poll(1_000 * _remaining(deadline))
+            if any(event & select.POLLIN for _, event in events):
+                self._receive()
+                if self._parser.complete:
+                    self._answered_early = True
+                    return
+            elif events:
+                rest = rest[self._socket.send(rest) :]
 
     def shut_down(self) -> None:
         """Wake a thread that reads from the connection."""
@@ -213,19 +245,14 @@ def _connect(endpoint: Endpoint, timeout: float) -> socket.socket:
     """Return a connected socket.
 
     Raises:
-        OSError, UnicodeError: the connection failed.
+        OSError, ValueError, OverflowError: the connection failed.
     """
     if endpoint.path:
-        connected = socket.socket(socket.AF_UNIX)
-        try:
-            connected.settimeout(timeout)
-            connected.connect(endpoint.path)
-        except BaseException:
-            connected.close()
-            raise
-        return connected
-    connected = socket.create_connection((endpoint.address, endpoint.port), timeout)
+        return connect_unix(endpoint.path, timeout)
+    deadline = time.monotonic() + timeout
+    connected = connect_tcp(endpoint.address, endpoint.port, timeout)
     try:
+        connected.settimeout(_remaining(deadline))
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if endpoint.tls is None:
             return connected
@@ -233,3 +260,15 @@ def _connect(endpoint: Endpoint, timeout: float) -> socket.socket:
     except BaseException:
         connected.close()
         raise
+
+
+def _remaining(deadline: float) -> float:
+    """Return the seconds until ``deadline``, above 0.
+
+    Raises:
+        TimeoutError: it has passed.
+    """
+    remaining = deadline - time.monotonic()
+    if remaining <= 0:
+        raise TimeoutError("no complete response in time")
+    return remaining

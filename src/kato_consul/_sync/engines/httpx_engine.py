@@ -12,8 +12,9 @@ import httpx
 
 from kato_consul._flow import Cause, Failure, Outcome, Send
 from kato_consul._http import httpx_adapter
-from kato_consul._http.endpoint import STATUSES_THAT_CLOSE
+from kato_consul._http.endpoint import MAX_BODY, STATUSES_THAT_CLOSE
 from kato_consul._http.httpx_adapter import OriginPool
+from kato_consul._sync.engines.httpx_network import Deadline, new_transport
 from kato_consul.settings import Settings
 
 CONNECTED_EVENTS = (
@@ -39,8 +40,11 @@ class HttpxEngine:
         with self._lock:
             pool = self._pools.get(step.origin)
             if pool is None:
-                options = httpx_adapter.origin_options(step.origin, self._settings, self._tls)
-                pool = self._pools[step.origin] = OriginPool(httpx.HTTPTransport(**options))
+                try:
+                    options = httpx_adapter.origin_options(step.origin, self._settings, self._tls)
+                except ValueError as error:
+                    return Failure(Cause.CONNECT, bytes_sent=False, detail=str(error), error=error)
+                pool = self._pools[step.origin] = OriginPool(new_transport(**options))
             pool.users += 1
         try:
             return self._exchange(pool.transport, step)
@@ -101,24 +105,25 @@ class HttpxEngine:
         try:
             request = httpx_adapter.to_httpx_request(step, self._settings, trace)
         except (ValueError, httpx.InvalidURL) as error:
-            return Failure(Cause.PROTOCOL, bytes_sent=False, detail=str(error), error=error)
-        deadline = time.monotonic() + step.timeout
+            return Failure(Cause.CONNECT, bytes_sent=False, detail=str(error), error=error)
+        # Otherwise they would be for each read and write, and not for the whole exchange.
+        deadline = Deadline(time.monotonic() + step.timeout)
+        request.extensions["timeout"].update(read=deadline, write=deadline)
         try:
             response = transport.handle_request(request)
             assert isinstance(response.stream, httpx.SyncByteStream)
             try:
-                chunks = []
+                chunks, size = [], 0
                 # Not iter_bytes: after it the connection may belong to another thread.
                 for chunk in response.stream:
                     chunks.append(chunk)
-                    # httpx limits the time of each read, but not of the whole response.
-                    if time.monotonic() > deadline:
-                        detail = "no complete response"
-                        return Failure(Cause.TIMEOUT, bytes_sent=True, detail=detail)
+                    size += len(chunk)
+                    if size > MAX_BODY:
+                        return httpx_adapter.too_long(size)
                 if response.status_code in STATUSES_THAT_CLOSE:
                     response.extensions["network_stream"].close()
             finally:
                 response.close()
-        except (httpx.HTTPError, OSError) as error:
+        except httpx_adapter.SEND_ERRORS as error:
             return httpx_adapter.to_failure(error, sent=send_trace.bytes_sent)
-        return httpx_adapter.to_reply(response, b"".join(chunks))
+        return httpx_adapter.to_outcome(response, b"".join(chunks))

@@ -23,7 +23,8 @@ def instances(service: Service = None, json_: Json = False, consul: Consul = Non
     """List a service's instances as a client sees them.
 
     "used" is whether clients send requests to the instance: they use those
-    that are passing, or if none is, those with a warning. The last line gives
+    that are passing, or if none is, those with a warning. An instance whose
+    address or port is invalid is never used. The last line gives
     the source of the list: Consul; or until Consul answers, the snapshot saved
     in KATO_CONSUL_STATE_DIR or the static list in KATO_URL.
 
@@ -87,6 +88,7 @@ def _instance_as_json(instance: Instance, *, used: bool) -> dict[str, Any]:
         "meta": dict(instance.meta),
         "weight": instance.weight,
         "output": instance.output,
+        "address_error": instance.address_error,
     }
 
 
