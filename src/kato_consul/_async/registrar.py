@@ -116,6 +116,18 @@ class AsyncRegistrar:
         """
         return await self._driver.run(self._service.registration.registered())
 
+    def hung(self) -> dict[str, float]:
+        """Return the instances that are hung: they accept connections and do not answer.
+
+        Only a restart ends that, unless the instance is busy with a long computation or its store
+        hangs. An instance that was probed successfully but starts to hang is in it when its check
+        is critical, and leaves it with its first answer.
+
+        Returns:
+            For the id of each, the seconds since it was sent the first unanswered request.
+        """
+        return self._service.hung()
+
     async def drain(self, within: float, reason: str = "draining") -> bool:
         """Put the instances into maintenance mode and wait until no client uses them.
 
