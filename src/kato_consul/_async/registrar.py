@@ -119,12 +119,12 @@ class AsyncRegistrar:
     def hung(self) -> dict[str, float]:
         """Return the instances that are hung: they accept connections and do not answer.
 
-        Only a restart ends that, unless the instance is busy with a long computation or its store
-        hangs. An instance that was probed successfully but starts to hang is in it when its check
-        is critical, and leaves it with its first answer.
+        Their checks are critical. An instance is not hung any more with its first answer, or when
+        it closes the connection. Usually only a restart ends a hang; but a long computation, or a
+        store that hangs, looks the same.
 
         Returns:
-            For the id of each, the seconds since it was sent the first unanswered request.
+            The id of each, with the seconds since the first request that it has not answered.
         """
         return self._service.hung()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from kato_consul._consul.snapshot_decoder import BUSY_NOTE
 from kato_consul._doctor.facts import InstanceFacts
 from kato_consul._doctor.findings import MAX_SKEW, Finding, Severity, clock_skew
 from kato_consul._registration.health_report import HUNG_NOTE, HealthReport
@@ -56,7 +57,7 @@ def check_instance(facts: InstanceFacts, keepalive: float) -> Iterator[Finding]:
             "instance.busy",
             Severity.NOTE,
             uid,
-            f"its machine is busy: KATO reports {report}, and works on",
+            f"{BUSY_NOTE}: KATO reports {report}, and works on",
             "nothing, unless calls are too slow: then use more machines, or bigger ones",
         )
     if facts.workers is not None and facts.workers > 1:

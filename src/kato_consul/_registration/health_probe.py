@@ -34,6 +34,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from kato_consul._consul.snapshot_decoder import BUSY_NOTE
 from kato_consul._definitions.schema import ProbeDefinition
 from kato_consul._durations import parse_duration
 from kato_consul._flow import (
@@ -152,8 +153,7 @@ class Prober:
         if report.status == "healthy":
             return ProbeResult(Health.PASSING, PASSING_NOTE)
         if report.is_load and not self._warn_on_load:
-            load = ", ".join(report.issues)
-            return ProbeResult(Health.PASSING, f"{PASSING_NOTE}; its machine is busy: {load}")
+            return ProbeResult(Health.PASSING, f"{BUSY_NOTE}: {', '.join(report.issues)}")
         critical = report.status == "unhealthy" and not report.is_load
         status = Health.CRITICAL if critical else Health.WARNING
         return ProbeResult(status, f"/health reports {report}")

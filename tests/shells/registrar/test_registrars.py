@@ -5,8 +5,9 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from fastapi import FastAPI
@@ -23,7 +24,8 @@ from kato_consul.testing import ConsulAgent, StandInKato
 from tests.cli.running import get_json, healths, ids
 from tests.testing.waiting import eventually
 
-QUICK = ProbeDefinition(interval="500ms", timeout="2s", slow="1s")
+QUICK_TIMEOUT = 2.0  # seconds
+QUICK = ProbeDefinition(interval="500ms", timeout=f"{QUICK_TIMEOUT:g}s", slow="1s")
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,90 @@ def test_hung_slow_and_dead_instances_get_their_status(
         assert eventually(lambda: healths(agent, "kato") == {"kato-1": "passing"})
         kato.kill()
         assert eventually(lambda: healths(agent, "kato") == {"kato-1": "critical"})
+
+
+@pytest.mark.parametrize("engine", ["httptools", "httpx"])
+def test_hung_instance_is_returned_until_it_answers(
+    agent: ConsulAgent, kato: StandInKato, engine: Literal["httptools", "httpx"]
+) -> None:
+    """A frozen instance is hung from its first unanswered request until its next answer."""
+    with Registrar([definition(kato)], replace(settings(agent), engine=engine)) as registrar:
+        assert registrar.hung() == {}
+        kato.freeze()
+        assert eventually(lambda: registrar.hung().get("kato-1", 0.0) > QUICK_TIMEOUT)
+        assert check_output(agent) == "hung: it accepts connections and does not answer"
+        kato.thaw()
+        assert eventually(lambda: registrar.hung() == {})
+        kato.kill()  # refuses connections: that is no hang
+        assert eventually(lambda: healths(agent, "kato") == {"kato-1": "critical"})
+        assert registrar.hung() == {}
+
+
+@pytest.mark.parametrize("engine", ["httptools", "httpx"])
+def test_hung_instance_is_returned_until_it_answers_async(
+    agent: ConsulAgent, kato: StandInKato, engine: Literal["httptools", "httpx"]
+) -> None:
+    """The same on asyncio."""
+
+    async def main() -> None:
+        chosen = replace(settings(agent), engine=engine)
+        async with AsyncRegistrar([definition(kato)], chosen) as registrar:
+            assert registrar.hung() == {}
+            kato.freeze()
+            assert await asyncio.to_thread(
+                eventually, lambda: registrar.hung().get("kato-1", 0.0) > QUICK_TIMEOUT
+            )
+            kato.thaw()
+            assert await asyncio.to_thread(eventually, lambda: registrar.hung() == {})
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("issue", ["High CPU usage", "High memory usage"])
+def test_busy_machine_stays_passing_with_the_issue_in_the_output(
+    agent: ConsulAgent, kato: StandInKato, issue: str
+) -> None:
+    """KATO reports itself as degraded or unhealthy by its machine's load: it stays passing."""
+    with Registrar([definition(kato)], settings(agent)):
+        kato.switch(issues=[issue])
+        assert eventually(lambda: check_output(agent) == f"its machine is busy: {issue}")
+        assert healths(agent, "kato") == {"kato-1": "passing"}
+        kato.switch(issues=[issue, "High error rate"])
+        assert eventually(lambda: healths(agent, "kato") == {"kato-1": "warning"})
+        assert eventually(lambda: check_output(agent).endswith(f"{issue}, High error rate"))
+        kato.switch(issues=[])
+        assert eventually(lambda: check_output(agent) == "KATO and its store answer")
+
+
+def test_warning_on_load_for_a_definition_that_asks_for_it(
+    agent: ConsulAgent, kato: StandInKato
+) -> None:
+    """With ``warn_on_load`` an instance on a busy machine is in warning, never critical."""
+    asking = replace(definition(kato), probe=replace(QUICK, warn_on_load=True))
+    kato.switch(issues=["High memory usage"])
+    with Registrar([asking], settings(agent)):
+        assert healths(agent, "kato") == {"kato-1": "warning"}
+        assert check_output(agent) == "/health reports unhealthy: High memory usage"
+
+
+def test_startup_job_on_a_busy_machine(agent: ConsulAgent, kato: StandInKato) -> None:
+    """The agent's own check after a startup job passes on a busy machine, and fails on a hang."""
+    kato.switch(issues=["High CPU usage", "High memory usage"])
+    registrar = Registrar([definition(kato)], settings(agent))
+    try:
+        registrar.register()
+        assert healths(agent, "kato") == {"kato-1": "passing"}
+        kato.freeze()
+        assert eventually(lambda: healths(agent, "kato") == {"kato-1": "critical"})
+        registrar.deregister()
+    finally:
+        registrar.close()
+
+
+def check_output(agent: ConsulAgent) -> str:
+    """Return the output of the instance's check as the agent has it; the catalog's may be older."""
+    output: str = get_json(agent, "/v1/agent/checks")["kato-probe:kato-1"]["Output"]
+    return output
 
 
 def test_command_line_api_and_dns_of_consul_list_the_instance(

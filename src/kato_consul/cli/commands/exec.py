@@ -60,8 +60,8 @@ def exec_(
         str,
         typer.Option(
             metavar="TIME",
-            help="Restart CMD when it has accepted connections and not answered for so long; "
-            "never: do not.",
+            help="Restart CMD when it accepts connections and has not answered for so long, "
+            "or 'never'.",
         ),
     ] = "60s",
 ) -> None:
@@ -71,8 +71,8 @@ def exec_(
     clients to other instances, waits until they have left, stops CMD, and
     deregisters it; a second signal skips the wait. When CMD exits by itself, it
     is deregistered at once. Other signals are forwarded to CMD. Exits with the
-    code of CMD (128 + n if signal n ended it). When CMD hangs, it is restarted,
-    as after --stop; it is critical in Consul until it answers again.
+    code of CMD (128 + n if signal n ended it). When CMD hangs, it is stopped and
+    started again; it is critical in Consul until it answers.
 
       kato-consul exec --name kato --port 8000 -- \\
           uvicorn kato.api.main:app --port 8000
@@ -98,7 +98,7 @@ def exec_(
         _report_started(child, on_event)
         registrar.register_when_healthy()
         if _run_until_stop_signal(child, registrar, on_event, hang_limit, stop_within):
-            if on_event.registered:  # otherwise there are no clients
+            if on_event.registered and child.returncode is None:  # otherwise there are no clients
                 _drain(child, registrar, drain_within)
             _stop(child, stop_within)
         else:
@@ -184,6 +184,7 @@ def _run_until_stop_signal(
         program = child.program
         on_event(RegistrarEvent.CHILD_HUNG, PROGRAM, command=program, seconds=round(hung_for))
         if _stop(child, stop_within):
+            child.kill()  # it was told to stop already: a stop signal now skips the wait
             return True
         with _exit_if_it_cannot_run(program):
             child.restart()

@@ -33,7 +33,7 @@ STATUS_OF_ISSUE = {
     "High memory usage": "unhealthy",
     "High error rate": "degraded",
 }
-"""In the order in which KATO checks them: the last one decides (``get_health_status`` of 3.10.1)."""
+"""In the order in which KATO 3.10.1 checks them (``get_health_status``): the last one decides."""
 
 
 @router.get("/health")
