@@ -18,7 +18,7 @@ from kato_consul._registration.health_report import HUNG_NOTE
 from kato_consul._registration.registrar_state import HealthStatus, RegistrarState
 from kato_consul.models import Health
 from kato_consul.testing.clock import ManualClock
-from tests.building import ScriptEnds, cut, hung, refused, reply
+from tests.building import ScriptEnds, cut, hung, not_accepted, refused, reply
 from tests.flows import Player, TooLong
 
 HEALTHY = reply(200, {"status": "healthy", "uptime_seconds": 3.2})
@@ -227,7 +227,7 @@ def test_note_is_that_of_the_latest_probe() -> None:
     hysteresis = Hysteresis(2, 3)
     health = hysteresis.after(ProbeResult(P, PASSING_NOTE), None)
     health = hysteresis.after(ProbeResult(C, HUNG_NOTE, hung=True), health)
-    health = hysteresis.after(ProbeResult(C, "could not connect", hung=None), health)
+    health = hysteresis.after(ProbeResult(C, "could not connect"), health)
     assert health == HealthStatus(C, "could not connect")
 
 
@@ -301,8 +301,11 @@ def test_hung_instance_gets_one_request_at_a_time() -> None:
         ([hung(), HEALTHY], None),  # an answer ends it, although the status is still critical
         ([hung(), cut()], None),  # so does the end of the process
         ([hung(), AT_LIMIT], None),
-        ([hung(), refused()], 1.0),  # a full queue of connections does not
-        ([refused(), refused()], None),  # but it is no hang by itself
+        ([hung(), refused()], None),
+        ([hung(), not_accepted()], 1.0),  # its queue of connections is full
+        ([HEALTHY, hung(), not_accepted()], None),  # a machine that vanished
+        ([not_accepted(), not_accepted()], None),
+        ([refused(), refused()], None),
         ([cut(), cut()], None),
     ],
 )

@@ -2,11 +2,24 @@
 
 from typing import Any
 
+import httpx
 import pytest
 
 from kato_consul._flow import Cause, Failure, Outcome
-from kato_consul._registration.health_report import HealthReport, read_report, shows_hang
-from tests.building import cut, hung, refused, reply
+from kato_consul._registration.health_report import (
+    HealthReport,
+    connect_timed_out,
+    read_report,
+    shows_hang,
+)
+from tests.building import cut, hung, not_accepted, refused, reply
+
+
+def chained(error: Exception, cause: Exception) -> Failure:
+    """Return the failure to connect of an engine that chains its exceptions."""
+    error.__cause__ = cause
+    return Failure(Cause.CONNECT, bytes_sent=False, detail="", error=error)
+
 
 CPU, MEMORY, ERRORS = "High CPU usage", "High memory usage", "High error rate"
 
@@ -74,3 +87,20 @@ def test_load(status: str, issues: tuple[str, ...], is_load: bool) -> None:
 def test_hang(outcome: Outcome, is_hang: bool) -> None:
     """A hang: the connection was accepted, the request sent, and nothing came back."""
     assert shows_hang(outcome) is is_hang
+
+
+@pytest.mark.parametrize(
+    ("outcome", "timed_out"),
+    [
+        (not_accepted(), True),
+        (Failure(Cause.TIMEOUT, bytes_sent=False, detail="while connecting"), True),
+        (chained(httpx.ConnectTimeout("timed out"), TimeoutError()), True),
+        (chained(httpx.ConnectError("refused"), ConnectionRefusedError()), False),
+        (refused(), False),
+        (hung(), False),
+        (reply(200), False),
+    ],
+)
+def test_connection_that_is_not_accepted(outcome: Outcome, timed_out: bool) -> None:
+    """It is told from one that is refused, whichever engine reports it."""
+    assert connect_timed_out(outcome) is timed_out

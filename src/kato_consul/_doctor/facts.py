@@ -12,7 +12,7 @@ class InstanceFacts:
 
     ``instance`` is the instance as Consul has it.
     ``unreachable`` is why there was no response, or empty.
-    ``hung``: it accepted the connection, and that is why there was no response.
+    ``hung``: it accepts connections and does not answer.
     ``health`` is the ``status`` of KATO's ``/health``: ``healthy``, ``degraded`` or ``unhealthy``.
     ``issues`` are the names of KATO's reasons for it, such as ``High CPU usage``.
     ``store_status`` is the HTTP status of a request that needs KATO's store.

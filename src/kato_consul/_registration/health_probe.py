@@ -39,7 +39,6 @@ from kato_consul._definitions.schema import ProbeDefinition
 from kato_consul._durations import parse_duration
 from kato_consul._flow import (
     JSON_HEADERS,
-    Cause,
     Clock,
     Failure,
     Flow,
@@ -50,7 +49,12 @@ from kato_consul._flow import (
     WaitForChange,
 )
 from kato_consul._registration.events import EventSink, RegistrarEvent
-from kato_consul._registration.health_report import HUNG_NOTE, read_report, shows_hang
+from kato_consul._registration.health_report import (
+    HUNG_NOTE,
+    connect_timed_out,
+    read_report,
+    shows_hang,
+)
 from kato_consul._registration.instance_info import field_of, read_info
 from kato_consul._registration.registrar_state import HealthStatus, ManagedInstance, RegistrarState
 from kato_consul.models import Health
@@ -77,15 +81,19 @@ _FROM_BEST_TO_WORST = (Health.PASSING, Health.WARNING, Health.CRITICAL)
 class ProbeResult:
     """Result of one probe.
 
-    ``hung``: it accepted a connection and did not answer ``/health`` in time. None: no connection
-    could be made, which may be so because a hung instance does not accept more of them.
+    ``hung``: it accepted a connection and did not answer ``/health`` in time.
     ``timed_out``: a request, of whatever kind, was not answered in time.
+    ``connect_timed_out``: no connection was accepted or refused in time.
     """
 
     status: Health
     note: str
-    hung: bool | None = False
+    hung: bool = False
     timed_out: bool = False
+    connect_timed_out: bool = False
+
+
+HUNG = ProbeResult(Health.CRITICAL, HUNG_NOTE, hung=True, timed_out=True)
 
 
 class Hysteresis:
@@ -98,7 +106,7 @@ class Hysteresis:
     def after(self, result: ProbeResult, current: HealthStatus | None) -> HealthStatus:
         """Return the status after a result: the same object while the status does not change."""
         self._results.append(result)
-        latest = HealthStatus(result.status, result.note, hung=bool(result.hung))
+        latest = HealthStatus(result.status, result.note, hung=result.hung)
         if current is None:
             return latest
         if latest == current:
@@ -143,7 +151,7 @@ class Prober:
     def _rate_health(self, outcome: Outcome) -> ProbeResult:
         """Return the result so far: what the answer to ``/health`` shows."""
         if shows_hang(outcome):
-            return ProbeResult(Health.CRITICAL, HUNG_NOTE, hung=True, timed_out=True)
+            return HUNG
         if (problem := _transport_problem(outcome)) is not None:
             return problem
         assert isinstance(outcome, Reply)
@@ -218,11 +226,13 @@ def probe_instance(
             continue
         started = clock()
         result = yield from prober.probe(within)
-        if result.hung is False:
-            unanswered_since = None
-        elif result.hung and unanswered_since is None:
-            unanswered_since = started
         before = instance.health.current
+        if result.connect_timed_out and before is not None and before.hung:
+            result = HUNG  # its queue of connections is full by now
+        if not result.hung:
+            unanswered_since = None
+        elif unanswered_since is None:
+            unanswered_since = started
         health = hysteresis.after(result, before)
         if health is not before and not instance.removed:
             instance.health.set(health)
@@ -267,8 +277,8 @@ def _store_problem(outcome: Outcome) -> ProbeResult | None:
 
 def _transport_problem(outcome: Outcome) -> ProbeResult | None:
     if isinstance(outcome, Failure):
-        hung = None if outcome.cause is Cause.CONNECT else False
-        return ProbeResult(Health.CRITICAL, str(outcome.cause), hung=hung)
+        timed_out = connect_timed_out(outcome)
+        return ProbeResult(Health.CRITICAL, str(outcome.cause), connect_timed_out=timed_out)
     # The server's own limit: it is busy, not broken.
     if outcome.status == 503:
         return ProbeResult(Health.WARNING, "at its limit of concurrent requests")

@@ -55,6 +55,21 @@ def shows_hang(outcome: Outcome) -> bool:
     return not isinstance(outcome, Reply) and outcome.cause is Cause.TIMEOUT and outcome.bytes_sent
 
 
+def connect_timed_out(outcome: Outcome) -> bool:
+    """Return whether there was neither a connection nor a refusal.
+
+    The machine is gone, or the instance is hung and its queue of connections is full.
+    """
+    if isinstance(outcome, Reply) or outcome.bytes_sent:
+        return False
+    if outcome.cause is Cause.TIMEOUT:
+        return True
+    error: BaseException | None = outcome.error
+    while error is not None and not isinstance(error, TimeoutError):
+        error = error.__cause__ or error.__context__  # httpx chains the socket's to its own
+    return error is not None
+
+
 def _issue_name(issue: object) -> str:
     found = _ISSUE_NAME.match(issue) if isinstance(issue, str) else None
     return " ".join(found[0].split())[:_MAX_LENGTH] if found else ""

@@ -5,6 +5,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from kato_consul import (
     Registrar,
     ServiceDefinition,
     Settings,
+    diagnose,
 )
 from kato_consul.testing import ConsulAgent, StandInKato
 from tests.cli.running import get_json, healths, ids
@@ -32,6 +34,13 @@ QUICK = ProbeDefinition(interval="500ms", timeout=f"{QUICK_TIMEOUT:g}s", slow="1
 def agent() -> Iterator[ConsulAgent]:
     """A real agent."""
     with ConsulAgent() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def publishing_agent() -> Iterator[ConsulAgent]:
+    """An agent that publishes a changed output soon, and not after minutes."""
+    with ConsulAgent(config={"check_update_interval": "100ms"}) as running:
         yield running
 
 
@@ -122,6 +131,48 @@ def test_hung_instance_is_returned_until_it_answers_async(
             assert await asyncio.to_thread(eventually, lambda: registrar.hung() == {})
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("engine", ["httptools", "httpx"])
+@pytest.mark.parametrize("shell", ["sync", "async"])
+def test_hung_instance_with_a_full_queue_of_connections(
+    publishing_agent: ConsulAgent, engine: Literal["httptools", "httpx"], shell: str
+) -> None:
+    """It is still hung when it accepts no more connections; doctor finds no other reason."""
+    agent = publishing_agent
+    probe = replace(QUICK, interval="100ms", timeout="300ms")
+    chosen = replace(settings(agent), engine=engine, connect_timeout=0.3, service="kato")
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, ExitStack() as open_now:
+        port = server.getsockname()[1]
+        full = ServiceDefinition(
+            name="kato", id="kato-1", address="127.0.0.1", port=port, probe=probe
+        )
+
+        def check(registrar: Registrar | AsyncRegistrar) -> None:
+            assert eventually(lambda: registrar.hung() != {})
+            with suppress(TimeoutError):
+                while True:
+                    address = server.getsockname()
+                    open_now.enter_context(socket.create_connection(address, timeout=0.3))
+            # A hang that ends, or begins anew, never gets this long.
+            enough = registrar.hung()["kato-1"] + 1.5
+            assert eventually(lambda: registrar.hung().get("kato-1", 0.0) > enough)
+            assert check_output(agent) == "hung: it accepts connections and does not answer"
+
+            def findings() -> list[str]:
+                return [one.name for one in diagnose(chosen).findings if one.where == "kato-1"]
+
+            assert eventually(lambda: findings() == ["instance.hung"])
+
+        async def check_async() -> None:
+            async with AsyncRegistrar([full], chosen, wait=0) as registrar:
+                await asyncio.to_thread(check, registrar)
+
+        if shell == "async":
+            asyncio.run(check_async())
+        else:
+            with Registrar([full], chosen, wait=0) as registrar:
+                check(registrar)
 
 
 @pytest.mark.parametrize("issue", ["High CPU usage", "High memory usage"])
