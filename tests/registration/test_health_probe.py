@@ -1,4 +1,4 @@
-"""The health probe: the result of one probe, and when the health status changes."""
+"""The health probe: the result of one probe, and what the flow makes of the results."""
 
 from collections.abc import Callable
 
@@ -9,13 +9,11 @@ from kato_consul._flow import Cause, Failure, Outcome, Send
 from kato_consul._registration.events import RegistrarEvent, describe_event
 from kato_consul._registration.health_probe import (
     PASSING_NOTE,
-    Hysteresis,
     Prober,
     ProbeResult,
     probe_instance,
 )
-from kato_consul._registration.health_report import HUNG_NOTE
-from kato_consul._registration.registrar_state import HealthStatus, RegistrarState
+from kato_consul._registration.registrar_state import RegistrarState
 from kato_consul.models import Health
 from kato_consul.testing.clock import ManualClock
 from tests.building import ScriptEnds, cut, hung, not_accepted, refused, reply
@@ -170,65 +168,6 @@ def test_slow_answer_is_a_warning() -> None:
     """An answer that takes longer than ``slow`` is a warning; its note does not have the time."""
     result = first_probe({}, took=1.5)
     assert result == ProbeResult(W, "slow: an answer took longer than 1 s")
-
-
-@pytest.mark.parametrize(
-    ("results", "statuses"),
-    [
-        ("P", "P"),  # the first decides alone
-        ("C", "C"),
-        ("PCP", "PPP"),  # one failed probe is not a crash
-        ("PCC", "PPC"),
-        ("PCPC", "PPPC"),  # two of the last three
-        ("CPP", "CCP"),
-        ("PWCP", "PPPP"),  # no majority: no change
-        ("PWWCC", "PPWWC"),
-        ("PPPCPPCPP", "PPPPPPPPP"),  # rare failures do not add up
-        ("PCPCPCPC", "PPPCCCCC"),  # an instance that flaps becomes critical and stays so
-        ("CPCPCPP", "CCCCCCP"),  # until two probes in a row pass
-        ("CWPW", "CCCC"),
-        ("CWW", "CCW"),
-    ],
-)
-def test_hysteresis(results: str, statuses: str) -> None:
-    """Two of the last three make the status worse; the last two in a row make it better."""
-    by_letter = {"P": P, "W": W, "C": C}
-    hysteresis, health, found = Hysteresis(2, 3), None, ""
-    for letter in results:
-        health = hysteresis.after(ProbeResult(by_letter[letter], letter), health)
-        found += health.status.value[0].upper()
-    assert found == statuses
-
-
-@pytest.mark.parametrize(
-    ("results", "notes"),
-    [
-        ("aaa", "aaa"),
-        ("aba", "aaa"),  # one probe with another reason
-        ("abb", "aab"),
-        ("abab", "aaaa"),  # reasons that alternate: no change
-        ("abcbb", "aaaab"),
-    ],
-)
-def test_note_changes_when_probes_agree(results: str, notes: str) -> None:
-    """While the status stays the same, a new note needs two results in a row. Until then the
-    health status stays the same object."""
-    hysteresis, health, found = Hysteresis(2, 3), None, ""
-    for letter in results:
-        after = hysteresis.after(ProbeResult(P, letter), health)
-        assert health is None or after is health or after.note != health.note
-        health = after
-        found += health.note
-    assert found == notes
-
-
-def test_note_is_that_of_the_latest_probe() -> None:
-    """A vanished machine looks hung on the connection that was kept, and then cannot be reached."""
-    hysteresis = Hysteresis(2, 3)
-    health = hysteresis.after(ProbeResult(P, PASSING_NOTE), None)
-    health = hysteresis.after(ProbeResult(C, HUNG_NOTE, hung=True), health)
-    health = hysteresis.after(ProbeResult(C, "could not connect"), health)
-    assert health == HealthStatus(C, "could not connect")
 
 
 descriptions: list[str] = []
