@@ -40,6 +40,12 @@ def refused() -> Failure:
     return Failure(Cause.CONNECT, bytes_sent=False, detail="refused")
 
 
+def not_accepted() -> Failure:
+    """Return the failure of a connection that was neither accepted nor refused in time."""
+    error = TimeoutError("timed out")
+    return Failure(Cause.CONNECT, bytes_sent=False, detail=str(error), error=error)
+
+
 def hung() -> Failure:
     """Return the failure of a request that was sent and timed out."""
     return Failure(Cause.TIMEOUT, bytes_sent=True, detail="")

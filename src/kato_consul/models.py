@@ -58,7 +58,8 @@ class Instance:
         tags: The service's tags.
         meta: The service's metadata.
         weight: Consul's weight for the instance's health, 0 or more.
-        output: The output of the worst check, for messages; empty while all checks pass.
+        output: The output of the worst check, for messages; empty while all checks pass, except
+            for what the registrar's probe reports of a busy machine.
         uid: Unique within a snapshot: the id, or ``id@node`` if two agents have the same id.
     """
 

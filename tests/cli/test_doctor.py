@@ -129,6 +129,24 @@ def test_many_problems(pool: Pool) -> None:
     assert {"instance.unreachable", "instance.stale"} & set(found)
 
 
+def test_hung_and_busy_instances(pool: Pool) -> None:
+    """A frozen instance is hung, neither gone nor at a wrong address; a busy one is a note."""
+    first, second = pool.instances.values()
+    first.freeze()
+    second.switch(issues=["High CPU usage"])
+    try:
+        done = kato_consul("doctor", "--service", pool.service, env=agent_env(pool.agent))
+    finally:
+        first.thaw()
+    assert done.returncode == 9
+    hung, what_to_do = done.stdout.splitlines()[:2]
+    assert hung.startswith(f"error: {pool.service}-1: hung: it accepts connections and does not")
+    assert "restart it" in what_to_do
+    assert "KATO reports degraded: High CPU usage" in done.stdout
+    assert "instance.stale" not in done.stdout
+    assert "instance.unreachable" not in done.stdout
+
+
 def test_full_store(pool: Pool) -> None:
     """A store that serves reads but no writes is found, though a plain check is passing; doctor
     deletes its session from an instance that works."""

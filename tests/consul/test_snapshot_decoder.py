@@ -99,6 +99,20 @@ SERVICE_MAINTENANCE = check(
     [
         ([], Health.PASSING, ""),
         ([check("passing", output="200 OK")], Health.PASSING, ""),
+        (
+            [
+                check("passing", "alive", "200 OK"),
+                check("passing", "probe", "its machine is busy: High CPU usage"),
+                check("passing", "other"),
+            ],
+            Health.PASSING,
+            "probe: its machine is busy: High CPU usage",
+        ),
+        (
+            [check("passing", "probe", "its machine is busy: x"), check("warning", "new", "odd")],
+            Health.WARNING,
+            "new: odd",
+        ),
         ([check("passing"), check("warning", "disk", "90 %")], Health.WARNING, "disk: 90 %"),
         (
             [check("warning"), check("critical", "redis", "refused\n"), check("passing")],

@@ -27,6 +27,9 @@ FACTS = DeploymentFacts(
 )
 
 
+CPU, MEMORY = ("High CPU usage",), ("High memory usage",)
+
+
 def names(facts: DeploymentFacts) -> list[str]:
     """The names of the findings."""
     return [finding.name for finding in apply_rules(facts)]
@@ -73,6 +76,32 @@ def test_findings_about_consul_and_pool(changed: dict[str, Any], found: list[str
         (Health.CRITICAL, {"health": "unhealthy"}, ["instance.unhealthy"]),
         (Health.WARNING, {"health": "degraded"}, ["instance.unhealthy"]),
         (Health.PASSING, {"health": "unhealthy"}, ["check.false-passing"]),
+        (Health.PASSING, {"health": "degraded", "issues": CPU}, ["instance.busy"]),
+        (Health.WARNING, {"health": "degraded", "issues": CPU}, ["instance.busy"]),
+        (Health.PASSING, {"health": "unhealthy", "issues": MEMORY}, ["instance.busy"]),
+        (Health.PASSING, {"health": "healthy", "issues": CPU}, []),
+        (
+            Health.CRITICAL,
+            {"health": "degraded", "issues": CPU},
+            ["check.false-critical", "instance.busy"],
+        ),
+        (
+            Health.PASSING,
+            {"health": "degraded", "issues": CPU, "store_status": 500},
+            ["check.false-passing", "instance.busy"],
+        ),
+        (
+            Health.WARNING,
+            {"health": "degraded", "issues": (*CPU, "High error rate")},
+            ["instance.unhealthy"],
+        ),
+        (
+            Health.PASSING,
+            {"health": "unhealthy", "issues": (*MEMORY, "other")},
+            ["check.false-passing"],
+        ),
+        (Health.PASSING, {"unreachable": "no answer", "hung": True}, ["instance.hung"]),
+        (Health.CRITICAL, {"unreachable": "no answer", "hung": True}, ["instance.hung"]),
         (Health.PASSING, {"unreachable": "refused"}, ["instance.unreachable"]),
         (Health.CRITICAL, {"unreachable": "refused"}, ["instance.stale"]),
         (Health.PASSING, {"health": None}, ["instance.not-kato"]),
@@ -107,6 +136,21 @@ def test_invalid_address_is_the_only_finding_about_its_instance() -> None:
     assert "'http://10.0.0.5'" in finding.what
     only = replace(FACTS, instances=(replace(bad, unreachable=""),))
     assert names(only) == ["pool.none-usable", "instance.address"]
+
+
+def test_findings_name_the_issue_and_what_to_do() -> None:
+    """The issue that KATO reports is in the text, and what to do with a hung instance."""
+    busy = replace(GOOD, health="degraded", issues=CPU)
+    sick = replace(OTHER, health="degraded", issues=("High error rate",))
+    hung = replace(GOOD, instance=instance("kato-3"), unreachable="no answer", hung=True)
+    texts = {
+        one.name: f"{one.what}; {one.todo}"
+        for one in apply_rules(replace(FACTS, instances=(busy, sick, hung)))
+    }
+    assert "degraded: High CPU usage" in texts["instance.busy"]
+    assert "degraded: High error rate" in texts["instance.unhealthy"]
+    assert "hung: it accepts connections and does not answer" in texts["instance.hung"]
+    assert "restart it" in texts["instance.hung"]
 
 
 def test_no_usable_instance() -> None:

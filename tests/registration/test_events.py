@@ -20,6 +20,7 @@ FIELDS = {
     "count": 2,
     "command": "uvicorn",
     "pid": 7,
+    "seconds": 61,
     "code": 137,
 }
 
@@ -59,5 +60,6 @@ def test_names_are_stable() -> None:
         "file.rejected",
         "file.missing",
         "child.started",
+        "child.hung",
         "child.ended",
     ]

@@ -1,23 +1,22 @@
-"""The health probe: the result of one probe, and when the health status changes."""
+"""The health probe: the result of one probe, and what the flow makes of the results."""
 
 from collections.abc import Callable
 
 import pytest
 
 from kato_consul._definitions.schema import ProbeDefinition, ServiceDefinition
-from kato_consul._flow import Outcome, Send
+from kato_consul._flow import Cause, Failure, Outcome, Send
 from kato_consul._registration.events import RegistrarEvent, describe_event
 from kato_consul._registration.health_probe import (
     PASSING_NOTE,
-    Hysteresis,
     Prober,
     ProbeResult,
     probe_instance,
 )
-from kato_consul._registration.registrar_state import HealthStatus, RegistrarState
+from kato_consul._registration.registrar_state import RegistrarState
 from kato_consul.models import Health
 from kato_consul.testing.clock import ManualClock
-from tests.building import hung, refused, reply
+from tests.building import ScriptEnds, cut, hung, not_accepted, refused, reply
 from tests.flows import Player, TooLong
 
 HEALTHY = reply(200, {"status": "healthy", "uptime_seconds": 3.2})
@@ -49,7 +48,8 @@ def answering(answers: Answers, took: float, clock: ManualClock) -> Callable[[Se
     [
         ({}, P, PASSING_NOTE),
         ({"GET /health": refused()}, C, "could not connect"),
-        ({"GET /health": hung()}, C, "no answer in time"),
+        ({"GET /health": hung()}, C, "hung: it accepts connections and does not answer"),
+        ({"GET /health": cut()}, C, "connection cut"),
         ({"GET /health": reply(200, {"status": "unhealthy"})}, C, "/health reports unhealthy"),
         ({"GET /health": reply(200, {"status": "degraded"})}, W, "/health reports degraded"),
         ({"GET /health": reply(200, b"<html>")}, C, "not KATO: /health returned 200"),
@@ -57,7 +57,7 @@ def answering(answers: Answers, took: float, clock: ManualClock) -> Callable[[Se
         ({"GET /health": reply(404, b"")}, C, "not KATO: /health returned 404"),
         ({"GET /health": AT_LIMIT}, W, "at its limit of concurrent requests"),
         ({"POST /sessions": reply(500, b"Internal Server Error")}, C, "its store does not answer"),
-        ({"POST /sessions": hung()}, C, "no answer in time"),
+        ({"POST /sessions": hung()}, C, "its store does not answer: a session request got no"),
         ({"POST /sessions": reply(200, {})}, C, "it created a session without an id"),
         # Degraded, and its store is down: the worse result counts.
         (
@@ -72,11 +72,56 @@ def answering(answers: Answers, took: float, clock: ManualClock) -> Callable[[Se
 )
 def test_first_probe(changed: Answers, status: Health, note: str) -> None:
     """Each possible problem has its status and its note."""
-    clock = ManualClock()
-    player = Player(answering({**HEALTHY_ANSWERS, **changed}, 0.0, clock), clock=clock)
-    result = player.play(Prober("http://kato.test:8000", ProbeDefinition(), clock).probe(5.0))
+    result = first_probe(changed)
     assert result.status is status
     assert result.note.startswith(note)
+
+
+CPU, MEMORY, ERRORS = "High CPU usage", "High memory usage", "High error rate"
+BUSY = "its machine is busy"
+
+
+@pytest.mark.parametrize(
+    ("reported", "issues", "status", "note", "with_warn_on_load"),
+    [
+        ("degraded", [CPU], P, f"{BUSY}: {CPU}", W),
+        ("unhealthy", [MEMORY], P, f"{BUSY}: {MEMORY}", W),
+        ("unhealthy", [CPU, MEMORY], P, f"{BUSY}: {CPU}, {MEMORY}", W),
+        ("degraded", [ERRORS], W, f"/health reports degraded: {ERRORS}", W),
+        ("degraded", [CPU, ERRORS], W, f"/health reports degraded: {CPU}, {ERRORS}", W),
+        ("unhealthy", ["switched"], C, "/health reports unhealthy: switched", C),
+        ("unhealthy", [MEMORY, "disk"], C, f"/health reports unhealthy: {MEMORY}, disk", C),
+        ("degraded", [], W, "/health reports degraded", W),
+        ("healthy", [CPU], P, PASSING_NOTE, P),
+    ],
+)
+def test_load_alone_does_not_change_the_status(
+    reported: str, issues: list[str], status: Health, note: str, with_warn_on_load: Health
+) -> None:
+    """A busy machine is passing, with the issue in the note, unless ``warn_on_load`` is set."""
+    report = reply(200, {"status": reported, "issues": issues, "uptime_seconds": 3.2})
+    result = first_probe({"GET /health": report})
+    assert (result.status, result.note) == (status, note)
+    asked = first_probe({"GET /health": report}, ProbeDefinition(warn_on_load=True))
+    assert asked.status is with_warn_on_load
+
+
+def test_busy_instance_with_another_problem() -> None:
+    """Load excuses nothing else: a store that is down is critical, a slow answer a warning."""
+    report = reply(200, {"status": "degraded", "issues": [CPU]})
+    store_down = first_probe({"GET /health": report, "POST /sessions": reply(500, b"")})
+    assert store_down.status is C
+    assert first_probe({"GET /health": report}, took=1.5).status is W
+
+
+def first_probe(
+    changed: Answers, definition: ProbeDefinition | None = None, *, took: float = 0.0
+) -> ProbeResult:
+    """Return the result of the first probe of an instance with these answers."""
+    clock = ManualClock()
+    player = Player(answering({**HEALTHY_ANSWERS, **changed}, took, clock), clock=clock)
+    prober = Prober("http://kato.test:8000", definition or ProbeDefinition(), clock)
+    return player.play(prober.probe(5.0))
 
 
 CLEAR, EXISTS = "POST /sessions/session-1/clear-stm", "GET /sessions/session-1/exists"
@@ -121,46 +166,8 @@ def test_later_probe(answers: Answers, status: Health, note: str) -> None:
 
 def test_slow_answer_is_a_warning() -> None:
     """An answer that takes longer than ``slow`` is a warning; its note does not have the time."""
-    clock = ManualClock()
-    player = Player(answering(HEALTHY_ANSWERS, 1.5, clock), clock=clock)
-    result = player.play(Prober("http://kato.test:8000", ProbeDefinition(), clock).probe(5.0))
+    result = first_probe({}, took=1.5)
     assert result == ProbeResult(W, "slow: an answer took longer than 1 s")
-
-
-@pytest.mark.parametrize(
-    ("results", "statuses"),
-    [
-        ("P", "P"),  # the first decides alone
-        ("C", "C"),
-        ("PCP", "PPP"),  # one failed probe is not a crash
-        ("PCC", "PPC"),
-        ("PCPC", "PPPC"),  # two of the last three
-        ("CPP", "CCP"),
-        ("PWCP", "PPPP"),  # no majority: no change
-        ("PWWCC", "PPWWC"),
-        ("PPPCPPCPP", "PPPPPPPPP"),  # rare failures do not add up
-        ("PCPCPCPC", "PPPCCCCC"),  # an instance that flaps becomes critical and stays so
-        ("CPCPCPP", "CCCCCCP"),  # until two probes in a row pass
-        ("CWPW", "CCCC"),
-        ("CWW", "CCW"),
-    ],
-)
-def test_hysteresis(results: str, statuses: str) -> None:
-    """Two of the last three make the status worse; the last two in a row make it better."""
-    by_letter = {"P": P, "W": W, "C": C}
-    hysteresis, health, found = Hysteresis(2, 3), None, ""
-    for letter in results:
-        health = hysteresis.after(ProbeResult(by_letter[letter], letter), health)
-        found += health.status.value[0].upper()
-    assert found == statuses
-
-
-def test_note_does_not_change_while_the_status_does_not() -> None:
-    """While the status does not change, the health status stays the same object."""
-    hysteresis = Hysteresis(2, 3)
-    first = hysteresis.after(ProbeResult(C, "no answer in time"), None)
-    assert hysteresis.after(ProbeResult(C, "could not connect"), first) is first
-    assert first == HealthStatus(C, "no answer in time")
 
 
 descriptions: list[str] = []
@@ -214,9 +221,57 @@ def test_hung_instance_gets_one_request_at_a_time() -> None:
         clock.advance(send.timeout)
         return hung()
 
-    player = play_probes(answer, clock, most=14)
+    player = play_probes(answer, clock, most=7)
     assert [send.timeout for send in player.sent] == [5.0, 10.0, 20.0, 30.0, 30.0, 30.0, 30.0]
     assert {send.target for send in player.sent} == {"/health"}
+    assert player.waited == []  # one request is always pending
+    assert descriptions == ["critical: hung: it accepts connections and does not answer"]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "hung_since"),
+    [
+        # The first probe is sent after 1 s, and each one that is not answered takes 5 s or more.
+        ([HEALTHY], None),
+        ([hung()], 1.0),  # the first result decides alone
+        ([HEALTHY, hung()], None),  # a single unanswered request
+        ([HEALTHY, hung(), hung()], 6.0),
+        ([hung(), hung(), hung()], 1.0),
+        ([hung(), HEALTHY], None),  # an answer ends it, although the status is still critical
+        ([hung(), cut()], None),  # so does the end of the process
+        ([hung(), AT_LIMIT], None),
+        ([hung(), refused()], None),
+        ([hung(), not_accepted()], 1.0),  # its queue of connections is full
+        ([HEALTHY, hung(), not_accepted()], None),  # a machine that vanished
+        ([not_accepted(), not_accepted()], None),
+        ([refused(), refused()], None),
+        ([cut(), cut()], None),
+    ],
+)
+def test_since_when_an_instance_is_hung(outcomes: list[Outcome], hung_since: float | None) -> None:
+    """Hung: critical, and not answered a request since; measured from the first such request."""
+    clock = ManualClock()
+    clock.advance(1.0)
+    definition = ServiceDefinition(name="kato", id="kato-1", port=8000)
+    state = RegistrarState([definition])
+    instance = state.instances["kato-1"]
+    remaining = [*outcomes]
+
+    def answer(send: Send) -> Outcome:
+        if send.target != "/health":
+            return HEALTHY_ANSWERS[f"{send.method} {send.target}"]
+        if not remaining:
+            raise ScriptEnds
+        outcome = remaining.pop(0)
+        if isinstance(outcome, Failure) and outcome.cause is Cause.TIMEOUT:
+            clock.advance(send.timeout)
+        return outcome
+
+    player = Player(answer, clock=clock)
+    flow = probe_instance(state, instance, clock=clock, random=lambda: 0.5, on_event=record_event)
+    with pytest.raises(ScriptEnds):
+        player.play(flow)
+    assert instance.hung_since == hung_since
 
 
 def test_instance_in_maintenance_is_not_probed() -> None:

@@ -62,6 +62,20 @@ def test_unhealthy_is_a_200_and_requests_still_work(http: httpx.Client, kato: St
     assert http.get(f"{kato.url}/health").json()["status"] == "healthy"
 
 
+def test_issues_determine_the_reported_health(http: httpx.Client, kato: StandInKato) -> None:
+    """/health reports the issues, with the status that KATO 3.10.1 has for them."""
+    cpu, memory, errors = "High CPU usage", "High memory usage", "High error rate"
+    for issues, status in (
+        ([cpu], "degraded"),
+        ([cpu, memory], "unhealthy"),
+        ([memory, errors], "degraded"),  # as KATO: a later issue replaces the status
+        ([], "healthy"),
+    ):
+        kato.switch(issues=issues)
+        body = http.get(f"{kato.url}/health").json()
+        assert (body["issues"], body["status"]) == (issues, status)
+
+
 def test_slow_delays_between_reading_and_writing(
     http: httpx.Client,
     pair: tuple[StandInKato, StandInKato],

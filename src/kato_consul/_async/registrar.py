@@ -116,6 +116,18 @@ class AsyncRegistrar:
         """
         return await self._driver.run(self._service.registration.registered())
 
+    def hung(self) -> dict[str, float]:
+        """Return the instances that are hung: they accept connections and do not answer.
+
+        Their checks are critical. An instance is not hung any more with its first answer, or when
+        it closes the connection. Usually only a restart ends a hang; but a long computation, or a
+        store that hangs, looks the same.
+
+        Returns:
+            The id of each, with the seconds since the first request that it has not answered.
+        """
+        return self._service.hung()
+
     async def drain(self, within: float, reason: str = "draining") -> bool:
         """Put the instances into maintenance mode and wait until no client uses them.
 

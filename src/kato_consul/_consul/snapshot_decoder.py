@@ -19,6 +19,9 @@ SERVICE_MAINTENANCE = "_service_maintenance"
 MAX_WEIGHT = 65_535
 """Consul's limit (structs.Weights)."""
 
+BUSY_NOTE = "its machine is busy"
+"""How the output of the registrar's probe begins if the instance works on a busy machine."""
+
 _WORST_FIRST = (Health.CRITICAL, Health.WARNING)
 
 
@@ -131,9 +134,15 @@ def _weight(weight: int) -> int:
 
 
 def read_health(checks: Iterable[CheckRecord]) -> tuple[Health, str]:
-    """Return the worst status of the checks, as Consul aggregates them, and that check's output."""
+    """Return the worst status of the checks, as Consul aggregates them, and that check's output.
+
+    If all pass, the output is that of a probe that found the instance's machine busy.
+    """
     worst: dict[str, CheckRecord] = {}
+    busy = ""
     for check in checks:
+        if check.output.startswith(BUSY_NOTE):
+            busy = f"{check.name}: {check.output}"
         if check.check_id == NODE_MAINTENANCE or check.check_id.startswith(SERVICE_MAINTENANCE):
             return Health.MAINTENANCE, check.notes or "maintenance mode"
         worst.setdefault(check.status, check)
@@ -142,7 +151,7 @@ def read_health(checks: Iterable[CheckRecord]) -> tuple[Health, str]:
             check = worst[health]
             output = check.output or "no output yet"
             return health, f"{check.name or check.check_id}: {output}".strip()
-    return Health.PASSING, ""
+    return Health.PASSING, busy
 
 
 def _snapshot(

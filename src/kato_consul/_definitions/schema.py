@@ -87,6 +87,9 @@ class ProbeDefinition:
             worse status, in a row for a better one. More than half of ``of``, and at most ``of``;
             default 2.
         of: number of the last results that are counted, 1 or more; default 3.
+        warn_on_load: True: an instance is in warning while KATO reports that its machine is busy
+            (CPU above 80 %, memory above 90 %). False, the default: it stays passing, and the
+            check's output has the issue.
         deregister_critical_service_after: time in critical after which the agent deregisters the
             instance, ``1m`` or more (Consul's minimum,
             https://developer.hashicorp.com/consul/api-docs/agent/check). Default None: ``30m``
@@ -101,6 +104,7 @@ class ProbeDefinition:
     slow: str = ruled_field(rules.duration, default="1s")
     agree: int = ruled_field(rules.above_zero, default=2)
     of: int = ruled_field(rules.above_zero, default=3)
+    warn_on_load: bool = False
     deregister_critical_service_after: str | None = ruled_field(rules.reap_after, default=None)
 
     def __post_init__(self) -> None:

@@ -13,6 +13,12 @@ from kato_consul._consul.call import ConsulCall, T, call_consul
 from kato_consul._doctor.facts import DeploymentFacts, InstanceFacts
 from kato_consul._flow import JSON_HEADERS, Failure, Flow, Outcome, Reply, Send
 from kato_consul._registration.health_probe import PROBE_NODE_ID
+from kato_consul._registration.health_report import (
+    HUNG_NOTE,
+    connect_timed_out,
+    read_report,
+    shows_hang,
+)
 from kato_consul._registration.instance_info import field_of
 from kato_consul._registration.worker_count import THOROUGH_CONNECTIONS, count_workers
 from kato_consul.errors import ConsulDenied, ConsulError, ConsulUnreachable
@@ -84,7 +90,11 @@ class FactCollector:
         instance = facts.instance
         health = yield from _get(instance, "/health")
         if isinstance(health, Failure):
-            return replace(facts, unreachable=str(health))
+            # The queue of connections of a hung instance may be full. Its registrar knows better.
+            queue_full = connect_timed_out(health) and HUNG_NOTE in instance.output
+            hung = shows_hang(health) or queue_full
+            return replace(facts, unreachable=str(health), hung=hung)
+        report = read_report(health)
         skew = self._skew(health)
         store = yield from _use_store(instance)
         status = yield from _get(instance, "/status")
@@ -93,7 +103,8 @@ class FactCollector:
         )
         return replace(
             facts,
-            health=_text(health, "status"),
+            health=report.status if report else None,
+            issues=report.issues if report else (),
             skew=skew,
             store_status=store.status if isinstance(store, Reply) else None,
             version=_text(status, "version"),

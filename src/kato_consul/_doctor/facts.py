@@ -12,7 +12,9 @@ class InstanceFacts:
 
     ``instance`` is the instance as Consul has it.
     ``unreachable`` is why there was no response, or empty.
+    ``hung``: it accepts connections and does not answer.
     ``health`` is the ``status`` of KATO's ``/health``: ``healthy``, ``degraded`` or ``unhealthy``.
+    ``issues`` are the names of KATO's reasons for it, such as ``High CPU usage``.
     ``store_status`` is the HTTP status of a request that needs KATO's store.
     ``version`` and ``base_processor_id`` are those of KATO's ``/status``.
     ``workers`` is the number of worker processes that responded; there may be more.
@@ -23,7 +25,9 @@ class InstanceFacts:
 
     instance: Instance
     unreachable: str = ""
+    hung: bool = False
     health: str | None = None
+    issues: tuple[str, ...] = ()
     store_status: int | None = None
     version: str | None = None
     base_processor_id: str | None = None

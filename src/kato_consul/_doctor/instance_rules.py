@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
+from kato_consul._consul.snapshot_decoder import BUSY_NOTE
 from kato_consul._doctor.facts import InstanceFacts
 from kato_consul._doctor.findings import MAX_SKEW, Finding, Severity, clock_skew
+from kato_consul._registration.health_report import HUNG_NOTE, HealthReport
 from kato_consul.models import Health
 
 
@@ -36,6 +38,15 @@ def check_instance(facts: InstanceFacts, keepalive: float) -> Iterator[Finding]:
             "register it again, with a host name or an IP address and a port from 1 to 65535",
         )
         return
+    if facts.hung:
+        yield Finding(
+            "instance.hung",
+            Severity.ERROR,
+            uid,
+            f"{HUNG_NOTE} (Consul reports {health})",
+            "restart it; if it soon hangs again, check its Redis: KATO hangs while that does",
+        )
+        return
     if facts.unreachable:
         yield _unreachable(facts, uid, health)
         return
@@ -48,7 +59,16 @@ def check_instance(facts: InstanceFacts, keepalive: float) -> Iterator[Finding]:
             "check the address and the port of the registration",
         )
         return
-    yield from _check_health(facts, uid, health)
+    report = HealthReport(facts.health, facts.issues)
+    yield from _check_health(facts, report, uid, health)
+    if report.is_load:
+        yield Finding(
+            "instance.busy",
+            Severity.NOTE,
+            uid,
+            f"{BUSY_NOTE}: KATO reports {report}, and works on",
+            "nothing, unless calls are too slow: then use more machines, or bigger ones",
+        )
     if facts.workers is not None and facts.workers > 1:
         yield Finding(
             "instance.workers",
@@ -70,7 +90,9 @@ def check_instance(facts: InstanceFacts, keepalive: float) -> Iterator[Finding]:
         yield clock_skew("instance.clock", uid, facts.skew)
 
 
-def _check_health(facts: InstanceFacts, uid: str, health: Health) -> Iterator[Finding]:
+def _check_health(
+    facts: InstanceFacts, report: HealthReport, uid: str, health: Health
+) -> Iterator[Finding]:
     store_works = facts.store_status == 200
     result = f"returns {facts.store_status}" if facts.store_status else "gets no response"
     if health is Health.PASSING and not store_works:
@@ -83,12 +105,12 @@ def _check_health(facts: InstanceFacts, uid: str, health: Health) -> Iterator[Fi
             "check its Redis; and register it without a plain /health check, so that its probe "
             "detects this",
         )
-    elif health is Health.PASSING and facts.health == "unhealthy":
+    elif health is Health.PASSING and report.status == "unhealthy" and not report.is_load:
         yield Finding(
             "check.false-passing",
             Severity.ERROR,
             uid,
-            "Consul reports passing, but KATO reports unhealthy: it does so with a 200, which "
+            f"Consul reports passing, but KATO reports {report}. It does so with a 200, which "
             "passes a plain check of /health",
             "see its log; and register it without a plain /health check, so that its probe "
             "detects this",
@@ -101,12 +123,12 @@ def _check_health(facts: InstanceFacts, uid: str, health: Health) -> Iterator[Fi
             f"its store is down or accepts no writes: a session request {result}",
             "check its Redis",
         )
-    elif facts.health != "healthy":
+    elif report.status != "healthy" and not report.is_load:
         yield Finding(
             "instance.unhealthy",
             Severity.WARNING,
             uid,
-            f"KATO reports {facts.health}",
+            f"KATO reports {report}",
             "see its log",
         )
     elif health is Health.CRITICAL:

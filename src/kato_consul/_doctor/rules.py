@@ -19,7 +19,10 @@
 |                       |          | fails, or KATO reports unhealthy                              |
 | check.false-critical  | warning  | Consul reports critical, but all requests work                |
 | instance.store        | error    | its store is down or full; Consul does not report passing     |
-| instance.unhealthy    | warning  | KATO reports unhealthy (Consul: not passing) or degraded      |
+| instance.unhealthy    | warning  | KATO reports unhealthy (Consul: not passing) or degraded,     |
+|                       |          | for another reason than the load of its machine               |
+| instance.busy         | note     | KATO reports one of these because of the load of its machine  |
+| instance.hung         | error    | it accepts connections and does not answer                    |
 | instance.unreachable  | warning  | Consul does not report critical, but there is no response     |
 | instance.stale        | warning  | Consul reports critical, and there is no response             |
 | instance.not-kato     | warning  | its /health is not KATO's                                     |

@@ -17,7 +17,8 @@ class RegistrarEvent(StrEnum):
         RE_REGISTERED: an instance was missing from the agent or changed in it (``cause``), and was
             registered again.
         PASSING: Consul reports the instance as passing, or as in warning (``status``).
-        HEALTH: the probe reports another health status (``status``, with the reason in ``note``).
+        HEALTH: the probe reports another health status (``status``), or another reason for it
+            (``note``). ``hung``: the instance accepts connections and does not answer.
         INFO: the instance reported its ``version`` and its ``base_processor_id``.
         UNKNOWN_VERSION: the instance did not report them (``why``).
         ROLLED_BACK: a registration of this run was removed, because the run failed.
@@ -39,6 +40,8 @@ class RegistrarEvent(StrEnum):
         FILE_REJECTED: the same, but it has mistakes (``why``).
         FILE_MISSING: the definition ``file`` does not exist any more.
         CHILD_STARTED: ``exec`` started ``command`` as process ``pid``.
+        CHILD_HUNG: ``command`` has not answered for ``seconds``; ``exec`` stops it and starts it
+            again.
         CHILD_ENDED: ``command`` exited by itself, with exit code ``code`` (128 + n for signal n).
     """
 
@@ -65,6 +68,7 @@ class RegistrarEvent(StrEnum):
     FILE_REJECTED = "file.rejected"
     FILE_MISSING = "file.missing"
     CHILD_STARTED = "child.started"
+    CHILD_HUNG = "child.hung"
     CHILD_ENDED = "child.ended"
 
 
@@ -93,6 +97,7 @@ DESCRIPTIONS = {
     RegistrarEvent.FILE_REJECTED: "{why}\n  the previous definitions stay in effect",
     RegistrarEvent.FILE_MISSING: "{file} is missing; its previous definitions stay in effect",
     RegistrarEvent.CHILD_STARTED: "started {command} as process {pid}",
+    RegistrarEvent.CHILD_HUNG: "{command} is hung: no answer for {seconds} s; restarting it",
     RegistrarEvent.CHILD_ENDED: "{command} exited by itself with code {code}",
 }
 
@@ -105,6 +110,7 @@ WARNINGS = frozenset(
         RegistrarEvent.CONSUL_ERROR,
         RegistrarEvent.FILE_REJECTED,
         RegistrarEvent.FILE_MISSING,
+        RegistrarEvent.CHILD_HUNG,
     }
 )
 """Events that may need action by an operator."""

@@ -7,20 +7,26 @@ from the store and write to it (KATO 3.10.1 returns 404 for it while the store i
 
 | result of the probe                                      | status   |
 | -------------------------------------------------------- | -------- |
-| no connection; no answer in time; not KATO               | critical |
+| no connection; not KATO                                  | critical |
+| hung: connected, but no answer to ``/health`` in time    | critical |
 | it reports "unhealthy"                                   | critical |
 | its store does not answer, or accepts no writes          | critical |
 | it reports "degraded"; at its limit of requests          | warning  |
 | an answer took longer than ``slow``                      | warning  |
 | otherwise                                                | passing  |
 
+If it reports "degraded" or "unhealthy" only because of the load of its machine, it passes, with the
+load in the note; with ``warn_on_load`` this is a warning.
+
 The status becomes worse when ``agree`` of the last ``of`` results have the worse status. It becomes
 better when the last ``agree`` results have the better one, so an instance that fails every other
 probe stays critical. The first result decides alone. A result that differs from the current status
-is checked again soon, so that this hysteresis does not delay the detection of a crash.
+is checked again soon, so that this hysteresis does not delay the detection of a crash. While the
+status stays the same, its note changes when the last ``agree`` results have the same new note.
 
-Probes of one instance do not overlap. While an instance hangs, each probe waits longer than the one
-before. So requests do not pile up in it, and the first answer is noticed at once.
+Probes of one instance do not overlap. While an instance does not answer, each request waits longer
+than the one before, and follows it without a pause. So requests do not pile up in it, and the first
+answer is noticed at once: an instance that is called hung has not answered until now.
 """
 
 from collections import deque
@@ -28,11 +34,11 @@ from dataclasses import dataclass
 
 import msgspec
 
+from kato_consul._consul.snapshot_decoder import BUSY_NOTE
 from kato_consul._definitions.schema import ProbeDefinition
 from kato_consul._durations import parse_duration
 from kato_consul._flow import (
     JSON_HEADERS,
-    Cause,
     Clock,
     Failure,
     Flow,
@@ -43,6 +49,12 @@ from kato_consul._flow import (
     WaitForChange,
 )
 from kato_consul._registration.events import EventSink, RegistrarEvent
+from kato_consul._registration.health_report import (
+    HUNG_NOTE,
+    connect_timed_out,
+    read_report,
+    shows_hang,
+)
 from kato_consul._registration.instance_info import field_of, read_info
 from kato_consul._registration.registrar_state import HealthStatus, ManagedInstance, RegistrarState
 from kato_consul.models import Health
@@ -67,11 +79,21 @@ _FROM_BEST_TO_WORST = (Health.PASSING, Health.WARNING, Health.CRITICAL)
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """Result of one probe. ``hung``: the instance received the request and did not answer."""
+    """Result of one probe.
+
+    ``hung``: it accepted a connection and did not answer ``/health`` in time.
+    ``timed_out``: a request, of whatever kind, was not answered in time.
+    ``connect_timed_out``: no connection was accepted or refused in time.
+    """
 
     status: Health
     note: str
     hung: bool = False
+    timed_out: bool = False
+    connect_timed_out: bool = False
+
+
+HUNG = ProbeResult(Health.CRITICAL, HUNG_NOTE, hung=True, timed_out=True)
 
 
 class Hysteresis:
@@ -84,17 +106,19 @@ class Hysteresis:
     def after(self, result: ProbeResult, current: HealthStatus | None) -> HealthStatus:
         """Return the status after a result: the same object while the status does not change."""
         self._results.append(result)
+        latest = HealthStatus(result.status, result.note, hung=result.hung)
         if current is None:
-            return HealthStatus(result.status, result.note)
-        if result.status is current.status:
+            return latest
+        if latest == current:
             return current
         rank = _FROM_BEST_TO_WORST.index
         worse = rank(result.status) > rank(current.status)
         counted = list(self._results) if worse else list(self._results)[-self._agree :]
-        agreeing = [one for one in counted if one.status is result.status]
-        if len(agreeing) < self._agree:
-            return current
-        return HealthStatus(result.status, agreeing[0].note)
+        if result.status is current.status:
+            agreeing = [one for one in counted if one == result]
+        else:
+            agreeing = [one for one in counted if one.status is result.status]
+        return latest if len(agreeing) >= self._agree else current
 
 
 class Prober:
@@ -105,25 +129,42 @@ class Prober:
         self._clock = clock
         self._session = ""
         self._slow = parse_duration(definition.slow)
+        self._warn_on_load = definition.warn_on_load
 
     def probe(self, within: float) -> Flow[ProbeResult]:
         """Flow: probe once; each answer may take ``within`` seconds."""
         started = self._clock()
-        health: Outcome = yield self._send("GET", "/health", within)
+        outcome: Outcome = yield self._send("GET", "/health", within)
         longest = self._clock() - started
-        health_problem = _health_problem(health)
-        if health_problem is not None and health_problem.status is Health.CRITICAL:
-            return health_problem
+        health = self._rate_health(outcome)
+        if health.status is Health.CRITICAL:
+            return health
         started = self._clock()
         store_problem = yield from self._probe_store(within)
         longest = max(longest, self._clock() - started)
         if store_problem is not None:
             return store_problem
-        if health_problem is not None:
-            return health_problem
-        if longest > self._slow:
+        if health.status is Health.PASSING and longest > self._slow:
             return ProbeResult(Health.WARNING, f"slow: an answer took longer than {self._slow:g} s")
-        return ProbeResult(Health.PASSING, PASSING_NOTE)
+        return health
+
+    def _rate_health(self, outcome: Outcome) -> ProbeResult:
+        """Return the result so far: what the answer to ``/health`` shows."""
+        if shows_hang(outcome):
+            return HUNG
+        if (problem := _transport_problem(outcome)) is not None:
+            return problem
+        assert isinstance(outcome, Reply)
+        report = read_report(outcome)
+        if report is None:
+            return ProbeResult(Health.CRITICAL, f"not KATO: /health returned {outcome.status}")
+        if report.status == "healthy":
+            return ProbeResult(Health.PASSING, PASSING_NOTE)
+        if report.is_load and not self._warn_on_load:
+            return ProbeResult(Health.PASSING, f"{BUSY_NOTE}: {', '.join(report.issues)}")
+        critical = report.status == "unhealthy" and not report.is_load
+        status = Health.CRITICAL if critical else Health.WARNING
+        return ProbeResult(status, f"/health reports {report}")
 
     def _probe_store(self, within: float) -> Flow[ProbeResult | None]:
         """Flow: probe the store; None if it answers and accepts writes."""
@@ -175,14 +216,23 @@ def probe_instance(
     timeout = parse_duration(definition.timeout)
     within = timeout
     info_outdated = True
+    unanswered_since: float | None = None
     while not instance.removed:
         if instance.in_maintenance:
+            unanswered_since = instance.hung_since = None
             yield WaitForChange(
                 instance.health, instance.health.current, interval / RECHECK_DIVISOR
             )
             continue
+        started = clock()
         result = yield from prober.probe(within)
         before = instance.health.current
+        if result.connect_timed_out and before is not None and before.hung:
+            result = HUNG  # its queue of connections is full by now
+        if not result.hung:
+            unanswered_since = None
+        elif unanswered_since is None:
+            unanswered_since = started
         health = hysteresis.after(result, before)
         if health is not before and not instance.removed:
             instance.health.set(health)
@@ -191,35 +241,29 @@ def probe_instance(
                 instance.definition.id,
                 status=health.status.value,
                 note=health.note,
+                hung=health.hung,
             )
+        critical = health.status is Health.CRITICAL
+        instance.hung_since = unanswered_since if critical else None
         if before is not None and health is not before and before.status is Health.CRITICAL:
             info_outdated = True  # it may have been restarted with another version
         if info_outdated and result.status is not Health.CRITICAL:
             info_outdated = False
             yield from read_info(instance, on_event)
             state.request_reconcile()  # to publish the info
-        hangs = result.hung and health.status is Health.CRITICAL
-        within = min(max(timeout, MAX_PROBE_TIMEOUT), within * 2) if hangs else timeout
+        if result.timed_out and critical:
+            within = min(max(timeout, MAX_PROBE_TIMEOUT), within * 2)
+            continue
+        within = timeout
         pause = interval if result.status is health.status else interval / RECHECK_DIVISOR
         spread = 1 + PROBE_JITTER * (2 * random() - 1)
         yield WaitForChange(instance.health, instance.health.current, pause * spread)
 
 
-def _health_problem(outcome: Outcome) -> ProbeResult | None:
-    if (problem := _transport_problem(outcome)) is not None:
-        return problem
-    assert isinstance(outcome, Reply)
-    status = field_of(outcome, "status")
-    if outcome.status != 200 or not isinstance(status, str):
-        return ProbeResult(Health.CRITICAL, f"not KATO: /health returned {outcome.status}")
-    if status == "unhealthy":
-        return ProbeResult(Health.CRITICAL, "/health reports unhealthy")
-    if status != "healthy":
-        return ProbeResult(Health.WARNING, f"/health reports {status[:40]}")
-    return None
-
-
 def _store_problem(outcome: Outcome) -> ProbeResult | None:
+    if shows_hang(outcome):
+        note = "its store does not answer: a session request got no answer in time"
+        return ProbeResult(Health.CRITICAL, note, timed_out=True)
     if (problem := _transport_problem(outcome)) is not None:
         return problem
     assert isinstance(outcome, Reply)
@@ -233,8 +277,8 @@ def _store_problem(outcome: Outcome) -> ProbeResult | None:
 
 def _transport_problem(outcome: Outcome) -> ProbeResult | None:
     if isinstance(outcome, Failure):
-        hung = outcome.bytes_sent and outcome.cause is Cause.TIMEOUT
-        return ProbeResult(Health.CRITICAL, str(outcome.cause), hung=hung)
+        timed_out = connect_timed_out(outcome)
+        return ProbeResult(Health.CRITICAL, str(outcome.cause), connect_timed_out=timed_out)
     # The server's own limit: it is busy, not broken.
     if outcome.status == 503:
         return ProbeResult(Health.WARNING, "at its limit of concurrent requests")

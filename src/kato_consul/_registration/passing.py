@@ -23,10 +23,7 @@ def wait_until_passing(
     random: Random,
     on_event: EventSink,
 ) -> Flow[None]:
-    """Flow: wait until clients see all instances as passing, or as in warning.
-
-    Clients use an instance in warning. And KATO reports itself as degraded while the processor of
-    its machine is busy (3.10.1: above 80 %).
+    """Flow: wait until clients see all instances as passing, or as in warning: they use both.
 
     Raises:
         NotPassing: an instance was not passing within ``wait`` seconds.

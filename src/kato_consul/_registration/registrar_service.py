@@ -78,6 +78,11 @@ class RegistrarService:
                 f"kato-consul heartbeat {service_id}",
             )
 
+    def hung(self) -> dict[str, float]:
+        """Return the ids of the instances that are hung, and for how many seconds each has been."""
+        since = {key: one.hung_since for key, one in self.state.instances.items()}
+        return {key: clock() - start for key, start in since.items() if start is not None}
+
     def enter_maintenance(self, service_id: str, reason: str) -> Flow[None]:
         """Flow: put an instance into maintenance mode."""
         return maintenance.enter(self.api, service_id, reason, self._on_event)

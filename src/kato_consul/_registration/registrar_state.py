@@ -22,12 +22,14 @@ name are pruned."""
 class HealthStatus:
     """An instance's health, as its check in Consul shows it.
 
-    ``note`` is the reason from the moment when the status began. It does not change while the
-    status does not.
+    ``note`` is the reason. It changes only when several probes agree (see `Hysteresis`), and has no
+    values that differ from probe to probe: each change is sent to Consul.
+    ``hung``: the instance accepts connections and does not answer.
     """
 
     status: Health
     note: str
+    hung: bool = False
 
 
 @dataclass
@@ -41,6 +43,9 @@ class ManagedInstance:
     """True if this registrar has registered it. If the agent does not have it now, it lost it."""
     in_maintenance: bool = False
     """True in maintenance mode: clients send it no requests, and it is not probed."""
+    hung_since: float | None = None
+    """Time of the clock at which it was sent the first of the requests that it accepted and has not
+    answered until now, while its status is critical; None if it is not hung."""
     removed: bool = False
     """True if it is not managed any more: its flows end."""
 

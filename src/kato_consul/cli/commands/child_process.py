@@ -34,24 +34,43 @@ class Child:
     """
 
     def __init__(self, argv: Sequence[str]) -> None:
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        self._argv = list(argv)
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         _become_subreaper()
         self.returncode: int | None = None
         """The exit status as in a shell: 128 + n for signal n; None while it runs."""
         try:
-            # Ctrl-C in a terminal must reach only this process, which drains the child first. So
-            # the child has a process group of its own.
-            self.pid = os.posix_spawnp(
-                argv[0],
-                list(argv),
-                dict(os.environ),
-                setpgroup=0,
-                setsigmask=mask,
-                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # which Python ignores
-            )
+            self.pid = self._spawn()
         except OSError:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
             raise
+
+    @property
+    def program(self) -> str:
+        """The program's name or path."""
+        return self._argv[0]
+
+    def restart(self) -> None:
+        """Kill it if it still runs, with all processes left in its group, and start it again.
+
+        Raises:
+            OSError: it cannot be run any more.
+        """
+        self.kill()
+        self.pid = self._spawn()
+        self.returncode = None
+
+    def _spawn(self) -> int:
+        # Ctrl-C in a terminal must reach only this process, which drains the child first. So the
+        # child has a process group of its own.
+        return os.posix_spawnp(
+            self._argv[0],
+            self._argv,
+            dict(os.environ),
+            setpgroup=0,
+            setsigmask=self._mask,
+            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # which Python ignores
+        )
 
     def next_signal(self, within: float | None = None) -> int | None:
         """Return the next signal other than SIGCHLD.
@@ -83,8 +102,9 @@ class Child:
         """Kill the child, and all processes left in its group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        while self.returncode is None:
-            self.next_signal()
+        if self.returncode is None:  # not by `next_signal`, which would drop a stop signal
+            _, status = os.waitpid(self.pid, 0)
+            self.returncode = _as_in_a_shell(status)
 
     def _reap(self) -> None:
         while True:
@@ -95,8 +115,12 @@ class Child:
             if pid == 0:
                 return
             if pid == self.pid:
-                code = os.waitstatus_to_exitcode(status)
-                self.returncode = code if code >= 0 else 128 - code
+                self.returncode = _as_in_a_shell(status)
+
+
+def _as_in_a_shell(status: int) -> int:
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
 
 
 def _become_subreaper() -> None:

@@ -26,9 +26,9 @@ _COLOURS = {Severity.NOTE: "dim", Severity.WARNING: "yellow", Severity.ERROR: "r
 def doctor(service: Service = None, consul: Consul = None, json_: Json = False) -> None:
     """Diagnose a deployment: print what is wrong, and what to do.
 
-    Queries Consul, and every instance from this machine. Finds health checks
-    that do not match the instance, instances that do not work as one pool, and
-    stale registrations. Takes a few seconds, in which idle connections show
+    Queries Consul, and every instance from this machine. Finds hung instances,
+    health checks that do not match the instance, instances that do not work as
+    one pool, and stale registrations. Takes a few seconds, in which idle connections show
     which instances close them. It changes nothing, except for one session for
     each instance, which it creates and deletes. Exits with 0 if nothing is
     wrong (notes do not count), 8 for warnings, 9 for errors, and 3 if Consul

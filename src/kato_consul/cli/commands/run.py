@@ -31,9 +31,10 @@ def run(options: JobOptions) -> None:
     """Register instances, and keep their registrations correct.
 
     Probes each KATO instance, including its store, and reports the result to
-    Consul. Registers again what the agent loses. Deregisters what an earlier
-    run of the same file left behind when it crashed. On SIGTERM or Ctrl-C it
-    deregisters all instances and exits with 0.
+    Consul. Prints which instances are hung: they need a restart. Registers
+    again what the agent loses. Deregisters what an earlier run of the same file
+    left behind when it crashed. On SIGTERM or Ctrl-C it deregisters all
+    instances and exits with 0.
 
       kato-consul run -f kato.toml
 

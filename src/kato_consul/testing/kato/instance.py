@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -141,6 +142,7 @@ class StandInKato:
         self,
         *,
         healthy: bool | None = None,
+        issues: Sequence[str] | None = None,
         slow: float | None = None,
         hung: bool | None = None,
         store: StoreState | None = None,
@@ -149,6 +151,8 @@ class StandInKato:
 
         Args:
             healthy: whether /health reports "healthy".
+            issues: the issues that /health reports, with KATO's status for them: "High CPU usage",
+                "High memory usage", "High error rate".
             slow: seconds, 0 or more, that calls on a session take between reading it and writing
                 it back.
             hung: keep all requests waiting until it is False again. Then they are processed, even
@@ -157,7 +161,7 @@ class StandInKato:
                 refuses writes; "hung" does not respond, and a waiting request is dropped if its
                 caller gives up.
         """
-        given = {"healthy": healthy, "slow": slow, "hung": hung, "store": store}
+        given = {"healthy": healthy, "issues": issues, "slow": slow, "hung": hung, "store": store}
         changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         self._switches = dataclasses.replace(self._switches, **changes)
         switches.write(self._switch_file, self._switches)

@@ -22,6 +22,7 @@ class Switches:
     """
 
     healthy: bool = True
+    issues: tuple[str, ...] = ()
     slow: float = 0.0
     hung: bool = False
     store: StoreState = "up"
