@@ -150,7 +150,8 @@ class StandInKato:
         Args:
             healthy: whether /health reports "healthy".
             slow: seconds, 0 or more, that calls on a session take between reading it and writing
-                it back.
+                it back. An observation for which predictions are processed takes them twice, the
+                second time with the lock of its node.
             hung: keep all requests waiting until it is False again. Then they are processed, even
                 if their callers gave up.
             store: state of the store for this instance: "up"; "down" refuses connections; "full"
