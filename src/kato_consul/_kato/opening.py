@@ -1,5 +1,6 @@
 """Opening a session: creates it in KATO, attaches to an existing one, or replaces a lost one."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -13,6 +14,11 @@ from kato_consul._requests.request import Request
 from kato_consul.errors import ConfigurationError
 
 log = logger("session")
+
+DEFAULT_CONFIG: Mapping[str, Any] = {"process_predictions": False}
+"""The configuration of a session, where the caller's does not differ. If KATO computes predictions
+with each observation, two sessions of one node hang it for good, or exchange memories (measured on
+KATO 3.10.1). `GET .../predictions` computes them in any case."""
 
 KEY_METADATA = "kato_consul_key"
 """Metadata key under which a session carries the caller's key. If the response to a create is lost,
@@ -33,9 +39,8 @@ def open_session(api: KatoApi, state: SessionState, deadline: float) -> Flow[Non
     body: dict[str, object] = {
         "node_id": state.node_id,
         "metadata": {**state.metadata, KEY_METADATA: state.key},
+        "config": {**DEFAULT_CONFIG, **state.config},
     }
-    if state.config:
-        body["config"] = dict(state.config)
     if state.ttl is not None:
         body["ttl_seconds"] = state.ttl
     # Repeatable: a session whose response was lost holds nothing, and expires.
@@ -83,6 +88,8 @@ def _attach(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     state.node_id = info["node_id"]
     state.journal = Journal()
     state.journal.configure(config["config"])
+    own = {name: config["config"][name] for name in DEFAULT_CONFIG if name in config["config"]}
+    state.config = {**state.config, **own}  # reopened, it has its own values, not our defaults
     data = cognition["cognition_data"]
     state.adopt(int(data["time"]), data["short_term_memory"])
     api.place_session(state)
