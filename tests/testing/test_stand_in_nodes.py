@@ -3,6 +3,8 @@
 tests/conformance tests that they do nothing if no predictions are processed, as in the real KATO.
 """
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -84,16 +86,19 @@ def test_a_second_session_of_a_node_hangs_its_process(
 ) -> None:
     """Two sessions of a node observe, one of them with predictions: nothing is answered any more.
 
-    Other instances are not affected. Killed and started again, the instance answers.
+    Other instances are not affected. SIGTERM does not end the process, SIGKILL does, and started
+    again, the instance answers.
     """
     one = shopping_session(http, kato, process_predictions=True)
     other = shopping_session(http, kato, process_predictions=other_processes_predictions)
     kato.switch(slow=SLOW)
     with observing(kato, one, other):
         assert eventually(lambda: not is_answering(http, kato))
-    assert not is_answering(http, kato, timeout=3.0)  # although it has no request to work on
+    assert not is_answering(http, kato, timeout=3.0)  # although no call is being made any more
+    os.kill(kato.pid, signal.SIGTERM)
     with StandInKato(store=tmp_path / "store.sqlite", folder=tmp_path) as second:
         assert observe(http, second, one, "tent").status_code == 200
+    assert kato.running
     kato.kill()
     kato.switch(slow=0.0)
     kato.start()

@@ -23,6 +23,9 @@ POLL = 0.02  # seconds between two checks of a starting instance
 class StandInKato:
     """One stand-in KATO instance as a child process; a ``with`` block starts and stops it.
 
+    Like a KATO 3.10.1, it hangs until it is killed if two sessions of one node observe at the same
+    moment and ``process_predictions`` is on, as it is by default, for one of them.
+
     Args:
         store: SQLite file with sessions and learned patterns; instances may share it.
         name: the SERVICE_NAME; instances with one store and name share learned patterns.
