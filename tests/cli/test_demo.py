@@ -93,16 +93,17 @@ def test_passed(report: DemoReport, passed: bool) -> None:
 class RecordedSession:
     """A session and its ledger, made without this library's client.
 
-    Two sequences are learned twice each, and three events are unlearned.
+    Two sequences are learned twice each, and three events are unlearned. ``name`` makes their
+    events unique among the sessions of the node.
     """
 
-    def __init__(self, kato: StandInKato, node: str) -> None:
+    def __init__(self, kato: StandInKato, node: str, name: str = "") -> None:
         self.kato = kato
         created = HTTP.post(f"{kato.url}/sessions", json={"node_id": node})
         self.id = created.json()["session_id"]
-        self.ledger = Ledger(cast(Any, SimpleNamespace(id=self.id, key=node)))
+        self.ledger = Ledger(cast(Any, SimpleNamespace(id=self.id)), node)
         for number in (1, 2):
-            sequence = tuple(f"{node}-{number}-{event}" for event in range(4))
+            sequence = tuple(f"{node}{name}-{number}-{event}" for event in range(4))
             for _ in range(2):
                 name = self.learn(sequence)
             self.ledger.learned[sequence] = 2
@@ -139,6 +140,20 @@ def kato(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_nothing_lost(kato: StandInKato) -> None:
     """What was acknowledged is found, and all of it is counted."""
     assert RecordedSession(kato, "complete").report() == (2 * 2 * 4 + 3, 0, 0)
+
+
+def test_sessions_of_one_node(kato: StandInKato) -> None:
+    """What a node learned is compared with the ledgers of all its sessions."""
+    one, other = (RecordedSession(kato, "shared", name) for name in ("-one", "-other"))
+
+    def found() -> tuple[int, int, int]:
+        report = asyncio.run(verify([one.ledger, other.ledger], 0, kato.url))
+        return report.observations, report.lost, report.applied_twice
+
+    assert found() == (2 * 19, 0, 0)
+    other.learn(next(iter(other.ledger.learned)))
+    other.ledger.unlearned.clear()  # they were learned as well
+    assert found() == (2 * 19 - 3, 0, 4 + 3)
 
 
 def test_lost_unlearned_event(kato: StandInKato) -> None:

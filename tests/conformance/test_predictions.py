@@ -1,11 +1,12 @@
 """Predictions from the short-term memory and the learned patterns of a node."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.conformance.conftest import Pool, SessionClient
+from tests.conformance.conftest import Pool, SessionClient, create_session
 
 LEARNED = [["a"], ["b", "c"], ["d"], ["e"]]
 
@@ -112,3 +113,41 @@ def test_predictions_of_the_last_observation_are_stored(trained: SessionClient) 
     assert len(stored()) == 1
     trained.observe()
     assert stored() == []
+
+
+def test_without_process_predictions_only_a_request_computes_them(trained: SessionClient) -> None:
+    """With `process_predictions` off, `cognition-data` has no predictions, but they are there."""
+    assert trained.post("/config", {"config": {"process_predictions": False}}).status_code == 200
+    trained.observe("a")
+    trained.observe("b", "c")
+    assert trained.get("/cognition-data").json()["cognition_data"]["predictions"] == []
+    (prediction,) = predictions(trained)
+    assert prediction["future"] == [["d"], ["e"]]
+    (potential,) = trained.get("/predictions").json()["future_potentials"]
+    assert potential["future"] == prediction["future"]
+
+
+def test_sessions_of_a_node_are_independent_without_process_predictions(
+    pool: Pool, http: httpx.Client, trained: SessionClient
+) -> None:
+    """Six sessions of a node observe and predict at the same time; each keeps its own memory.
+
+    With `process_predictions` on, this hangs the instances, so only the stand-in's tests try it.
+    """
+    off: dict[str, object] = {"process_predictions": False}
+
+    def use(number: int) -> list[list[str]]:
+        session = create_session(pool, http, trained.node_id, config=off)
+        session = session.at(pool.urls[number % len(pool.urls)])
+        expected: list[list[str]] = []
+        for turn in range(8):
+            event = ["a", f"s{number}-{turn}"]
+            expected.append(event)
+            assert session.observe(*event)["stm_length"] == len(expected)
+            predictions(session)
+        assert session.stm == expected
+        return expected
+
+    with ThreadPoolExecutor(6) as threads:
+        memories = list(threads.map(use, range(6)))
+    assert len({str(memory) for memory in memories}) == 6

@@ -14,7 +14,7 @@ from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.sequence_chunks import observe_chunks
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.writes import clear_stm, learn, observe, set_config
-from kato_consul.errors import KatoConsulError, OutcomeUnknown, ServerFailed
+from kato_consul.errors import KatoConsulError, NoResponse, OutcomeUnknown, ServerFailed
 from tests.building import reply
 from tests.fuzzing import EXAMPLES, SEED, json_bodies
 from tests.kato.model_kato import ModelKato, playing

@@ -8,9 +8,11 @@ from kato_consul.testing.kato import StandInKato
 NO_REUSE = httpx.Limits(max_keepalive_connections=0)
 
 
-def create_session(http: httpx.Client, kato: StandInKato, node_id: str = "n") -> str:
-    """Create a session and return its path."""
-    response = http.post(f"{kato.url}/sessions", json={"node_id": node_id})
+def create_session(
+    http: httpx.Client, kato: StandInKato, node_id: str = "n", **config: object
+) -> str:
+    """Create a session, with KATO's defaults where `config` has no value; return its path."""
+    response = http.post(f"{kato.url}/sessions", json={"node_id": node_id, "config": config})
     return f"/sessions/{response.json()['session_id']}"
 
 

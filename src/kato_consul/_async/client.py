@@ -68,6 +68,11 @@ class AsyncKatoClient:
             node_id: KATO's knowledge base, which sessions with the same ``node_id`` share; the key
                 unless given.
             config: KATO's session configuration, such as ``{"max_pattern_length": 5}``.
+                ``process_predictions`` is False unless named here: `AsyncSession.predictions` asks
+                for predictions in any case. With True, KATO computes them with each observation as
+                well. Then two sessions of one ``node_id`` that observe at the same moment hang
+                their instance until it is killed, or receive each other's short-term memory
+                (measured on KATO 3.10.1). Use it only if no other session has the same node.
             metadata: stored with KATO's session; any JSON object.
             ttl: seconds that KATO keeps the session after its last write;
                 ``settings.session_ttl``, else KATO's default of 3600, unless given.
@@ -75,7 +80,8 @@ class AsyncKatoClient:
                 ``"repair"`` restores it if only writes of this client can explain the difference,
                 and otherwise raises `SessionConflict`; ``"adopt"`` continues with the state that
                 KATO has; ``"raise"`` raises `SessionConflict`.
-            attach: KATO's id of an existing session, to use instead of opening a new one.
+            attach: KATO's id of an existing session, to use instead of opening a new one. It keeps
+                its own configuration.
 
         Raises:
             ConfigurationError: ``key`` is empty.

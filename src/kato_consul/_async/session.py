@@ -170,7 +170,12 @@ class AsyncSession:
         return await self._run(reads.percept_data)
 
     async def cognition_data(self) -> CognitionData:
-        """Return the session's predictions, emotives, short-term memory and counter."""
+        """Return the session's predictions, emotives, short-term memory and counter.
+
+        If KATO computes predictions with each observation (``process_predictions``), they are those
+        of the last observation. Otherwise they are those of `predictions`, at the cost of a second
+        request.
+        """
         return await self._run(reads.cognition_data)
 
     async def info(self) -> SessionInfo:
@@ -189,7 +194,8 @@ class AsyncSession:
         """Change the session's configuration; a session that is reopened has it again.
 
         Args:
-            values: KATO's names and values, such as ``max_pattern_length=5``.
+            values: KATO's names and values, such as ``max_pattern_length=5``. The cost of
+                ``process_predictions=True`` is described in `AsyncKatoClient.session`.
 
         Raises:
             BadRequest: KATO refuses a value; ``detail`` names it and the reason.

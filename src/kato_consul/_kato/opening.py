@@ -14,6 +14,11 @@ from kato_consul._kato.session_state import SessionState
 from kato_consul._requests.request import Request
 from kato_consul.errors import ConfigurationError, NoResponse, StoreUnavailable
 
+DEFAULT_CONFIG: Mapping[str, Any] = {"process_predictions": False}
+"""The configuration of a session, where the caller's does not differ. If KATO computes predictions
+with each observation, two sessions of one node hang it for good, or exchange memories (measured on
+KATO 3.10.1). `GET .../predictions` computes them in any case."""
+
 KEY_METADATA = "kato_consul_key"
 """Metadata key under which a session carries the caller's key. If the response to a create is lost,
 its session stays unused until its TTL ends; this entry names the key that it was created for."""
@@ -61,9 +66,8 @@ def create_session(
     body: dict[str, object] = {
         "node_id": state.node_id,
         "metadata": {**state.metadata, KEY_METADATA: state.key},
+        "config": {**DEFAULT_CONFIG, **config},
     }
-    if config:
-        body["config"] = dict(config)
     if state.ttl is not None:
         body["ttl_seconds"] = state.ttl
     # Repeatable: a session whose response was lost holds nothing, and expires.

@@ -7,6 +7,7 @@ from kato_consul._flow import Flow
 from kato_consul._kato import response_shapes as shapes
 from kato_consul._kato.execute import prepare
 from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.opening import DEFAULT_CONFIG
 from kato_consul._kato.reconcile import reconcile
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import (
@@ -28,12 +29,15 @@ def predictions(api: KatoApi, state: SessionState, deadline: float) -> Flow[list
     lists of symbols. They are converted to lists of events here, as they are otherwise.
     """
     response = yield from _read(api, state, "predictions", shapes.Predictions, deadline)
-    for prediction in response["predictions"]:
+    return _with_events(response["predictions"])
+
+
+def _with_events(predictions: list[Any]) -> list[Prediction]:
+    for prediction in predictions:
         for part in ("past", "present", "future"):
             events = prediction[part]
             prediction[part] = [[event] if isinstance(event, str) else event for event in events]
-    result: list[Prediction] = response["predictions"]
-    return result
+    return predictions
 
 
 def stm(api: KatoApi, state: SessionState, deadline: float) -> Flow[list[Event]]:
@@ -58,9 +62,19 @@ def percept_data(api: KatoApi, state: SessionState, deadline: float) -> Flow[Per
 
 
 def cognition_data(api: KatoApi, state: SessionState, deadline: float) -> Flow[CognitionData]:
-    """Flow: return the session's current state, including its counter."""
-    response = yield from _read(api, state, "cognition-data", shapes.Cognition, deadline)
+    """Flow: return the session's current state, including its counter.
+
+    KATO has predictions in it only if it processes them with each observation. Otherwise they are
+    requested too.
+    """
+    response = yield from _read(
+        api, state, "cognition-data", shapes.CognitionWithPredictions, deadline
+    )
     result: CognitionData = response["cognition_data"]
+    if {**DEFAULT_CONFIG, **state.journal.config}["process_predictions"] is False:
+        result["predictions"] = yield from predictions(api, state, deadline)
+    else:
+        result["predictions"] = _with_events(result["predictions"])
     return result
 
 

@@ -121,3 +121,15 @@ class Predictions(msgspec.Struct, gc=False):
     """The response to ``GET …/predictions``."""
 
     predictions: list[PredictedPattern]
+
+
+class CognitionPredictions(CounterAndStm, gc=False):
+    """`CounterAndStm`, and the predictions of the last observation."""
+
+    predictions: list[PredictedPattern]
+
+
+class CognitionWithPredictions(msgspec.Struct, gc=False):
+    """The response to ``GET …/cognition-data``, for callers."""
+
+    cognition_data: CognitionPredictions

@@ -149,7 +149,8 @@ class CognitionData(TypedDict):
     """The current state of a session.
 
     ``time`` is the counter of observations, ``emotives`` are those of the last observation that had
-    any. ``predictions`` is empty if ``process_predictions`` is off in the session's configuration.
+    any. ``predictions`` are those of the last observation if ``process_predictions`` is on in the
+    session's configuration, otherwise those of the short-term memory.
     """
 
     predictions: list[Prediction]

@@ -171,7 +171,12 @@ class Session:
         return self._run(reads.percept_data)
 
     def cognition_data(self) -> CognitionData:
-        """Return the session's predictions, emotives, short-term memory and counter."""
+        """Return the session's predictions, emotives, short-term memory and counter.
+
+        If KATO computes predictions with each observation (``process_predictions``), they are those
+        of the last observation. Otherwise they are those of `predictions`, at the cost of a second
+        request.
+        """
         return self._run(reads.cognition_data)
 
     def info(self) -> SessionInfo:
@@ -190,7 +195,8 @@ class Session:
         """Change the session's configuration; a session that is reopened has it again.
 
         Args:
-            values: KATO's names and values, such as ``max_pattern_length=5``.
+            values: KATO's names and values, such as ``max_pattern_length=5``. The cost of
+                ``process_predictions=True`` is described in `KatoClient.session`.
 
         Raises:
             BadRequest: KATO refuses a value; ``detail`` names it and the reason.

@@ -13,12 +13,18 @@ Events = tuple[str, ...]
 class Ledger:
     """What KATO acknowledged to one session.
 
+    ``node`` is the session's node, which other sessions may share.
     ``learned`` counts how often each sequence was learned.
     ``pattern_names`` are KATO's names of the sequences; one is missing if no response had it.
     ``unlearned`` are the events observed since the last learn.
     """
 
     session: AsyncSession
+    node: str
     learned: Counter[Events] = field(default_factory=Counter)
     pattern_names: dict[Events, str] = field(default_factory=dict)
     unlearned: list[str] = field(default_factory=list)
+
+    def learned_events(self) -> Counter[str]:
+        """Count how often each event was learned."""
+        return Counter(event for sequence in self.learned.elements() for event in sequence)

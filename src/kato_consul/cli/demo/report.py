@@ -1,12 +1,12 @@
 """The demo's report: compares KATO's state with the ledgers of what KATO acknowledged.
 
 KATO is read directly, without this library's client. Every acknowledged observation is looked up:
-in the symbol counts of a node, in its patterns, event by event, and in the short-term memory for
-what was not learned yet.
+in the symbol counts of its node, in the node's patterns, event by event, and in the short-term
+memory for what was not learned yet.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ class DemoReport:
         return not (self.failed or self.lost or self.applied_twice) and self.observations > 0
 
 
-async def verify(ledgers: Iterable[Ledger], failed: int, url: str) -> DemoReport:
+async def verify(ledgers: Sequence[Ledger], failed: int, url: str) -> DemoReport:
     """Compare the ledgers with what the instance at ``url`` returns.
 
     ``failed`` is the number of failed observations, for the report.
@@ -38,14 +38,14 @@ async def verify(ledgers: Iterable[Ledger], failed: int, url: str) -> DemoReport
     Raises:
         httpx.HTTPError: the instance cannot be read.
     """
-    acknowledged = lost = twice = 0
     async with httpx.AsyncClient(base_url=url, timeout=10.0, trust_env=False) as http:
-        for ledger in ledgers:
-            acknowledged += len(ledger.unlearned)
-            acknowledged += sum(len(sequence) * n for sequence, n in ledger.learned.items())
-            for missing, extra in await _compare(http, ledger):
-                lost += missing
-                twice += extra
+        found = [await _compare_memory(http, ledger) for ledger in ledgers]
+        for node in sorted({ledger.node for ledger in ledgers}):
+            found += await _compare_node(http, node, [one for one in ledgers if one.node == node])
+    acknowledged = sum(
+        len(ledger.unlearned) + ledger.learned_events().total() for ledger in ledgers
+    )
+    lost, twice = sum(missing for missing, _ in found), sum(extra for _, extra in found)
     return DemoReport(acknowledged, failed, lost, twice)
 
 
@@ -62,22 +62,28 @@ def differences(expected: Sequence[str], actual: Sequence[str]) -> tuple[int, in
     return missing, extra
 
 
-async def _compare(http: httpx.AsyncClient, ledger: Ledger) -> list[tuple[int, int]]:
+async def _compare_memory(http: httpx.AsyncClient, ledger: Ledger) -> tuple[int, int]:
+    """Compare a session's short-term memory with its ledger."""
     memory = (await _get(http, f"/sessions/{ledger.session.id}/stm"))["stm"]
-    found = [differences(ledger.unlearned, _flatten(memory))]
-    node = ledger.session.key
+    return differences(ledger.unlearned, _flatten(memory))
+
+
+async def _compare_node(
+    http: httpx.AsyncClient, node: str, ledgers: Sequence[Ledger]
+) -> list[tuple[int, int]]:
+    """Compare what a node learned with the ledgers of all its sessions."""
     # Symbol counts include sequences whose pattern name was in no response.
     stats = (await _get(http, "/symbols/stats", node_id=node))["symbols"]
     actual = Counter({symbol: entry["frequency"] for symbol, entry in stats.items()})
-    expected = Counter[str]()
-    for sequence, times in ledger.learned.items():
-        expected.update(dict(Counter(list(sequence) * times)))
-    found.append(differences(sorted(expected.elements()), sorted(actual.elements())))
-    if found[-1] == (0, 0):  # otherwise the same loss would be counted twice
-        found += [
-            await _compare_pattern(http, ledger, sequence) for sequence in ledger.pattern_names
-        ]
-    return found
+    expected = sum((ledger.learned_events() for ledger in ledgers), Counter[str]())
+    counts = differences(sorted(expected.elements()), sorted(actual.elements()))
+    if counts != (0, 0):  # in the patterns, the same loss would be counted again
+        return [counts]
+    return [
+        await _compare_pattern(http, ledger, sequence)
+        for ledger in ledgers
+        for sequence in ledger.pattern_names
+    ]
 
 
 async def _compare_pattern(
@@ -85,7 +91,7 @@ async def _compare_pattern(
 ) -> tuple[int, int]:
     """Compare a pattern's events, their order and its frequency with the ledger."""
     name = ledger.pattern_names[tuple(sequence)]
-    answer = await _get(http, f"/pattern/{name}", node_id=ledger.session.key)
+    answer = await _get(http, f"/pattern/{name}", node_id=ledger.node)
     pattern = answer["pattern"].get("pattern") or {}
     times = pattern.get("frequency", 0)
     events = _flatten(pattern.get("pattern_data", []))

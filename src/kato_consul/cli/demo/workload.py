@@ -1,9 +1,9 @@
 """The demo's workload: sessions that observe, learn and predict, and ledgers of the results.
 
-Each session observes sequences of events, each sequence twice. The first time it is learned. The
-second time, KATO predicts the rest of it after two events; then the rest is observed, and the
-sequence is learned again. All events are unique, so KATO's own counts show each event that was lost
-or applied twice.
+All sessions share one node, as the visitors of a shop do. Each observes sequences of events, each
+sequence twice. The first time it is learned. The second time, KATO predicts the rest of it after
+two events; then the rest is observed, and the sequence is learned again. All events are unique, so
+KATO's own counts show each event that was lost or applied twice.
 """
 
 import asyncio
@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 from kato_consul import AsyncKatoClient, AsyncSession, KatoConsulError
 from kato_consul.cli.demo.ledger import Ledger
+
+NODE = "shop"
+"""The node of all sessions."""
 
 EVENTS = 6
 """Events of a sequence."""
@@ -44,7 +47,8 @@ class Workload:
     def __init__(self, client: AsyncKatoClient, sessions: int) -> None:
         self.client = client
         self.ledgers = [
-            Ledger(client.session(f"shopper-{number}")) for number in range(1, sessions + 1)
+            Ledger(client.session(f"shopper-{number}", node_id=NODE), NODE)
+            for number in range(1, sessions + 1)
         ]
         self.observations = 0
         self.failed = 0

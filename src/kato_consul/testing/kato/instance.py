@@ -24,6 +24,9 @@ POLL = 0.02  # seconds between two checks of a starting instance
 class StandInKato:
     """One stand-in KATO instance as a child process; a ``with`` block starts and stops it.
 
+    Like a KATO 3.10.1, it hangs until it is killed if two sessions of one node observe at the same
+    moment and ``process_predictions`` is on, as it is by default, for one of them.
+
     Args:
         store: SQLite file with sessions and learned patterns; instances may share it.
         name: the SERVICE_NAME; instances with one store and name share learned patterns.
@@ -154,7 +157,8 @@ class StandInKato:
             issues: the issues that /health reports, with KATO's status for them: "High CPU usage",
                 "High memory usage", "High error rate".
             slow: seconds, 0 or more, that calls on a session take between reading it and writing
-                it back.
+                it back. An observation for which predictions are processed takes them twice, the
+                second time with the lock of its node.
             hung: keep all requests waiting until it is False again. Then they are processed, even
                 if their callers gave up.
             store: state of the store for this instance: "up"; "down" refuses connections; "full"

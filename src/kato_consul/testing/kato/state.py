@@ -1,5 +1,6 @@
 """State of one worker, shared by its routes and its middleware."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -80,13 +81,17 @@ class ResponseCache:
 
 @dataclass(slots=True)
 class State:
-    """The state of one worker."""
+    """The state of one worker.
+
+    `work` waits for the processing time of a writing call plus the switch `slow`.
+    """
 
     options: Options
     switches: SwitchFile
     store: FaultyStore
     sessions: SessionStore
     processor: Processor
+    work: Callable[[], Awaitable[None]]
     load: Load = field(default_factory=Load)
     response_cache: ResponseCache = field(default_factory=ResponseCache)
     started: float = field(default_factory=time.time)
@@ -96,7 +101,12 @@ class State:
         """Open the store and return the state. Call it in the process that uses the store."""
         switches = SwitchFile(options.switches)
         store = FaultyStore(Store(options.store), switches)
-        return cls(options, switches, store, SessionStore(store), Processor(store, options.name))
+
+        async def work() -> None:
+            await asyncio.sleep(options.work + switches.now().slow)
+
+        processor = Processor(store, options.name, work)
+        return cls(options, switches, store, SessionStore(store), processor, work)
 
     @property
     def uptime(self) -> float:

@@ -1,7 +1,8 @@
 """Routes of the short-term memory: observe, learn, predict, and read the memory.
 
 A session is read, changed and written back whole, under a lock of this process only. `learn` reads
-before it acquires the lock. Both are faults of the real KATO, and lose observations.
+before it acquires the lock. Both are faults of the real KATO, and lose observations. Those of
+sessions that share a node are in the processor.
 """
 
 import time
@@ -17,7 +18,6 @@ from kato_consul.testing.kato.routes.sessions import (
     JsonObject,
     require_session,
     simulate_slow_read,
-    simulate_work,
 )
 from kato_consul.testing.kato.state import Worker
 
@@ -57,7 +57,7 @@ async def observe(kato: Worker, session_id: str, body: ObservationData) -> JsonO
     """Add one observation. Returns 200 even if the store refused to save it."""
     async with kato.sessions.lock(session_id):
         session = await require_session(kato, session_id)
-        await simulate_work(kato)
+        await kato.work()
         learned = await kato.processor.observe(session, body.to_input())
         await kato.sessions.save(session)
     return {
@@ -83,7 +83,7 @@ async def observe_sequence(
         learned: list[str] = []
         at_end = None
         if body.observations:
-            await simulate_work(kato)
+            await kato.work()
         for position, item in enumerate(body.observations):
             if body.clear_stm_between and position > 0:
                 session.stm = []
@@ -127,7 +127,7 @@ async def learn(kato: Worker, session_id: str) -> JsonObject:
     if not session.stm:
         raise HTTPException(400, "Cannot learn from empty STM")
     async with kato.sessions.lock(session_id):
-        await simulate_work(kato)
+        await kato.work()
         name = await kato.processor.learn(session)
         await kato.sessions.save(session)
     return {

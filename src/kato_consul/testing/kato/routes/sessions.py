@@ -1,6 +1,6 @@
 """Routes of sessions: create, read, configure, extend and delete.
 
-The texts of 404s differ between endpoints, as in the real KATO. `simulate_work` takes time between
+The texts of 404s differ between endpoints, as in the real KATO. `State.work` takes time between
 reading a session and writing it back; another writer's change in that time is lost.
 """
 
@@ -37,11 +37,6 @@ async def require_session(
     if session is None:
         raise HTTPException(404, f"Session {session_id} {detail}")
     return session
-
-
-async def simulate_work(kato: State) -> None:
-    """Wait for the processing time of a writing call plus the switch `slow`."""
-    await asyncio.sleep(kato.options.work + kato.switches.now().slow)
 
 
 async def simulate_slow_read(kato: State) -> None:
@@ -114,7 +109,7 @@ async def set_config(kato: Worker, session_id: str, body: dict[str, Any]) -> Jso
         detail = {"error": "Configuration validation failed", "validation_errors": errors}
         raise HTTPException(400, detail)
     session.config = config.updated(session.config, requested)
-    await simulate_work(kato)
+    await kato.work()
     await kato.sessions.save(session)
     return {"status": "okay", "message": "Configuration updated", "session_id": session_id}
 
@@ -138,8 +133,7 @@ async def clear_stm(kato: Worker, session_id: str) -> JsonObject:
 async def clear_all(kato: Worker, session_id: str) -> JsonObject:
     """Clear the memory and delete all that the node has learned. Takes no lock."""
     session = await require_session(kato, session_id, "not found")
-    knowledge = await kato.store.knowledge()  # not `writing`: deleting works in a full store
-    knowledge.clear(kato.processor.kb(session.node_id))
+    await kato.processor.clear_all(session)
     await _clear(kato, session_id)
     return {"status": "cleared", "session_id": session_id, "scope": "all"}
 
@@ -147,7 +141,7 @@ async def clear_all(kato: Worker, session_id: str) -> JsonObject:
 async def _clear(kato: State, session_id: str) -> None:
     session = await require_session(kato, session_id, "not found")
     memory.clear(session)
-    await simulate_work(kato)
+    await kato.work()
     if not await kato.sessions.save(session):
         raise HTTPException(404, f"Session {session_id} not found")
 
