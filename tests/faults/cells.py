@@ -201,7 +201,8 @@ CELLS = [
         settings=SHORT_ATTEMPTS,
         pace=Pace(0.05),
         hang_for=ATTEMPT_TIMEOUT + HUNG_BEYOND,
-        above_zero=("settlements", "repairs"),
+        above_zero=("settlements", "moves"),
+        zero=("repairs",),
     ),
     Cell(
         "limit-503", each_twelfth(Fault.LIMIT_503), above_zero=("failovers",), zero=("settlements",)

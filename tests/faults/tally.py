@@ -23,6 +23,7 @@ class Tally:
     settlements: int
     repairs: int
     reopened: int
+    moves: int
     worst: float
     seconds: float
 
@@ -54,11 +55,11 @@ class TallyTable:
         terminalreporter.section("fault matrix: failed/lost/twice/unknown")
         terminalreporter.line(
             f"{'cell':<28}{'observed':>9}{'result':>10}{'injected':>9}{'failovers':>11}{'settled':>9}"
-            f"{'repaired':>10}{'reopened':>10}{'worst s':>9}{'in s':>7}"
+            f"{'repaired':>10}{'reopened':>10}{'moved':>7}{'worst s':>9}{'in s':>7}"
         )
         for one in self._tallies:
             terminalreporter.line(
                 f"{one.cell:<28}{one.observations:>9,}{one.result:>10}{one.injected:>9}"
                 f"{one.failovers:>11}{one.settlements:>9}{one.repairs:>10}{one.reopened:>10}"
-                f"{one.worst:>9.2f}{one.seconds:>7.1f}"
+                f"{one.moves:>7}{one.worst:>9.2f}{one.seconds:>7.1f}"
             )

@@ -80,6 +80,7 @@ def test_exactly_once(
         settlements=sum(facts.settlements for facts in run.facts),
         repairs=sum(facts.repairs for facts in run.facts),
         reopened=sum(facts.reopened for facts in run.facts),
+        moves=sum(facts.moves for facts in run.facts),
         worst=run.history.worst.seconds if run.history.worst else 0.0,
         seconds=run.seconds,
     )

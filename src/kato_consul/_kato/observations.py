@@ -71,10 +71,8 @@ def _symbols(strings: Iterable[str]) -> list[str]:
 
     msgspec would turn bytes, UUIDs, dates and enums into text of its own, and KATO would learn it.
     """
-    if isinstance(strings, str | bytes):
-        raise InvalidObservation(
-            f"strings must be a list of symbols, not the single value {strings!r:.100}"
-        )
+    if isinstance(strings, str):
+        return strings  # type: ignore[return-value]  # KATO refuses it: not a list
     try:
         symbols = list(strings)
     except TypeError as error:

@@ -17,7 +17,10 @@ from kato_consul.cli.demo.ledger import Ledger
 
 @dataclass(frozen=True)
 class DemoReport:
-    """Numbers of observations: acknowledged, failed, missing afterwards, and applied twice."""
+    """Numbers of observations: acknowledged, failed, missing afterwards, and applied twice.
+
+    A sequence whose learn ended without an outcome may have been learned or not.
+    """
 
     observations: int
     failed: int
@@ -43,7 +46,8 @@ async def verify(ledgers: Sequence[Ledger], failed: int, url: str) -> DemoReport
         for node in sorted({ledger.node for ledger in ledgers}):
             found += await _compare_node(http, node, [one for one in ledgers if one.node == node])
     acknowledged = sum(
-        len(ledger.unlearned) + ledger.learned_events().total() for ledger in ledgers
+        len(ledger.unlearned) + (ledger.learned_events() + ledger.doubtful_events()).total()
+        for ledger in ledgers
     )
     lost, twice = sum(missing for missing, _ in found), sum(extra for _, extra in found)
     return DemoReport(acknowledged, failed, lost, twice)
@@ -75,8 +79,9 @@ async def _compare_node(
     # Symbol counts include sequences whose pattern name was in no response.
     stats = (await _get(http, "/symbols/stats", node_id=node))["symbols"]
     actual = Counter({symbol: entry["frequency"] for symbol, entry in stats.items()})
-    expected = sum((ledger.learned_events() for ledger in ledgers), Counter[str]())
-    counts = differences(sorted(expected.elements()), sorted(actual.elements()))
+    learned = sum((ledger.learned_events() for ledger in ledgers), Counter[str]())
+    doubtful = sum((ledger.doubtful_events() for ledger in ledgers), Counter[str]())
+    counts = (learned - actual).total(), (actual - learned - doubtful).total()
     if counts != (0, 0):  # in the patterns, the same loss would be counted again
         return [counts]
     return [
@@ -93,9 +98,12 @@ async def _compare_pattern(
     name = ledger.pattern_names[tuple(sequence)]
     answer = await _get(http, f"/pattern/{name}", node_id=ledger.node)
     pattern = answer["pattern"].get("pattern") or {}
+    learned, doubtful = ledger.learned[tuple(sequence)], ledger.doubtful[tuple(sequence)]
     times = pattern.get("frequency", 0)
+    if learned <= times <= learned + doubtful:
+        learned = times
     events = _flatten(pattern.get("pattern_data", []))
-    return differences(list(sequence) * ledger.learned[tuple(sequence)], events * times)
+    return differences(list(sequence) * learned, events * times)
 
 
 async def _get(http: httpx.AsyncClient, path: str, **query: str) -> dict[str, Any]:

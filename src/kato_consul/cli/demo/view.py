@@ -105,7 +105,9 @@ def _as_text(outcome: "DemoOutcome") -> Text:
         ("requests retried on another instance", tally.failovers),
         ("unknown outcomes settled by reading back", tally.settlements),
         ("sessions repaired", tally.repairs),
+        ("sessions continued elsewhere, for a write that may come late", tally.moves),
         ("sequences learned, each of them twice", tally.learned),
+        ("learns whose outcome the client could not tell", tally.doubtful),
         (f"correct predictions, of {tally.prediction_requests}", tally.predicted),
     ]
     width = max(len(label) for label, _ in rows)

@@ -11,7 +11,7 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass
 
-from kato_consul import AsyncKatoClient, AsyncSession, KatoConsulError
+from kato_consul import AsyncKatoClient, AsyncSession, KatoConsulError, OutcomeUnknown
 from kato_consul.cli.demo.ledger import Ledger
 
 NODE = "shop"
@@ -36,7 +36,9 @@ class Tally:
     failovers: int
     settlements: int
     repairs: int
+    moves: int
     learned: int
+    doubtful: int
     prediction_requests: int
     predicted: int
 
@@ -85,7 +87,9 @@ class Workload:
             failovers=sum(session.failovers for session in facts),
             settlements=sum(session.settlements for session in facts),
             repairs=sum(session.repairs for session in facts),
+            moves=sum(session.moves for session in facts),
             learned=sum(ledger.learned.total() for ledger in self.ledgers),
+            doubtful=sum(ledger.doubtful.total() for ledger in self.ledgers),
             prediction_requests=self.prediction_requests,
             predicted=self.predicted,
         )
@@ -137,8 +141,17 @@ class Workload:
         self._record_response(ledger.session)
 
     async def _learn(self, ledger: Ledger) -> None:
-        name = (await ledger.session.learn())["pattern_name"]
-        sequence, ledger.unlearned = tuple(ledger.unlearned), []
+        sequence = tuple(ledger.unlearned)
+        try:
+            name = (await ledger.session.learn())["pattern_name"]
+        except OutcomeUnknown:
+            # Its instance was killed in the middle. To learn again could be to learn twice, so this
+            # caller starts anew.
+            await ledger.session.clear_stm()
+            ledger.doubtful[sequence] += 1
+            ledger.unlearned = []
+            return
+        ledger.unlearned = []
         ledger.learned[sequence] += 1
         if name:  # unknown if the response was lost
             ledger.pattern_names[sequence] = name
