@@ -72,15 +72,19 @@ def reconcile(
         state.unsaved = None
         if pending is None:
             return False
+        now = journal.copy()
+        applied = False
         if pending.config is not None:
             used = yield from read_config(api, state, deadline)
-            if not rejected(pending.config, used):
-                pending.apply(journal)
-                return True
-        if not answered and not stays:
-            yield from replace_session(api, state, journal, deadline, reason="late write possible")
+            if applied := not rejected(pending.config, used):
+                pending.apply(now)
+        if answered or stays:
+            state.journal = now
+        else:
+            # Also if the configuration is as it should be: it may have been so before.
+            yield from replace_session(api, state, now, deadline, reason="late write possible")
             state.moves += 1
-        return False
+        return applied
     if pending is not None:
         after = journal.copy()
         pending.apply(after)
