@@ -17,6 +17,7 @@ from kato_consul.errors import (
     KatoConsulError,
     NoResponse,
     OutcomeUnknown,
+    ServerFailed,
     SessionConflict,
     SessionGone,
     StoreUnavailable,
@@ -127,14 +128,20 @@ def apply_write(api: KatoApi, state: SessionState, deadline: float, write: Write
         except SessionGone as gone:
             applied = yield from reconcile(api, state, deadline, write)
             earlier = earlier or gone
+        except ServerFailed as error:
+            # Something before KATO returned it, and may have forwarded the write all the same.
+            foreign = OutcomeUnknown(write.what, error.instance, f"{error.status} {error.detail}")
+            applied = yield from _settle_unknown(api, state, deadline, write, foreign, once_only)
+            if not applied:
+                state.pending = None
+                raise
         except KatoConsulError as error:
             if isinstance(earlier, OutcomeUnknown) and _may_come_late(state):
                 raise earlier.because(error) from error
             state.pending = None
             raise _after(earlier, write, error) from error
         else:
-            lost = isinstance(earlier, StoreUnavailable)  # then a response proves nothing
-            if not lost and write.is_expected(state.journal, response):
+            if not state.store_loses and write.is_expected(state.journal, response):
                 before = state.journal.copy() if once_only else None
                 write.apply(state.journal)
                 state.unsaved = before
@@ -143,10 +150,12 @@ def apply_write(api: KatoApi, state: SessionState, deadline: float, write: Write
                     yield from _check_rows(api, state, write, response, deadline)
                 result: R = response
                 return result
+            state.store_loses = True
             applied = yield from _settle_acknowledged(api, state, deadline, write, response)
             earlier = StoreUnavailable(write.what, NOT_SAVED)
         if applied:
             assert state.id is not None
+            state.store_loses = False
             state.pending = None
             answer = write.answer_from_journal(state.id, state.journal)
             if once_only:

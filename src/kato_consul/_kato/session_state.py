@@ -73,7 +73,9 @@ class SessionState:
     ``owns_node``: only this session teaches its node.
 
     ``journal`` is what KATO's session must have. ``unsaved`` is the journal before the last
-    acknowledged learn, until a response shows that KATO has saved it; else None.
+    acknowledged learn, until a response shows that KATO has saved it; else None. ``store_loses``:
+    a response did not show what was acknowledged before. Until a write was seen to be saved, each
+    is read back.
 
     ``pending`` is the write whose outcome is not known yet. It is set before the write is sent, so
     that it is still known after the caller was cancelled. ``doubtful_learn`` is a learn whose
@@ -93,6 +95,7 @@ class SessionState:
     id: str | None = None
     journal: Journal = field(default_factory=Journal)
     unsaved: Journal | None = None
+    store_loses: bool = False
     pending: Write[Any] | None = None
     doubtful_learn: DoubtfulLearn | None = None
     deleting: bool = False
