@@ -245,7 +245,9 @@ class ModelKato:
             case "stm":
                 return reply(200, {"stm": session.stm, "length": len(session.stm)})
             case "GET":
-                return reply(200, {"session_id": session.session_id, "node_id": session.node_id})
+                info = {"session_id": session.session_id, "node_id": session.node_id}
+                more = {"metadata": session.metadata, "ttl_seconds": session.ttl_seconds}
+                return reply(200, {**info, **more})
             case "config" if body:
                 session.config = config.updated(session.config, body["config"])
                 self._save(session)
@@ -266,7 +268,9 @@ class ModelKato:
         if self.store != "up":
             return SERVER_ERROR
         self.created += 1
-        session = StoredSession(f"session-{self.created}", body["node_id"], 0.0, 0.0, 3600)
+        ttl = body.get("ttl_seconds", 3600)
+        session = StoredSession(f"session-{self.created}", body["node_id"], 0.0, 0.0, ttl)
+        session.metadata = body.get("metadata", {})
         session.config = config.at_creation(body.get("config") or {})
         self.sessions[session.session_id] = session
         effective = config.effective(session.config)

@@ -16,7 +16,7 @@ from kato_consul._kato import response_shapes as shapes
 from kato_consul._kato.config_readback import rejected, require_used
 from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
-from kato_consul._kato.opening import create_session
+from kato_consul._kato.opening import DEFAULT_CONFIG, create_session
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import Event
 from kato_consul._kato.writes import Write, observe_sequence, set_config
@@ -37,6 +37,10 @@ REPLAY_EACH = 0.05
 """Seconds added to the timeout of an attempt for each replayed observation. A real KATO takes 10 to
 15 ms for one on two busy cores."""
 
+MAX_TRIES = 10
+"""New sessions that are begun for one replacement. Each that fails stays in KATO until it expires;
+with the pauses between them, ten take about four seconds."""
+
 DELETE_TIMEOUT = 1.0
 """Seconds that the deletion of the old session may take. If it fails, the session expires."""
 
@@ -52,8 +56,7 @@ def replace_session(
         KatoConsulError: the new session could not be filled before the deadline. The old one and
             ``state`` are as before.
     """
-    delays = api.retry_delays()
-    while True:
+    for tries, delay in enumerate(api.retry_delays(), start=1):
         draft = SessionState(
             state.key, state.node_id, metadata=state.metadata, ttl=state.ttl, avoid=state.avoid
         )
@@ -75,9 +78,9 @@ def replace_session(
             api.release_placement(draft)
             state.failovers += draft.failovers
         remaining = deadline - api.now()
-        if remaining <= 0:
+        if remaining <= 0 or tries == MAX_TRIES:
             raise StoreUnavailable("restoring a session", str(failure)) from failure
-        yield Sleep(min(next(delays), remaining))
+        yield Sleep(min(delay, remaining))
     left = None if state.attached or reason == "gone" else state.id
     log.warning(
         "session.replaced",
@@ -140,11 +143,13 @@ def _fill(api: KatoApi, draft: SessionState, deadline: float) -> Flow[None]:
     api.place_session(draft)
     if journal.entries:
         yield from _send(api, draft, observe_sequence(journal.entries), deadline)
-    # Creating a session checks values differently than setting them.
-    if missing := rejected(journal.config, used):
+    # Creating a session checks values differently than setting them, and takes all or none.
+    missing = rejected(journal.config, used)
+    others = {name: value for name, value in DEFAULT_CONFIG.items() if name in used}
+    if missing or rejected(others, {**used, **journal.config}):
         wanted = journal.config
         journal.config = {name: wanted[name] for name in wanted if name not in missing}
-        yield from _send(api, draft, set_config(missing), deadline)
+        yield from _send(api, draft, set_config({**DEFAULT_CONFIG, **wanted}), deadline)
         yield from require_used(api, draft, missing, deadline)
 
 

@@ -1,0 +1,146 @@
+"""Configuration: what KATO takes and does not use, what is lost, and what is cancelled."""
+
+from typing import Any
+
+import pytest
+
+from kato_consul._flow import Reply, Send
+from kato_consul._kato import reads as reading
+from kato_consul._kato import writes
+from kato_consul._kato.configuration import set_config
+from kato_consul._kato.execute import execute_write, settle
+from kato_consul._kato.session_state import SessionState
+from kato_consul.errors import ConfigurationError, KatoConsulError, StoreUnavailable
+from tests.kato.model_kato import Fault, ModelKato, playing
+
+
+class Client:
+    """A session in which "a" was observed."""
+
+    def __init__(self) -> None:
+        self.kato = ModelKato()
+        self.player, self.api = playing(self.kato)
+        self.state = SessionState("me", "node")
+        self.observe("a")
+
+    def observe(self, symbol: str) -> None:
+        """Observe a symbol."""
+        self.play(execute_write, write=writes.observe({"strings": [symbol]}))
+
+    def set_config(self, **values: Any) -> None:
+        """Set values of the configuration."""
+        self.play(set_config, values=values)
+
+    def play(self, flow: Any, **arguments: Any) -> Any:
+        """Run a flow with a deadline of 30 s."""
+        deadline = self.kato.clock.now + 30.0
+        return self.player.play(flow(self.api, self.state, deadline, **arguments), most=5_000)
+
+    @property
+    def used(self) -> Any:
+        """The session's own settings in KATO."""
+        return self.kato.session_of(self.state).config
+
+
+@pytest.mark.parametrize(
+    "values", [{"stm_mode": "rolling"}, {"colour": "red"}, {"sort": True}], ids=str
+)
+def test_value_that_kato_does_not_use_is_refused(values: dict[str, Any]) -> None:
+    """KATO answers 200. The session goes on, also after it was opened again."""
+    client = Client()
+    with pytest.raises(ConfigurationError, match=next(iter(values))):
+        client.set_config(**values)
+    client.kato.lose_sessions()
+    client.observe("b")
+    client.set_config(max_predictions=5)
+    assert client.used["max_predictions"] == 5
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"length_min_ratio": 7},  # taken here, and refused when a session is created
+        {"fuzzy_token_threshold": None},
+        {"max_predictions": None},
+        {"max_pattern_length": 4, "stm_mode": "ROLLING"},
+        {"process_predictions": True},
+    ],
+    ids=str,
+)
+def test_value_that_kato_uses_is_there_after_a_loss(values: dict[str, Any]) -> None:
+    """Whatever KATO does with it when a session is created."""
+    client = Client()
+    client.set_config(**values)
+    before = client.play(reading.config)
+    client.kato.lose_sessions()
+    client.observe("b")
+    assert client.play(reading.config) == before
+    assert client.play(reading.stm) == [["a"], ["b"]]
+
+
+def test_value_that_kato_stops_using_is_told_once() -> None:
+    """A session that is opened again says what it cannot have, and goes on without it."""
+    client = Client()
+    client.set_config(length_min_ratio=7)
+    client.kato.lose_sessions()
+    answer = client.kato.answer
+
+    def newer_kato(send: Send) -> Any:
+        if send.method == "POST" and send.target.endswith("/config"):
+            return Reply(400, {"content-type": "application/json"}, b'{"detail": "unknown"}')
+        return answer(send)
+
+    client.player.answer = newer_kato
+    with pytest.raises(KatoConsulError, match="unknown"):
+        client.observe("b")
+    client.observe("c")
+    assert client.play(reading.stm) == [["a"], ["c"]]
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_set_config_with_fault_is_applied(fault: Fault) -> None:
+    """KATO and the journal agree, so the next observation that learns is no surprise."""
+    client = Client()
+    client.kato.hangs_for = 10_000.0
+    client.kato.faults = [fault]
+    client.set_config(max_pattern_length=3)
+    assert client.used["max_pattern_length"] == 3
+    for symbol in "bc":
+        client.observe(symbol)
+    client.kato.wake()
+    assert client.play(reading.stm) == []
+    assert dict(client.kato.patterns) == {(("a",), ("b",), ("c",)): 1}
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_cancelled_set_config_is_settled(applied: bool) -> None:
+    """`settle` returns what is so, and the calls follow it."""
+    client = Client()
+    flow = set_config(
+        client.api, client.state, client.kato.clock.now + 30.0, values={"max_pattern_length": 3}
+    )
+    step = next(flow)
+    assert isinstance(step, Send)
+    if applied:
+        client.kato.answer(step)
+    flow.close()
+    assert client.play(settle) is applied
+    for symbol in "bc":
+        client.observe(symbol)
+    assert len(client.kato.patterns) == applied
+    assert client.play(reading.stm) == ([] if applied else [["a"], ["b"], ["c"]])
+
+
+def test_full_store_is_not_called_a_wrong_value() -> None:
+    """KATO acknowledges what its store does not save."""
+    client = Client()
+    client.kato.store = "full"
+    answer = client.kato.answer
+
+    def slowly(send: Send) -> Any:
+        client.kato.clock.advance(0.01)
+        return answer(send)
+
+    client.player.answer = slowly
+    with pytest.raises(StoreUnavailable):
+        client.set_config(max_predictions=7)
