@@ -7,7 +7,7 @@ after it, a part may have been sent, even if the write failed.
 """
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import httpcore  # noqa: F401  # httpx imports it with its first transport: see `_libraries`
@@ -39,13 +39,13 @@ NO_TLS.verify_mode = ssl.CERT_NONE
 
 @dataclass(slots=True)
 class OriginPool(Generic[T]):
-    """The transport of one origin, and the number of requests that use it.
+    """The transport of one origin, and the requests that use it.
 
     A retired transport is closed after the last of these requests.
     """
 
     transport: T
-    users: int = 0
+    users: set[object] = field(default_factory=set)
     retired: bool = False
 
 

@@ -13,6 +13,7 @@ import ssl
 from typing import cast
 
 from kato_consul._async.engines.connecting import connect_tcp
+from kato_consul._async.engines.time_limits import TimeLimits
 from kato_consul._flow import Cause, Failure, Outcome, Send
 from kato_consul._http.endpoint import Endpoint, endpoint_for
 from kato_consul._http.http1 import HttpError, ResponseParser, request_bytes
@@ -30,6 +31,7 @@ class HttptoolsEngine:
         self._tls = tls
         self._pools: dict[str, _ConnectionPool] = {}
         self._retired_pools: list[_ConnectionPool] = []
+        self._connecting = TimeLimits()
         self._closed = False
 
     async def send(self, step: Send) -> Outcome:
@@ -46,14 +48,15 @@ class HttptoolsEngine:
         remaining = step.timeout
         connection = pool.acquire()
         if connection is None:
-            loop = asyncio.get_running_loop()
-            started = loop.time()
+            started = asyncio.get_running_loop().time()
             try:
-                connection = await pool.connect(min(self._settings.connect_timeout, remaining))
+                timeout = min(self._settings.connect_timeout, remaining)
+                async with self._connecting.limit(timeout):
+                    connection = await pool.connect(timeout)
             except (OSError, ValueError, OverflowError) as error:  # also a bad name or port
                 detail = str(error) or type(error).__name__
                 return Failure(Cause.CONNECT, bytes_sent=False, detail=detail, error=error)
-            remaining -= loop.time() - started
+            remaining -= asyncio.get_running_loop().time() - started
             if self._closed:
                 connection.abort()
         return await connection.exchange(request, remaining)
@@ -73,7 +76,10 @@ class HttptoolsEngine:
         pools = [*self._pools.values(), *self._retired_pools]
         self._pools, self._retired_pools = {}, []
         for pool in pools:
-            await pool.close()
+            pool.abort()
+        await self._connecting.end_all()
+        for pool in pools:
+            await pool.wait_closed()
 
 
 class _ConnectionPool:
@@ -100,30 +106,29 @@ class _ConnectionPool:
         return None
 
     async def connect(self, timeout: float) -> "_Connection":
-        """Return a new connection, within ``timeout`` seconds.
+        """Return a new connection. ``timeout`` is as in `connect_tcp`.
 
         Raises:
             OSError, ValueError, OverflowError: the connection failed.
         """
-        endpoint, loop = self.endpoint, self._loop
-        async with asyncio.timeout(timeout):
-            if endpoint.path:
-                _, connection = await loop.create_unix_connection(
-                    lambda: _Connection(self), endpoint.path
+        to, loop = self.endpoint, self._loop
+        connection, connected = _Connection(self), None
+        try:
+            if to.path:
+                await loop.create_unix_connection(lambda: connection, to.path)
+            else:
+                connected = await connect_tcp(to.address, to.port, timeout)
+                await loop.create_connection(
+                    lambda: connection, sock=connected, ssl=to.tls, server_hostname=to.server_name
                 )
-                return connection
-            connected = await connect_tcp(endpoint.address, endpoint.port, timeout)
-            try:
-                _, connection = await loop.create_connection(
-                    lambda: _Connection(self),
-                    sock=connected,
-                    ssl=endpoint.tls,
-                    server_hostname=endpoint.server_name,
-                )
-            except BaseException:
+        except BaseException:
+            if connected is not None:
                 connected.close()
-                raise
-            return connection
+            if connection in self._open:  # it was established just before the cancellation
+                connection.abort()
+                loop.call_soon(self.closed, connection)  # uvloop never calls connection_lost
+            raise
+        return connection
 
     @property
     def in_use(self) -> bool:
@@ -162,12 +167,15 @@ class _ConnectionPool:
         for connection in idle:
             connection.abort()
 
-    async def close(self) -> None:
-        """Close all connections and wait until their sockets are closed."""
+    def abort(self) -> None:
+        """Close all connections. asyncio closes their sockets one iteration of the loop later."""
         self.retire()
         for connection in tuple(self._open):
             connection.abort()
-        if self._open:  # asyncio closes a socket one iteration of the loop later
+
+    async def wait_closed(self) -> None:
+        """Wait until the sockets of all connections are closed."""
+        if self._open:
             self._all_closed = asyncio.Event()
             await self._all_closed.wait()
 

@@ -10,6 +10,7 @@ import select
 import socket
 import ssl
 import time
+import weakref
 
 from kato_consul._flow import Cause, Failure, Outcome, Send
 from kato_consul._http.endpoint import Endpoint, endpoint_for
@@ -27,7 +28,8 @@ SENT_AT_ONCE = 65_536
 class HttptoolsEngine:
     """The `Engine` of the setting ``engine="httptools"``.
 
-    Threads share only sets, dicts and lists, whose single operations are atomic.
+    Threads share only dicts and lists, whose single operations are atomic. Only its users and the
+    idle list keep a connection: one that an interrupt took from both is closed at once.
     """
 
     def __init__(self, settings: Settings, tls: ssl.SSLContext | None) -> None:
@@ -35,7 +37,7 @@ class HttptoolsEngine:
         self._tls = tls
         self._closed = False
         self._pools: dict[str, _ConnectionPool] = {}
-        self._open: set[_Connection] = set()
+        self._open: weakref.WeakValueDictionary[int, _Connection] = weakref.WeakValueDictionary()
         self._last_sweep = time.monotonic()
 
     def send(self, step: Send) -> Outcome:
@@ -59,7 +61,7 @@ class HttptoolsEngine:
             except (OSError, ValueError, OverflowError) as error:  # also a bad name or port
                 detail = str(error) or type(error).__name__
                 return Failure(Cause.CONNECT, bytes_sent=False, detail=detail, error=error)
-            self._open.add(connection)
+            self._open[id(connection)] = connection
         reuse = False
         try:
             if self._closed:
@@ -72,7 +74,7 @@ class HttptoolsEngine:
                 connection.last_used = time.monotonic()
                 pool.idle.append(connection)
             else:
-                self._close(connection)
+                connection.close()
         if pool.retired:  # it may have been retired during this exchange
             self._close_idle(pool)
         return outcome
@@ -88,7 +90,7 @@ class HttptoolsEngine:
         """Stop permanently: requests in flight fail as cut, and new ones are not sent."""
         self._closed = True
         # Closing a socket does not wake a thread that reads from it; a shutdown does.
-        for connection in tuple(self._open):
+        for connection in self._open_connections():
             connection.shut_down()
 
     def close(self) -> None:
@@ -100,9 +102,9 @@ class HttptoolsEngine:
 
     def reset_after_fork(self) -> None:
         """In a forked child, drop the parent's connections without sending anything on them."""
-        for connection in tuple(self._open):
+        for connection in self._open_connections():
             connection.close()
-        self._open = set()
+        self._open = weakref.WeakValueDictionary()
         self._pools = {}
 
     def _acquire(self, pool: "_ConnectionPool", now: float) -> "_Connection | None":
@@ -113,7 +115,7 @@ class HttptoolsEngine:
                 connection = pool.idle.pop()
                 if connection.last_used > oldest and connection.is_idle():
                     return connection
-                self._close(connection)
+                connection.close()
         return None
 
     def _sweep(self, now: float) -> None:
@@ -125,16 +127,16 @@ class HttptoolsEngine:
                 if connection.last_used <= oldest:
                     with contextlib.suppress(ValueError):  # another thread acquired it just now
                         pool.idle.remove(connection)
-                        self._close(connection)
+                        connection.close()
 
     def _close_idle(self, pool: "_ConnectionPool") -> None:
         with contextlib.suppress(IndexError):
             while True:
-                self._close(pool.idle.pop())
+                pool.idle.pop().close()
 
-    def _close(self, connection: "_Connection") -> None:
-        self._open.discard(connection)
-        connection.close()
+    def _open_connections(self) -> list["_Connection"]:
+        references = self._open.valuerefs()  # one operation, unlike iterating
+        return [found for reference in references if (found := reference()) is not None]
 
 
 class _ConnectionPool:
@@ -151,7 +153,7 @@ class _ConnectionPool:
 class _Connection:
     """One connection, which carries one request at a time."""
 
-    __slots__ = ("_answered_early", "_parser", "_readable", "_socket", "last_used")
+    __slots__ = ("__weakref__", "_answered_early", "_parser", "_readable", "_socket", "last_used")
 
     def __init__(self, connected: socket.socket) -> None:
         self.last_used = 0.0
@@ -238,6 +240,9 @@ class _Connection:
 
     def close(self) -> None:
         """Close the connection, on TLS without a close_notify."""
+        self._socket.close()
+
+    def __del__(self) -> None:
         self._socket.close()
 
 

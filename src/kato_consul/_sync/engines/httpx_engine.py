@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import ssl
-import threading
 import time
 import weakref
 from typing import Any
@@ -25,71 +24,72 @@ CONNECTED_EVENTS = (
 
 
 class HttpxEngine:
-    """The `Engine` of the setting ``engine="httpx"``."""
+    """The `Engine` of the setting ``engine="httpx"``.
+
+    Threads share only dicts and sets, whose single operations are atomic.
+    """
 
     def __init__(self, settings: Settings, tls: ssl.SSLContext | None) -> None:
         self._settings = settings
         self._tls = tls
         self._closed = False
         self._pools: dict[str, OriginPool[httpx.HTTPTransport]] = {}
-        self._lock = threading.Lock()
-        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._sockets: weakref.WeakValueDictionary[int, socket.socket] = (
+            weakref.WeakValueDictionary()
+        )
 
     def send(self, step: Send) -> Outcome:
         """Carry out one step. If interrupted, close the connection."""
-        with self._lock:
-            pool = self._pools.get(step.origin)
-            if pool is None:
-                try:
-                    options = httpx_adapter.origin_options(step.origin, self._settings, self._tls)
-                except ValueError as error:
-                    return Failure(Cause.CONNECT, bytes_sent=False, detail=str(error), error=error)
-                pool = self._pools[step.origin] = OriginPool(new_transport(**options))
-            pool.users += 1
+        pool = self._pools.get(step.origin)
+        if pool is None:
+            try:
+                options = httpx_adapter.origin_options(step.origin, self._settings, self._tls)
+            except ValueError as error:
+                return Failure(Cause.CONNECT, bytes_sent=False, detail=str(error), error=error)
+            pool = self._pools.setdefault(step.origin, OriginPool(new_transport(**options)))
+        user = object()
+        pool.users.add(user)
         try:
             return self._exchange(pool.transport, step)
         finally:
-            with self._lock:
-                pool.users -= 1
-                unused = pool.retired and not pool.users
-            if unused:
+            pool.users.discard(user)
+            if pool.retired and not pool.users:
                 pool.transport.close()
 
     def close_origin(self, origin: str) -> None:
         """Close the idle connections to ``origin`` now, and those in use after their responses."""
-        with self._lock:
-            pool = self._pools.pop(origin, None)
-            if pool is None:
-                return
+        pool = self._pools.pop(origin, None)
+        if pool is not None:
             pool.retired = True
-            unused = not pool.users
-        if unused:
-            pool.transport.close()
+            if not pool.users:
+                pool.transport.close()
 
     def interrupt(self) -> None:
         """Stop permanently: requests in flight fail as cut, and new ones are not sent."""
         self._closed = True
         # Closing a socket does not wake a thread that reads from it; a shutdown does. It is the
         # base class's method, since a TLS socket's own would send a close_notify first.
-        for connected in tuple(self._sockets):
+        for connected in self._open_sockets():
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close every idle connection."""
         self.interrupt()
-        with self._lock:
-            pools, self._pools = self._pools, {}
-        for pool in pools.values():
+        for pool in tuple(self._pools.values()):
+            pool.retired = True
             pool.transport.close()
 
     def reset_after_fork(self) -> None:
         """In a forked child, drop the parent's connections without sending anything on them."""
-        for connected in tuple(self._sockets):
+        for connected in self._open_sockets():
             connected.close()
-        self._lock = threading.Lock()  # one of the parent's threads may have held it
-        self._sockets = weakref.WeakSet()
+        self._sockets = weakref.WeakValueDictionary()
         self._pools = {}
+
+    def _open_sockets(self) -> list[socket.socket]:
+        references = self._sockets.valuerefs()  # one operation, unlike iterating
+        return [found for reference in references if (found := reference()) is not None]
 
     def _exchange(self, transport: httpx.HTTPTransport, step: Send) -> Outcome:
         send_trace = httpx_adapter.SendTrace()
@@ -97,7 +97,8 @@ class HttpxEngine:
         def trace(event: str, info: Any) -> None:
             send_trace.record(event)
             if event in CONNECTED_EVENTS:
-                self._sockets.add(info["return_value"].get_extra_info("socket"))
+                connected = info["return_value"].get_extra_info("socket")
+                self._sockets[id(connected)] = connected
                 if self._closed:  # connected after `interrupt` had shut down the others
                     info["return_value"].close()
                     raise httpx.ConnectError("this client is closed")
