@@ -92,6 +92,7 @@ class Cause(StrEnum):
     TIMEOUT = "no answer in time"
     CUT = "connection cut"
     PROTOCOL = "not an HTTP answer"
+    CLOSED = "this client was closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,21 @@ class Hedged:
     both_sent: bool
 
 
+def cut_by_closing(outcome: Outcome) -> Outcome:
+    """Return the outcome of a request that was in flight when the client was closed: a failure says
+    nothing about the instance then."""
+    if isinstance(outcome, Failure):
+        return Failure(Cause.CLOSED, outcome.bytes_sent, "", outcome.error)
+    return outcome
+
+
+def may_have_been_sent(outcome: Outcome | Hedged | None) -> bool:
+    """Return whether a request that failed with this outcome may have left this machine."""
+    if isinstance(outcome, Hedged):
+        return may_have_been_sent(outcome.first) or may_have_been_sent(outcome.second)
+    return isinstance(outcome, Failure) and outcome.bytes_sent
+
+
 Step = Send | Hedge | CloseConnections | Sleep | WaitForChange
 
 JSON_HEADERS: Mapping[str, str] = {"content-type": "application/json"}
@@ -132,6 +148,10 @@ JSON_HEADERS: Mapping[str, str] = {"content-type": "application/json"}
 LONG_WAIT = 3600.0
 """Seconds to wait for a change where a flow has nothing else to do. Every change ends the wait, so
 the value does not matter."""
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds after which closing a client ends although something of it still runs: a name lookup, for
+one, cannot be interrupted."""
 
 T = TypeVar("T")
 Flow = Generator[Step, Any, T]

@@ -97,7 +97,8 @@ class InvalidObservation(KatoConsulError):
 
 
 class ClientClosed(KatoConsulError):
-    """The client was closed, or it belongs to another event loop."""
+    """The client was closed, or it belongs to another event loop or process. ``sent`` is True if
+    a request of the call had left when the client was closed."""
 
     fault = Fault.CALLER
     safe_to_resend = False
@@ -258,13 +259,21 @@ class KatoError(KatoConsulError):
 
 
 class RequestNotSent(KatoError):
-    """No instance accepted the request before the deadline, so nothing was applied.
+    """No instance accepted the request before the deadline, or the session's earlier calls did not
+    end before it. Nothing was applied.
 
     ``sent`` is False if no byte of it was sent. It is True if an instance received the request and
     refused to process it, such as with a 429.
     """
 
     fault = Fault.NETWORK
+
+
+class SessionBusy(RequestNotSent):
+    """A session was used from within one of its own calls, as in a ``progress`` callback. That call
+    would wait for itself."""
+
+    fault = Fault.CALLER
 
 
 class NoResponse(KatoError):
@@ -293,6 +302,7 @@ class OutcomeUnknown(KatoError):
         hung: True if the instance did not respond but the connection stayed open: the instance
             may still apply the request.
         answered: True if KATO itself returned an error: it has finished with the request.
+        closed: True if the client was closed meanwhile, so that no later call can settle it.
         unsettled: Why reading the session back did not reveal the outcome; empty if this was not
             tried.
     """
@@ -308,6 +318,7 @@ class OutcomeUnknown(KatoError):
         *,
         hung: bool = False,
         answered: bool = False,
+        closed: bool = False,
         unsettled: str = "",
     ) -> None:
         self.what = what
@@ -315,12 +326,15 @@ class OutcomeUnknown(KatoError):
         self.reason = reason
         self.hung = hung
         self.answered = answered
+        self.closed = closed
         self.unsettled = unsettled
         text = (
             f"{what} on {instance} may or may not have been applied: {reason}. It was not retried"
         )
         if unsettled:
-            text += f". Reading it back: {unsettled}. The session's next call reads it again"
+            text += f". Reading it back: {unsettled}"
+            if not closed:
+                text += ". The session's next call reads it again"
         super().__init__(text)
 
     def because(self, why: object) -> "OutcomeUnknown":
@@ -331,6 +345,7 @@ class OutcomeUnknown(KatoError):
             self.reason,
             hung=self.hung,
             answered=self.answered,
+            closed=isinstance(why, ClientClosed),
             unsettled=str(why),
         )
 

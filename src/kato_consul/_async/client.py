@@ -43,7 +43,10 @@ class AsyncKatoClient:
 
     def _set_up(self) -> None:
         self._factory = SessionFactory(
-            self.discovery.settings, self.discovery._service.store, self.discovery._run
+            self.discovery.settings,
+            self.discovery._service.store,
+            self.discovery._run,
+            self.discovery._driver.check_usable,
         )
         self._sessions: dict[str, AsyncSession] = {}
 
@@ -91,8 +94,8 @@ class AsyncKatoClient:
             state = self._factory.new_state(
                 key, node_id, config, metadata, ttl, on_conflict, attach
             )
-            session = AsyncSession(self._factory, state)
-            self._sessions[key] = session
+            # One operation: several threads may use the key for the first time.
+            session = self._sessions.setdefault(key, AsyncSession(self._factory, state))
         return session
 
     def instance(self, uid: str) -> AsyncKatoInstance:

@@ -1,14 +1,14 @@
 """Discovery: watches the instances of one service in Consul, on asyncio."""
 
-import contextlib
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Self, TypeVar
 
 from kato_consul._async import runtime
 from kato_consul._async.driver import AsyncDriver
 from kato_consul._discovery.discovery_service import DiscoveryService
 from kato_consul._flow import Flow
-from kato_consul.errors import ClientClosed, KatoConsulError
+from kato_consul.errors import KatoConsulError
 from kato_consul.models import Snapshot
 from kato_consul.settings import Settings
 
@@ -31,14 +31,12 @@ class AsyncDiscovery:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings.from_env()
-        self._driver = AsyncDriver(self.settings)
+        self._driver = AsyncDriver(self.settings, owner=self)
         runtime.in_each_process(self, AsyncDiscovery._set_up)
 
     def _set_up(self) -> None:
         self._service = DiscoveryService(self.settings)
-        self._start_lock = runtime.ThreadLock()
         self._watching = False
-        self._saving: runtime.Background | None = None
 
     @property
     def current(self) -> Snapshot | None:
@@ -111,8 +109,6 @@ class AsyncDiscovery:
     async def aclose(self) -> None:
         """Stop the watch and close the connections."""
         await self._driver.aclose()
-        if self._saving is not None:
-            await runtime.end(self._saving)
 
     async def __aenter__(self) -> Self:
         self._watch()
@@ -129,19 +125,20 @@ class AsyncDiscovery:
     def _watch(self) -> None:
         if self._watching:
             return
-        with self._start_lock:
-            if self._watching:
-                return
-            name = self.settings.service
-            for flow in self._service.watches():
-                self._driver.start(flow, f"kato-consul watch {name}")
-            self._watching = True
-            if self._service.saves_snapshots:
-                self._saving = runtime.start(self._save_snapshots, f"kato-consul snapshot {name}")
+        service, name = self._service, self.settings.service
+        for flow in service.watches():
+            self._driver.start(flow, f"kato-consul watch {name}")
+        if service.saves_snapshots:
+            saving = partial(_save_snapshots, service, self._driver)
+            self._driver.start_work(saving, f"kato-consul snapshot {name}")
+        self._watching = True
 
-    async def _save_snapshots(self) -> None:
-        seen: Snapshot | None = None
-        with contextlib.suppress(ClientClosed):  # raised when the driver is closed
-            while True:
-                seen = await self._driver.run(self._service.snapshot_after(seen))
-                await runtime.call_blocking(self._service.save_snapshot)
+
+async def _save_snapshots(service: DiscoveryService, driver: AsyncDriver) -> None:
+    """Save each snapshot. Not a method: it would keep an object that users have dropped."""
+    seen: Snapshot | None = None
+    if not service.begin_saving():
+        return
+    while True:
+        seen = await driver.run(service.snapshot_after(seen))
+        await runtime.call_blocking(service.save_snapshot)

@@ -3,11 +3,26 @@
 import asyncio
 import contextlib
 import os
+import warnings
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from kato_consul._async.engines import engine_for
-from kato_consul._flow import Flow, Hedge, Hedged, Outcome, Reply, Send, Sleep, Step, WaitForChange
+from kato_consul._flow import (
+    CLOSE_TIMEOUT,
+    Flow,
+    Hedge,
+    Hedged,
+    Outcome,
+    Reply,
+    Send,
+    Sleep,
+    Step,
+    WaitForChange,
+    cut_by_closing,
+    may_have_been_sent,
+)
 from kato_consul._http.endpoint import tls_context
 from kato_consul._libraries import load_libraries
 from kato_consul._logging import logger
@@ -31,80 +46,151 @@ class AsyncDriver:
         self,
         settings: Settings,
         *,
+        owner: object | None = None,
         on_closed_origin: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
-        """``on_closed_origin`` is called with each origin whose connections are closed."""
+        """``owner`` is what users hold: if it is garbage-collected, the driver is closed.
+        ``on_closed_origin`` is called with each origin whose connections are closed."""
         self._on_closed_origin = on_closed_origin
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._wakers: set[asyncio.Event] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._process: int | None = None
         load_libraries()
         self._engine = engine_for(settings, tls_context(settings))
+        if owner is not None:
+            name = type(owner).__name__
+            weakref.finalize(owner, self._owner_collected, name).atexit = False
 
     async def run(self, flow: Flow[T], send: SendRequest | None = None) -> T:
         """Run a flow to its end. If cancelled, it is closed and sends nothing more.
 
-        ``send``, if given, sends the requests instead of the engine.
+        ``send``, if given, sends the requests instead of the engine. If the driver is closed
+        meanwhile, `ClientClosed` is raised in the flow, which may replace it by another error.
         """
-        self._check_usable()
+        self.check_usable()
+        outcome: Outcome | Hedged | None = None
         try:
             step = next(flow)
             while True:
-                step = flow.send(await self._carry_out(step, send or self._engine.send))
+                try:
+                    outcome = await self._carry_out(step, send or self._engine.send)
+                except ClientClosed as closed:
+                    closed.sent = may_have_been_sent(outcome)
+                    flow.throw(closed)
+                    raise  # it yielded one more step
+                step = flow.send(outcome)
         except StopIteration as stop:
             result: T = stop.value
             return result
         finally:
             flow.close()
 
-    def start(self, flow: Flow[Any], name: str) -> "asyncio.Task[Any]":
+    def start(self, flow: Flow[Any], name: str) -> "asyncio.Task[None]":
         """Run a flow in the background, at most until the driver is closed."""
-        self._check_usable()
-        task = asyncio.create_task(self._run_in_background(flow, name), name=name)
+        return self.start_work(lambda: self.run(flow), name)
+
+    def start_work(self, work: Callable[[], Awaitable[None]], name: str) -> "asyncio.Task[None]":
+        """Call ``work`` in the background. It is cancelled when the driver is closed."""
+        self.check_usable()
+
+        async def until_closed() -> None:
+            try:
+                await work()
+            except ClientClosed:
+                pass  # raised when the driver is closed
+            except Exception:
+                log.exception("background.crashed", name=name)  # no caller receives it
+
+        task = asyncio.create_task(until_closed(), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def aclose(self) -> None:
-        """End background flows and close every connection. Calls in flight fail as cut."""
+        """End background flows and close every connection. Calls in flight fail as cut.
+
+        If the caller is cancelled, it is still closed, and the cancellation is raised then.
+
+        Raises:
+            ClientClosed: it belongs to another event loop, which runs.
+        """
+        self._check_loop_of_close()
         self._closed = True
         if self._process not in (None, os.getpid()):
             return  # the loop is the parent's, and even its epoll is shared with this process
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await task  # its error is logged already
-        await self._engine.close()
+        if self._loop is None or self._loop.is_closed():
+            return  # nothing was opened, or no callback of the loop can close it any more
+        closing = asyncio.create_task(self._close())
+        cancellation: asyncio.CancelledError | None = None
+        while not closing.done():
+            try:
+                await asyncio.wait([closing])
+            except asyncio.CancelledError as error:
+                cancellation = error
+        if cancellation is not None:
+            raise cancellation
+        await closing
 
-    async def _run_in_background(self, flow: Flow[Any], name: str) -> None:
-        try:
-            await self.run(flow)
-        except Exception:
-            log.exception("background.crashed", name=name)  # the task may never be awaited
-            raise
+    async def _close(self) -> None:
+        for waker in self._wakers:
+            waker.set()
+        for task in self._tasks:
+            task.cancel()
+        closing = asyncio.create_task(self._engine.close(), name="connections")
+        _, left = await asyncio.wait([*self._tasks, closing], timeout=CLOSE_TIMEOUT)
+        if left:
+            names = [task.get_name() for task in left]
+            log.warning("close.incomplete", seconds=CLOSE_TIMEOUT, still_running=names)
+        else:
+            await closing
+
+    def _owner_collected(self, owner: str) -> None:
+        """Close the driver: no call can use it any more. (This may run in any thread.)"""
+        loop = self._loop
+        if self._closed or loop is None or self._process != os.getpid():
+            return
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(lambda: loop.create_task(self.aclose()))
+        warnings.warn(f"unclosed {owner}: call 'await aclose()'", ResourceWarning, stacklevel=2)
 
     async def _carry_out(self, step: Step, send: SendRequest) -> Outcome | Hedged | None:
         if isinstance(step, Send):
             self._check_open()
-            return await send(step)
+            outcome = await send(step)
+            return cut_by_closing(outcome) if self._closed else outcome
         if isinstance(step, Hedge):
             return await self._hedge(step)
         if isinstance(step, Sleep):
-            await asyncio.sleep(step.seconds)
+            await self._wait(step.seconds, asyncio.Event())
         elif isinstance(step, WaitForChange):
-            await self._wait_for_change(step)
+            changed = asyncio.Event()
+            with step.observable.listening(changed.set):
+                if step.observable.current is step.seen:
+                    await self._wait(step.timeout, changed)
         else:
             await self._engine.close_origin(step.origin)
             if self._on_closed_origin is not None:
                 await self._on_closed_origin(step.origin)
+        self._check_open()
         return None
+
+    async def _wait(self, seconds: float, waker: asyncio.Event) -> None:
+        """Wait until ``waker`` is set, at most ``seconds``, and not after the driver is closed."""
+        self._check_open()
+        self._wakers.add(waker)
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await waker.wait()
+        finally:
+            self._wakers.discard(waker)
 
     async def _send(self, step: Send) -> Outcome:
         self._check_open()
-        return await self._engine.send(step)
+        outcome = await self._engine.send(step)
+        return cut_by_closing(outcome) if self._closed else outcome
 
     async def _hedge(self, step: Hedge) -> Hedged:
         first = asyncio.ensure_future(self._send(step.first))
@@ -130,18 +216,8 @@ class AsyncDriver:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
 
-    async def _wait_for_change(self, step: WaitForChange) -> None:
-        changed = asyncio.Event()
-        with step.observable.listening(changed.set), contextlib.suppress(TimeoutError):
-            if step.observable.current is step.seen:
-                async with asyncio.timeout(step.timeout):
-                    await changed.wait()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ClientClosed("this client is closed; create a new one")
-
-    def _check_usable(self) -> None:
+    def check_usable(self) -> None:
+        """Raise `ClientClosed` if the driver is closed, or belongs to another loop or process."""
         self._check_open()
         if self._process not in (None, os.getpid()):
             raise ClientClosed(
@@ -156,3 +232,15 @@ class AsyncDriver:
                 "this client and its connections belong to another event loop. "
                 "Create one client for each loop"
             )
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClientClosed("this client is closed; create a new one")
+
+    def _check_loop_of_close(self) -> None:
+        loop = self._loop
+        if loop in (None, asyncio.get_running_loop()) or self._process != os.getpid():
+            return
+        assert loop is not None
+        if loop.is_running():
+            raise ClientClosed("this client belongs to another event loop: close it there")

@@ -45,7 +45,7 @@ class AsyncRegistrar:
     ) -> None:
         self.settings = settings or Settings.from_env()
         self._wait = wait
-        self._driver = AsyncDriver(self.settings)
+        self._driver = AsyncDriver(self.settings, owner=self)
         self._service = RegistrarService(
             self.settings, definitions, owner=owner, consul_within=consul_within, on_event=on_event
         )
@@ -161,7 +161,7 @@ class AsyncRegistrar:
 
     async def aclose(self) -> None:
         """Stop the background work and close the connections. Instances stay registered."""
-        await self._stop_reconciling()
+        self._service.state.stop()
         await self._driver.aclose()
 
     async def __aenter__(self) -> Self:

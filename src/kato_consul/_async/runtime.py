@@ -9,8 +9,6 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
-from kato_consul._kato.session_factory import SessionFactory
-
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -21,35 +19,14 @@ ThreadLock = contextlib.nullcontext
 """No lock is needed: a task is interrupted only where it awaits."""
 
 
-def session_lock(factory: SessionFactory) -> asyncio.Lock:
-    """Return the lock of one session: tasks acquire it in the order of their calls."""
-    return asyncio.Lock()
-
-
 def in_each_process(owner: T, set_up: Callable[[T], None]) -> None:
     """Call ``set_up(owner)``, once: an async driver raises in any other process."""
     set_up(owner)
 
 
-def start(work: Callable[[], Awaitable[None]], name: str) -> Background:
-    """Run ``work`` in the background."""
-
-    async def run() -> None:
-        await work()
-
-    return asyncio.create_task(run(), name=name)
-
-
 async def join(background: Background) -> None:
-    """Wait until background work has ended."""
-    await background
-
-
-async def end(background: Background) -> None:
-    """Cancel background work and wait until it has ended."""
-    background.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await background
+    """Wait until background work has ended. If cancelled, the work goes on."""
+    await asyncio.wait([background])
 
 
 async def call_blocking(function: Callable[[], T]) -> T:

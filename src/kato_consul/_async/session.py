@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from kato_consul._async import runtime
+from kato_consul._async.session_turn import SessionTurn
 from kato_consul._flow import Flow
 from kato_consul._kato import configuration, learning, observations, reads, writes
 from kato_consul._kato.execute import execute_write, settle
@@ -32,19 +32,18 @@ class AsyncSession:
     """One session, identified by a key of the caller. Returned by `AsyncKatoClient.session`.
 
     Calls on one session are carried out one at a time, in the order they were made: KATO loses
-    observations of a session that has two writers at the same time. Calls on different sessions
-    run concurrently.
+    observations of a session that has two writers at the same time. The wait for earlier calls is
+    part of a call's deadline. Calls on different sessions run concurrently.
 
     Every call may raise a `KatoConsulError`. If its ``sent`` is False, nothing was applied. The
     guarantees of the calls that change the session are in docs/guarantees.md.
     """
 
-    __slots__ = ("__weakref__", "_factory", "_lock", "_state")
+    __slots__ = ("__weakref__", "_state", "_turn")
 
     def __init__(self, factory: SessionFactory, state: SessionState) -> None:
-        self._factory = factory
         self._state = state
-        self._lock = runtime.session_lock(factory)
+        self._turn = SessionTurn(factory, state)
 
     @property
     def key(self) -> str:
@@ -111,7 +110,8 @@ class AsyncSession:
             clear_stm_between: clear the short-term memory before each event but the first;
                 between chunks this also sets the counter to 0.
             chunk: events in one request, 1 or more.
-            progress: called after each chunk with the events applied so far and in all.
+            progress: called after each chunk with the events applied so far and in all. It must not
+                use the session.
 
         Raises:
             The errors of `observe`. Their ``applied`` is the number of events that are certainly
@@ -222,7 +222,4 @@ class AsyncSession:
         return await self._run(partial(execute_write, write=write))
 
     async def _run(self, flow: Callable[[KatoApi, SessionState, float], Flow[T]]) -> T:
-        async with self._lock:
-            factory = self._factory
-            result: T = await factory.run(flow(factory.api, self._state, factory.deadline()))
-            return result
+        return await self._turn.run(flow)

@@ -44,14 +44,14 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
     ) -> None:
         self._settings = settings or Settings.from_env()
         pooled = AsyncPooledTransport(self._settings.keepalive)
-        self._driver = AsyncDriver(self._settings, on_closed_origin=pooled.close_origin)
+        self._driver = AsyncDriver(self._settings, owner=self, on_closed_origin=pooled.close_origin)
         self._inner = inner or pooled
         self._reports_first_byte = inner is None or isinstance(inner, httpx.AsyncHTTPTransport)
         runtime.in_each_process(self, AsyncDiscoveryTransport._set_up)
 
     def _set_up(self) -> None:
         self._services: dict[str, DiscoveredService] = {}
-        self._services_lock = runtime.ThreadLock()
+        self._watched: set[str] = set()
 
     async def instances(self, service: str) -> list[InstanceView]:
         """Return all instances of a service, with what Consul reports and what was measured here.
@@ -106,18 +106,21 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Stop the watches and close every connection."""
-        await self._driver.aclose()
-        await self._inner.aclose()
+        try:
+            await self._driver.aclose()
+        finally:
+            await self._inner.aclose()
 
     def _service(self, name: str) -> DiscoveredService:
-        with self._services_lock:
-            service = self._services.get(name)
-            if service is None:
-                service = DiscoveredService.create(name, self._settings)
-                for flow in service.discovery.watches():
-                    self._driver.start(flow, f"kato-consul watch {name}")
-                self._services[name] = service
-            return service
+        service = self._services.get(name)
+        if service is None:
+            new = DiscoveredService.create(name, self._settings)
+            service = self._services.setdefault(name, new)
+        if name not in self._watched:
+            for flow in service.discovery.watches():
+                self._driver.start(flow, f"kato-consul watch {name}")
+            self._watched.add(name)
+        return service
 
 
 async def _discard_response(exchange: Exchange) -> None:

@@ -1,6 +1,7 @@
 """Discovery service: assembles the watch of one service from settings, for both shells."""
 
 import copy
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -53,12 +54,15 @@ class DiscoveryService:
         self._has_fallback = bool(saved or static)
         if static is not None and not settings.uses_consul:
             self.store.publish(static)
+        self._not_running = [*self._watches()]
+        self._watch_count = len(self._not_running)
+        self._savers = itertools.count()
 
     def _query_description(self) -> str:
         names = " or ".join(query.datacenter for query in self._queries if query.datacenter)
         return replace(self._queries[0], datacenter=names or None).description
 
-    def watches(self) -> Iterator[Flow[None]]:
+    def _watches(self) -> Iterator[Flow[None]]:
         """Yield the flows that keep the store up to date. They do not end. Without Consul there is
         none."""
         if not self.settings.uses_consul:
@@ -69,6 +73,31 @@ class DiscoveryService:
             flows = Datacenters(self.store, self._queries, self._watch).flows()
         for flow in flows:
             yield closing_removed(flow, self.store)
+
+    def watches(self) -> list[Flow[None]]:
+        """Return the flows to run in the background, which keep the store up to date.
+
+        Each of them takes one watch that does not run yet, and ends if there is none. So none runs
+        twice, although several threads start the flows at once, or a start was interrupted and is
+        repeated.
+        """
+        return [self._next_watch() for _ in range(self._watch_count)]
+
+    def _next_watch(self) -> Flow[None]:
+        try:
+            watch = self._not_running.pop()
+        except IndexError:
+            return
+        yield from watch
+
+    @property
+    def saves_snapshots(self) -> bool:
+        """True if the last good snapshot is saved to disk."""
+        return self._file.path is not None
+
+    def begin_saving(self) -> bool:
+        """Return True the first time: then the caller saves the snapshots."""
+        return next(self._savers) == 0
 
     def _watch(
         self, query: HealthQuery, store: SnapshotStore, needed: Callable[[], bool] = lambda: True
@@ -83,11 +112,6 @@ class DiscoveryService:
             first_timeout=FIRST_RESPONSE_TIMEOUT if self._has_fallback else CONSUL_TIMEOUT,
             needed=needed,
         )
-
-    @property
-    def saves_snapshots(self) -> bool:
-        """True if the last good snapshot is saved to disk."""
-        return self._file.path is not None
 
     def snapshot_after(
         self, seen: Snapshot | None, within: float = REWRITE_INTERVAL

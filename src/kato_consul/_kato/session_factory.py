@@ -13,7 +13,7 @@ from kato_consul._kato.session_state import OnConflict, SessionState
 from kato_consul._observable import SnapshotStore
 from kato_consul._requests.failover import Failover
 from kato_consul._runtime_defaults import clock, uniform
-from kato_consul.errors import ClientClosed, ConfigurationError
+from kato_consul.errors import ClientClosed, ConfigurationError, RequestNotSent, SessionBusy
 from kato_consul.settings import Settings
 
 
@@ -21,13 +21,18 @@ class SessionFactory:
     """Creates the sessions of one client, and holds what they share.
 
     ``store`` has the service's instances. ``run`` runs a flow in the shell and returns its result,
-    or an awaitable of it.
+    or an awaitable of it; ``check_usable`` raises `ClientClosed` if it would.
     """
 
     def __init__(
-        self, settings: Settings, store: SnapshotStore, run: Callable[[Flow[Any]], Any]
+        self,
+        settings: Settings,
+        store: SnapshotStore,
+        run: Callable[[Flow[Any]], Any],
+        check_usable: Callable[[], None],
     ) -> None:
         self.run = run
+        self.check_usable = check_usable
         self._process = os.getpid()
         self._settings = settings
         self.pool = pool_for(settings)
@@ -88,3 +93,23 @@ class SessionFactory:
     def deadline(self) -> float:
         """Return the deadline of a call that starts now."""
         return clock() + self._settings.deadline
+
+    def remaining(self, deadline: float) -> float:
+        """Return the seconds until ``deadline``."""
+        return deadline - clock()
+
+    def turn_did_not_come(self, state: SessionState) -> RequestNotSent:
+        """Return the error of a call that waited for the session's turn until its deadline."""
+        return RequestNotSent(
+            f"session {state.key!r}: calls on a session run one at a time, and those before this "
+            f"one did not end before its deadline ({self._settings.deadline:g} s). Nothing of it "
+            f"was sent"
+        )
+
+    def busy(self, state: SessionState) -> SessionBusy:
+        """Return the error of a call that is made from within another call on the session."""
+        return SessionBusy(
+            f"session {state.key!r} is used from within one of its own calls, such as in a "
+            f"'progress' callback, which that call waits for. Nothing was sent. Use the session "
+            f"when the call has returned"
+        )

@@ -23,6 +23,7 @@ About the instance (`InstanceSignal`):
 | outcome                              | signal     | reason                                     |
 | ------------------------------------ | ---------- | ------------------------------------------ |
 | nothing was sent; no reply in time   | `DOWN`     | other requests would most likely fail, too |
+| the client was closed                | `BUSY`     | it reveals nothing of the instance         |
 | cut, partial reply; 502, 503, 504    | `DEGRADED` | a healthy instance does it now and then    |
 | 429, or 503 of the concurrency limit | `BUSY`     | it works, on other requests                |
 | 408, 421, 425                        | `BUSY`     | most likely a proxy's                      |
@@ -114,6 +115,8 @@ ANY_RESPONSE = AnswerPolicy(classify_any_response, one_round=True)
 def instance_signal(outcome: Outcome) -> InstanceSignal:
     """Return what an outcome reveals about the instance (the second table above)."""
     if isinstance(outcome, Failure):
+        if outcome.cause is Cause.CLOSED:
+            return InstanceSignal.BUSY
         is_down = not outcome.bytes_sent or outcome.cause is Cause.TIMEOUT
         return InstanceSignal.DOWN if is_down else InstanceSignal.DEGRADED
     status = outcome.status

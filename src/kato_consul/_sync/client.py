@@ -44,7 +44,10 @@ class KatoClient:
 
     def _set_up(self) -> None:
         self._factory = SessionFactory(
-            self.discovery.settings, self.discovery._service.store, self.discovery._run
+            self.discovery.settings,
+            self.discovery._service.store,
+            self.discovery._run,
+            self.discovery._driver.check_usable,
         )
         self._sessions: dict[str, Session] = {}
 
@@ -92,8 +95,8 @@ class KatoClient:
             state = self._factory.new_state(
                 key, node_id, config, metadata, ttl, on_conflict, attach
             )
-            session = Session(self._factory, state)
-            self._sessions[key] = session
+            # One operation: several threads may use the key for the first time.
+            session = self._sessions.setdefault(key, Session(self._factory, state))
         return session
 
     def instance(self, uid: str) -> KatoInstance:

@@ -3,10 +3,15 @@
 import encodings.idna  # noqa: F401  # else a thread's first connection does: see `_libraries`
 import queue
 import threading
+import time
+import warnings
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from kato_consul._flow import (
+    CLOSE_TIMEOUT,
     Failure,
     Flow,
     Hedge,
@@ -17,6 +22,8 @@ from kato_consul._flow import (
     Sleep,
     Step,
     WaitForChange,
+    cut_by_closing,
+    may_have_been_sent,
 )
 from kato_consul._http.endpoint import tls_context
 from kato_consul._libraries import load_libraries
@@ -30,6 +37,10 @@ T = TypeVar("T")
 
 SendRequest = Callable[[Send], Outcome]
 
+Waker = queue.SimpleQueue[None]
+"""Wakes one thread that waits. Unlike those of an Event, its operations cannot be interrupted half
+way, neither by Ctrl-C nor by the garbage collector."""
+
 log = logger("driver")
 
 
@@ -40,27 +51,47 @@ class Driver:
     """
 
     def __init__(
-        self, settings: Settings, *, on_closed_origin: Callable[[str], None] | None = None
+        self,
+        settings: Settings,
+        *,
+        owner: object | None = None,
+        on_closed_origin: Callable[[str], None] | None = None,
     ) -> None:
-        """``on_closed_origin`` is called with each origin whose connections are closed."""
+        """``owner`` is what users hold: if it is garbage-collected, the driver is closed.
+        ``on_closed_origin`` is called with each origin whose connections are closed."""
         self._on_closed_origin = on_closed_origin
-        self._threads: list[threading.Thread] = []
-        self._closing = threading.Event()
-        self._wakers: set[threading.Event] = set()
+        self._threads: set[threading.Thread] = set()
+        self._wakers: set[Waker] = set()
+        self._closed = False
+        self._used = False
         load_libraries()
         self._engine = engine_for(settings, tls_context(settings))
         reset_in_child(self, Driver._reset_in_child)
+        if owner is not None:
+            name = type(owner).__name__
+            weakref.finalize(owner, self._owner_collected, name).atexit = False
+        # When the last thread has ended that uses the driver: the engine's locks are free then.
+        weakref.finalize(self, self._engine.close).atexit = False
 
     def run(self, flow: Flow[T], send: SendRequest | None = None) -> T:
         """Run a flow to its end. If interrupted, it is closed and sends nothing more.
 
-        ``send``, if given, sends the requests instead of the engine.
+        ``send``, if given, sends the requests instead of the engine. If the driver is closed
+        meanwhile, `ClientClosed` is raised in the flow, which may replace it by another error.
         """
-        self._check_usable()
+        self.check_usable()
+        self._used = True
+        outcome: Outcome | Hedged | None = None
         try:
             step = next(flow)
             while True:
-                step = flow.send(self._carry_out(step, send or self._send))
+                try:
+                    outcome = self._carry_out(step, send or self._send)
+                except ClientClosed as closed:
+                    closed.sent = may_have_been_sent(outcome)
+                    flow.throw(closed)
+                    raise  # it yielded one more step
+                step = flow.send(outcome)
         except StopIteration as stop:
             result: T = stop.value
             return result
@@ -69,11 +100,16 @@ class Driver:
 
     def start(self, flow: Flow[Any], name: str) -> threading.Thread:
         """Run a flow in the background, at most until the driver is closed."""
-        self._check_usable()
+        return self.start_work(lambda: self.run(flow, self._send_in_background), name)
+
+    def start_work(self, work: Callable[[], None], name: str) -> threading.Thread:
+        """Call ``work`` in the background. Its flows raise `ClientClosed` once the driver is
+        closed."""
+        self.check_usable()
 
         def until_closed() -> None:
             try:
-                self.run(flow)
+                work()
             except ClientClosed:
                 pass  # raised when the driver is closed
             except Exception:
@@ -82,43 +118,82 @@ class Driver:
         return self._spawn(until_closed, name)
 
     def _spawn(self, target: Callable[[], None], name: str) -> threading.Thread:
-        thread = threading.Thread(target=target, name=name, daemon=True)
-        self._threads = [one for one in self._threads if one.is_alive()] + [thread]
+        def run() -> None:
+            try:
+                target()
+            finally:
+                self._threads.discard(thread)
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        self._threads.add(thread)
         thread.start()
         return thread
 
     def close(self) -> None:
         """End background flows and close every connection. Calls in flight fail as cut."""
-        self._closing.set()
-        for waker in tuple(self._wakers):
-            waker.set()
-        self._engine.interrupt()
-        for thread in self._threads:
-            thread.join()
+        self._stop()
+        deadline = time.monotonic() + CLOSE_TIMEOUT
+        for thread in tuple(self._threads):
+            if thread is not threading.current_thread() and thread.is_alive():
+                thread.join(max(0.0, deadline - time.monotonic()))
+        names = [one.name for one in tuple(self._threads) if one.is_alive()]
+        if names and time.monotonic() >= deadline:
+            log.warning("close.incomplete", seconds=CLOSE_TIMEOUT, still_running=names)
         self._engine.close()
+
+    def _stop(self) -> None:
+        """End all waits and all requests. It takes no lock, so it may run in a finalizer."""
+        self._closed = True
+        for waker in tuple(self._wakers):
+            waker.put(None)
+        self._engine.interrupt()
+
+    def _owner_collected(self, owner: str) -> None:
+        """Close the driver: no call can use it any more. (This may run in any thread.)"""
+        if self._closed or not self._used:
+            return
+        self._stop()
+        warnings.warn(f"unclosed {owner}: call 'close()'", ResourceWarning, stacklevel=2)
 
     def _carry_out(self, step: Step, send: SendRequest) -> Outcome | Hedged | None:
         if isinstance(step, Send):
-            self._check_usable()
+            self.check_usable()
             return send(step)
         if isinstance(step, Hedge):
             return self._hedge(step)
         if isinstance(step, Sleep):
-            self._closing.wait(step.seconds)
+            self._wait(step.seconds, queue.SimpleQueue())
         elif isinstance(step, WaitForChange):
-            self._wait_for_change(step)
+            changed: Waker = queue.SimpleQueue()
+            with step.observable.listening(lambda: changed.put(None)):
+                if step.observable.current is step.seen:
+                    self._wait(step.timeout, changed)
         else:
             self._engine.close_origin(step.origin)
             if self._on_closed_origin is not None:
                 self._on_closed_origin(step.origin)
-        self._check_usable()
+        self.check_usable()
         return None
 
+    def _wait(self, seconds: float, waker: Waker) -> None:
+        """Wait for ``waker``, at most ``seconds``, and not after the driver is closed."""
+        self._wakers.add(waker)
+        try:
+            if not self._closed:
+                with suppress(queue.Empty):
+                    waker.get(timeout=max(0.0, seconds))
+        finally:
+            self._wakers.discard(waker)
+
     def _send(self, step: Send) -> Outcome:
-        self._check_usable()  # a hedged request may be sent later than its step
+        self.check_usable()  # a hedged request may be sent later than its step
+        outcome = self._engine.send(step)
+        return cut_by_closing(outcome) if self._closed else outcome
+
+    def _send_in_background(self, step: Send) -> Outcome:
         outcome = self._engine.send(step)
         if isinstance(outcome, Failure):
-            self._check_usable()  # if `close` cut it, the instance has not failed
+            self.check_usable()  # cut by `close`: not an outage, which the flow would log
         return outcome
 
     def _hedge(self, step: Hedge) -> Hedged:
@@ -149,27 +224,14 @@ class Driver:
                 break
         return Hedged(outcomes[0], outcomes[1], both_sent=both_sent)
 
-    def _wait_for_change(self, step: WaitForChange) -> None:
-        changed = threading.Event()
-        self._wakers.add(changed)
-        try:
-            with step.observable.listening(changed.set):
-                if step.observable.current is step.seen and not self._closing.is_set():
-                    changed.wait(step.timeout)
-        finally:
-            self._wakers.discard(changed)
-
     def _reset_in_child(self) -> None:
         """Drop the connections and threads, which belong to the parent."""
         self._engine.reset_after_fork()
-        self._threads = []
+        self._threads = set()
         self._wakers = set()
-        if self._closing.is_set():
-            self._closing = threading.Event()
-            self._closing.set()
-        else:
-            self._closing = threading.Event()
+        self._used = False
 
-    def _check_usable(self) -> None:
-        if self._closing.is_set():
+    def check_usable(self) -> None:
+        """Raise `ClientClosed` if the driver is closed."""
+        if self._closed:
             raise ClientClosed("this client is closed; create a new one")

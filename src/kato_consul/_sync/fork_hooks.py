@@ -6,6 +6,7 @@ are reset in the child, in the order of their creation. (gunicorn forks its work
 loaded the application if ``preload_app`` is set.)
 """
 
+import itertools
 import os
 import weakref
 from collections.abc import Callable
@@ -13,17 +14,22 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_hooks: list[tuple[weakref.ref[Any], Callable[[Any], None]]] = []
+_hooks: dict[int, tuple[weakref.ref[Any], Callable[[Any], None]]] = {}
+"""In the order of creation. Each operation on it is atomic: threads create clients at the same
+time, and the garbage collector removes them at any time."""
+
+_numbers = itertools.count()
 
 
 def reset_in_child(owner: T, reset: Callable[[T], None]) -> None:
     """Call ``reset(owner)`` in each forked child, as long as the owner exists."""
-    _hooks[:] = [entry for entry in _hooks if entry[0]() is not None]
-    _hooks.append((weakref.ref(owner), reset))
+    number = next(_numbers)
+    reference = weakref.ref(owner, lambda _: _hooks.pop(number, None))
+    _hooks[number] = (reference, reset)
 
 
 def _run_hooks() -> None:
-    for reference, reset in tuple(_hooks):
+    for reference, reset in tuple(_hooks.values()):
         owner = reference()
         if owner is not None:
             reset(owner)

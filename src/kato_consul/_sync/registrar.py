@@ -45,7 +45,7 @@ class Registrar:
     ) -> None:
         self.settings = settings or Settings.from_env()
         self._wait = wait
-        self._driver = Driver(self.settings)
+        self._driver = Driver(self.settings, owner=self)
         self._service = RegistrarService(
             self.settings, definitions, owner=owner, consul_within=consul_within, on_event=on_event
         )
@@ -161,7 +161,7 @@ class Registrar:
 
     def close(self) -> None:
         """Stop the background work and close the connections. Instances stay registered."""
-        self._stop_reconciling()
+        self._service.state.stop()
         self._driver.close()
 
     def __enter__(self) -> Self:

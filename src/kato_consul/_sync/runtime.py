@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from kato_consul._kato.session_factory import SessionFactory
-from kato_consul._sync.fifo_lock import FifoLock
 from kato_consul._sync.fork_hooks import reset_in_child
 
 T = TypeVar("T")
@@ -25,46 +23,14 @@ MAX_THREADS = 32
 """Threads of one `map_concurrently`, each of which waits for a response most of the time."""
 
 
-class _SessionLock(FifoLock):
-    """A `FifoLock` that raises in a forked child, where a thread of the parent might hold it
-    forever."""
-
-    __slots__ = ("_factory",)
-
-    def __init__(self, factory: SessionFactory) -> None:
-        super().__init__()
-        self._factory = factory
-
-    def __enter__(self) -> None:
-        self._factory.require_own_process()
-        super().__enter__()
-
-
-def session_lock(factory: SessionFactory) -> FifoLock:
-    """Return the lock of one session: threads acquire it in the order of their calls."""
-    return _SessionLock(factory)
-
-
 def in_each_process(owner: T, set_up: Callable[[T], None]) -> None:
     """Call ``set_up(owner)`` now, and again in each forked child."""
     set_up(owner)
     reset_in_child(owner, set_up)
 
 
-def start(work: Callable[[], None], name: str) -> Background:
-    """Run ``work`` in the background, in a thread that does not keep the process alive."""
-    thread = threading.Thread(target=work, name=name, daemon=True)
-    thread.start()
-    return thread
-
-
 def join(background: Background) -> None:
     """Wait until background work has ended."""
-    background.join()
-
-
-def end(background: Background) -> None:
-    """Wait until background work has ended: a thread ends when its driver is closed."""
     background.join()
 
 

@@ -24,7 +24,7 @@ from kato_consul._kato.types import (
     SequenceResult,
     SessionInfo,
 )
-from kato_consul._sync import runtime
+from kato_consul._sync.session_turn import SessionTurn
 
 T = TypeVar("T")
 
@@ -33,19 +33,18 @@ class Session:
     """One session, identified by a key of the caller. Returned by `KatoClient.session`.
 
     Calls on one session are carried out one at a time, in the order they were made: KATO loses
-    observations of a session that has two writers at the same time. Calls on different sessions
-    run concurrently.
+    observations of a session that has two writers at the same time. The wait for earlier calls is
+    part of a call's deadline. Calls on different sessions run concurrently.
 
     Every call may raise a `KatoConsulError`. If its ``sent`` is False, nothing was applied. The
     guarantees of the calls that change the session are in docs/guarantees.md.
     """
 
-    __slots__ = ("__weakref__", "_factory", "_lock", "_state")
+    __slots__ = ("__weakref__", "_state", "_turn")
 
     def __init__(self, factory: SessionFactory, state: SessionState) -> None:
-        self._factory = factory
         self._state = state
-        self._lock = runtime.session_lock(factory)
+        self._turn = SessionTurn(factory, state)
 
     @property
     def key(self) -> str:
@@ -112,7 +111,8 @@ class Session:
             clear_stm_between: clear the short-term memory before each event but the first;
                 between chunks this also sets the counter to 0.
             chunk: events in one request, 1 or more.
-            progress: called after each chunk with the events applied so far and in all.
+            progress: called after each chunk with the events applied so far and in all. It must not
+                use the session.
 
         Raises:
             The errors of `observe`. Their ``applied`` is the number of events that are certainly
@@ -223,7 +223,4 @@ class Session:
         return self._run(partial(execute_write, write=write))
 
     def _run(self, flow: Callable[[KatoApi, SessionState, float], Flow[T]]) -> T:
-        with self._lock:
-            factory = self._factory
-            result: T = factory.run(flow(factory.api, self._state, factory.deadline()))
-            return result
+        return self._turn.run(flow)

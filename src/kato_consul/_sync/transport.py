@@ -45,14 +45,14 @@ class DiscoveryTransport(httpx.BaseTransport):
     ) -> None:
         self._settings = settings or Settings.from_env()
         pooled = PooledTransport(self._settings.keepalive)
-        self._driver = Driver(self._settings, on_closed_origin=pooled.close_origin)
+        self._driver = Driver(self._settings, owner=self, on_closed_origin=pooled.close_origin)
         self._inner = inner or pooled
         self._reports_first_byte = inner is None or isinstance(inner, httpx.HTTPTransport)
         runtime.in_each_process(self, DiscoveryTransport._set_up)
 
     def _set_up(self) -> None:
         self._services: dict[str, DiscoveredService] = {}
-        self._services_lock = runtime.ThreadLock()
+        self._watched: set[str] = set()
 
     def instances(self, service: str) -> list[InstanceView]:
         """Return all instances of a service, with what Consul reports and what was measured here.
@@ -107,18 +107,21 @@ class DiscoveryTransport(httpx.BaseTransport):
 
     def close(self) -> None:
         """Stop the watches and close every connection."""
-        self._driver.close()
-        self._inner.close()
+        try:
+            self._driver.close()
+        finally:
+            self._inner.close()
 
     def _service(self, name: str) -> DiscoveredService:
-        with self._services_lock:
-            service = self._services.get(name)
-            if service is None:
-                service = DiscoveredService.create(name, self._settings)
-                for flow in service.discovery.watches():
-                    self._driver.start(flow, f"kato-consul watch {name}")
-                self._services[name] = service
-            return service
+        service = self._services.get(name)
+        if service is None:
+            new = DiscoveredService.create(name, self._settings)
+            service = self._services.setdefault(name, new)
+        if name not in self._watched:
+            for flow in service.discovery.watches():
+                self._driver.start(flow, f"kato-consul watch {name}")
+            self._watched.add(name)
+        return service
 
 
 def _discard_response(exchange: Exchange) -> None:
