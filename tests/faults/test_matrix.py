@@ -8,6 +8,7 @@ import pytest
 
 from kato_consul.settings import ENGINES
 from kato_consul.testing import Fleet
+from tests.event_loops import loop_factory
 from tests.faults.cells import CELLS, Cell
 from tests.faults.conftest import EVERYTHING, OBSERVATIONS
 from tests.faults.site import Site, registered
@@ -32,12 +33,15 @@ def cell_and_site(fleet: Fleet, request: pytest.FixtureRequest) -> Iterator[tupl
 
 
 def runs() -> Iterator[tuple[str, str, str]]:
-    """Return the runs: each cell on both shells; on all engines if the cell depends on them."""
+    """Return the runs: each cell on both shells; on all engines and event loops if the cell depends
+    on them."""
     for cell in CELLS:
         for engine in ENGINES:
             if engine == ENGINES[0] or cell.on_each_engine or EVERYTHING:
                 yield cell.name, "async", engine
                 yield cell.name, "sync", engine
+                if cell.on_each_engine or EVERYTHING:
+                    yield cell.name, "uvloop", engine
 
 
 @pytest.mark.parametrize(
@@ -68,7 +72,10 @@ def test_exactly_once(
     for proxy in site.proxies.values():
         assert cell.plan is not None
         proxy.plan, proxy.hang_for = cell.plan(), cell.hang_for
-    (async_run if shell == "async" else sync_run)(settings, run, disturb)
+    if shell == "sync":
+        sync_run(settings, run, disturb)
+    else:
+        async_run(settings, run, disturb, loop_factory("asyncio" if shell == "async" else shell))
 
     report = run.report()
     tally = Tally(

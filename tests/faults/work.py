@@ -12,6 +12,7 @@ from kato_consul import AsyncKatoClient, AsyncSession, KatoClient, Session, Sess
 from kato_consul.models import Snapshot
 from kato_consul.testing.history import Final, History, HistoryReport, check, read_session
 from kato_consul.testing.kato.memory import STM_BOUND
+from tests.event_loops import LoopFactory
 
 SESSIONS = 8
 DISTURBANCE_TIMEOUT = 60.0  # seconds for a disturbance to end
@@ -139,9 +140,15 @@ def sync_run(settings: Settings, run: Run, disturb: Disturb | None) -> None:
         run.seconds = time.monotonic() - started
 
 
-def async_run(settings: Settings, run: Run, disturb: Disturb | None) -> None:
+def async_run(
+    settings: Settings,
+    run: Run,
+    disturb: Disturb | None,
+    new_loop: LoopFactory = asyncio.new_event_loop,
+) -> None:
     """Run all sessions on the async client, with a task each."""
-    asyncio.run(_async_run(settings, run, disturb))
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(_async_run(settings, run, disturb))
 
 
 async def _async_run(settings: Settings, run: Run, disturb: Disturb | None) -> None:

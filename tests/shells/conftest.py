@@ -10,6 +10,7 @@ from kato_consul._async.driver import AsyncDriver
 from kato_consul._flow import Flow
 from kato_consul._sync.driver import Driver
 from kato_consul.settings import ENGINES, Settings
+from tests.event_loops import EVENT_LOOPS, loop_factory
 
 KEEPALIVE = 0.3
 """Seconds, in tests of the keep-alive; in the others no connection is idle for too long."""
@@ -28,8 +29,8 @@ class BlockingDriver(Protocol):
 class BlockingAsyncDriver:
     """An async driver on an event loop of its own."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._runner = asyncio.Runner()
+    def __init__(self, settings: Settings, event_loop: str = "asyncio") -> None:
+        self._runner = asyncio.Runner(loop_factory=loop_factory(event_loop))
         self._driver = AsyncDriver(settings)
 
     def run(self, flow: Flow[Any]) -> Any:
@@ -54,14 +55,16 @@ def keepalive() -> float:
     return 60.0
 
 
-@pytest.fixture(params=["sync", "async"])
+@pytest.fixture(params=["sync", *EVENT_LOOPS])
 def driver(
     request: pytest.FixtureRequest, engine: str, keepalive: float
 ) -> Iterator[BlockingDriver]:
     """A driver of each kind, with each engine."""
     settings = Settings(connect_timeout=1.0, engine=engine, keepalive=keepalive)
     blocking: BlockingDriver = (
-        Driver(settings) if request.param == "sync" else BlockingAsyncDriver(settings)
+        Driver(settings)
+        if request.param == "sync"
+        else BlockingAsyncDriver(settings, request.param)
     )
     yield blocking
     blocking.close()
