@@ -30,6 +30,7 @@ TABLE: list[tuple[KatoConsulError, Fault, bool | None, bool | None]] = [
     (errors.NoInstances("kato", "none is passing"), Fault.KATO, False, True),
     (errors.KatoError("bad"), Fault.KATO, False, True),
     (errors.RequestNotSent("none accepted it"), Fault.NETWORK, False, True),
+    (errors.SessionBusy("in a callback"), Fault.CALLER, False, True),
     (errors.NoResponse("none answered"), Fault.KATO, True, True),
     (errors.OutcomeUnknown("observe", "kato-1", "cut"), Fault.KATO, True, None),
     (

@@ -71,6 +71,7 @@ NAMES = [
     "ServerFailed",
     "ServiceDefinition",
     "Session",
+    "SessionBusy",
     "SessionConflict",
     "SessionFacts",
     "SessionGone",

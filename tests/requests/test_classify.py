@@ -105,7 +105,13 @@ def test_concurrency_limit(
 @pytest.mark.parametrize(
     ("outcome", "expected"),
     [
-        *((Failure(cause, bytes_sent=False, detail=""), InstanceSignal.DOWN) for cause in Cause),
+        *(
+            (Failure(cause, bytes_sent=False, detail=""), InstanceSignal.DOWN)
+            for cause in Cause
+            if cause is not Cause.CLOSED
+        ),
+        (Failure(Cause.CLOSED, bytes_sent=False, detail=""), InstanceSignal.BUSY),
+        (Failure(Cause.CLOSED, bytes_sent=True, detail=""), InstanceSignal.BUSY),
         (Failure(Cause.TIMEOUT, bytes_sent=True, detail=""), InstanceSignal.DOWN),
         (Failure(Cause.CUT, bytes_sent=True, detail=""), InstanceSignal.DEGRADED),
         (Failure(Cause.PROTOCOL, bytes_sent=True, detail=""), InstanceSignal.DEGRADED),

@@ -93,11 +93,10 @@ def sync_busy(settings: Settings) -> dict[str, Any]:
 
 
 def sync_locked(settings: Settings) -> dict[str, Any]:
-    """Fork while another thread holds a session's lock; then use that session in the child."""
+    """Fork while another thread has a session's turn; then use that session in the child."""
     with KatoClient(settings) as kato:
         session = kato.session("locked")
         session.observe(["parent"])
-        session._lock.__enter__()  # as a thread of the parent does during a call
 
         def child() -> dict[str, Any]:
             signal.alarm(60)  # ends a child that waits for the lock
@@ -107,9 +106,81 @@ def sync_locked(settings: Settings) -> dict[str, Any]:
                 return {"refusal": str(error)}
             return {"refusal": ""}
 
+        in_progress, ends = threading.Event(), threading.Event()
+
+        def progress(done: int, total: int) -> None:
+            in_progress.set()
+            ends.wait(60)
+
+        call = threading.Thread(
+            target=lambda: session.observe_sequence([["parent"]], progress=progress)
+        )
+        call.start()
+        in_progress.wait(60)
         result = run_in_child(child)
-        session._lock.__exit__()
+        ends.set()
+        call.join()
         return {**result, "time": session.observe(["parent"])["time"]}
+
+
+def sync_first_call(settings: Settings) -> dict[str, Any]:
+    """Fork while another thread makes a client's first call, which starts the watch."""
+    started, go_on = threading.Event(), threading.Event()
+    start = threading.Thread.start
+
+    def start_late(thread: threading.Thread) -> None:
+        if "watch" in thread.name and os.getpid() == parent:
+            started.set()
+            go_on.wait(60)
+        start(thread)
+
+    parent = os.getpid()
+    with KatoClient(settings) as kato:
+
+        def first_call() -> None:
+            kato.observe("first", ["parent"])
+
+        def child() -> dict[str, Any]:
+            signal.alarm(60)  # ends a child that waits forever
+            return {"time": kato.observe("first in child", ["child"])["time"]}
+
+        call = threading.Thread(target=first_call)
+        threading.Thread.start = start_late  # type: ignore[assignment]
+        start(call)
+        started.wait(60)
+        result = run_in_child(child)
+        go_on.set()
+        call.join()
+        return {**result, "parent": kato.observe("first", ["parent"])["time"]}
+
+
+def async_busy(settings: Settings) -> dict[str, Any]:
+    """Fork while a task has a session's turn; then use that session on a loop of the child."""
+
+    async def parent() -> dict[str, Any]:
+        async with AsyncKatoClient(settings) as kato:
+            session = kato.session("busy async")
+            in_child: list[dict[str, Any]] = []
+
+            def child() -> dict[str, Any]:
+                async def use() -> dict[str, Any]:
+                    try:
+                        await session.observe(["child"])
+                    except ClientClosed as error:
+                        return {"refusal": str(error)}
+                    return {"refusal": ""}
+
+                signal.alarm(60)  # ends a child that waits forever
+                asyncio._set_running_loop(None)
+                return asyncio.run(use())
+
+            def progress(done: int, total: int) -> None:
+                in_child.append(run_in_child(child))
+
+            await session.observe_sequence([["parent"]], progress=progress)
+            return {**in_child[0], "time": (await session.observe(["parent"]))["time"]}
+
+    return asyncio.run(parent())
 
 
 def async_used(settings: Settings) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,7 +25,6 @@ from kato_consul import (
 )
 from kato_consul._sync.registrar import Registrar
 from kato_consul.testing import Fleet
-from tests.testing.waiting import eventually
 
 EVENTS = [["wake"], ["coffee", "bread"], ["work"], ["sleep"]]
 
@@ -232,25 +230,6 @@ def test_close_ends_a_blocking_query(fleet: Fleet) -> None:
     assert set(threading.enumerate()) <= before
     with pytest.raises(ClientClosed):
         discovery.snapshot()
-
-
-def test_close_ends_calls_of_other_threads(fleet: Fleet, key: str) -> None:
-    """Closing a client ends calls of other threads with `ClientClosed`, without delay."""
-    kato = KatoClient(fleet.settings)
-    for one in fleet.instances.values():
-        one.switch(slow=60.0)  # opening a session is not delayed, observing is
-    try:
-        with ThreadPoolExecutor(4) as pool:
-            calls = [pool.submit(kato.observe, f"{key} {n}", ["x"]) for n in range(4)]
-            assert eventually(lambda: all(kato.session(f"{key} {n}").id for n in range(4)))
-            started = time.monotonic()
-            kato.close()
-            errors = [call.exception(timeout=30.0) for call in calls]
-        assert all(isinstance(error, ClientClosed) for error in errors), errors
-        assert time.monotonic() - started < 30.0
-    finally:
-        for one in fleet.instances.values():
-            one.switch(slow=0.0)
 
 
 @pytest.mark.anyio

@@ -65,6 +65,19 @@ def test_session_locked_at_the_fork_is_refused_in_child(fleet: Fleet, engine: st
     """A session that a thread of the parent was using raises in the child, instead of waiting."""
     result = run_case(fleet, "sync_locked", engine)
     assert "the parent process" in result["refusal"]
+    assert result["time"] == 3
+
+
+def test_fork_during_first_call_child_can_call(fleet: Fleet, engine: str) -> None:
+    """A child that was forked during another thread's first call can make calls of its own."""
+    result = run_case(fleet, "sync_first_call", engine)
+    assert (result["time"], result["parent"]) == (1, 2)
+
+
+def test_async_session_in_use_at_the_fork_is_refused_in_child(fleet: Fleet, engine: str) -> None:
+    """A session whose turn a task of the parent had raises in the child, instead of waiting."""
+    result = run_case(fleet, "async_busy", engine)
+    assert "one client for each process" in result["refusal"]
     assert result["time"] == 2
 
 

@@ -45,7 +45,10 @@ class WireServer:
         for line in head.lower().split(b"\r\n"):
             if line.startswith(b"content-length:"):
                 while len(body) < int(line.split(b":")[1]):
-                    body += connection.recv(65536)
+                    piece = connection.recv(65536)
+                    if not piece:
+                        return b""
+                    body += piece
         self.requests.append(head + b"\r\n\r\n" + body)
         return self.requests[-1]
 
