@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from kato_consul import (
     AsyncKatoClient,
     ClientClosed,
+    Discovery,
+    DiscoveryTransport,
     Fault,
     KatoClient,
     RequestNotSent,
@@ -20,6 +23,7 @@ from kato_consul import (
 )
 from kato_consul.testing.kato import StandInKato
 from tests.shells import silent_kato
+from tests.shells.one_instance_consul import list_one_instance
 from tests.shells.wire_server import WireServer
 from tests.testing.waiting import eventually
 
@@ -203,3 +207,31 @@ def test_session_of_a_key_is_one_object_for_all_threads(monkeypatch: pytest.Monk
     with ThreadPoolExecutor(8) as pool:
         sessions = set(pool.map(kato.session, ["key"] * 8))
     assert len(sessions) == 1
+
+
+@pytest.mark.parametrize("kind", ["discovery", "transport"])
+def test_first_calls_of_several_threads_start_one_watch(kind: str, tmp_path: Path) -> None:
+    """Threads that use an object for the first time, at the same time, start its watch once."""
+    with WireServer(list_one_instance) as consul, ThreadPoolExecutor(8) as pool:
+        settings = Settings(consul_addr=consul.origin, state_dir=tmp_path)
+        all_in = threading.Barrier(8, timeout=30.0)
+        made = Discovery(settings) if kind == "discovery" else DiscoveryTransport(settings)
+
+        def first_call(_: int) -> None:
+            all_in.wait()
+            if isinstance(made, Discovery):
+                made.snapshot()
+            else:
+                made.instances("kato")
+
+        list(pool.map(first_call, range(8)))
+        assert eventually(lambda: blocking_queries(consul) == 1)
+        threads = [one for one in threading.enumerate() if "watch kato" in one.name]
+        assert eventually(lambda: sum(one.is_alive() for one in threads) == 1)
+        assert blocking_queries(consul) == 1
+        made.close()
+
+
+def blocking_queries(consul: WireServer) -> int:
+    """Return the number of blocking queries that the agent has received."""
+    return sum(b"index=" in one.split(b"\r\n")[0] for one in consul.requests)

@@ -64,14 +64,13 @@ class Driver:
         self._wakers: set[Waker] = set()
         self._closed = False
         self._used = False
+        self._dropped = False
         load_libraries()
         self._engine = engine_for(settings, tls_context(settings))
         reset_in_child(self, Driver._reset_in_child)
         if owner is not None:
             name = type(owner).__name__
             weakref.finalize(owner, self._owner_collected, name).atexit = False
-        # When the last thread has ended that uses the driver: the engine's locks are free then.
-        weakref.finalize(self, self._engine.close).atexit = False
 
     def run(self, flow: Flow[T], send: SendRequest | None = None) -> T:
         """Run a flow to its end. If interrupted, it is closed and sends nothing more.
@@ -123,6 +122,7 @@ class Driver:
                 target()
             finally:
                 self._threads.discard(thread)
+                self._close_if_dropped()
 
         thread = threading.Thread(target=run, name=name, daemon=True)
         self._threads.add(thread)
@@ -152,8 +152,15 @@ class Driver:
         """Close the driver: no call can use it any more. (This may run in any thread.)"""
         if self._closed or not self._used:
             return
+        self._dropped = True
         self._stop()
+        self._close_if_dropped()
         warnings.warn(f"unclosed {owner}: call 'close()'", ResourceWarning, stacklevel=2)
+
+    def _close_if_dropped(self) -> None:
+        """Close the connections when the last thread has ended that might use them."""
+        if self._dropped and not self._threads:
+            self._engine.close()
 
     def _carry_out(self, step: Step, send: SendRequest) -> Outcome | Hedged | None:
         if isinstance(step, Send):
