@@ -60,7 +60,7 @@ async def bytes_per_session(sessions: int) -> float:
     for number in range(sessions):
         session = client.session(f"user-{number:08}")
         await session.observe(STRINGS)
-        session._state.journal.entries = []
+        session._state.journal = session._state.journal.emptied()
     per_session = (resident_bytes() - before) / sessions
     await client.aclose()
     return per_session

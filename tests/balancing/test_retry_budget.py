@@ -92,3 +92,16 @@ def test_outage_causes_no_retry_storm(rate: int) -> None:
             while budget.withdraw(BEGIN + second):
                 retries += 1
     assert retries <= 60 * rate / CALLS_PER_RETRY + MIN_RETRIES_PER_SECOND * (60 + TOKEN_TTL)
+
+
+def test_settling_has_tokens_of_its_own() -> None:
+    """Retries cannot take what settles earlier requests, and the other way round."""
+    budget = RetryBudget()
+    withdraw_all(budget, BEGIN)
+    assert budget.withdraw(BEGIN, settling=True)
+    budget.refund(BEGIN, settling=True)
+    assert not budget.withdraw(BEGIN)
+    while budget.withdraw(BEGIN, settling=True):
+        pass
+    budget.refund(BEGIN)
+    assert budget.withdraw(BEGIN)

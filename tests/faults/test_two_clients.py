@@ -33,8 +33,7 @@ def sharing(clients: tuple[KatoClient, KatoClient], key: str) -> tuple[Session, 
     """
     one, other = (client.session(key) for client in clients)
     one.observe([f"{key}: from before the fork"])
-    other._state.id = one._state.id
-    other._state.journal = one._state.journal.copy()
+    other._state.journal = one._state.journal
     return one, other
 
 

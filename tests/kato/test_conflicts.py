@@ -115,7 +115,8 @@ def test_adopt_reads_katos_state() -> None:
 def test_incomplete_journal_is_not_replayed() -> None:
     """A session that outgrew its journal raises a conflict: only a part could be restored."""
     session = SharedSession()
-    session.state.journal.entries.pop(0)  # as if the journal were full
+    session.state.journal._log.pop(0)  # as if the journal were full
+    session.state.journal._count -= 1
     session.kato_loses_last_event()
     with pytest.raises(SessionConflict):
         session.observe("c")

@@ -6,6 +6,7 @@ import pytest
 
 from kato_consul._flow import Outcome
 from kato_consul._kato.execute import execute_write
+from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.opening import open_session
 from kato_consul._kato.session_state import SessionState
@@ -77,8 +78,8 @@ def test_open_session_fails_without_a_session_id() -> None:
 def test_hung_clear_stays_pending() -> None:
     """A clear without a response raises `OutcomeUnknown`, and the next call settles it."""
     calling = ScriptedService(*[hung()] * 9)
-    state = SessionState("me", "me", id="session-1")
-    state.journal.record_observation({"strings": ["a"]})
+    journal = Journal(session_id="session-1").observed({"strings": ["a"]})
+    state = SessionState("me", "me", journal=journal)
     with pytest.raises(OutcomeUnknown, match="The session's next call reads it again"):
         calling.player.play(
             execute_write(

@@ -1,8 +1,7 @@
 """Retries come out of the budget, and ``Retry-After`` is obeyed."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec import structs
 
 from kato_consul._backoff import MAX_RETRY_AFTER
 from kato_consul._flow import Outcome
@@ -67,16 +66,16 @@ def test_failed_retry_is_not_refunded() -> None:
 def test_follow_up_does_not_wait_for_the_retries_of_others() -> None:
     """A request that settles an earlier one has a budget of its own."""
     service = without_budget(OK)
-    service.call(replace(READ, follow_up=True))
+    service.call(structs.replace(READ, follow_up=True))
     assert service.player.slept == []
 
 
 def test_follow_up_needs_its_own_budget() -> None:
     """The first attempt of a follow-up comes out of the budget for settling."""
     service = ScriptedService(OK)
-    while service.failover.pool.settling_budget.withdraw(service.clock()):
+    while service.failover.pool.budget.withdraw(service.clock(), settling=True):
         pass
-    service.call(replace(READ, follow_up=True))
+    service.call(structs.replace(READ, follow_up=True))
     assert service.player.slept != []
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from kato_consul._flow import Outcome, Send
 from kato_consul._requests.classify import ANY_RESPONSE, describe
@@ -114,7 +115,7 @@ def test_one_round_for_any_response() -> None:
     """With `ANY_RESPONSE` the call ends after a round in which the request may be received."""
     service = ScriptedService(*[refused()] * 3, refused(), reply(502), refused())
     with pytest.raises(NoResponse, match="every instance failed"):
-        service.call(replace(READ, answer_policy=ANY_RESPONSE))
+        service.call(structs.replace(READ, answer_policy=ANY_RESPONSE))
     assert service.origins == origins_of(*ALL, *ALL)
 
 
@@ -197,7 +198,7 @@ def test_attempt_timeout_ends_at_the_deadline() -> None:
 def test_request_sets_the_attempt_timeout() -> None:
     """A request may have a shorter timeout per attempt."""
     service = ScriptedService(OK)
-    service.call(replace(READ, timeout=2.0))
+    service.call(structs.replace(READ, timeout=2.0))
     assert service.player.sent[0].timeout == 2.0
 
 

@@ -67,7 +67,6 @@ class Pool:
         self.load = LoadTracker()
         self.placement = SessionPlacement()
         self.budget = RetryBudget()
-        self.settling_budget = RetryBudget()
         self.retry_after = RetryAfterTracker()
         self.read_latency = LatencyP95()
         self._slow_start = SlowStart()

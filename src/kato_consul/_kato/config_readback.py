@@ -51,8 +51,7 @@ def require_used(
     used = yield from read_config(api, state, deadline)
     config = {name: value for name, value in state.journal.config.items() if name not in values}
     config.update({name: used[name] for name in values if name in used})
-    state.journal.config = config
-    state.journal.apply_auto_learn(used)
+    state.journal = state.journal.configured(config, used)
     if unused := rejected(values, used):
         raise ConfigurationError(
             f"KATO took the session configuration {unused} and does not use it: it uses "

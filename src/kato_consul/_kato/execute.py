@@ -1,5 +1,6 @@
 """Executing a write: sends it, settles an unknown outcome, and verifies the result."""
 
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -13,10 +14,12 @@ from kato_consul._kato.session_state import DoubtfulLearn, SessionState
 from kato_consul._kato.writes import Write
 from kato_consul._logging import logger
 from kato_consul.errors import (
+    ClientClosed,
     KatoAnswerError,
     KatoConsulError,
     NoResponse,
     OutcomeUnknown,
+    PatternNotStored,
     ServerFailed,
     SessionConflict,
     SessionGone,
@@ -44,6 +47,9 @@ def prepare(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | N
     pending = state.pending
     if pending is None:
         return None
+    if state.is_applied:  # the caller was interrupted just then
+        state.settle()
+        return True
     applied: bool | None = None
     if pending.is_once_only(state.journal):
         applied = yield from settle_once_only(api, state, deadline, pending)
@@ -54,7 +60,7 @@ def prepare(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | N
                 pending, state.journal.generation, state.journal.events
             )
     _log_settled(state, pending, applied=applied)
-    state.pending = None
+    state.settle()
     return applied
 
 
@@ -70,14 +76,14 @@ def settle(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | No
     api.place_session(state)
     if pending is None:
         return (yield from require_no_doubt(api, state, deadline)) or None
-    if not pending.is_once_only(state.journal):
+    if state.is_applied or not pending.is_once_only(state.journal):
         return (yield from prepare(api, state, deadline))
     applied = yield from settle_once_only(api, state, deadline, pending)
     if applied is None:
         reason = "an earlier call ended without its outcome"
         raise OutcomeUnknown(pending.what, state.instance or "", reason).because(NOT_VISIBLE)
     _log_settled(state, pending, applied=applied)
-    state.pending = None
+    state.settle()
     return applied
 
 
@@ -95,7 +101,7 @@ def execute_write(api: KatoApi, state: SessionState, deadline: float, write: Wri
     except SessionConflict:
         if not write.resets:  # otherwise it does not matter what was there
             raise
-    if write.learns_same_memory:
+    if state.doubtful_learn is not None and write.learns_same_memory:
         yield from require_no_doubt(api, state, deadline)
     return (yield from apply_write(api, state, deadline, write))
 
@@ -110,58 +116,78 @@ def apply_write(api: KatoApi, state: SessionState, deadline: float, write: Write
         PatternNotStored: KATO counted a pattern that it learned, and has no row of it.
         KatoConsulError: the write was not applied, for the reason that the error gives.
     """
-    once_only = write.is_once_only(state.journal)
-    # A retry follows a read that an instance just answered, so the first one needs no delay.
-    delays = chain([0.0], api.retry_delays())
     earlier: KatoConsulError | None = None
     state.pending = write
-    while True:
-        assert state.id is not None
-        request = write.request(
-            state.id, api.attempt_timeout, follow_up=earlier is not None, once_only=once_only
-        )
+    # A retry follows a read that an instance just answered, so the first one needs no delay.
+    for delay in chain([0.0], api.retry_delays()):
         try:
-            response = yield from api.call_session(request, state, deadline)
-        except OutcomeUnknown as unknown:
-            applied = yield from _settle_unknown(api, state, deadline, write, unknown, once_only)
-            earlier = unknown
-        except SessionGone as gone:
-            applied = yield from reconcile(api, state, deadline, write)
-            earlier = earlier or gone
-        except ServerFailed as error:
-            # Something before KATO returned it, and may have forwarded the write all the same.
-            foreign = OutcomeUnknown(write.what, error.instance, f"{error.status} {error.detail}")
-            applied = yield from _settle_unknown(api, state, deadline, write, foreign, once_only)
-            if not applied:
-                state.pending = None
-                raise
+            if earlier is not None:
+                yield Sleep(max(0.0, min(delay, deadline - api.now())))
+            result = yield from _attempt(api, state, deadline, write, is_retry=earlier is not None)
+        except (OutcomeUnknown, SessionConflict, PatternNotStored):
+            raise
         except KatoConsulError as error:
             if isinstance(earlier, OutcomeUnknown) and _may_come_late(state):
                 raise earlier.because(error) from error
-            state.pending = None
-            raise _after(earlier, write, error) from error
-        else:
-            if not state.store_loses and write.is_expected(state.journal, response):
-                before = state.journal.copy() if once_only else None
-                write.apply(state.journal)
-                state.unsaved = before
+            if not state.store_loses:  # otherwise a part of it may be in the old session
                 state.pending = None
-                if once_only:
-                    yield from _check_rows(api, state, write, response, deadline)
-                result: R = response
-                return result
-            state.store_loses = True
-            applied = yield from _settle_acknowledged(api, state, deadline, write, response)
-            earlier = StoreUnavailable(write.what, NOT_SAVED)
-        if applied:
-            assert state.id is not None
-            state.store_loses = False
-            state.pending = None
-            answer = write.answer_from_journal(state.id, state.journal)
+            raise _error_after(earlier, write, error) from error
+        if not isinstance(result, _NotApplied):
+            return result
+        # What it may still do, it does in a session that was left.
+        if earlier is None or not isinstance(result.why, SessionGone):
+            earlier = result.why
+    raise AssertionError("the delays have no end")
+
+
+@dataclass(frozen=True, slots=True)
+class _NotApplied:
+    """An attempt that was sent, and is certainly not applied to the session as it is now."""
+
+    why: KatoConsulError
+
+
+def _attempt(
+    api: KatoApi, state: SessionState, deadline: float, write: Write[R], *, is_retry: bool
+) -> Flow[R | _NotApplied]:
+    """Flow: send the write once, and settle and verify its outcome. Return its result."""
+    once_only = write.is_once_only(state.journal)
+    after = write.apply(state.journal)
+    assert state.id is not None
+    request = write.request(state.id, api.attempt_timeout, follow_up=is_retry, once_only=once_only)
+    why: KatoConsulError
+    try:
+        response = yield from api.call_session(request, state, deadline)
+    except OutcomeUnknown as unknown:
+        why, applied = unknown, (yield from _settle_unknown(api, state, deadline, write, unknown))
+    except SessionGone as gone:
+        why, applied = gone, (yield from reconcile(api, state, deadline, write))
+    except ServerFailed as error:
+        # Something before KATO returned it, and may have forwarded the write all the same.
+        why = OutcomeUnknown(write.what, error.instance, f"{error.status} {error.detail}")
+        applied = yield from _settle_unknown(api, state, deadline, write, why)
+        if not applied:
+            raise
+    else:
+        if not state.store_loses and write.is_expected(after, response):
+            state.unsaved = state.journal if once_only else None
+            state.commit(after, write)
+            state.settle()
             if once_only:
-                yield from _check_rows(api, state, write, answer, deadline)
-            return answer
-        yield Sleep(max(0.0, min(next(delays), deadline - api.now())))
+                yield from _check_rows(api, state, write, response, deadline)
+            result: R = response
+            return result
+        state.store_loses = True
+        why = StoreUnavailable(write.what, NOT_SAVED)
+        applied = yield from _settle_acknowledged(api, state, deadline, write, response)
+    if not applied:
+        return _NotApplied(why)
+    state.store_loses = False
+    state.settle()
+    result = write.answer_from_journal(state.id or "", state.journal)
+    if once_only:
+        yield from _check_rows(api, state, write, result, deadline)
+    return result
 
 
 def _settle_unknown(
@@ -170,7 +196,6 @@ def _settle_unknown(
     deadline: float,
     write: Write[Any],
     unknown: OutcomeUnknown,
-    once_only: bool,
 ) -> Flow[bool]:
     """Flow: read the session, and return whether the write with the unknown outcome was applied.
 
@@ -179,7 +204,7 @@ def _settle_unknown(
     """
     applied: bool | None
     try:
-        if not once_only:
+        if not write.is_once_only(state.journal):
             applied = yield from reconcile(api, state, deadline, write, answered=unknown.answered)
         else:
             if not unknown.answered:
@@ -237,11 +262,13 @@ def _may_come_late(state: SessionState) -> bool:
     return state.on_conflict == "adopt" or not state.journal.complete
 
 
-def _after(
+def _error_after(
     earlier: KatoConsulError | None, write: Write[Any], error: KatoConsulError
 ) -> KatoConsulError:
     """Return the error to raise for a write whose earlier attempts are known not to be applied."""
-    if earlier is None or isinstance(error, KatoAnswerError | StoreUnavailable):
+    if isinstance(error, ClientClosed) and earlier is not None:
+        error.sent = True
+    if earlier is None or isinstance(error, KatoAnswerError | StoreUnavailable | ClientClosed):
         return error
     if isinstance(earlier, StoreUnavailable):
         return earlier

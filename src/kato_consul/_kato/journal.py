@@ -17,7 +17,7 @@ KATO's rules, measured on 3.10.1:
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from kato_consul._kato.types import Event, Observation
 
@@ -35,63 +35,62 @@ EMPTY: Mapping[str, Any] = MappingProxyType({})
 """Shared by all sessions: an empty dict for each of 100,000 sessions takes 6 MB."""
 
 
-class Journal:
-    """What one session must have.
+class AutoLearn(NamedTuple):
+    """When KATO learns by itself: with ``length`` events, 0 for never; ``rolling`` is the mode."""
 
-    ``config`` are the settings that were asked of KATO; the others have KATO's defaults.
-    ``learns`` counts the patterns that KATO has learned from the memory. ``generation`` counts how
-    often the memory was emptied: only within one generation does the memory just grow.
+    length: int = 0
+    rolling: bool = False
+
+
+NEVER = AutoLearn()
+
+
+class Journal:
+    """What one KATO session must have: a value, each change of which makes a new one.
+
+    So a session's state changes by one assignment, and is never half changed, also if Ctrl-C
+    interrupts it. Journals that follow each other share the list of observations.
+
+    ``session_id`` is KATO's id of the session, None before it is opened. ``config`` are the
+    settings that were asked of KATO; the others have KATO's defaults. ``learns`` counts the
+    patterns that KATO has learned from the memory. ``generation`` counts how often the memory was
+    emptied: only within one generation does the memory just grow. ``last_write`` is the write that
+    led to this journal, if it is known.
     """
 
     __slots__ = (
+        "_count",
+        "_log",
+        "auto_learn",
         "config",
-        "entries",
         "events",
         "generation",
+        "last_write",
         "learns",
-        "max_pattern_length",
-        "rolling",
+        "session_id",
         "time",
     )
 
-    def __init__(self, config: Mapping[str, Any] = EMPTY) -> None:
+    def __init__(self, config: Mapping[str, Any] = EMPTY, session_id: str | None = None) -> None:
+        self.session_id = session_id
         self.time = 0
         self.events = 0
-        self.entries: list[Observation] = []
+        self._log: list[Observation] = []  # appended to, and never changed otherwise
+        self._count = 0  # how many of them are this journal's
         self.learns = 0
         self.generation = 0
         self.config = config
-        self.max_pattern_length = 0
-        self.rolling = False
+        self.auto_learn = NEVER
+        self.last_write: object = None
 
-    def configure(self, values: Mapping[str, Any]) -> None:
-        """Record settings that KATO has taken."""
-        self.config = {**self.config, **values}
-        self.apply_auto_learn(values)
+    @property
+    def entries(self) -> list[Observation]:
+        """The observations since the memory was emptied, oldest first."""
+        return self._log[: self._count]
 
-    def apply_auto_learn(self, effective: Mapping[str, Any]) -> None:
-        """Follow the settings of learning by itself in a configuration that KATO returned."""
-        if "max_pattern_length" in effective:
-            length = effective["max_pattern_length"]
-            self.max_pattern_length = length if isinstance(length, int) else 0
-        if "stm_mode" in effective:
-            self.rolling = effective["stm_mode"] == "ROLLING"
-
-    def copy(self) -> "Journal":
-        """Return an independent copy, to compute the effect of a write."""
-        other = Journal()
-        other.time, other.events, other.entries = self.time, self.events, list(self.entries)
-        other.learns, other.generation = self.learns, self.generation
-        other.config = self.config
-        other.max_pattern_length = self.max_pattern_length
-        other.rolling = self.rolling
-        return other
-
-    def replayed(self) -> "Journal":
-        """Return the journal of a new session in which the entries are observed again."""
-        other = self.copy()
-        other.time = len(other.entries)
-        return other
+    def __len__(self) -> int:
+        """Return the number of `entries`."""
+        return self._count
 
     @property
     def stm(self) -> list[Event]:
@@ -104,33 +103,6 @@ class Journal:
         """True if the journal holds every event of the STM, so that it can restore the session."""
         return len(self.stm) == min(self.events, MAX_STM_EVENTS)
 
-    def record_observation(self, observation: Observation) -> None:
-        """Record an acknowledged observation."""
-        self.time += 1
-        self.entries.append(observation)
-        if len(self.entries) > MAX_ENTRIES:
-            del self.entries[0]
-        if makes_event(observation):
-            self.events += 1
-            if 0 < self.max_pattern_length <= self.events:
-                self._auto_learn()
-
-    def record_learn(self) -> None:
-        """Record a learn: the STM is empty, the counter is unchanged."""
-        self.learns += 1
-        self.record_emptied()
-
-    def record_clear(self) -> None:
-        """Record a clear: the STM is empty, the counter is 0."""
-        self.record_emptied()
-        self.time = 0
-
-    def record_emptied(self) -> None:
-        """Record that the STM was emptied between two observations of a sequence."""
-        self.generation += 1
-        self.entries = []
-        self.events = 0
-
     def matches(self, time: int, stm: Sequence[Event]) -> bool:
         """Return whether KATO's counter and events are those of this journal.
 
@@ -142,13 +114,101 @@ class Journal:
             and all(map(is_same_event, reversed(self.stm), reversed(stm)))
         )
 
-    def _auto_learn(self) -> None:
+    def observed(self, observation: Observation) -> "Journal":
+        """Return the journal after an observation."""
+        after = self._copy()
+        log, count = self._log, self._count
+        if len(log) != count:  # another journal has gone on from here
+            log = log[:count]
+        log.append(observation)
+        if count < MAX_ENTRIES:
+            count += 1
+        else:
+            log = log[1:]
+        after._log, after._count = log, count
+        after.time += 1
+        if makes_event(observation):
+            after.events += 1
+            if 0 < self.auto_learn.length <= after.events:
+                after._learn_by_itself()
+        return after
+
+    def learned(self) -> "Journal":
+        """Return the journal after a learn: the STM is empty, the counter is unchanged."""
+        after = self.emptied()
+        after.learns += 1
+        return after
+
+    def cleared(self) -> "Journal":
+        """Return the journal after a clear: the STM is empty, the counter is 0."""
+        after = self.emptied()
+        after.time = 0
+        return after
+
+    def emptied(self) -> "Journal":
+        """Return the journal after the STM was emptied between two observations of a sequence."""
+        after = self._copy()
+        after.generation += 1
+        after._log, after._count, after.events = [], 0, 0
+        return after
+
+    def adopted(self, time: int, stm: Sequence[Event]) -> "Journal":
+        """Return the journal that continues from KATO's counter and events."""
+        after = self.emptied()
+        after.time = time
+        after.events = after._count = len(stm)
+        after._log = [{"strings": list(event)} for event in stm]
+        return after
+
+    def configured(self, config: Mapping[str, Any], effective: Mapping[str, Any]) -> "Journal":
+        """Return the journal with another ``config``, of which KATO uses ``effective``."""
+        after = self._copy()
+        after.config = config
+        length, rolling = self.auto_learn
+        if "max_pattern_length" in effective:
+            value = effective["max_pattern_length"]
+            length = value if isinstance(value, int) else 0
+        if "stm_mode" in effective:
+            rolling = effective["stm_mode"] == "ROLLING"
+        after.auto_learn = AutoLearn(length, rolling)
+        return after
+
+    def replayed_in(self, session_id: str | None) -> "Journal":
+        """Return the journal of a new session in which the entries are observed again."""
+        after = self._copy()
+        after.session_id = session_id
+        after.time = self._count
+        return after
+
+    def by(self, write: object) -> "Journal":
+        """Return the same journal, marked as the result of a write."""
+        after = self._copy()
+        after.last_write = write
+        return after
+
+    def _copy(self) -> "Journal":
+        other = Journal.__new__(Journal)
+        other.session_id = self.session_id
+        other.time = self.time
+        other.events = self.events
+        other._log = self._log
+        other._count = self._count
+        other.learns = self.learns
+        other.generation = self.generation
+        other.config = self.config
+        other.auto_learn = self.auto_learn
+        other.last_write = None
+        return other
+
+    def _learn_by_itself(self) -> None:
         self.learns += 1
         self.generation += 1
-        keep = self.max_pattern_length - 1 if self.rolling else 0
-        while self.entries and (self.events > keep or not keep):
-            self.events -= makes_event(self.entries.pop(0))
-        self.events = keep
+        length, rolling = self.auto_learn
+        keep = length - 1 if rolling else 0
+        entries = self.entries
+        while entries and (self.events > keep or not keep):
+            self.events -= makes_event(entries.pop(0))
+        self._log, self._count, self.events = entries, len(entries), keep
 
 
 def is_same_event(expected: Event, found: Event) -> bool:

@@ -41,8 +41,7 @@ def settle_once_only(
     the journal includes the write.
     """
     journal = state.journal
-    after = journal.copy()
-    write.apply(after)
+    after = write.apply(journal)
     unchanged = False
     try:
         time, stm = yield from read_session(api, state, deadline, follow_up=True)
@@ -51,7 +50,7 @@ def settle_once_only(
     else:
         changes = (after.time, after.events) != (journal.time, journal.events)
         if changes and after.matches(time, stm):
-            state.journal = after
+            state.commit(after, write)
             return True
         unchanged = journal.matches(time, stm)
     pattern = write.pattern
@@ -62,7 +61,8 @@ def settle_once_only(
         return None
     if frequency > pattern.frequency and state.owns_node:
         # Counted, and the session may or may not be saved later: it is left.
-        yield from replace_session(api, state, after, deadline, reason="late write possible")
+        reason = "late write possible"
+        yield from replace_session(api, state, after, deadline, reason=reason, applied=write)
         state.moves += 1
         return True
     if answered and unchanged and frequency == pattern.frequency > 0:
@@ -110,8 +110,7 @@ def require_no_doubt(api: KatoApi, state: SessionState, deadline: float) -> Flow
         raise OutcomeUnknown(
             doubt.write.what, state.instance or "", "an earlier learn of this memory has no outcome"
         ).because("it may still be applied. clear_stm, or another observation, makes a new memory")
-    learned = state.journal.copy()
-    learned.record_learn()
+    learned = state.journal.learned()
     yield from replace_session(api, state, learned, deadline, reason="late write possible")
     state.doubtful_learn = None
     return True

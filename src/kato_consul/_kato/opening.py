@@ -1,7 +1,7 @@
 """Opening a session: creates it in KATO, or attaches to an existing one."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -35,16 +35,23 @@ def open_session(api: KatoApi, state: SessionState, deadline: float) -> Flow[Non
         yield from _attach(api, state, deadline)
         return
     config = state.journal.config
-    applied = yield from create_session(api, state, config, deadline)
-    if ignored := rejected(config, applied):
-        state.id = None
+    created = yield from create_session(api, state, config, deadline)
+    if ignored := rejected(config, created.config):
         raise ConfigurationError(
             f"KATO ignored the session configuration {ignored}: it uses "
-            f"{ {name: applied.get(name) for name in ignored} }"
+            f"{ {name: created.config.get(name) for name in ignored} }"
         )
-    state.journal = Journal(config)
-    state.journal.apply_auto_learn(applied)
+    state.instance = created.instance
+    state.journal = Journal(session_id=created.id).configured(config, created.config)
     api.place_session(state)
+
+
+class Created(NamedTuple):
+    """A session that KATO has created: its id, the instance's uid, and the configuration in use."""
+
+    id: str
+    instance: str
+    config: Mapping[str, Any]
 
 
 def create_session(
@@ -54,8 +61,8 @@ def create_session(
     deadline: float,
     *,
     follow_up: bool = False,
-) -> Flow[Mapping[str, Any]]:
-    """Flow: create a session in KATO for ``state``; return the configuration that KATO uses.
+) -> Flow[Created]:
+    """Flow: create a session in KATO with the node, metadata and time to live of ``state``.
 
     KATO silently ignores all of ``config`` if one value is invalid. ``follow_up``: it takes the
     place of an earlier session.
@@ -87,9 +94,8 @@ def create_session(
         if not error.server_error:
             raise
         raise StoreUnavailable("open session", str(error)) from error
-    state.id = response["session_id"]
-    state.instance = answer.instance.uid
-    return response.get("session_config") or {}
+    config = response.get("session_config") or {}
+    return Created(response["session_id"], answer.instance.uid, config)
 
 
 def _attach(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
@@ -97,23 +103,20 @@ def _attach(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
 
     If KATO loses it, it is opened again with all of them.
     """
-    state.id = state.attach_id
-    try:
-        info = yield from _read_part(api, state, "", shapes.Session, deadline)
-        config = yield from read_config(api, state, deadline)
-        cognition = yield from _read_part(api, state, "/cognition-data", shapes.Cognition, deadline)
-    except BaseException:
-        state.id = None
-        raise
-    state.attach_id = ""
+    existing = SessionState(state.key, state.node_id)
+    existing.journal = Journal(session_id=state.attach_id)
+    info = yield from _read_part(api, existing, "", shapes.Session, deadline)
+    config = yield from read_config(api, existing, deadline)
+    cognition = yield from _read_part(api, existing, "/cognition-data", shapes.Cognition, deadline)
+    data = cognition["cognition_data"]
     state.attached = True
+    state.instance = existing.instance
     state.node_id = info["node_id"]
     state.metadata = info.get("metadata") or state.metadata
     state.ttl = info.get("ttl_seconds", state.ttl)
-    state.journal = Journal(config)
-    state.journal.apply_auto_learn(config)
-    data = cognition["cognition_data"]
-    state.adopt(data["time"], data["short_term_memory"])
+    journal = existing.journal.configured(config, config)
+    state.journal = journal.adopted(data["time"], data["short_term_memory"])
+    state.attach_id = ""
     api.place_session(state)
 
 

@@ -48,10 +48,7 @@ def reconcile(
     stays = state.on_conflict == "adopt"  # other writers are expected in it
     if pending is not None and pending.clears_only and not answered and not stays:
         # A new session is empty. What the old one has could be the effect of a loss, too.
-        after = journal.copy()
-        pending.apply(after)
-        yield from replace_session(api, state, after, deadline, reason="late write possible")
-        state.moves += 1
+        yield from _leave(api, state, pending.apply(journal), deadline, applied=pending)
         return True
     stays = stays or not journal.complete
     try:
@@ -72,24 +69,21 @@ def reconcile(
         state.unsaved = None
         if pending is None:
             return False
-        now = journal.copy()
         applied = False
         if pending.config is not None:
             used = yield from read_config(api, state, deadline)
-            if applied := not rejected(pending.config, used):
-                pending.apply(now)
-        if answered or stays:
-            state.journal = now
-        else:
+            applied = not rejected(pending.config, used)
+        after = pending.apply(journal) if applied else journal
+        if not answered and not stays:
             # Also if the configuration is as it should be: it may have been so before.
-            yield from replace_session(api, state, now, deadline, reason="late write possible")
-            state.moves += 1
+            yield from _leave(api, state, after, deadline, applied=pending if applied else None)
+        elif applied:
+            state.commit(after, pending)
         return applied
     if pending is not None:
-        after = journal.copy()
-        pending.apply(after)
+        after = pending.apply(journal)
         if after.matches(time, stm):
-            state.journal = after
+            state.commit(after, pending)
             return True
     if state.on_conflict == "adopt":
         applied = pending is not None and _is_in(pending, journal, time, stm)
@@ -105,6 +99,20 @@ def reconcile(
         raise StoreUnavailable(pending.what, NOT_SAVED) from error
     state.repairs += 1
     return False
+
+
+def _leave(
+    api: KatoApi,
+    state: SessionState,
+    journal: Journal,
+    deadline: float,
+    *,
+    applied: Write[Any] | None,
+) -> Flow[None]:
+    """Flow: continue in another session, because a write may be applied late in this one."""
+    reason = "late write possible"
+    yield from replace_session(api, state, journal, deadline, reason=reason, applied=applied)
+    state.moves += 1
 
 
 def read_memory(api: KatoApi, state: SessionState, deadline: float) -> Flow[list[Event]]:

@@ -14,7 +14,7 @@ from typing import Any
 from kato_consul._flow import Flow, Sleep
 from kato_consul._kato import response_shapes as shapes
 from kato_consul._kato.config_readback import rejected, require_used
-from kato_consul._kato.journal import Journal
+from kato_consul._kato.journal import EMPTY, Journal
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.opening import DEFAULT_CONFIG, create_session
 from kato_consul._kato.session_state import SessionState
@@ -46,11 +46,18 @@ DELETE_TIMEOUT = 1.0
 
 
 def replace_session(
-    api: KatoApi, state: SessionState, journal: Journal, deadline: float, *, reason: str
+    api: KatoApi,
+    state: SessionState,
+    journal: Journal,
+    deadline: float,
+    *,
+    reason: str,
+    applied: Write[Any] | None = None,
 ) -> Flow[None]:
     """Flow: restore ``journal`` in a new KATO session, and continue there.
 
     ``journal`` is complete. ``reason`` is logged: "gone", "differs" or "late write possible".
+    ``applied`` is the pending write if ``journal`` includes it.
 
     Raises:
         KatoConsulError: the new session could not be filled before the deadline. The old one and
@@ -60,7 +67,7 @@ def replace_session(
         draft = SessionState(
             state.key, state.node_id, metadata=state.metadata, ttl=state.ttl, avoid=state.avoid
         )
-        draft.journal = journal.replayed()
+        draft.journal = journal
         failure: KatoError
         try:
             yield from _fill(api, draft, deadline)
@@ -72,7 +79,7 @@ def replace_session(
             failure = error
         except (ConfigurationError, KatoAnswerError):
             # Told once: from the next call on, the session goes on without these values.
-            state.journal.config = draft.journal.config
+            state.journal = state.journal.configured(draft.journal.config, EMPTY)
             raise
         finally:
             api.release_placement(draft)
@@ -88,12 +95,14 @@ def replace_session(
         id=state.id,
         new_id=draft.id,
         reason=reason,
-        replayed=len(draft.journal.entries),
+        replayed=len(draft.journal),
     )
     api.release_placement(state)
-    state.id, state.instance, state.journal = draft.id, draft.instance, draft.journal
     state.unsaved = None
     state.attached = False
+    state.instance = draft.instance
+    draft.journal.last_write = applied
+    state.journal = draft.journal
     api.place_session(state)
     if left is not None:
         yield from _delete(api, left, state.current, deadline)
@@ -123,10 +132,8 @@ def require_writable_store(api: KatoApi, state: SessionState, deadline: float) -
     Raises:
         StoreUnavailable: it does not.
     """
-    probe = SessionState(state.key, state.node_id)
-    yield from create_session(api, probe, {}, deadline)
-    assert probe.id is not None
-    yield from _delete(api, probe.id, probe.instance or "", deadline)
+    created = yield from create_session(api, state, {}, deadline)
+    yield from _delete(api, created.id, created.instance, deadline)
 
 
 def _fill(api: KatoApi, draft: SessionState, deadline: float) -> Flow[None]:
@@ -137,18 +144,21 @@ def _fill(api: KatoApi, draft: SessionState, deadline: float) -> Flow[None]:
     """
     journal = draft.journal
     config = dict(journal.config)
-    if 0 < journal.max_pattern_length <= journal.events:
+    if 0 < journal.auto_learn.length <= journal.events:
         config.pop("max_pattern_length", None)
-    used = yield from create_session(api, draft, config, deadline, follow_up=True)
+    created = yield from create_session(api, draft, config, deadline, follow_up=True)
+    used, draft.instance = created.config, created.instance
+    draft.journal = journal.replayed_in(created.id)
     api.place_session(draft)
-    if journal.entries:
+    if len(journal):
         yield from _send(api, draft, observe_sequence(journal.entries), deadline)
     # Creating a session checks values differently than setting them, and takes all or none.
     missing = rejected(journal.config, used)
     others = {name: value for name, value in DEFAULT_CONFIG.items() if name in used}
     if missing or rejected(others, {**used, **journal.config}):
         wanted = journal.config
-        journal.config = {name: wanted[name] for name in wanted if name not in missing}
+        rest = {name: wanted[name] for name in wanted if name not in missing}
+        draft.journal = draft.journal.configured(rest, EMPTY)
         yield from _send(api, draft, set_config({**DEFAULT_CONFIG, **wanted}), deadline)
         yield from require_used(api, draft, missing, deadline)
 

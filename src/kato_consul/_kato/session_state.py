@@ -67,10 +67,9 @@ class DoubtfulLearn:
 class SessionState:
     """The mutable state of one session.
 
-    ``id`` is KATO's id of the session, None until it is opened. ``attach_id`` is the id of an
-    existing session to attach to instead of opening one, or "". ``attached``: KATO's session was
-    created by another client, and is never deleted on its own. ``ttl`` is in seconds.
-    ``owns_node``: only this session teaches its node.
+    ``attach_id`` is the id of an existing session to attach to instead of opening one, or "".
+    ``attached``: KATO's session was created by another client, and is never deleted on its own.
+    ``ttl`` is in seconds. ``owns_node``: only this session teaches its node.
 
     ``journal`` is what KATO's session must have. ``unsaved`` is the journal before the last
     acknowledged learn, until a response shows that KATO has saved it; else None. ``store_loses``:
@@ -78,8 +77,9 @@ class SessionState:
     is read back.
 
     ``pending`` is the write whose outcome is not known yet. It is set before the write is sent, so
-    that it is still known after the caller was cancelled. ``doubtful_learn`` is a learn whose
-    outcome could not be determined. ``deleting``: a delete was sent, and its outcome is not known.
+    that it is still known after the caller was cancelled or interrupted. ``doubtful_learn`` is a
+    learn whose outcome could not be determined. ``deleting``: a delete was sent, and its outcome is
+    not known.
 
     Instances, by uid ("" for none): ``primary`` is the session's primary, ``current`` the one that
     serves it now, ``avoid`` one that hung during this operation. ``instance`` is the one that
@@ -92,7 +92,6 @@ class SessionState:
     ttl: int | None = None
     on_conflict: OnConflict = "repair"
     owns_node: bool = False
-    id: str | None = None
     journal: Journal = field(default_factory=Journal)
     unsaved: Journal | None = None
     store_loses: bool = False
@@ -117,7 +116,7 @@ class SessionState:
             key=self.key,
             id=self.id,
             time=self.journal.time,
-            journal=len(self.journal.entries),
+            journal=len(self.journal),
             instance=self.instance,
             failovers=self.failovers,
             settlements=self.settlements,
@@ -126,17 +125,36 @@ class SessionState:
             moves=self.moves,
         )
 
+    @property
+    def id(self) -> str | None:
+        """KATO's id of the session, None until it is opened."""
+        return self.journal.session_id
+
+    def commit(self, after: Journal, write: Write[Any]) -> None:
+        """Record that the pending write was applied, and led to ``after``.
+
+        It is one assignment. If the caller is interrupted before `settle`, `is_applied` is True.
+        """
+        after.last_write = write
+        self.journal = after
+
+    @property
+    def is_applied(self) -> bool:
+        """True if the pending write is already part of the journal."""
+        return self.pending is not None and self.pending is self.journal.last_write
+
+    def settle(self) -> None:
+        """Record that no write is pending any more."""
+        self.pending = None
+        self.journal.last_write = None
+
     def adopt(self, time: int, stm: Sequence[Event]) -> None:
         """Set the journal to KATO's state: the client continues from there."""
-        self.journal.record_emptied()
-        self.journal.time = time
-        self.journal.events = len(stm)
-        self.journal.entries = [{"strings": list(event)} for event in stm]
+        self.journal = self.journal.adopted(time, stm)
         self.unsaved = None
 
     def close(self) -> None:
         """Forget KATO's session, which has ended. The next call opens another one."""
-        self.id = None
         self.journal = Journal(self.journal.config)
         self.unsaved = self.pending = self.doubtful_learn = None
         self.deleting = self.attached = False

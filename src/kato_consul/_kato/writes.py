@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 from kato_consul._kato import response_shapes as shapes
 from kato_consul._kato.journal import MAX_STM_EVENTS, Journal, makes_event
 from kato_consul._kato.observations import to_json
@@ -38,12 +40,11 @@ def _no_patterns(response: Any) -> list[str | None]:
     return []
 
 
-@dataclass(frozen=True, slots=True)
-class Write(Generic[R]):
+class Write(msgspec.Struct, Generic[R], frozen=True, eq=False):
     """One change of a session.
 
     ``what`` names the call in errors and logs. ``path`` is relative to the session's URL, ``body``
-    is JSON. ``apply`` applies the change to a journal. ``answer_from_journal`` builds the result
+    is JSON. ``apply`` returns a journal after the change. ``answer_from_journal`` builds the result
     from the session's id and the journal after the change. ``observations`` are those that it adds.
     ``shape`` is what KATO's response must match. ``read_counters`` returns the counter and the
     number of events in KATO's response, None if it has neither. ``read_patterns`` returns the names
@@ -58,7 +59,7 @@ class Write(Generic[R]):
     what: str
     path: str
     body: bytes
-    apply: Callable[[Journal], None]
+    apply: Callable[[Journal], Journal]
     answer_from_journal: Callable[[str, Journal], R]
     observations: Sequence[Observation] = ()
     shape: type[Any] = shapes.Status
@@ -101,23 +102,15 @@ class Write(Generic[R]):
 
     def is_once_only(self, before: Journal) -> bool:
         """Return whether it is `once_only` on top of ``before``: if KATO would learn by itself."""
-        if self.once_only or not self.observations or not before.max_pattern_length:
+        if self.once_only or not self.observations or not before.auto_learn.length:
             return self.once_only
-        after = before.copy()
-        self.apply(after)
-        return after.learns > before.learns
+        return self.apply(before).learns > before.learns
 
-    def is_expected(self, before: Journal, response: Any) -> bool:
-        """Return whether the counters in KATO's response are those that follow from ``before``."""
+    def is_expected(self, after: Journal, response: Any) -> bool:
+        """Return whether KATO's response is the one that leads to ``after``."""
         counters = self.read_counters(response)
         if counters is None:
             return not self.observations
-        if len(self.observations) == 1 and not before.max_pattern_length and not self.once_only:
-            # The common case, without a copy: one more observation, and perhaps one more event.
-            events = before.events + makes_event(self.observations[0])
-            return counters == (before.time + 1, min(events, MAX_STM_EVENTS))
-        after = before.copy()
-        self.apply(after)
         return counters == (after.time, min(after.events, MAX_STM_EVENTS))
 
     def learned_patterns(self, response: Any) -> list[str]:
@@ -147,7 +140,7 @@ def observe(observation: Observation) -> Write[ObservationResult]:
         what="observe",
         path="observe",
         body=to_json(observation),
-        apply=lambda journal: journal.record_observation(observation),
+        apply=lambda journal: journal.observed(observation),
         answer_from_journal=answer,
         observations=[observation],
         shape=shapes.Observed,
@@ -182,13 +175,14 @@ def observe_sequence(
         }
     )
 
-    def apply(journal: Journal) -> None:
+    def apply(journal: Journal) -> Journal:
         for position, observation in enumerate(observations):
             if clear_stm_between and position:
-                journal.record_emptied()
-            journal.record_observation(observation)
+                journal = journal.emptied()
+            journal = journal.observed(observation)
             if learn_after_each and journal.events:
-                journal.record_learn()
+                journal = journal.learned()
+        return journal
 
     def answer(session_id: str, after: Journal) -> SequenceResult:
         first = after.time - len(observations) + 1
@@ -241,7 +235,7 @@ def learn(pattern: PatternCount | None = None) -> Write[LearnResult]:
         path="learn",
         body=b"",
         shape=shapes.Learned,
-        apply=Journal.record_learn,
+        apply=Journal.learned,
         answer_from_journal=answer,
         read_patterns=lambda response: [response["pattern_name"]],
         once_only=True,
@@ -258,7 +252,7 @@ def set_config(values: Mapping[str, Any]) -> Write[None]:
         what="set_config",
         path="config",
         body=to_json({"config": dict(values)}),
-        apply=lambda journal: journal.configure(values),
+        apply=lambda journal: journal.configured({**journal.config, **values}, values),
         answer_from_journal=lambda session_id, after: None,
         config=dict(values),
     )
@@ -273,7 +267,7 @@ def extend(ttl_seconds: int) -> Write[None]:
         what="extend",
         path=f"extend?ttl_seconds={ttl_seconds:d}",
         body=b"",
-        apply=lambda journal: None,
+        apply=lambda journal: journal,
         answer_from_journal=lambda session_id, after: None,
     )
 
@@ -287,7 +281,7 @@ def clear_all() -> Write[None]:
         what="clear_all",
         path="clear-all",
         body=b"",
-        apply=Journal.record_clear,
+        apply=Journal.cleared,
         answer_from_journal=lambda session_id, after: None,
         once_only=True,
         resets=True,
@@ -300,7 +294,7 @@ def clear_stm() -> Write[None]:
         what="clear_stm",
         path="clear-stm",
         body=b"",
-        apply=Journal.record_clear,
+        apply=Journal.cleared,
         answer_from_journal=lambda session_id, after: None,
         resets=True,
     )

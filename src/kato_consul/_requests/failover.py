@@ -126,7 +126,6 @@ class _Call:
     """One call in progress: choose an instance, attempt, classify, and again if it failed."""
 
     __slots__ = (
-        "_budget",
         "_deadline",
         "_failover",
         "_failovers",
@@ -150,8 +149,6 @@ class _Call:
         self._hint = hint
         self._tried = {hint.avoid} if hint is not None and hint.avoid else set()
         self._is_retry = request.follow_up
-        pool = failover.pool
-        self._budget = pool.settling_budget if request.follow_up else pool.budget
         self._failovers = 0
         self._may_be_received = False
         self._sent = False
@@ -165,7 +162,6 @@ class _Call:
         pool, clock = failover.pool, failover.clock
         if not self._is_retry:
             pool.budget.deposit(clock())
-            pool.settling_budget.deposit(clock())
         while True:
             instance, backup = yield from self._next_instance()
             failover.contacted[instance.uid] = instance
@@ -180,7 +176,7 @@ class _Call:
             if delivery is Delivery.ANSWERED:
                 assert isinstance(outcome, Reply)
                 if self._is_retry:
-                    self._budget.refund(clock())
+                    pool.budget.refund(clock(), settling=request.follow_up)
                 return Answer(outcome, instance, self._failovers)
             self._record_failure(instance, outcome, delivery)
 
@@ -197,12 +193,16 @@ class _Call:
             instance = self._pick(snapshot, self._tried)
             if instance is None:
                 yield self._pause(snapshot, remaining, end_of_round=True)
-            elif self._is_retry and not self._budget.withdraw(failover.clock()):
+            elif self._is_retry and not self._withdraw():
                 yield self._pause(snapshot, remaining, end_of_round=False)
             elif failover.hedge and self._request.repeatable and not self._is_retry:
                 return instance, self._backup(snapshot, instance)
             else:
                 return instance, None
+
+    def _withdraw(self) -> bool:
+        failover = self._failover
+        return failover.pool.budget.withdraw(failover.clock(), settling=self._request.follow_up)
 
     def _pick(self, snapshot: Snapshot, tried: Collection[str]) -> Instance | None:
         hint, pool = self._hint, self._failover.pool
