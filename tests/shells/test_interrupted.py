@@ -31,6 +31,7 @@ from tests.testing.waiting import eventually
 
 TURN = "_sync/session_turn.py"
 SHELL = "_sync"
+PACKAGE = ""
 
 
 pytestmark = [
@@ -153,13 +154,13 @@ def test_waiting_call_goes_on_after_an_interrupt_of_the_call_before_it(
 
 
 def test_observe_interrupted(fleet: Fleet, engine: str) -> None:
-    """An observe that is interrupted at any instruction of the shell is applied once or not at all;
-    the next call works, and sees the same."""
+    """An observe that is interrupted at any instruction of the package is applied once or not at
+    all; the next call works, and sees the same."""
     settings = replace(fleet.settings, engine=engine)
     expected: list[list[str]] = []
     with KatoClient(settings) as kato:
         session = kato.session(f"interrupted {engine}")
-        for number, interrupt in enumerate(interrupts(SHELL)):
+        for number, interrupt in enumerate(interrupts(PACKAGE)):
             with interrupt:
                 session.observe([f"{number}"])
             stm = session.stm()

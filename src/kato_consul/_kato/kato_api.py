@@ -48,13 +48,15 @@ JSON that is nested too deeply."""
 
 @dataclass(frozen=True, slots=True)
 class KatoApi:
-    """Sends requests to KATO. ``attempt_timeout`` is in seconds, for one attempt.
+    """Sends requests to KATO. ``attempt_timeout`` is in seconds, for one attempt, ``call_timeout``
+    for each further part of a call that has several.
 
     A ``deadline`` is a time on the clock of `now`, in seconds.
     """
 
     failover: Failover
     attempt_timeout: float
+    call_timeout: float = 30.0
 
     def now(self) -> float:
         """Return the time on the client's monotonic clock, in seconds."""

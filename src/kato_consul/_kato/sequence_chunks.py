@@ -33,8 +33,8 @@ def observe_chunks(
 ) -> Flow[SequenceResult]:
     """Flow: observe a sequence of any length, in chunks of at most ``chunk``.
 
-    ``deadline`` gives the time for each chunk, not for all of them: each has as long as there is
-    now until ``deadline``. ``chunk`` is at least 1. ``learn_after_each`` and ``clear_stm_between``
+    ``deadline`` is that of the first chunk, which includes the wait for the session's turn. Each
+    further one has the time of a call. ``chunk`` is at least 1. ``learn_after_each`` and ``clear_stm_between``
     are those of `observe_sequence`, ``progress`` is called after each chunk.
 
     ``learn_at_end`` is a `learn` of its own: observations can be repaired and sent again, a learn
@@ -44,7 +44,6 @@ def observe_chunks(
         KatoConsulError: as `execute_write`. Its ``applied`` is the number of observations that are
             certainly applied: continue with the rest.
     """
-    timeout = deadline - api.now()
     # All at once: if one cannot be sent as JSON, none is sent.
     chunks = [
         observe_sequence(
@@ -59,15 +58,16 @@ def observe_chunks(
     try:
         for write in chunks:
             if clear_stm_between and applied:
-                yield from execute_write(api, state, api.now() + timeout, clear_stm())
-            result = yield from execute_write(api, state, api.now() + timeout, write)
+                yield from execute_write(api, state, deadline, clear_stm())
+            result = yield from execute_write(api, state, deadline, write)
+            deadline = api.now() + api.call_timeout
             merged = result if merged is None else _merge(merged, result)
             applied += len(write.observations)
             if progress is not None:
                 progress(applied, len(observations))
         assert merged is not None
         if learn_at_end and observations and state.journal.events:
-            learned = yield from learn(api, state, api.now() + timeout)
+            learned = yield from learn(api, state, deadline)
             merged = _with_learned(merged, learned)
     except KatoConsulError as error:
         error.applied = applied

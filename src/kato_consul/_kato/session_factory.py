@@ -37,7 +37,7 @@ class SessionFactory:
         self._settings = settings
         self.pool = pool_for(settings)
         failover = Failover(store, self.pool, clock, uniform, hedge=settings.hedge)
-        self.api = KatoApi(failover, settings.attempt_timeout)
+        self.api = KatoApi(failover, settings.attempt_timeout, settings.deadline)
 
     def new_state(
         self,
