@@ -34,8 +34,8 @@ def observe_chunks(
     """Flow: observe a sequence of any length, in chunks of at most ``chunk``.
 
     ``deadline`` is that of the first chunk, which includes the wait for the session's turn. Each
-    further one has the time of a call. ``chunk`` is at least 1. ``learn_after_each`` and ``clear_stm_between``
-    are those of `observe_sequence`, ``progress`` is called after each chunk.
+    further one has the time of a call. ``chunk`` is at least 1. ``learn_after_each`` and
+    ``clear_stm_between`` are those of `observe_sequence`, ``progress`` is called after each chunk.
 
     ``learn_at_end`` is a `learn` of its own: observations can be repaired and sent again, a learn
     cannot, so they are not one request.
