@@ -5,12 +5,21 @@ from typing import Any
 
 from kato_consul._flow import Flow
 from kato_consul._kato import writes
-from kato_consul._kato.config_readback import require_used
+from kato_consul._kato.config_check import check_config, copied_json, require_used
 from kato_consul._kato.execute import execute_write
 from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.reconcile import reconcile
 from kato_consul._kato.replacement import require_writable_store
 from kato_consul._kato.session_state import SessionState
-from kato_consul.errors import ConfigurationError
+from kato_consul.errors import (
+    ConfigurationError,
+    KatoAnswerError,
+    NoResponse,
+    OutcomeUnknown,
+    RequestNotSent,
+    SessionGone,
+    StoreUnavailable,
+)
 
 
 def set_config(
@@ -20,12 +29,31 @@ def set_config(
 
     Raises:
         BadRequest: KATO refuses a value.
-        ConfigurationError: KATO does not use a value.
+        ConfigurationError: a value is not JSON, or KATO does not use it.
+        OutcomeUnknown: KATO acknowledged them, and they could not be read back.
         StoreUnavailable: KATO acknowledged them, and its store did not save them.
     """
-    yield from execute_write(api, state, deadline, writes.set_config(values))
+    values = copied_json(dict(values), "the configuration")
+    check_config(values)
+    write = writes.set_config(values)
+    yield from execute_write(api, state, deadline, write)
     try:
-        yield from require_used(api, state, values, deadline)
+        yield from _read_back(api, state, values, deadline)
     except ConfigurationError:
         yield from require_writable_store(api, state, deadline)
         raise
+    except (KatoAnswerError, NoResponse, RequestNotSent, StoreUnavailable) as error:
+        state.pending = write  # the next call reads whether KATO uses them
+        reason = "acknowledged, and not read back"
+        raise OutcomeUnknown(write.what, state.instance or "", reason).because(error) from error
+
+
+def _read_back(
+    api: KatoApi, state: SessionState, values: Mapping[str, Any], deadline: float
+) -> Flow[None]:
+    """Flow: read back values that were set; a session that was lost since is opened with them."""
+    try:
+        yield from require_used(api, state, values, deadline)
+    except SessionGone:
+        yield from reconcile(api, state, deadline)
+        yield from require_used(api, state, values, deadline)

@@ -7,7 +7,7 @@ journal, or what it was before a learn that KATO may not have saved), and has tw
   write of this client may have added, each at most once. No other writer's event is there;
 * the counter fits: 1 lower for each missing observation (KATO lost it: a full store), and 1 higher
   for each added one. A learn or clear by another writer removes events and keeps the counter, or
-  sets it to 0. It does not fit, unless a pending write of this client may have learned.
+  sets it to 0. It does not fit, unless a pending write of this client may have done that.
 
 Late writes need no proof: a session in which one may be applied is left (`replace_session`).
 """
@@ -25,17 +25,18 @@ def own_writes_explain(
     time: int,
     stm: Sequence[Event],
     *,
-    may_have_learned: bool = False,
+    may_have_emptied: bool = False,
 ) -> bool:
     """Return whether this client's own writes alone can lead to counter ``time`` and ``stm``.
 
     ``unsaved`` is the journal before a learn that KATO may not have saved, None if there is none.
     ``pending`` are the observations of a write that may have been applied, and
-    ``may_have_learned`` is whether it may have learned events, which are not in the memory then.
+    ``may_have_emptied`` is whether it may have learned or cleared events, which are not in the
+    memory then.
     """
     for base, may_be_added in _base_states(journal, unsaved, list(pending)):
         lowest, highest = _counter_range(base, may_be_added, stm)
-        if may_have_learned:
+        if may_have_emptied:
             highest = base.time + len(may_be_added)
         optional = [event for event in map(event_of, may_be_added) if event]
         if lowest <= time <= highest and _consists_of(stm, base.stm, optional):

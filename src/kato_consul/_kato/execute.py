@@ -10,6 +10,7 @@ from kato_consul._kato.once_only import require_no_doubt, settle_once_only, wait
 from kato_consul._kato.opening import open_session
 from kato_consul._kato.pattern_store import require_rows
 from kato_consul._kato.reconcile import NOT_SAVED, read_memory, reconcile
+from kato_consul._kato.replacement import replace_session
 from kato_consul._kato.session_state import DoubtfulLearn, SessionState
 from kato_consul._kato.writes import Write
 from kato_consul._logging import logger
@@ -71,9 +72,13 @@ def settle(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | No
         OutcomeUnknown: it may still be applied.
     """
     pending = state.pending
-    if state.id is None or (pending is None and state.doubtful_learn is None):
+    if state.id is None:
         return None
     api.place_session(state)
+    if state.deleting:
+        return (yield from _settle_delete(api, state, deadline))
+    if pending is None and state.doubtful_learn is None:
+        return None
     if pending is None:
         return (yield from require_no_doubt(api, state, deadline)) or None
     if state.is_applied or not pending.is_once_only(state.journal):
@@ -95,8 +100,7 @@ def execute_write(api: KatoApi, state: SessionState, deadline: float, write: Wri
     api.place_session(state)
     try:
         yield from prepare(api, state, deadline)
-        if write.is_once_only(state.journal):
-            # What is learned or deleted stays so: a loss has to be seen before.
+        if _may_learn_a_loss(state, write):
             yield from read_memory(api, state, deadline)
     except SessionConflict:
         if not write.resets:  # otherwise it does not matter what was there
@@ -104,6 +108,17 @@ def execute_write(api: KatoApi, state: SessionState, deadline: float, write: Wri
     if state.doubtful_learn is not None and write.learns_same_memory:
         yield from require_no_doubt(api, state, deadline)
     return (yield from apply_write(api, state, deadline, write))
+
+
+def _may_learn_a_loss(state: SessionState, write: Write[Any]) -> bool:
+    """Return whether the memory has to be read before the write.
+
+    What is learned or deleted stays so, and a memory that KATO has lost in part, or has not
+    emptied after a learn, would be learned in place of the right one.
+    """
+    if state.unsaved is not None and write.observations and state.journal.auto_learn.length:
+        return True
+    return write.is_once_only(state.journal)
 
 
 def apply_write(api: KatoApi, state: SessionState, deadline: float, write: Write[R]) -> Flow[R]:
@@ -117,7 +132,6 @@ def apply_write(api: KatoApi, state: SessionState, deadline: float, write: Write
         KatoConsulError: the write was not applied, for the reason that the error gives.
     """
     earlier: KatoConsulError | None = None
-    state.pending = write
     # A retry follows a read that an instance just answered, so the first one needs no delay.
     for delay in chain([0.0], api.retry_delays()):
         try:
@@ -153,6 +167,7 @@ def _attempt(
     """Flow: send the write once, and settle and verify its outcome. Return its result."""
     once_only = write.is_once_only(state.journal)
     after = write.apply(state.journal)
+    state.pending, state.request_in_flight = write, True
     assert state.id is not None
     request = write.request(state.id, api.attempt_timeout, follow_up=is_retry, once_only=once_only)
     why: KatoConsulError
@@ -161,7 +176,12 @@ def _attempt(
     except OutcomeUnknown as unknown:
         why, applied = unknown, (yield from _settle_unknown(api, state, deadline, write, unknown))
     except SessionGone as gone:
+        state.pending = None  # it was refused
         why, applied = gone, (yield from reconcile(api, state, deadline, write))
+    except GeneratorExit:
+        if not state.request_in_flight and not is_retry:  # cancelled before it was sent
+            state.pending = None
+        raise
     except ServerFailed as error:
         # Something before KATO returned it, and may have forwarded the write all the same.
         why = OutcomeUnknown(write.what, error.instance, f"{error.status} {error.detail}")
@@ -169,8 +189,13 @@ def _attempt(
         if not applied:
             raise
     else:
-        if not state.store_loses and write.is_expected(after, response):
-            state.unsaved = state.journal if once_only else None
+        # While the store loses what it acknowledges, the response to an observation proves nothing.
+        trusted = once_only or not (state.store_loses and write.observations)
+        if trusted and write.is_expected(after, response):
+            if after.generation != state.journal.generation:
+                state.unsaved = state.journal
+            elif write.observations:  # the response shows the memory
+                state.unsaved = None
             state.commit(after, write)
             state.settle()
             if once_only:
@@ -275,13 +300,21 @@ def _error_after(
     return NoResponse(f"{write.what} was sent, and is not applied: {earlier}. Then: {error}")
 
 
-def _settle_delete(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
-    """Flow: find out whether the session was deleted by a call that ended without an outcome."""
+def _settle_delete(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool]:
+    """Flow: return whether a call that ended without an outcome has deleted the session.
+
+    If not, it may still do so: the session is left.
+    """
     if (yield from api.session_exists("delete", state, deadline)):
+        if state.on_conflict != "adopt" and state.journal.complete:
+            reason = "late write possible"
+            yield from replace_session(api, state, state.journal, deadline, reason=reason)
+            state.moves += 1
         state.deleting = False
-    else:
-        api.release_placement(state)
-        state.close()
+        return False
+    api.release_placement(state)
+    state.close()
+    return True
 
 
 def _log_settled(state: SessionState, write: Write[Any], *, applied: bool) -> None:

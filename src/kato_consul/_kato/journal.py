@@ -167,7 +167,8 @@ class Journal:
         length, rolling = self.auto_learn
         if "max_pattern_length" in effective:
             value = effective["max_pattern_length"]
-            length = value if isinstance(value, int) else 0
+            reachable = isinstance(value, int) and value <= MAX_STM_EVENTS
+            length = value if reachable else 0
         if "stm_mode" in effective:
             rolling = effective["stm_mode"] == "ROLLING"
         after.auto_learn = AutoLearn(length, rolling)

@@ -147,6 +147,9 @@ class KatoApi:
                 if refusal is None:
                     raise
                 raise StoreUnavailable(request.what, str(refusal)) from error
+            except GeneratorExit:
+                state.request_in_flight = hint.in_flight
+                raise
             except OutcomeUnknown as error:
                 # An instance that hung is avoided from here on. One that cut the connection is not:
                 # if it still processes the request, the next request to it waits until that ends.

@@ -59,7 +59,7 @@ def settle_once_only(
     frequency = yield from read_frequency(api, state.node_id, pattern.name, deadline)
     if frequency is None:
         return None
-    if frequency > pattern.frequency and state.owns_node:
+    if frequency > pattern.frequency and state.teaches_alone:
         # Counted, and the session may or may not be saved later: it is left.
         reason = "late write possible"
         yield from replace_session(api, state, after, deadline, reason=reason, applied=write)
@@ -104,7 +104,7 @@ def require_no_doubt(api: KatoApi, state: SessionState, deadline: float) -> Flow
         return False
     pattern = doubt.write.pattern
     frequency: int | None = None
-    if pattern is not None and state.owns_node:
+    if pattern is not None and state.teaches_alone:
         frequency = yield from read_frequency(api, state.node_id, pattern.name, deadline)
     if pattern is None or frequency is None or frequency <= pattern.frequency:
         raise OutcomeUnknown(

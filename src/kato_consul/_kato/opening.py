@@ -7,7 +7,7 @@ import msgspec
 
 from kato_consul._flow import Flow
 from kato_consul._kato import response_shapes as shapes
-from kato_consul._kato.config_readback import read_config, rejected
+from kato_consul._kato.config_check import read_config, rejected
 from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import SessionState
@@ -110,6 +110,7 @@ def _attach(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     cognition = yield from _read_part(api, existing, "/cognition-data", shapes.Cognition, deadline)
     data = cognition["cognition_data"]
     state.attached = True
+    state.owns_node = False
     state.instance = existing.instance
     state.node_id = info["node_id"]
     state.metadata = info.get("metadata") or state.metadata

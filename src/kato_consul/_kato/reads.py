@@ -1,9 +1,8 @@
 """Reads of a session, and the other calls that are safe to repeat, such as `delete`."""
 
-import contextlib
 from typing import Any
 
-from kato_consul._flow import Flow
+from kato_consul._flow import Flow, Sleep
 from kato_consul._kato import response_shapes as shapes
 from kato_consul._kato.execute import prepare
 from kato_consul._kato.kato_api import KatoApi
@@ -19,7 +18,7 @@ from kato_consul._kato.types import (
     SessionInfo,
 )
 from kato_consul._requests.request import Request
-from kato_consul.errors import SessionGone
+from kato_consul.errors import NoResponse, OutcomeUnknown, SessionGone, StoreUnavailable
 
 
 def predictions(api: KatoApi, state: SessionState, deadline: float) -> Flow[list[Prediction]]:
@@ -111,7 +110,11 @@ def exists(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool]:
 
 
 def delete(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
-    """Flow: delete KATO's session. If it is gone already, that is a success too."""
+    """Flow: delete KATO's session. If it is gone already, that is a success too.
+
+    Raises:
+        OutcomeUnknown: no response to it was received before the deadline.
+    """
     if state.id is None:
         return
     target = f"/sessions/{state.id}"
@@ -124,9 +127,12 @@ def delete(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
         shape=shapes.Status,
     )
     state.deleting = True
-    # Gone already: deleted by another client, or by an earlier attempt of this call.
-    with contextlib.suppress(SessionGone):
+    try:
         yield from api.call_session(request, state, deadline)
+    except SessionGone:
+        pass  # deleted by another client, or by an earlier attempt of this call
+    except (NoResponse, StoreUnavailable) as error:
+        raise OutcomeUnknown("delete", state.instance or "", str(error)) from error
     api.release_placement(state)
     state.close()
 
@@ -143,7 +149,7 @@ def _read(
 ) -> Flow[Any]:
     api.place_session(state)
     yield from prepare(api, state, deadline)
-    while True:
+    for delay in api.retry_delays():
         request = Request(
             path or "info",
             method,
@@ -156,3 +162,5 @@ def _read(
             return (yield from api.call_session(request, state, deadline))
         except SessionGone:
             yield from reconcile(api, state, deadline)
+        yield Sleep(max(0.0, min(delay, deadline - api.now())))
+    raise AssertionError("the delays have no end")

@@ -8,8 +8,8 @@ from the journal. Every outcome is based on a read.
 
 from typing import Any
 
-from kato_consul._flow import Flow
-from kato_consul._kato.config_readback import read_config, rejected
+from kato_consul._flow import Flow, Sleep
+from kato_consul._kato.config_check import read_config, rejected
 from kato_consul._kato.conflict_proof import own_writes_explain
 from kato_consul._kato.journal import Journal, event_of, is_same_event
 from kato_consul._kato.kato_api import KatoApi
@@ -68,6 +68,7 @@ def reconcile(
     if journal.matches(time, stm):
         state.unsaved = None
         if pending is None:
+            state.store_loses = False
             return False
         applied = False
         if pending.config is not None:
@@ -86,7 +87,9 @@ def reconcile(
             state.commit(after, pending)
             return True
     if state.on_conflict == "adopt":
-        applied = pending is not None and _is_in(pending, journal, time, stm)
+        applied = pending is not None and (
+            yield from _is_in(api, state, pending, time, stm, deadline)
+        )
         state.adopt(time, stm)
         return applied
     _require_proof(state, pending, time, stm)
@@ -121,7 +124,7 @@ def read_memory(api: KatoApi, state: SessionState, deadline: float) -> Flow[list
     Raises:
         SessionConflict, KatoConsulError: see `reconcile`.
     """
-    while True:
+    for delay in api.retry_delays():
         try:
             time, stm = yield from read_session(api, state, deadline)
         except SessionGone:
@@ -129,8 +132,11 @@ def read_memory(api: KatoApi, state: SessionState, deadline: float) -> Flow[list
         else:
             if state.journal.matches(time, stm):
                 state.unsaved = None
+                state.store_loses = False
                 return stm
         yield from reconcile(api, state, deadline)
+        yield Sleep(max(0.0, min(delay, deadline - api.now())))
+    raise AssertionError("the delays have no end")
 
 
 def lock_barrier(state: SessionState, timeout: float) -> Request:
@@ -152,8 +158,21 @@ def lock_barrier(state: SessionState, timeout: float) -> Request:
     )
 
 
-def _is_in(write: Write[Any], before: Journal, time: int, stm: list[Event]) -> bool:
-    """Return whether KATO's state, which another writer may have changed, shows the write."""
+def _is_in(
+    api: KatoApi,
+    state: SessionState,
+    write: Write[Any],
+    time: int,
+    stm: list[Event],
+    deadline: float,
+) -> Flow[bool]:
+    """Flow: return whether KATO's state, which another writer may have changed, shows the write."""
+    if write.config is not None:
+        used = yield from read_config(api, state, deadline)
+        return not rejected(write.config, used)
+    if not write.observations:
+        return False  # sent again: a clear has the same effect
+    before = state.journal
     events = [event for event in map(event_of, write.observations) if event]
     if not events:
         return time > before.time
@@ -182,11 +201,16 @@ def _require_proof(
             pending.observations if pending is not None else (),
             time,
             stm,
-            may_have_learned=pending is not None and pending.is_once_only(journal),
+            may_have_emptied=pending is not None and _empties(pending, journal),
         )
     ):
         return
     raise _conflict(state, time, stm)
+
+
+def _empties(write: Write[Any], before: Journal) -> bool:
+    """Return whether the write may learn or clear events of the memory."""
+    return write.is_once_only(before) or write.apply(before).generation != before.generation
 
 
 def _conflict(state: SessionState, time: int, stm: list[Event]) -> SessionConflict:

@@ -13,7 +13,7 @@ from typing import Any
 
 from kato_consul._flow import Flow, Sleep
 from kato_consul._kato import response_shapes as shapes
-from kato_consul._kato.config_readback import rejected, require_used
+from kato_consul._kato.config_check import rejected, require_used
 from kato_consul._kato.journal import EMPTY, Journal
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.opening import DEFAULT_CONFIG, create_session
@@ -23,12 +23,14 @@ from kato_consul._kato.writes import Write, observe_sequence, set_config
 from kato_consul._logging import logger
 from kato_consul._requests.request import Request
 from kato_consul.errors import (
+    BadRequest,
     ConfigurationError,
-    KatoAnswerError,
     KatoError,
     OutcomeUnknown,
+    ServerFailed,
     SessionGone,
     StoreUnavailable,
+    ValidationFailed,
 )
 
 log = logger("session")
@@ -75,9 +77,9 @@ def replace_session(
             if draft.journal.matches(time, stm):
                 break
             failure = StoreUnavailable("restoring a session", "acknowledged, and not saved")
-        except (OutcomeUnknown, SessionGone) as error:
+        except (OutcomeUnknown, SessionGone, ServerFailed) as error:
             failure = error
-        except (ConfigurationError, KatoAnswerError):
+        except (ConfigurationError, BadRequest, ValidationFailed):
             # Told once: from the next call on, the session goes on without these values.
             state.journal = state.journal.configured(draft.journal.config, EMPTY)
             raise
@@ -99,6 +101,7 @@ def replace_session(
     )
     api.release_placement(state)
     state.unsaved = None
+    state.store_loses = False
     state.attached = False
     state.instance = draft.instance
     draft.journal.last_write = applied
@@ -143,23 +146,23 @@ def _fill(api: KatoApi, draft: SessionState, deadline: float) -> Flow[None]:
     before. Then that value is set after the replay.
     """
     journal = draft.journal
-    config = dict(journal.config)
+    wanted = {**DEFAULT_CONFIG, **journal.config}
+    at_creation = dict(journal.config)
     if 0 < journal.auto_learn.length <= journal.events:
-        config.pop("max_pattern_length", None)
-    created = yield from create_session(api, draft, config, deadline, follow_up=True)
+        wanted["max_pattern_length"] = journal.auto_learn.length
+        at_creation["max_pattern_length"] = 0
+    created = yield from create_session(api, draft, at_creation, deadline, follow_up=True)
     used, draft.instance = created.config, created.instance
-    draft.journal = journal.replayed_in(created.id)
+    draft.journal = journal.replayed_in(created.id).configured(journal.config, used)
     api.place_session(draft)
     if len(journal):
         yield from _send(api, draft, observe_sequence(journal.entries), deadline)
     # Creating a session checks values differently than setting them, and takes all or none.
-    missing = rejected(journal.config, used)
-    others = {name: value for name, value in DEFAULT_CONFIG.items() if name in used}
-    if missing or rejected(others, {**used, **journal.config}):
-        wanted = journal.config
-        rest = {name: wanted[name] for name in wanted if name not in missing}
+    asked = {name: wanted[name] for name in wanted if name in journal.config or name in used}
+    if missing := rejected(asked, used):
+        rest = {name: value for name, value in journal.config.items() if name not in missing}
         draft.journal = draft.journal.configured(rest, EMPTY)
-        yield from _send(api, draft, set_config({**DEFAULT_CONFIG, **wanted}), deadline)
+        yield from _send(api, draft, set_config(wanted), deadline)
         yield from require_used(api, draft, missing, deadline)
 
 

@@ -9,7 +9,12 @@ from kato_consul._kato.learning import learn
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import LearnResult, Observation, SequenceResult
 from kato_consul._kato.writes import clear_stm, observe_sequence
-from kato_consul.errors import KatoConsulError
+from kato_consul.errors import (
+    KatoConsulError,
+    NoResponse,
+    OutcomeUnknown,
+    PatternNotStored,
+)
 
 CHUNK_SIZE = 100
 """Observations in one call. KATO processes them one by one, in some 10 ms each. That is about one
@@ -58,8 +63,12 @@ def observe_chunks(
     try:
         for write in chunks:
             if clear_stm_between and applied:
-                yield from execute_write(api, state, deadline, clear_stm())
-            result = yield from execute_write(api, state, deadline, write)
+                yield from _clear_between(api, state, deadline)
+            try:
+                result = yield from execute_write(api, state, deadline, write)
+            except PatternNotStored:
+                applied += len(write.observations)
+                raise
             deadline = api.now() + api.call_timeout
             merged = result if merged is None else _merge(merged, result)
             applied += len(write.observations)
@@ -73,6 +82,18 @@ def observe_chunks(
         error.applied = applied
         raise
     return merged
+
+
+def _clear_between(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
+    """Flow: clear the memory between two chunks.
+
+    Raises:
+        NoResponse: it may be cleared or not. No observation is affected.
+    """
+    try:
+        yield from execute_write(api, state, deadline, clear_stm())
+    except OutcomeUnknown as error:
+        raise NoResponse(f"the memory between two chunks may not be cleared: {error}") from error
 
 
 def _with_learned(result: SequenceResult, learned: LearnResult) -> SequenceResult:

@@ -6,6 +6,7 @@ from typing import Any
 
 from kato_consul._balancing.pool import pool_for
 from kato_consul._flow import Flow
+from kato_consul._kato.config_check import check_config, copied_json
 from kato_consul._kato.journal import EMPTY, Journal
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.queries import Query, query_any, query_instance
@@ -35,6 +36,7 @@ class SessionFactory:
         self.check_usable = check_usable
         self._process = os.getpid()
         self._settings = settings
+        self._named_nodes: set[str] = set()
         self.pool = pool_for(settings)
         failover = Failover(store, self.pool, clock, uniform, hedge=settings.hedge)
         self.api = KatoApi(failover, settings.attempt_timeout, settings.deadline)
@@ -55,19 +57,25 @@ class SessionFactory:
         ``attach`` is the id of an existing KATO session to attach to.
 
         Raises:
-            ConfigurationError: ``key`` is empty.
+            ConfigurationError: ``key`` is empty or no text, or ``config`` or ``metadata`` no JSON.
         """
         if not key:
             raise ConfigurationError("a session needs a non-empty key, such as a user's id")
+        copied_json({"key": key, "node_id": node_id, "attach": attach}, "the session's names")
+        if node_id is not None:
+            self._named_nodes.add(node_id)
+        own_config = copied_json(config, "the session's config") if config else EMPTY
+        check_config(own_config)
         return SessionState(
             key,
             node_id or key,
-            metadata=metadata or EMPTY,
+            metadata=copied_json(metadata, "the session's metadata") if metadata else EMPTY,
             ttl=ttl if ttl is not None else self._settings.session_ttl,
             on_conflict=on_conflict,
             owns_node=node_id is None,
+            named_nodes=self._named_nodes,
             attach_id=attach or "",
-            journal=Journal(config or EMPTY),
+            journal=Journal(own_config),
         )
 
     def query_any(self, query: Query[Any]) -> Flow[Any]:

@@ -4,6 +4,7 @@ It is changed only while the session's lock is held.
 """
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -69,7 +70,8 @@ class SessionState:
 
     ``attach_id`` is the id of an existing session to attach to instead of opening one, or "".
     ``attached``: KATO's session was created by another client, and is never deleted on its own.
-    ``ttl`` is in seconds. ``owns_node``: only this session teaches its node.
+    ``ttl`` is in seconds. ``owns_node``: its node is its own, unless another session of the client
+    was given it by name (``named_nodes``).
 
     ``journal`` is what KATO's session must have. ``unsaved`` is the journal before the last
     acknowledged learn, until a response shows that KATO has saved it; else None. ``store_loses``:
@@ -79,7 +81,8 @@ class SessionState:
     ``pending`` is the write whose outcome is not known yet. It is set before the write is sent, so
     that it is still known after the caller was cancelled or interrupted. ``doubtful_learn`` is a
     learn whose outcome could not be determined. ``deleting``: a delete was sent, and its outcome is
-    not known.
+    not known. ``request_in_flight``: False if the caller was cancelled before a request
+    had left.
 
     Instances, by uid ("" for none): ``primary`` is the session's primary, ``current`` the one that
     serves it now, ``avoid`` one that hung during this operation. ``instance`` is the one that
@@ -92,12 +95,14 @@ class SessionState:
     ttl: int | None = None
     on_conflict: OnConflict = "repair"
     owns_node: bool = False
+    named_nodes: AbstractSet[str] = frozenset()
     journal: Journal = field(default_factory=Journal)
     unsaved: Journal | None = None
     store_loses: bool = False
     pending: Write[Any] | None = None
     doubtful_learn: DoubtfulLearn | None = None
     deleting: bool = False
+    request_in_flight: bool = False
     attach_id: str = ""
     attached: bool = False
     primary: str = ""
@@ -129,6 +134,11 @@ class SessionState:
     def id(self) -> str | None:
         """KATO's id of the session, None until it is opened."""
         return self.journal.session_id
+
+    @property
+    def teaches_alone(self) -> bool:
+        """True if no other session teaches the node."""
+        return self.owns_node and not self.attached and self.node_id not in self.named_nodes
 
     def commit(self, after: Journal, write: Write[Any]) -> None:
         """Record that the pending write was applied, and led to ``after``.

@@ -164,6 +164,8 @@ class _Call:
             pool.budget.deposit(clock())
         while True:
             instance, backup = yield from self._next_instance()
+            if self._hint is not None:
+                self._hint.in_flight = True
             failover.contacted[instance.uid] = instance
             if backup is None:
                 outcome = yield from send_once(pool, clock, instance, request, deadline)
@@ -172,6 +174,8 @@ class _Call:
                 instance, outcome = yield from send_hedged(
                     pool, clock, instance, backup, request, deadline
                 )
+            if self._hint is not None:
+                self._hint.in_flight = False
             delivery = request.answer_policy.classify(outcome)
             if delivery is Delivery.ANSWERED:
                 assert isinstance(outcome, Reply)

@@ -46,18 +46,20 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     once_only: bool = False
 
 
-class RoutingHint(msgspec.Struct, frozen=True):
-    """Where the request of a session should go.
+class RoutingHint(msgspec.Struct):
+    """Where the request of a session should go, and whether it has left.
 
     Args:
         key: Ranks the instances (the session id).
         current: Uid of the instance to try first, or "".
         avoid: Uid of an instance to leave out of the first round, or "".
+        in_flight: Set by the call: True while it is being sent, or waits for its response.
     """
 
     key: str
     current: str = ""
     avoid: str = ""
+    in_flight: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Read-back of a configuration: what KATO uses of the values that were set.
+"""Check of a configuration: before it is sent, and what KATO then uses of it.
 
 KATO takes names and values that it does not use (measured on 3.10.1: an unknown name, a
 ``stm_mode`` in lower case). A session that is opened again would not have them.
@@ -7,12 +7,43 @@ KATO takes names and values that it does not use (measured on 3.10.1: an unknown
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from kato_consul._flow import Flow
 from kato_consul._kato import response_shapes as shapes
+from kato_consul._kato.journal import MAX_STM_EVENTS
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import SessionState
 from kato_consul._requests.request import Request
 from kato_consul.errors import ConfigurationError
+
+
+def copied_json(value: Any, what: str) -> Any:
+    """Return a copy of ``value`` as JSON has it: what is sent now and after a loss is the same.
+
+    Raises:
+        ConfigurationError: it is not JSON.
+    """
+    try:
+        return msgspec.json.decode(msgspec.json.encode(value))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{what} cannot be sent as JSON: {error}") from error
+
+
+def check_config(values: Mapping[str, Any]) -> None:
+    """Check the values that the journal depends on.
+
+    KATO takes True for a number, and lengths that no memory reaches.
+
+    Raises:
+        ConfigurationError: ``max_pattern_length`` is a bool, or longer than a memory.
+    """
+    length = values.get("max_pattern_length")
+    if isinstance(length, bool) or (isinstance(length, int) and length > MAX_STM_EVENTS):
+        raise ConfigurationError(
+            f"max_pattern_length is {length!r}; valid are 0 (never) to {MAX_STM_EVENTS}, the "
+            f"number of events that KATO keeps"
+        )
 
 
 def read_config(api: KatoApi, state: SessionState, deadline: float) -> Flow[dict[str, Any]]:
