@@ -242,6 +242,9 @@ class ModelKato:
                     detail = f"Session {session.session_id} not found"
                     return reply(404, {"detail": detail})
                 return reply(200, {"status": "cleared", "session_id": session.session_id})
+            case "extend":
+                self._save(session)
+                return reply(200, {"status": "okay"})
             case "stm":
                 return reply(200, {"stm": session.stm, "length": len(session.stm)})
             case "GET":

@@ -4,13 +4,22 @@ from typing import Any
 
 import pytest
 
-from kato_consul._flow import Reply, Send
+from kato_consul._flow import Failure, Reply, Send
 from kato_consul._kato import reads as reading
 from kato_consul._kato import writes
 from kato_consul._kato.configuration import set_config
 from kato_consul._kato.execute import execute_write, settle
+from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._kato.session_state import SessionState
-from kato_consul.errors import ConfigurationError, KatoConsulError, StoreUnavailable
+from kato_consul._observable import SnapshotStore
+from kato_consul.errors import (
+    ConfigurationError,
+    KatoConsulError,
+    OutcomeUnknown,
+    StoreUnavailable,
+)
+from kato_consul.settings import Settings
+from tests.building import cut, refused
 from tests.kato.model_kato import Fault, ModelKato, playing
 
 
@@ -144,3 +153,80 @@ def test_full_store_is_not_called_a_wrong_value() -> None:
     client.player.answer = slowly
     with pytest.raises(StoreUnavailable):
         client.set_config(max_predictions=7)
+
+
+@pytest.mark.parametrize("outcome", [cut(), refused()], ids=["cut", "refused"])
+def test_values_that_cannot_be_read_back_are_not_denied(outcome: Failure) -> None:
+    """KATO has acknowledged them. The next call reads whether it uses them."""
+    client = Client()
+    answer = client.kato.answer
+
+    def unreadable(send: Send) -> Any:
+        client.kato.clock.advance(0.01)
+        return outcome if send.method == "GET" else answer(send)
+
+    client.player.answer = unreadable
+    with pytest.raises(OutcomeUnknown):
+        client.set_config(max_pattern_length=2)
+    client.player.answer = answer
+    assert client.play(settle) is True
+    client.observe("b")
+    assert client.play(reading.stm) == []
+
+
+def test_session_that_is_lost_before_the_read_back_is_opened_with_the_values() -> None:
+    """They are part of what a session has."""
+    client = Client()
+    answer = client.kato.answer
+
+    def lost(send: Send) -> Any:
+        outcome = answer(send)
+        if send.method == "POST" and send.target.endswith("/config"):
+            client.kato.lose_sessions()
+            client.player.answer = answer
+        return outcome
+
+    client.player.answer = lost
+    client.set_config(max_predictions=7)
+    assert client.used["max_predictions"] == 7
+
+
+@pytest.mark.parametrize("length", [True, 1_001, 2**70])
+def test_length_that_no_memory_reaches_is_refused(length: Any) -> None:
+    """KATO would take it, and never learn."""
+    client = Client()
+    sent = len(client.player.sent)
+    with pytest.raises(ConfigurationError, match="max_pattern_length"):
+        client.set_config(max_pattern_length=length)
+    assert len(client.player.sent) == sent
+
+
+@pytest.mark.parametrize(
+    "value", [object(), "\ud800", {("a",): 1}], ids=["object", "surrogate", "tuple key"]
+)
+def test_value_that_is_not_json_is_refused(value: Any) -> None:
+    """Before anything is sent: in `session` and in `set_config`."""
+    factory = SessionFactory(Settings(), SnapshotStore("kato"), lambda flow: None, lambda: None)
+    for name in ("config", "metadata"):
+        arguments: dict[str, Any] = {"config": None, "metadata": None, name: {"x": value}}
+        with pytest.raises(ConfigurationError, match=name):
+            factory.new_state("me", None, **arguments, ttl=None, on_conflict="repair", attach=None)
+    with pytest.raises(ConfigurationError):
+        Client().set_config(x=value)
+
+
+def test_the_callers_configuration_is_copied() -> None:
+    """What a caller changes later does not reach a session that is opened again."""
+    factory = SessionFactory(Settings(), SnapshotStore("kato"), lambda flow: None, lambda: None)
+    config: dict[str, Any] = {"filter_pipeline": ["length"]}
+    metadata: dict[str, Any] = {"tags": ["x"]}
+    state = factory.new_state(
+        "me", None, config, metadata, ttl=None, on_conflict="repair", attach=None
+    )
+    config["filter_pipeline"].append("jaccard")
+    metadata["tags"].append("y")
+    assert state.journal.config == {"filter_pipeline": ["length"]}
+    assert state.metadata == {"tags": ["x"]}
+    assert state.teaches_alone
+    factory.new_state("other", "me", None, None, ttl=None, on_conflict="repair", attach=None)
+    assert not state.teaches_alone

@@ -1,13 +1,17 @@
 """Conflicts: KATO's session is not in the state that this client left, for each ``on_conflict``."""
 
+from typing import Any
+
 import pytest
 
+from kato_consul._flow import Send
 from kato_consul._kato import reads as reading
 from kato_consul._kato import writes
-from kato_consul._kato.execute import execute_write
+from kato_consul._kato.execute import execute_write, settle
 from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.learning import learn
 from kato_consul._kato.session_state import OnConflict, SessionState
-from kato_consul.errors import SessionConflict
+from kato_consul.errors import SessionConflict, StoreUnavailable
 from kato_consul.testing.kato import memory
 from tests.flows import Player
 from tests.kato.model_kato import ModelKato, playing
@@ -24,6 +28,11 @@ class SharedSession:
         self.state = SessionState("me", "node", on_conflict=on_conflict)
         for symbol in "ab":
             self.observe(symbol)
+
+    def play(self, flow: Any, **arguments: Any) -> Any:
+        """Run a flow with a deadline of 30 s."""
+        deadline = self.kato.clock.now + 30.0
+        return self.player.play(flow(self.api, self.state, deadline, **arguments), most=5_000)
 
     def observe(self, symbol: str) -> int:
         """Observe a symbol; return the counter in the result."""
@@ -44,7 +53,7 @@ class SharedSession:
     @property
     def symbols(self) -> list[str]:
         """The symbols that KATO has."""
-        return [symbol for (symbol,) in self.kato.only_session().stm]
+        return [symbol for (symbol,) in self.kato.session_of(self.state).stm]
 
 
 def test_repair_raises_on_an_event_of_another_writer() -> None:
@@ -120,3 +129,64 @@ def test_incomplete_journal_is_not_replayed() -> None:
     session.kato_loses_last_event()
     with pytest.raises(SessionConflict):
         session.observe("c")
+
+
+@pytest.mark.parametrize("between", [writes.set_config({"max_predictions": 7}), writes.extend(60)])
+def test_loss_is_explained_after_a_write_that_shows_no_memory(between: writes.Write[None]) -> None:
+    """A learn was acknowledged and not saved. Only a response with a counter shows that."""
+    session = SharedSession()
+    session.kato.saves = False
+    session.play(learn)
+    session.kato.saves = True
+    session.play(execute_write, write=between)
+    session.play(execute_write, write=writes.observe_sequence([]))
+    session.observe("c")
+    assert session.symbols == ["c"]
+
+
+@pytest.mark.parametrize("lost", ["before", "with"])
+def test_loss_is_explained_beside_a_sequence_that_clears(lost: str) -> None:
+    """A store was full for a moment, before or during ``clear_stm_between``."""
+    session = SharedSession()
+    sequence = writes.observe_sequence(
+        [{"strings": ["x"]}, {"strings": ["y"]}], clear_stm_between=True
+    )
+    session.kato.saves = False
+    if lost == "before":
+        session.observe("c")
+        session.kato.saves = True
+    session.play(execute_write, write=sequence)
+    session.kato.saves = True
+    session.observe("z")
+    assert session.symbols == ["y", "z"]
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_adopt_settles_a_cancelled_write_without_observations(applied: bool) -> None:
+    """Another writer's observation says nothing of a clear, or of a configuration."""
+    for write in (writes.clear_stm(), writes.set_config({"max_predictions": 7})):
+        session = SharedSession("adopt")
+        deadline = session.kato.clock.now + 30.0
+        flow = execute_write(session.api, session.state, deadline, write)
+        step = next(flow)
+        assert isinstance(step, Send)
+        if applied:
+            session.kato.answer(step)
+        flow.close()
+        session.another_writer_observes("x")
+        assert session.play(settle) is (applied and write.config is not None)
+
+
+def test_extend_works_again_after_a_store_was_full() -> None:
+    """It changes neither counter nor memory, so nothing of it is read back."""
+    session = SharedSession()
+    session.kato.saves = False
+    session.observe("c")
+    with pytest.raises(StoreUnavailable):
+        session.observe("d")
+    session.kato.saves = True
+    before = len(session.player.sent)
+    session.play(execute_write, write=writes.extend(60))
+    assert len(session.player.sent) - before < 12
+    session.play(learn)
+    assert list(session.kato.patterns.values()) == [1]

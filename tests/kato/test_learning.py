@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from kato_consul._flow import Send
 from kato_consul._kato import reads as reading
 from kato_consul._kato import writes
 from kato_consul._kato.execute import execute_write, settle
@@ -11,6 +12,7 @@ from kato_consul._kato.learning import learn
 from kato_consul._kato.sequence_chunks import observe_chunks
 from kato_consul._kato.session_state import SessionState
 from kato_consul.errors import BadRequest, OutcomeUnknown, PatternNotStored, StoreUnavailable
+from tests.building import cut, refused
 from tests.kato.model_kato import SERVER_ERROR, Fault, ModelKato, playing
 
 AB = (("a",), ("b",))
@@ -284,6 +286,74 @@ def test_clear_all_is_not_sent_again() -> None:
     with pytest.raises(OutcomeUnknown):
         client.play(execute_write, write=writes.clear_all())
     assert client.sent("/clear-all") == 1
+
+
+@pytest.mark.parametrize("kind", ["learn", "observe"])
+def test_a_memory_that_kato_did_not_empty_is_not_learned_again(kind: str) -> None:
+    """A learn was acknowledged and not saved. The next observation would complete a pattern of
+    what was learned already."""
+    client = Client(max_pattern_length=3)
+    client.kato.saves = False
+    if kind == "learn":
+        client.learn()
+    else:
+        client.observe("c")
+    client.kato.saves = True
+    learned = dict(client.kato.patterns)
+    client.observe("d")
+    assert client.stm == ["d"]
+    assert dict(client.kato.patterns) == learned
+    assert client.state.repairs == 1
+
+
+@pytest.mark.parametrize("shared", ["attached", "named"])
+def test_a_node_that_another_session_may_teach_is_not_the_sessions_own(shared: str) -> None:
+    """The frequency of a pattern may have risen by the other session."""
+    client = Client()
+    if shared == "attached":
+        client.state = SessionState("you", "you", owns_node=True, attach_id=str(client.state.id))
+        client.play(reading.stm)
+    else:
+        client.state.named_nodes = {"node"}
+    answer = client.kato.answer
+
+    def other_learns(send: Any) -> Any:
+        if not send.target.endswith("/learn"):
+            return answer(send)
+        client.kato.patterns[AB] += 1
+        client.kato.rows.add(AB)
+        return cut()
+
+    client.player.answer = other_learns
+    with pytest.raises(OutcomeUnknown):
+        client.learn()
+
+
+def test_a_learn_that_was_cancelled_before_it_was_sent_can_be_sent() -> None:
+    """Nothing of it can come late."""
+    client = Client()
+    flow = learn(client.api, client.state, client.kato.clock.now + 60.0)
+    step = next(flow)
+    while True:
+        if not isinstance(step, Send):
+            break  # the pause after a round in which all instances refused
+        refuses = step.target.endswith("/learn")
+        step = flow.send(refused() if refuses else client.kato.answer(step))
+    flow.close()
+    assert client.play(settle) is None
+    client.learn()
+    assert client.kato.patterns[AB] == 1
+
+
+def test_a_chunk_whose_pattern_has_no_row_is_counted_as_applied() -> None:
+    """Its observations are applied, and the rest can follow them."""
+    client = Client()
+    client.kato.writes_rows = False
+    with pytest.raises(PatternNotStored) as caught:
+        client.play(
+            observe_chunks, observations=writes_of("c", "d"), chunk=1, learn_after_each=True
+        )
+    assert caught.value.applied == 1
 
 
 def writes_of(*symbols: str) -> Any:

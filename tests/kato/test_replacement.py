@@ -1,5 +1,6 @@
 """Replacement: a session is continued in another one, which is complete before it is used."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -8,11 +9,17 @@ from kato_consul._flow import Reply, Send
 from kato_consul._kato import reads as reading
 from kato_consul._kato import writes
 from kato_consul._kato.configuration import set_config
-from kato_consul._kato.execute import execute_write
+from kato_consul._kato.execute import execute_write, settle
 from kato_consul._kato.journal import MAX_ENTRIES
 from kato_consul._kato.replacement import MAX_TRIES
 from kato_consul._kato.session_state import SessionState
-from kato_consul.errors import KatoConsulError, SessionConflict, StoreUnavailable
+from kato_consul.errors import (
+    KatoConsulError,
+    OutcomeUnknown,
+    SessionConflict,
+    StoreUnavailable,
+)
+from tests.building import cut
 from tests.kato.model_kato import Fault, ModelKato, playing
 
 
@@ -163,6 +170,87 @@ def test_attached_session_is_opened_again_as_it_was() -> None:
     assert b'"max_pattern_length":7' in created
     assert b'"who":"me"' in created
     assert b'"ttl_seconds":1234' in created
+
+
+def test_clear_that_was_denied_is_not_carried_out_later() -> None:
+    """The session was lost, and the store took no other one: the clear is not applied."""
+    client = Client()
+    client.kato.lose_sessions()
+    client.kato.store = "full"
+    answer = client.kato.answer
+
+    def slowly(send: Send) -> Any:
+        client.kato.clock.advance(0.01)
+        return answer(send)
+
+    client.player.answer = slowly
+    with pytest.raises(StoreUnavailable):
+        client.play(execute_write, write=writes.clear_stm())
+    client.kato.store = "up"
+    assert client.play(reading.stm) == [["a"], ["b"], ["c"]]
+
+
+def test_sessions_that_vanish_get_pauses() -> None:
+    """An evicting store does not get sessions without a pause, or without an end."""
+    client = Client()
+    answer = client.kato.answer
+    uses: Counter[str] = Counter()
+
+    def evicting(send: Send) -> Any:
+        session_id = send.target.split("/")[2] if send.target.count("/") > 1 else ""
+        uses[session_id] += 1
+        if uses[session_id] > 2:
+            client.kato.sessions.pop(session_id, None)
+        return answer(send)
+
+    client.player.answer = evicting
+    with pytest.raises(KatoConsulError):
+        client.play(reading.predictions)
+        client.play(execute_write, write=writes.observe({"strings": ["d"]}))
+    assert client.kato.created < 200
+
+
+@pytest.mark.parametrize("status", [200, 403])
+def test_answer_of_a_gateway_during_a_replacement_is_no_refusal(status: int) -> None:
+    """A configuration that something before KATO has refused once is not given up."""
+    client = Client()
+    client.play(set_config, values={"max_pattern_length": 3})
+    client.kato.lose_sessions()
+    answer = client.kato.answer
+    odd = [Reply(status, {"content-type": "text/html"}, b"<html>")]
+
+    def gateway(send: Send) -> Any:
+        if send.method == "POST" and send.target.endswith("/config") and odd:
+            return odd.pop()
+        return answer(send)
+
+    client.player.answer = gateway
+    assert client.play(reading.stm) == [["a"], ["b"], ["c"]]
+    assert client.kato.session_of(client.state).config["max_pattern_length"] == 3
+    client.observe("d")
+    assert client.stm() == []
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_delete_without_an_answer_is_settled(applied: bool) -> None:
+    """The error does not deny it, and `settle` returns what is so."""
+    client = Client()
+    answer = client.kato.answer
+
+    def no_answer(send: Send) -> Any:
+        if send.method != "DELETE":
+            return answer(send)
+        client.kato.clock.advance(0.1)
+        if applied:
+            answer(send)
+        return cut()
+
+    client.player.answer = no_answer
+    with pytest.raises(OutcomeUnknown):
+        client.play(reading.delete)
+    client.player.answer = answer
+    assert client.play(settle) is applied
+    assert client.play(reading.stm) == ([] if applied else [["a"], ["b"], ["c"]])
 
 
 @pytest.mark.parametrize("applied", [True, False])
