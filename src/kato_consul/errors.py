@@ -351,11 +351,11 @@ class OutcomeUnknown(KatoError):
 
 
 class PatternNotStored(KatoError):
-    """KATO acknowledged the learn and counted the pattern, but its pattern store has no row of it:
+    """KATO acknowledged the learn and counted the pattern, but its pattern store does not show it:
     the pattern takes part in no prediction.
 
     A KATO that stops, or loses its ClickHouse, in the middle of a first learn leaves a pattern that
-    is counted without a row, and never writes the row later (measured on KATO 3.10.1). The memory
+    is counted without a row, and does not write the row later (measured on KATO 3.10.1). The memory
     is empty, as after any learn.
 
     Attributes:
@@ -368,9 +368,10 @@ class PatternNotStored(KatoError):
     def __init__(self, what: str, node_id: str, pattern: str) -> None:
         self.pattern = pattern
         super().__init__(
-            f"{what}: KATO counted {pattern} of node {node_id!r}, but has no row of it, so it is "
-            f"in no prediction. An earlier learn of it was interrupted. Only clear_all removes the "
-            f"count; then it can be learned again"
+            f"{what}: KATO counted {pattern} of node {node_id!r}, but its pattern store does not "
+            f"show it, so it is in no prediction. An earlier learn of it was interrupted. If its "
+            f"ClickHouse runs and does not show it later either, only clear_all removes the count; "
+            f"then it can be learned again"
         )
 
 

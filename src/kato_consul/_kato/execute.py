@@ -8,7 +8,7 @@ from kato_consul._flow import Flow, Sleep
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.once_only import require_no_doubt, settle_once_only, wait_for_instance
 from kato_consul._kato.opening import open_session
-from kato_consul._kato.pattern_store import require_rows
+from kato_consul._kato.pattern_store import require_row
 from kato_consul._kato.reconcile import NOT_SAVED, read_memory, reconcile
 from kato_consul._kato.replacement import replace_session
 from kato_consul._kato.session_state import DoubtfulLearn, SessionState
@@ -198,8 +198,7 @@ def _attempt(
                 state.unsaved = None
             state.commit(after, write)
             state.settle()
-            if once_only:
-                yield from _check_rows(api, state, write, response, deadline)
+            yield from _check_row(api, state, write, deadline)
             result: R = response
             return result
         state.store_loses = True
@@ -210,8 +209,7 @@ def _attempt(
     state.store_loses = False
     state.settle()
     result = write.answer_from_journal(state.id or "", state.journal)
-    if once_only:
-        yield from _check_rows(api, state, write, result, deadline)
+    yield from _check_row(api, state, write, deadline)
     return result
 
 
@@ -242,6 +240,8 @@ def _settle_unknown(
     except KatoConsulError as error:
         raise unknown.because(error) from error
     if applied is None:
+        if write.pattern is not None:
+            state.note_interrupted(write.pattern)
         raise unknown.because(NOT_VISIBLE)
     _log_settled(state, write, applied=applied)
     return applied
@@ -272,14 +272,12 @@ def _settle_acknowledged(
         raise unexpected.because(error) from error
 
 
-def _check_rows(
-    api: KatoApi, state: SessionState, write: Write[Any], response: Any, deadline: float
-) -> Flow[None]:
-    """Flow: check that the patterns which were learned, and were not known before, have a row."""
-    if write.pattern is not None and write.pattern.frequency:
-        return
-    names = write.learned_patterns(response)
-    yield from require_rows(api, state, write.what, names, deadline)
+def _check_row(api: KatoApi, state: SessionState, write: Write[Any], deadline: float) -> Flow[None]:
+    """Flow: check that a learned pattern has a row, if an earlier learn of it was interrupted."""
+    pattern = write.pattern
+    if pattern is not None and (state.node_id, pattern.name) in state.interrupted:
+        yield from require_row(api, state, write.what, pattern.name, deadline)
+        state.interrupted.pop((state.node_id, pattern.name), None)
 
 
 def _may_come_late(state: SessionState) -> bool:

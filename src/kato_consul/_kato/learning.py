@@ -13,7 +13,7 @@ from kato_consul.errors import BadRequest
 
 
 def learn(api: KatoApi, state: SessionState, deadline: float) -> Flow[LearnResult]:
-    """Flow: learn the memory once.
+    """Flow: learn the memory once. If an earlier call without an outcome has, that is the result.
 
     The memory and the pattern's frequency are read before it, since a learned pattern cannot be
     removed: one is what is learned, the other tells later whether it was.
@@ -25,11 +25,17 @@ def learn(api: KatoApi, state: SessionState, deadline: float) -> Flow[LearnResul
         SessionConflict, KatoConsulError: see `apply_write`.
     """
     api.place_session(state)
-    if state.pending is not None and state.pending.learns_same_memory:
-        yield from settle(api, state, deadline)  # raises if it may still be applied
+    earlier = state.pending
+    if earlier is None and state.doubtful_learn is not None:
+        earlier = state.doubtful_learn.write
+    if earlier is not None and earlier.is_learn:
+        # It raises if that one may still be applied. If it was, it is what this call asks for.
+        if (yield from settle(api, state, deadline)):
+            answer: LearnResult = earlier.answer_from_journal(state.id or "", state.journal)
+            return answer
     else:
         yield from prepare(api, state, deadline)
-    yield from require_no_doubt(api, state, deadline)
+        yield from require_no_doubt(api, state, deadline)
     events = yield from read_memory(api, state, deadline)
     if not events:
         # KATO's own error. If the learn was sent, a late write could give it events to learn.

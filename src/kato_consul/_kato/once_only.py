@@ -36,7 +36,7 @@ def settle_once_only(
     | the write was answered with an error, the frequency is unchanged  | no      |
     | anything else                                                     | unknown |
 
-    The frequency is known only of a pattern that has a row, so an unchanged 0 proves nothing.
+    The frequency is known only of a pattern that was learned before (`read_frequency`).
     ``answered``: KATO returned an error, so it has finished with the write. If this returns True,
     the journal includes the write.
     """
@@ -54,7 +54,7 @@ def settle_once_only(
             return True
         unchanged = journal.matches(time, stm)
     pattern = write.pattern
-    if pattern is None:
+    if pattern is None or pattern.frequency is None:
         return None
     frequency = yield from read_frequency(api, state.node_id, pattern.name, deadline)
     if frequency is None:
@@ -65,7 +65,7 @@ def settle_once_only(
         yield from replace_session(api, state, after, deadline, reason=reason, applied=write)
         state.moves += 1
         return True
-    if answered and unchanged and frequency == pattern.frequency > 0:
+    if answered and unchanged and frequency == pattern.frequency:
         return False
     return None
 
@@ -102,11 +102,11 @@ def require_no_doubt(api: KatoApi, state: SessionState, deadline: float) -> Flow
     if doubt is None or not doubt.is_about(state.journal):
         state.doubtful_learn = None
         return False
-    pattern = doubt.write.pattern
-    frequency: int | None = None
-    if pattern is not None and state.teaches_alone:
+    pattern, rose = doubt.write.pattern, False
+    if pattern is not None and pattern.frequency is not None and state.teaches_alone:
         frequency = yield from read_frequency(api, state.node_id, pattern.name, deadline)
-    if pattern is None or frequency is None or frequency <= pattern.frequency:
+        rose = frequency is not None and frequency > pattern.frequency
+    if not rose:
         raise OutcomeUnknown(
             doubt.write.what, state.instance or "", "an earlier learn of this memory has no outcome"
         ).because("it may still be applied. clear_stm, or another observation, makes a new memory")

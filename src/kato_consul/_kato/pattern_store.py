@@ -2,15 +2,15 @@
 
 A learn counts the pattern, then writes its row, then saves the session with an empty memory
 (measured on KATO 3.10.1). A process that stops in between leaves the memory as it was: an unchanged
-memory does not prove that nothing was learned. ``GET /pattern`` returns the frequency, but only of
-a pattern that has a row.
+memory does not prove that nothing was learned. ``GET /pattern`` returns the frequency of a pattern
+that has a row.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from urllib.parse import quote
 
-from kato_consul._flow import Flow
+from kato_consul._flow import Flow, Sleep
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import Event
@@ -29,6 +29,11 @@ log = logger("session")
 
 PREFIX = "PTRN|"
 
+ROW_VISIBLE_WITHIN = 2.0
+"""Seconds within which the row of a new pattern is seen. KATO lets ClickHouse insert it
+asynchronously, which takes up to 0.2 s by default
+(https://clickhouse.com/docs/optimize/asynchronous-inserts)."""
+
 
 def pattern_name(events: Sequence[Event]) -> str:
     """Return the name that KATO gives to a pattern of these events, without its prefix.
@@ -44,11 +49,11 @@ def read_pattern_count(
 ) -> Flow[PatternCount | None]:
     """Flow: return the pattern that a learn of ``events`` makes, as it is before that learn.
 
-    Return None if the learn makes none (a single symbol), or if KATO does not return it.
+    Return None if the learn makes none (a single symbol).
 
     Raises:
-        StoreUnavailable: the pattern store did not respond before the deadline. A first learn would
-            fail halfway.
+        StoreUnavailable: KATO could not read its pattern store before the deadline. A first learn
+            would fail halfway.
     """
     if sum(map(len, events)) < 2:
         return None
@@ -57,18 +62,19 @@ def read_pattern_count(
         frequency = yield from read_frequency(api, node_id, name, deadline)
     except NoResponse as error:
         raise StoreUnavailable("learn", str(error), store="ClickHouse") from error
-    return None if frequency is None else PatternCount(name, frequency)
+    return PatternCount(name, frequency)
 
 
 def read_frequency(api: KatoApi, node_id: str, name: str, deadline: float) -> Flow[int | None]:
-    """Flow: return a pattern's frequency; 0 if it has no row, None if KATO returns something else.
+    """Flow: return a pattern's frequency; None if KATO does not return it.
 
-    ``name`` is with or without its prefix.
+    That is no proof of 0: KATO returns "not found" while its ClickHouse does not respond, and a
+    frequency of 0 while its Redis does not (measured on KATO 3.10.1).
 
     Raises:
         NoResponse, RequestNotSent, NoInstances: see `Failover.call`.
     """
-    pattern_id = quote(PREFIX + name.removeprefix(PREFIX), safe="")
+    pattern_id = quote(PREFIX + name, safe="")
     request = Request(
         "pattern",
         "GET",
@@ -82,31 +88,30 @@ def read_frequency(api: KatoApi, node_id: str, name: str, deadline: float) -> Fl
     except KatoAnswerError:
         return None
     outer = response["pattern"]
-    if not isinstance(outer, dict):
-        return None
-    if outer.get("status") == "error":
-        return 0
-    pattern = outer.get("pattern")
+    pattern = outer.get("pattern") if isinstance(outer, dict) else None
     frequency = pattern.get("frequency") if isinstance(pattern, dict) else None
-    return frequency if isinstance(frequency, int) else None
+    return frequency if isinstance(frequency, int) and frequency > 0 else None
 
 
-def require_rows(
-    api: KatoApi, state: SessionState, what: str, names: Iterable[str], deadline: float
+def require_row(
+    api: KatoApi, state: SessionState, what: str, name: str, deadline: float
 ) -> Flow[None]:
-    """Flow: check that patterns which KATO has just learned have a row.
+    """Flow: check that a pattern which KATO has just learned has a row.
 
     The learn is acknowledged: if the pattern store does not respond, this is logged, and no error.
 
     Raises:
-        PatternNotStored: one has none.
+        PatternNotStored: it has none.
     """
-    for name in names:
-        soon = min(deadline, api.now() + api.attempt_timeout)
+    until = min(deadline, api.now() + ROW_VISIBLE_WITHIN)
+    for delay in api.retry_delays():
         try:
-            frequency = yield from read_frequency(api, state.node_id, name, soon)
+            frequency = yield from read_frequency(api, state.node_id, name, deadline)
         except KatoError as error:
             log.warning("pattern.not_checked", key=state.key, pattern=name, why=str(error))
             return
-        if frequency == 0:
-            raise PatternNotStored(what, state.node_id, name)
+        if frequency is not None:
+            return
+        if api.now() >= until:
+            raise PatternNotStored(what, state.node_id, PREFIX + name)
+        yield Sleep(max(0.0, min(delay, until - api.now())))

@@ -13,7 +13,6 @@ from kato_consul.errors import (
     KatoConsulError,
     NoResponse,
     OutcomeUnknown,
-    PatternNotStored,
 )
 
 CHUNK_SIZE = 100
@@ -64,11 +63,7 @@ def observe_chunks(
         for write in chunks:
             if clear_stm_between and applied:
                 yield from _clear_between(api, state, deadline)
-            try:
-                result = yield from execute_write(api, state, deadline, write)
-            except PatternNotStored:
-                applied += len(write.observations)
-                raise
+            result = yield from execute_write(api, state, deadline, write)
             deadline = api.now() + api.call_timeout
             merged = result if merged is None else _merge(merged, result)
             applied += len(write.observations)

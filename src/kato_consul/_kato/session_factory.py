@@ -37,6 +37,7 @@ class SessionFactory:
         self._process = os.getpid()
         self._settings = settings
         self._named_nodes: set[str] = set()
+        self._interrupted: dict[tuple[str, str], None] = {}
         self.pool = pool_for(settings)
         failover = Failover(store, self.pool, clock, uniform, hedge=settings.hedge)
         self.api = KatoApi(failover, settings.attempt_timeout, settings.deadline)
@@ -74,6 +75,7 @@ class SessionFactory:
             on_conflict=on_conflict,
             owns_node=node_id is None,
             named_nodes=self._named_nodes,
+            interrupted=self._interrupted,
             attach_id=attach or "",
             journal=Journal(own_config),
         )

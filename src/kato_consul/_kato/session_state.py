@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from kato_consul._kato.journal import EMPTY, Journal
 from kato_consul._kato.types import Event
-from kato_consul._kato.writes import Write
+from kato_consul._kato.writes import PatternCount, Write
 
 OnConflict = Literal["repair", "adopt", "raise"]
 """What to do if KATO's session is not in the state in which this client left it.
@@ -19,6 +19,10 @@ OnConflict = Literal["repair", "adopt", "raise"]
 otherwise raise `SessionConflict`. ``adopt``: continue from KATO's state. ``raise``: raise
 `SessionConflict`.
 """
+
+
+MAX_INTERRUPTED = 1_000
+"""Patterns that a client remembers because a learn of them has no outcome: some 200 kB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,9 @@ class SessionState:
     ``attach_id`` is the id of an existing session to attach to instead of opening one, or "".
     ``attached``: KATO's session was created by another client, and is never deleted on its own.
     ``ttl`` is in seconds. ``owns_node``: its node is its own, unless another session of the client
-    was given it by name (``named_nodes``).
+    was given it by name (``named_nodes``). ``interrupted`` are the patterns, by node and name, of
+    which a learn has no outcome: KATO may have counted them without storing them. Both belong to
+    the client.
 
     ``journal`` is what KATO's session must have. ``unsaved`` is the journal before the last
     acknowledged learn, until a response shows that KATO has saved it; else None. ``store_loses``:
@@ -96,6 +102,7 @@ class SessionState:
     on_conflict: OnConflict = "repair"
     owns_node: bool = False
     named_nodes: AbstractSet[str] = frozenset()
+    interrupted: dict[tuple[str, str], None] = field(default_factory=dict)
     journal: Journal = field(default_factory=Journal)
     unsaved: Journal | None = None
     store_loses: bool = False
@@ -139,6 +146,12 @@ class SessionState:
     def teaches_alone(self) -> bool:
         """True if no other session teaches the node."""
         return self.owns_node and not self.attached and self.node_id not in self.named_nodes
+
+    def note_interrupted(self, pattern: PatternCount) -> None:
+        """Record that a learn of the pattern has no outcome."""
+        self.interrupted[self.node_id, pattern.name] = None
+        while len(self.interrupted) > MAX_INTERRUPTED:
+            self.interrupted.pop(next(iter(self.interrupted)), None)
 
     def commit(self, after: Journal, write: Write[Any]) -> None:
         """Record that the pending write was applied, and led to ``after``.

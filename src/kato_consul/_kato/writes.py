@@ -26,10 +26,10 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class PatternCount:
-    """A pattern's name, and its frequency as KATO returned it before a learn (0 for none)."""
+    """The pattern that a learn makes: its name, and its frequency before, None if not known."""
 
     name: str
-    frequency: int
+    frequency: int | None
 
 
 def _no_counters(response: Any) -> None:
@@ -88,6 +88,11 @@ class Write(msgspec.Struct, Generic[R], frozen=True, eq=False):
             follow_up=follow_up,
             once_only=once_only,
         )
+
+    @property
+    def is_learn(self) -> bool:
+        """True if it is the call ``learn``."""
+        return self.once_only and not self.observations and not self.resets
 
     @property
     def learns_same_memory(self) -> bool:
