@@ -270,8 +270,8 @@ class RequestNotSent(KatoError):
 
 
 class SessionBusy(RequestNotSent):
-    """A session was used from within one of its own calls, as in a ``progress`` callback. That call
-    would wait for itself."""
+    """A session was used from within one of its own calls, such as from a log handler. That call
+    would wait for itself. A ``progress`` callback of a sync session may use it."""
 
     fault = Fault.CALLER
 

@@ -118,21 +118,47 @@ class Holding:
         self.ends.wait(30.0)
 
 
-def test_callback_that_uses_its_session_is_refused_on_threads(stand_in: Settings) -> None:
-    """A ``progress`` callback that uses its session gets an error at once."""
-    with KatoClient(stand_in) as kato:
-        session, other = kato.session("in callback"), kato.session("other")
-        other_stm: list[Any] = []
+def test_progress_callback_uses_its_session_on_threads(stand_in: Settings) -> None:
+    """Between two chunks the session is answered; another thread still waits for its turn."""
+    with KatoClient(stand_in) as kato, ThreadPoolExecutor(1) as pool:
+        session = kato.session("in callback")
+        seen: list[Any] = []
+        waiting: list[Future[Any]] = []
 
         def progress(done: int, total: int) -> None:
-            other_stm.append(other.stm())
-            session.stm()
+            waiting.append(pool.submit(session.observe, ["of another thread"]))
+            assert eventually(lambda: len(session._turn._line) == 2 or done == total)
+            session.observe([f"after {done}"])
+            seen.append(session.stm())
 
-        with pytest.raises(SessionBusy, match="within one of its own calls") as busy:
-            session.observe_sequence([["a"], ["b"]], chunk=1, progress=progress)
-        assert (busy.value.sent, busy.value.fault, busy.value.applied) == (False, Fault.CALLER, 1)
-        assert other_stm == [[]]
-        assert session.stm() == [["a"]]
+        session.observe_sequence([["a"], ["b"]], chunk=1, progress=progress)
+        for call in waiting:
+            call.result(timeout=30.0)
+        assert seen == [[["a"], ["after 1"]], [["a"], ["after 1"], ["b"], ["after 2"]]]
+        assert session.stm()[4:] == [["of another thread"]] * 2
+
+
+def test_call_from_within_another_one_is_refused_on_threads(stand_in: Settings) -> None:
+    """Anywhere else, such as in a log handler, the call would wait for itself."""
+    with KatoClient(stand_in) as kato:
+        session = kato.session("within")
+        session.observe(["a"])
+        answered = session._turn._factory.api.failover.clock
+        errors: list[SessionBusy] = []
+
+        def clock() -> float:
+            try:
+                session.stm()
+            except SessionBusy as error:
+                errors.append(error)
+            return answered()
+
+        session._turn._factory.api.failover.clock = clock
+        session.observe(["b"])
+        session._turn._factory.api.failover.clock = answered
+        assert errors
+        assert (errors[0].sent, errors[0].fault) == (False, Fault.CALLER)
+        assert session.stm() == [["a"], ["b"]]
 
 
 @pytest.mark.anyio

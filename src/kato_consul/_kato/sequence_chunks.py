@@ -68,7 +68,11 @@ def observe_chunks(
             merged = result if merged is None else _merge(merged, result)
             applied += len(write.observations)
             if progress is not None:
-                progress(applied, len(observations))
+                state.reporting = True
+                try:
+                    progress(applied, len(observations))
+                finally:
+                    state.reporting = False
         assert merged is not None
         if learn_at_end and observations and state.journal.events:
             learned = yield from learn(api, state, deadline)

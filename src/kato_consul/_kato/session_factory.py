@@ -119,7 +119,6 @@ class SessionFactory:
     def busy(self, state: SessionState) -> SessionBusy:
         """Return the error of a call that is made from within another call on the session."""
         return SessionBusy(
-            f"session {state.key!r} is used from within one of its own calls, such as in a "
-            f"'progress' callback, which that call waits for. Nothing was sent. Use the session "
-            f"when the call has returned"
+            f"session {state.key!r} is used from within one of its own calls, which would wait for "
+            f"itself. Nothing was sent. Use the session when the call has returned"
         )

@@ -90,6 +90,8 @@ class SessionState:
     not known. ``request_in_flight``: False if the caller was cancelled before a request
     had left.
 
+    ``reporting``: a call reports its progress, and the session is between two of its parts.
+
     Instances, by uid ("" for none): ``primary`` is the session's primary, ``current`` the one that
     serves it now, ``avoid`` one that hung during this operation. ``instance`` is the one that
     responded last.
@@ -110,6 +112,7 @@ class SessionState:
     doubtful_learn: DoubtfulLearn | None = None
     deleting: bool = False
     request_in_flight: bool = False
+    reporting: bool = False
     attach_id: str = ""
     attached: bool = False
     primary: str = ""

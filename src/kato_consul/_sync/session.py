@@ -111,8 +111,8 @@ class Session:
             clear_stm_between: clear the short-term memory before each event but the first;
                 between chunks this also sets the counter to 0.
             chunk: events in one request, 1 or more.
-            progress: called after each chunk with the events applied so far and in all. It must not
-                use the session.
+            progress: called after each chunk with the events applied so far and in all. It may use
+                the session: on threads at once, for threads in a task, which has the next turn.
 
         Raises:
             The errors of `observe`. Their ``applied`` is the number of events that are certainly

@@ -46,9 +46,14 @@ class SessionTurn:
             RequestNotSent: the turn did not come before the deadline.
             SessionBusy: the call is made from within another call on the session.
         """
-        self._factory.require_own_process()
-        self._factory.check_usable()
+        factory, line = self._factory, self._line
+        factory.require_own_process()
+        factory.check_usable()
         call = _Call(get_ident())
+        if self._state.reporting and line and line[0].thread == call.thread:
+            # From a progress callback, between two parts of the call that has the turn.
+            nested: T = factory.run(flow(factory.api, self._state, factory.deadline()))
+            return nested
         call.running = self._run_in_turn(call, flow)
         next(call.running, None)
         result: T = call.result
