@@ -1,7 +1,8 @@
 """Learning: learns the short-term memory as a pattern, exactly as often as the caller asks."""
 
 from kato_consul._flow import Flow
-from kato_consul._kato.execute import apply_write, prepare, settle
+from kato_consul._kato.apply_write import apply_write
+from kato_consul._kato.execute import prepare, settle
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.once_only import require_no_doubt
 from kato_consul._kato.pattern_store import read_pattern_count

@@ -6,15 +6,14 @@ memory does not prove that nothing was learned. ``GET /pattern`` returns the fre
 that has a row.
 """
 
-import hashlib
 from collections.abc import Sequence
 from urllib.parse import quote
 
 from kato_consul._flow import Flow, Sleep
 from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.pattern import PatternCount, pattern_name
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import Event
-from kato_consul._kato.writes import PatternCount
 from kato_consul._logging import logger
 from kato_consul._requests.request import Request
 from kato_consul.errors import (
@@ -33,15 +32,6 @@ ROW_VISIBLE_WITHIN = 2.0
 """Seconds within which the row of a new pattern is seen. KATO lets ClickHouse insert it
 asynchronously, which takes up to 0.2 s by default
 (https://clickhouse.com/docs/optimize/asynchronous-inserts)."""
-
-
-def pattern_name(events: Sequence[Event]) -> str:
-    """Return the name that KATO gives to a pattern of these events, without its prefix.
-
-    KATO hashes the text of the nested lists (``kato/representations/pattern.py``).
-    """
-    text = repr([list(event) for event in events])
-    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def read_pattern_count(

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kato_consul._kato.journal import EMPTY, Journal
+from kato_consul._kato.pattern import PatternCount
 from kato_consul._kato.types import Event
-from kato_consul._kato.writes import PatternCount, Write
+from kato_consul._kato.writes import Write
 
 OnConflict = Literal["repair", "adopt", "raise"]
 """What to do if KATO's session is not in the state in which this client left it.

@@ -5,7 +5,6 @@ result to return if KATO's response was lost and the effect was read back instea
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -13,6 +12,7 @@ import msgspec
 from kato_consul._kato import response_shapes as shapes
 from kato_consul._kato.journal import MAX_STM_EVENTS, Journal, makes_event
 from kato_consul._kato.observations import to_json
+from kato_consul._kato.pattern import PatternCount
 from kato_consul._kato.types import (
     LearnResult,
     Observation,
@@ -24,15 +24,11 @@ from kato_consul._requests.request import Request
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True)
-class PatternCount:
-    """The pattern that a learn makes: its name, and its frequency before, None if not known."""
-
-    name: str
-    frequency: int | None
-
-
 def _no_counters(response: Any) -> None:
+    return None
+
+
+def _no_answer(session_id: str, after: Journal) -> None:
     return None
 
 
@@ -258,7 +254,7 @@ def set_config(values: Mapping[str, Any]) -> Write[None]:
         path="config",
         body=to_json({"config": dict(values)}),
         apply=lambda journal: journal.configured({**journal.config, **values}, values),
-        answer_from_journal=lambda session_id, after: None,
+        answer_from_journal=_no_answer,
         config=dict(values),
     )
 
@@ -273,7 +269,7 @@ def extend(ttl_seconds: int) -> Write[None]:
         path=f"extend?ttl_seconds={ttl_seconds:d}",
         body=b"",
         apply=lambda journal: journal,
-        answer_from_journal=lambda session_id, after: None,
+        answer_from_journal=_no_answer,
     )
 
 
@@ -287,7 +283,7 @@ def clear_all() -> Write[None]:
         path="clear-all",
         body=b"",
         apply=Journal.cleared,
-        answer_from_journal=lambda session_id, after: None,
+        answer_from_journal=_no_answer,
         once_only=True,
         resets=True,
     )
@@ -300,6 +296,6 @@ def clear_stm() -> Write[None]:
         path="clear-stm",
         body=b"",
         apply=Journal.cleared,
-        answer_from_journal=lambda session_id, after: None,
+        answer_from_journal=_no_answer,
         resets=True,
     )
