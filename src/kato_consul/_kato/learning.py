@@ -29,7 +29,7 @@ def learn(api: KatoApi, state: SessionState, deadline: float) -> Flow[LearnResul
     earlier = state.pending
     if earlier is None and state.doubtful_learn is not None:
         earlier = state.doubtful_learn.write
-    if earlier is not None and earlier.is_learn:
+    if earlier is not None and earlier.is_learn and not state.deleting:
         # It raises if that one may still be applied. If it was, it is what this call asks for.
         if (yield from settle(api, state, deadline)):
             answer: LearnResult = earlier.answer_from_journal(state.id or "", state.journal)

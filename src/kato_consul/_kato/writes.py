@@ -98,7 +98,7 @@ class Write(msgspec.Struct, Generic[R], frozen=True, eq=False):
 
     @property
     def clears_only(self) -> bool:
-        """True if it empties the memory, and nothing else."""
+        """True if it only empties the memory."""
         return self.resets and not self.once_only
 
     def is_once_only(self, before: Journal) -> bool:
