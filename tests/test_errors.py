@@ -172,7 +172,8 @@ def test_outcome_unknown_because_adds_the_reason() -> None:
         "observe on kato-1 may or may not have been applied: no answer in time. It was not retried"
     )
     assert str(after) == (
-        f"{before}. Reading it back: all silent. The session's next call reads it again"
+        f"{before}. Its outcome could not be read: all silent. "
+        f"Call settle() next: it reads the outcome again"
     )
 
 

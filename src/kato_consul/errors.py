@@ -303,6 +303,8 @@ class OutcomeUnknown(KatoError):
             may still apply the request.
         answered: True if KATO itself returned an error: it has finished with the request.
         closed: True if the client was closed meanwhile, so that no later call can settle it.
+        pattern: Of a ``learn``: the name of the pattern that it makes, ``PTRN|…``, as for
+            ``node.pattern``; else empty.
         unsettled: Why reading the session back did not reveal the outcome; empty if this was not
             tried.
     """
@@ -319,6 +321,7 @@ class OutcomeUnknown(KatoError):
         hung: bool = False,
         answered: bool = False,
         closed: bool = False,
+        pattern: str = "",
         unsettled: str = "",
     ) -> None:
         self.what = what
@@ -327,14 +330,15 @@ class OutcomeUnknown(KatoError):
         self.hung = hung
         self.answered = answered
         self.closed = closed
+        self.pattern = pattern
         self.unsettled = unsettled
         text = (
             f"{what} on {instance} may or may not have been applied: {reason}. It was not retried"
         )
         if unsettled:
-            text += f". Reading it back: {unsettled}"
+            text += f". Its outcome could not be read: {unsettled}"
             if not closed:
-                text += ". The session's next call reads it again"
+                text += ". Call settle() next: it reads the outcome again"
         super().__init__(text)
 
     def because(self, why: object) -> "OutcomeUnknown":
@@ -346,6 +350,7 @@ class OutcomeUnknown(KatoError):
             hung=self.hung,
             answered=self.answered,
             closed=isinstance(why, ClientClosed),
+            pattern=self.pattern,
             unsettled=str(why),
         )
 

@@ -80,7 +80,7 @@ def test_hung_clear_stays_pending() -> None:
     calling = ScriptedService(*[hung()] * 9)
     journal = Journal(session_id="session-1").observed({"strings": ["a"]})
     state = SessionState("me", "me", journal=journal)
-    with pytest.raises(OutcomeUnknown, match="The session's next call reads it again"):
+    with pytest.raises(OutcomeUnknown, match="Call settle\\(\\) next"):
         calling.player.play(
             execute_write(
                 KatoApi(calling.failover, 10.0), state, calling.clock() + 30.0, clear_stm()

@@ -9,9 +9,16 @@ from kato_consul._kato import reads as reading
 from kato_consul._kato import writes
 from kato_consul._kato.execute import execute_write, settle
 from kato_consul._kato.learning import learn
+from kato_consul._kato.pattern import pattern_name
 from kato_consul._kato.sequence_chunks import observe_chunks
 from kato_consul._kato.session_state import SessionState
-from kato_consul.errors import BadRequest, OutcomeUnknown, PatternNotStored, StoreUnavailable
+from kato_consul.errors import (
+    BadRequest,
+    OutcomeUnknown,
+    PatternNotStored,
+    RequestNotSent,
+    StoreUnavailable,
+)
 from tests.building import cut, refused, reply
 from tests.kato.model_kato import SERVER_ERROR, Fault, ModelKato, playing
 
@@ -169,8 +176,9 @@ def test_a_late_learn_meets_no_later_observation(fault: Fault) -> None:
     client = Client()
     client.kato.hangs_for = 10_000.0
     client.kato.faults = [fault]
-    with pytest.raises(OutcomeUnknown):
+    with pytest.raises(OutcomeUnknown) as caught:
         client.learn()
+    assert caught.value.pattern == "PTRN|" + pattern_name([["a"], ["b"]])
     client.observe("c", "d")
     client.kato.wake()
     assert set(client.kato.patterns) <= {AB}
@@ -337,6 +345,22 @@ def test_what_learns_beside_observing_is_applied_once_or_its_caller_is_told(
         assert client.stm == []
     client.kato.wake()
     assert all(frequency == 1 for frequency in client.kato.patterns.values())
+
+
+def test_error_of_a_partly_applied_sequence_says_where_to_continue() -> None:
+    """The call as a whole is not safe to resend, whatever its last part met."""
+    client = Client()
+    answer = client.kato.answer
+
+    def refusing_the_second(send: Any) -> Any:
+        return refused() if b'"d"' in send.body else answer(send)
+
+    client.player.answer = refusing_the_second
+    with pytest.raises(RequestNotSent) as caught:
+        client.play(observe_chunks, observations=writes_of("c", "d"), chunk=1)
+    error = caught.value
+    assert (error.applied, error.sent, error.safe_to_resend) == (1, True, False)
+    assert error.__notes__ == ["1 of 2 events are applied; continue with events[error.applied:]"]
 
 
 def test_clear_all_is_not_sent_again() -> None:

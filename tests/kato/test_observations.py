@@ -42,8 +42,8 @@ def test_symbol_that_is_not_text_is_refused(symbol: Any) -> None:
     """msgspec would make text of some of them, which KATO would learn."""
     with pytest.raises(InvalidObservation, match=r"symbol 1 is not text but \w+"):
         observation(["fine", symbol])
-    with pytest.raises(InvalidObservation, match="symbol 0"):
-        observations([{"strings": [symbol]}])
+    with pytest.raises(InvalidObservation, match="event 1: symbol 0"):
+        observations([["fine"], {"strings": [symbol]}])
 
 
 @pytest.mark.parametrize("symbol", [Text.A, Name("a")], ids=["StrEnum", "subclass"])
@@ -70,6 +70,7 @@ def test_lone_surrogate_is_refused(symbol: str) -> None:
         {"vectors": 1},
         {"emotives": 1},
         {"strings": 1},
+        {"strings": b"ab"},
     ],
 )
 def test_part_that_is_not_json_is_refused(parts: dict[str, Any]) -> None:

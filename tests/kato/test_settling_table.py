@@ -174,7 +174,7 @@ def test_unsettled_outcome_is_reported_and_settled_later() -> None:
         )
     assert caught.value.sent
     assert caught.value.safe_to_resend is None
-    assert "Reading it back" in str(caught.value)
+    assert "Its outcome could not be read" in str(caught.value)
     player.answer = answer
     kato.store = "up"
     player.play(

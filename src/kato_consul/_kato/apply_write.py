@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from kato_consul._flow import Flow, Sleep
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.once_only import settle_once_only, wait_for_instance
-from kato_consul._kato.pattern_store import require_row
+from kato_consul._kato.pattern_store import PREFIX, require_row
 from kato_consul._kato.reconcile import NOT_SAVED, reconcile
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.writes import Write
@@ -29,7 +29,7 @@ R = TypeVar("R")
 
 log = logger("session")
 
-NOT_VISIBLE = "KATO's state does not show whether it was applied, and it may still be"
+NOT_VISIBLE = "KATO does not show whether it was applied, and it may still be"
 
 
 def apply_write(api: KatoApi, state: SessionState, deadline: float, write: Write[R]) -> Flow[R]:
@@ -78,7 +78,7 @@ def _attempt(
     """Flow: send the write once, and settle and verify its outcome. Return its result."""
     once_only = write.is_once_only(state.journal)
     after = write.apply(state.journal)
-    state.pending, state.request_in_flight = write, True
+    state.pending, state.unknown, state.request_in_flight = write, None, True
     assert state.id is not None
     request = write.request(state.id, api.attempt_timeout, follow_up=is_retry, once_only=once_only)
     why: KatoConsulError
@@ -137,6 +137,9 @@ def _settle_unknown(
         OutcomeUnknown: it could not be read, or ``write`` is once only and not seen applied.
     """
     applied: bool | None
+    if write.pattern is not None:
+        unknown.pattern = PREFIX + write.pattern.name
+    state.unknown = unknown
     try:
         if not write.is_once_only(state.journal):
             applied = yield from reconcile(api, state, deadline, write, answered=unknown.answered)

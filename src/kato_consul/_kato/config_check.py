@@ -84,7 +84,17 @@ def require_used(
     config.update({name: used[name] for name in values if name in used})
     state.journal = state.journal.configured(config, used)
     if unused := rejected(values, used):
-        raise ConfigurationError(
-            f"KATO took the session configuration {unused} and does not use it: it uses "
-            f"{ {name: used.get(name) for name in unused} }"
+        refused = ConfigurationError(
+            f"KATO does not use {unused}: {_instead(unused, used)}. "
+            f"The other values of this call are set"
         )
+        refused.sent = True
+        raise refused
+
+
+def _instead(values: Mapping[str, Any], used: Mapping[str, Any]) -> str:
+    """Return what KATO uses in place of values, as text."""
+    return "; ".join(
+        f"{name} is {used[name]!r}" if name in used else f"it has no setting {name!r}"
+        for name in values
+    )

@@ -70,8 +70,9 @@ def settle(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | No
         return (yield from prepare(api, state, deadline))
     applied = yield from settle_once_only(api, state, deadline, pending)
     if applied is None:
-        reason = "an earlier call ended without its outcome"
-        raise OutcomeUnknown(pending.what, state.instance or "", reason).because(NOT_VISIBLE)
+        reason = "an earlier call was cancelled"
+        unknown = state.unknown or OutcomeUnknown(pending.what, state.instance or "", reason)
+        raise unknown.because(NOT_VISIBLE)
     log_settled(state, pending, applied=applied)
     state.settle()
     return applied

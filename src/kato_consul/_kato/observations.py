@@ -5,6 +5,7 @@ was sent.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -48,10 +49,14 @@ def observations(events: Iterable[Observation | Sequence[str]]) -> list[Observat
     Raises:
         InvalidObservation: as `observation`.
     """
-    return [
-        observation(**event) if isinstance(event, Mapping) else observation(event)
-        for event in events
-    ]
+    result = []
+    for position, event in enumerate(events):
+        try:
+            one = observation(**event) if isinstance(event, Mapping) else observation(event)
+        except InvalidObservation as error:
+            raise InvalidObservation(f"event {position}: {error}") from error
+        result.append(one)
+    return result
 
 
 def to_json(value: Any) -> bytes:
@@ -73,6 +78,8 @@ def _symbols(strings: Iterable[str]) -> list[str]:
     """
     if isinstance(strings, str):
         return strings  # type: ignore[return-value]  # KATO refuses it: not a list
+    if isinstance(strings, bytes | bytearray):
+        raise InvalidObservation("strings must be a list of symbols, not bytes")
     try:
         symbols = list(strings)
     except TypeError as error:
@@ -82,7 +89,16 @@ def _symbols(strings: Iterable[str]) -> list[str]:
             if not isinstance(symbol, str):
                 raise InvalidObservation(
                     f"symbol {position} is not text but {type(symbol).__name__}: {symbol!r:.100}. "
-                    f"Convert it with str() first"
+                    f"{_how_to_convert(symbol)}"
                 )
             symbols[position] = str.__str__(symbol)  # a subclass, such as a member of a StrEnum
     return symbols
+
+
+def _how_to_convert(symbol: object) -> str:
+    """Return what a caller can do. str() of bytes or of an enum is not their content."""
+    if isinstance(symbol, bytes | bytearray):
+        return "Decode it first"
+    if isinstance(symbol, Enum):
+        return "Use its value or its name"
+    return "Convert it first, as with str()"

@@ -10,7 +10,7 @@ from typing import Any
 
 from kato_consul._flow import Flow, Sleep
 from kato_consul._kato.kato_api import KatoApi
-from kato_consul._kato.pattern_store import read_frequency
+from kato_consul._kato.pattern_store import PREFIX, read_frequency
 from kato_consul._kato.reconcile import lock_barrier
 from kato_consul._kato.replacement import read_session, replace_session
 from kato_consul._kato.session_state import SessionState
@@ -108,8 +108,12 @@ def require_no_doubt(api: KatoApi, state: SessionState, deadline: float) -> Flow
         rose = frequency is not None and frequency > pattern.frequency
     if not rose:
         raise OutcomeUnknown(
-            doubt.write.what, state.instance or "", "an earlier learn of this memory has no outcome"
-        ).because("it may still be applied. clear_stm, or another observation, makes a new memory")
+            doubt.write.what,
+            state.instance or "",
+            "an earlier learn of this memory has no outcome, and may still be applied. After "
+            "clear_stm, or another observation, the memory is a new one and can be learned",
+            pattern="" if pattern is None else PREFIX + pattern.name,
+        )
     learned = state.journal.learned()
     yield from replace_session(api, state, learned, deadline, reason="late write possible")
     state.doubtful_learn = None

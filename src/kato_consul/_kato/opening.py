@@ -19,6 +19,9 @@ DEFAULT_CONFIG: Mapping[str, Any] = {"process_predictions": False}
 with each observation, two sessions of one node hang it for good, or exchange memories (measured on
 KATO 3.10.1). `GET .../predictions` computes them in any case."""
 
+DELETE_TIMEOUT = 1.0
+"""Seconds that the deletion of a session that is not used may take."""
+
 KEY_METADATA = "kato_consul_key"
 """Metadata key under which a session carries the caller's key. If the response to a create is lost,
 its session stays unused until its TTL ends; this entry names the key that it was created for."""
@@ -37,9 +40,10 @@ def open_session(api: KatoApi, state: SessionState, deadline: float) -> Flow[Non
     config = state.journal.config
     created = yield from create_session(api, state, config, deadline)
     if ignored := rejected(config, created.config):
+        yield from delete_session(api, created.id, created.instance, deadline)
         raise ConfigurationError(
             f"KATO ignored the session configuration {ignored}: it uses "
-            f"{ {name: created.config.get(name) for name in ignored} }"
+            f"{ {name: created.config.get(name) for name in ignored} }. The session was not opened"
         )
     state.instance = created.instance
     state.journal = Journal(session_id=created.id).configured(config, created.config)
@@ -96,6 +100,13 @@ def create_session(
         raise StoreUnavailable("open session", str(error)) from error
     config = response.get("session_config") or {}
     return Created(response["session_id"], answer.instance.uid, config)
+
+
+def delete_session(api: KatoApi, session_id: str, uid: str, deadline: float) -> Flow[None]:
+    """Flow: delete a session that is not used, in one attempt. If this fails, it expires."""
+    timeout = min(DELETE_TIMEOUT, api.attempt_timeout)
+    request = Request("delete", "DELETE", f"/sessions/{session_id}", timeout=timeout)
+    yield from api.failover.attempt(request, uid, deadline)
 
 
 def _attach(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:

@@ -16,7 +16,7 @@ from kato_consul._kato import response_shapes as shapes
 from kato_consul._kato.config_check import rejected, require_used
 from kato_consul._kato.journal import EMPTY, Journal
 from kato_consul._kato.kato_api import KatoApi
-from kato_consul._kato.opening import DEFAULT_CONFIG, create_session
+from kato_consul._kato.opening import DEFAULT_CONFIG, create_session, delete_session
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import Event
 from kato_consul._kato.writes import Write, observe_sequence, set_config
@@ -42,9 +42,6 @@ REPLAY_EACH = 0.05
 MAX_TRIES = 10
 """New sessions that are begun for one replacement. Each that fails stays in KATO until it expires;
 with the pauses between them, ten take about four seconds."""
-
-DELETE_TIMEOUT = 1.0
-"""Seconds that the deletion of the old session may take. If it fails, the session expires."""
 
 
 def replace_session(
@@ -108,7 +105,7 @@ def replace_session(
     state.journal = draft.journal
     api.place_session(state)
     if left is not None:
-        yield from _delete(api, left, state.current, deadline)
+        yield from delete_session(api, left, state.current, deadline)
 
 
 def read_session(
@@ -136,7 +133,7 @@ def require_writable_store(api: KatoApi, state: SessionState, deadline: float) -
         StoreUnavailable: it does not.
     """
     created = yield from create_session(api, state, {}, deadline)
-    yield from _delete(api, created.id, created.instance, deadline)
+    yield from delete_session(api, created.id, created.instance, deadline)
 
 
 def _fill(api: KatoApi, draft: SessionState, deadline: float) -> Flow[None]:
@@ -170,10 +167,3 @@ def _send(api: KatoApi, draft: SessionState, write: Write[Any], deadline: float)
     assert draft.id is not None
     timeout = api.attempt_timeout + REPLAY_EACH * len(write.observations)
     yield from api.call_session(write.request(draft.id, timeout, follow_up=True), draft, deadline)
-
-
-def _delete(api: KatoApi, session_id: str, uid: str, deadline: float) -> Flow[None]:
-    """Flow: delete a session that was left, in one attempt. If this fails, it expires."""
-    timeout = min(DELETE_TIMEOUT, api.attempt_timeout)
-    request = Request("delete", "DELETE", f"/sessions/{session_id}", timeout=timeout)
-    yield from api.failover.attempt(request, uid, deadline)

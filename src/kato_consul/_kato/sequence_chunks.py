@@ -46,7 +46,8 @@ def observe_chunks(
 
     Raises:
         KatoConsulError: as `execute_write`. Its ``applied`` is the number of observations that are
-            certainly applied: continue with the rest.
+            certainly applied: continue with the rest. If it is above 0, the call as a whole is not
+            safe to resend.
     """
     # All at once: if one cannot be sent as JSON, none is sent.
     chunks = [
@@ -78,7 +79,13 @@ def observe_chunks(
             learned = yield from learn(api, state, deadline)
             merged = _with_learned(merged, learned)
     except KatoConsulError as error:
-        error.applied = applied
+        if applied:
+            error.applied = applied
+            error.sent, error.safe_to_resend = True, False
+            error.add_note(
+                f"{applied} of {len(observations)} events are applied; continue with "
+                f"events[error.applied:]"
+            )
         raise
     return merged
 

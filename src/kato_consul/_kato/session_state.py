@@ -12,6 +12,7 @@ from kato_consul._kato.journal import EMPTY, Journal
 from kato_consul._kato.pattern import PatternCount
 from kato_consul._kato.types import Event
 from kato_consul._kato.writes import Write
+from kato_consul.errors import OutcomeUnknown
 
 OnConflict = Literal["repair", "adopt", "raise"]
 """What to do if KATO's session is not in the state in which this client left it.
@@ -86,11 +87,10 @@ class SessionState:
     is read back.
 
     ``pending`` is the write whose outcome is not known yet. It is set before the write is sent, so
-    that it is still known after the caller was cancelled or interrupted. ``doubtful_learn`` is a
-    learn whose outcome could not be determined. ``deleting``: a delete was sent, and its outcome is
-    not known. ``request_in_flight``: False if the caller was cancelled before a request
-    had left.
-
+    that it is still known after the caller was cancelled or interrupted. ``unknown`` is the error
+    of its last attempt, if it ended with one. ``doubtful_learn`` is a learn whose outcome could not
+    be determined. ``deleting``: a delete was sent, and its outcome is not known.
+    ``request_in_flight``: False if the caller was cancelled before a request had left.
     ``reporting``: a call reports its progress, and the session is between two of its parts.
 
     Instances, by uid ("" for none): ``primary`` is the session's primary, ``current`` the one that
@@ -110,6 +110,7 @@ class SessionState:
     unsaved: Journal | None = None
     store_loses: bool = False
     pending: Write[Any] | None = None
+    unknown: OutcomeUnknown | None = None
     doubtful_learn: DoubtfulLearn | None = None
     deleting: bool = False
     request_in_flight: bool = False
@@ -172,7 +173,7 @@ class SessionState:
 
     def settle(self) -> None:
         """Record that no write is pending any more."""
-        self.pending = None
+        self.pending = self.unknown = None
         self.journal.last_write = None
 
     def adopt(self, time: int, stm: Sequence[Event]) -> None:
