@@ -356,12 +356,13 @@ def test_variable_of_a_setting_given_in_code_is_not_parsed(
 @pytest.mark.parametrize(
     "name", ["deadline", "attempt_timeout", "connect_timeout", "keepalive", "query_interval"]
 )
-@pytest.mark.parametrize("value", [0, -1.0, float("nan"), "10", None])
+@pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf"), 1e7, "10", None])
 def test_time_that_is_not_above_0_is_refused(name: str, value: Any) -> None:
     """The message contains the setting and the value."""
     with pytest.raises(ConfigurationError) as caught:
         Settings(**{name: value})
-    assert str(caught.value) == f"{name} must be seconds above 0, not {value!r}"
+    text = f"{name} must be seconds above 0 and up to 1,000,000, not {value!r}"
+    assert str(caught.value) == text
 
 
 def test_empty_service_is_refused() -> None:

@@ -359,9 +359,9 @@ class PatternNotStored(KatoError):
     """KATO acknowledged the learn and counted the pattern, but its pattern store does not show it:
     the pattern takes part in no prediction.
 
-    A KATO that stops, or loses its ClickHouse, in the middle of a first learn leaves a pattern that
-    is counted without a row, and does not write the row later (measured on KATO 3.10.1). The memory
-    is empty, as after any learn.
+    A KATO that stops in the middle of a first learn leaves a pattern that is counted without a row,
+    and never writes the row. If only its ClickHouse was away, that instance writes it with the next
+    new pattern of the node (measured on KATO 3.10.1). The memory is empty, as after any learn.
 
     Attributes:
         pattern: The pattern's name, ``PTRN|…``.
@@ -374,9 +374,9 @@ class PatternNotStored(KatoError):
         self.pattern = pattern
         super().__init__(
             f"{what}: KATO counted {pattern} of node {node_id!r}, but its pattern store does not "
-            f"show it, so it is in no prediction. An earlier learn of it was interrupted. If its "
-            f"ClickHouse runs and does not show it later either, only clear_all removes the count; "
-            f"then it can be learned again"
+            f"show it, so it is in no prediction. An earlier learn of it was interrupted. Look "
+            f"again when its ClickHouse runs: an instance that could not write the row does so "
+            f"later. If that instance was stopped meanwhile, only clear_all removes the count"
         )
 
 

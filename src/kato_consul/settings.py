@@ -137,8 +137,10 @@ class Settings:
         _ = self.consul_origins
         for name in _SECONDS:
             value = getattr(self, name)
-            if not isinstance(value, int | float) or not value > 0:
-                raise ConfigurationError(f"{name} must be seconds above 0, not {value!r}")
+            if not isinstance(value, int | float) or not 0 < value <= MAX_SECONDS:
+                raise ConfigurationError(
+                    f"{name} must be seconds above 0 and up to {MAX_SECONDS:,}, not {value!r}"
+                )
         if self.engine not in ENGINES:
             raise ConfigurationError(
                 f"engine must be one of {', '.join(ENGINES)}, not {self.engine!r}"
@@ -259,5 +261,8 @@ def _checked_token(token: Any) -> Secret | None:
         )
     return token
 
+
+MAX_SECONDS = 1_000_000
+"""Longest of these times, 11 days: the system's own calls take no arbitrary ones."""
 
 _SECONDS = ("deadline", "attempt_timeout", "connect_timeout", "keepalive", "query_interval")

@@ -89,6 +89,7 @@ class _ConnectionPool:
         self.endpoint = endpoint
         self._keepalive = keepalive
         self._idle: list[_Connection] = []  # ordered by their last use
+        self._connecting = 0
         self._open: set[_Connection] = set()
         self._retired = False
         self._all_closed: asyncio.Event | None = None
@@ -113,6 +114,7 @@ class _ConnectionPool:
         """
         to, loop = self.endpoint, self._loop
         connection, connected = _Connection(self), None
+        self._connecting += 1
         try:
             if to.path:
                 await loop.create_unix_connection(lambda: connection, to.path)
@@ -128,12 +130,14 @@ class _ConnectionPool:
                 connection.abort()
                 loop.call_soon(self.closed, connection)  # uvloop never calls connection_lost
             raise
+        finally:
+            self._connecting -= 1
         return connection
 
     @property
     def in_use(self) -> bool:
-        """True while a connection is open."""
-        return bool(self._open)
+        """True while a connection is open, or is being established."""
+        return bool(self._open or self._connecting)
 
     def opened(self, connection: "_Connection") -> None:
         """Record an open connection."""

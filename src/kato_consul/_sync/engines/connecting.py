@@ -56,7 +56,11 @@ def _connect_first(addresses: list[Address], deadline: float) -> socket.socket:
         while waiting or connecting:
             if waiting:
                 family, address = waiting.pop(0)
-                one = socket.socket(family, socket.SOCK_STREAM)
+                try:
+                    one = socket.socket(family, socket.SOCK_STREAM)
+                except OSError as error:  # a kernel without IPv6
+                    failed = error
+                    continue
                 connecting[one.fileno()] = one
                 one.setblocking(False)
                 code = one.connect_ex(address)
