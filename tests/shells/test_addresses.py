@@ -1,8 +1,10 @@
 """Hosts with several addresses, and resolvers that do not respond, with each engine."""
 
 import contextlib
+import errno
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from kato_consul._flow import Cause, Failure, Reply
 from kato_consul._http.resolver import ATTEMPT_DELAY, attempt_delay, look_up
 from kato_consul._sync.driver import Driver
+from kato_consul._sync.engines.connecting import _connect_first
 from kato_consul.settings import Settings
 from kato_consul.testing.ports import free_ports
 from tests.shells import wire_server
@@ -168,3 +171,24 @@ def test_delay_lets_each_address_be_tried(
 ) -> None:
     """All addresses are tried in half of the time, so that the last one can answer."""
     assert attempt_delay(addresses, timeout) == delay
+
+
+class WithoutIPv6(socket.socket):
+    """The sockets of a kernel that was started without IPv6."""
+
+    def __init__(self, family: int = -1, *args: Any, **kwargs: Any) -> None:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        super().__init__(family, *args, **kwargs)
+
+
+def test_address_of_a_family_that_the_kernel_lacks_is_a_failed_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A name may resolve to ::1 and 127.0.0.1 all the same."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = server.getsockname()
+        monkeypatch.setattr(socket, "socket", WithoutIPv6)
+        addresses = [(socket.AF_INET6, ("::1", address[1], 0, 0)), (socket.AF_INET, address)]
+        with _connect_first(addresses, time.monotonic() + 30.0) as connected:
+            assert connected.getpeername() == address
