@@ -189,6 +189,9 @@ def test_address_of_a_family_that_the_kernel_lacks_is_a_failed_attempt(
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
         monkeypatch.setattr(socket, "socket", WithoutIPv6)
-        addresses = [(socket.AF_INET6, ("::1", address[1], 0, 0)), (socket.AF_INET, address)]
+        addresses: list[Any] = [
+            (socket.AF_INET6, ("::1", address[1], 0, 0)),
+            (socket.AF_INET, address),
+        ]
         with _connect_first(addresses, time.monotonic() + 30.0) as connected:
             assert connected.getpeername() == address
