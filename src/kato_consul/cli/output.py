@@ -69,11 +69,19 @@ def discard_output(stream: TextIO) -> None:
     os.close(null)
 
 
-def _write(stream: TextIO, line: str) -> None:
+def _write(stream: TextIO | None, line: str) -> None:
+    if stream is None:  # the process was started with the descriptor closed
+        return
     try:
-        stream.write(f"{line}\n")
+        try:
+            stream.write(f"{line}\n")
+        except UnicodeEncodeError as error:
+            encoded = line.encode(error.encoding, "backslashreplace")
+            stream.write(f"{encoded.decode(error.encoding)}\n")
         stream.flush()
     except OSError as error:
         if error.errno in _READER_GONE:
             discard_output(stream)
         # On other errors, such as a full disk, the line stays in the buffer until the next write.
+    except ValueError:
+        pass  # the stream was closed
