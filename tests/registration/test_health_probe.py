@@ -256,11 +256,13 @@ def test_since_when_an_instance_is_hung(outcomes: list[Outcome], hung_since: flo
     state = RegistrarState([definition])
     instance = state.instances["kato-1"]
     remaining = [*outcomes]
+    measured: list[float | None] = []
 
     def answer(send: Send) -> Outcome:
         if send.target != "/health":
             return HEALTHY_ANSWERS[f"{send.method} {send.target}"]
         if not remaining:
+            measured.append(instance.hung_since)
             raise ScriptEnds
         outcome = remaining.pop(0)
         if isinstance(outcome, Failure) and outcome.cause is Cause.TIMEOUT:
@@ -271,7 +273,30 @@ def test_since_when_an_instance_is_hung(outcomes: list[Outcome], hung_since: flo
     flow = probe_instance(state, instance, clock=clock, random=lambda: 0.5, on_event=record_event)
     with pytest.raises(ScriptEnds):
         player.play(flow)
-    assert instance.hung_since == hung_since
+    assert measured == [hung_since]
+
+
+@pytest.mark.parametrize("outcome", [HEALTHY, hung()])
+def test_probe_that_ended_leaves_no_result(outcome: Outcome) -> None:
+    """Whatever ends the probe, no status is left that a heartbeat would send from then on."""
+    state = RegistrarState([ServiceDefinition(name="kato", id="kato-1", port=8000)])
+    instance = state.instances["kato-1"]
+    clock = ManualClock()
+    found = []
+
+    def answer(send: Send) -> Outcome:
+        if send.target != "/health":
+            return HEALTHY_ANSWERS[f"{send.method} {send.target}"]
+        if instance.health.current is not None:
+            found.append(instance.health.current)
+            raise ScriptEnds
+        return outcome
+
+    flow = probe_instance(state, instance, clock=clock, random=lambda: 0.5, on_event=record_event)
+    with pytest.raises(ScriptEnds):
+        Player(answer, clock=clock).play(flow)
+    assert len(found) == 1
+    assert (instance.health.current, instance.hung_since) == (None, None)
 
 
 def test_instance_in_maintenance_is_not_probed() -> None:

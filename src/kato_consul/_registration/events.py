@@ -117,7 +117,7 @@ WARNINGS = frozenset(
 
 
 class EventSink(Protocol):
-    """Callable that receives the registrar's events.
+    """Callable that receives the registrar's events. Its exceptions are logged, not raised.
 
     Args:
         event: name of the event.

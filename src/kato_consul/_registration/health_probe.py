@@ -217,47 +217,52 @@ def probe_instance(
     within = timeout
     info_outdated = True
     unanswered_since: float | None = None
-    while not instance.removed:
-        if instance.in_maintenance:
-            unanswered_since = instance.hung_since = None
-            yield WaitForChange(
-                instance.health, instance.health.current, interval / RECHECK_DIVISOR
-            )
-            continue
-        started = clock()
-        result = yield from prober.probe(within)
-        before = instance.health.current
-        if result.connect_timed_out and before is not None and before.hung:
-            result = HUNG  # its queue of connections is full by now
-        if not result.hung:
-            unanswered_since = None
-        elif unanswered_since is None:
-            unanswered_since = started
-        health = hysteresis.after(result, before)
-        if health is not before and not instance.removed:
-            instance.health.set(health)
-            on_event(
-                RegistrarEvent.HEALTH,
-                instance.definition.id,
-                status=health.status.value,
-                note=health.note,
-                hung=health.hung,
-            )
-        critical = health.status is Health.CRITICAL
-        instance.hung_since = unanswered_since if critical else None
-        if before is not None and health is not before and before.status is Health.CRITICAL:
-            info_outdated = True  # it may have been restarted with another version
-        if info_outdated and result.status is not Health.CRITICAL:
-            info_outdated = False
-            yield from read_info(instance, on_event)
-            state.request_reconcile()  # to publish the info
-        if result.timed_out and critical:
-            within = min(max(timeout, MAX_PROBE_TIMEOUT), within * 2)
-            continue
-        within = timeout
-        pause = interval if result.status is health.status else interval / RECHECK_DIVISOR
-        spread = 1 + PROBE_JITTER * (2 * random() - 1)
-        yield WaitForChange(instance.health, instance.health.current, pause * spread)
+    try:
+        while not instance.removed:
+            if instance.in_maintenance:
+                unanswered_since = instance.hung_since = None
+                yield WaitForChange(
+                    instance.health, instance.health.current, interval / RECHECK_DIVISOR
+                )
+                continue
+            started = clock()
+            result = yield from prober.probe(within)
+            before = instance.health.current
+            if result.connect_timed_out and before is not None and before.hung:
+                result = HUNG  # its queue of connections is full by now
+            if not result.hung:
+                unanswered_since = None
+            elif unanswered_since is None:
+                unanswered_since = started
+            health = hysteresis.after(result, before)
+            if health is not before and not instance.removed:
+                instance.health.set(health)
+                on_event(
+                    RegistrarEvent.HEALTH,
+                    instance.definition.id,
+                    status=health.status.value,
+                    note=health.note,
+                    hung=health.hung,
+                )
+            critical = health.status is Health.CRITICAL
+            instance.hung_since = unanswered_since if critical else None
+            if before is not None and health is not before and before.status is Health.CRITICAL:
+                info_outdated = True  # it may have been restarted with another version
+            if info_outdated and result.status is not Health.CRITICAL:
+                info_outdated = False
+                yield from read_info(instance, on_event)
+                state.request_reconcile()  # to publish the info
+            if result.timed_out and critical:
+                within = min(max(timeout, MAX_PROBE_TIMEOUT), within * 2)
+                continue
+            within = timeout
+            pause = interval if result.status is health.status else interval / RECHECK_DIVISOR
+            spread = 1 + PROBE_JITTER * (2 * random() - 1)
+            yield WaitForChange(instance.health, instance.health.current, pause * spread)
+    finally:
+        # Whatever ended the probe, its last result is not true for ever: the check's TTL expires.
+        instance.hung_since = None
+        instance.health.set(None)
 
 
 def _store_problem(outcome: Outcome) -> ProbeResult | None:

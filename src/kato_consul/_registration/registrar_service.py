@@ -26,6 +26,19 @@ def log_event(event: RegistrarEvent, subject: str, /, **fields: Any) -> None:
     (log.warning if event in WARNINGS else log.info)(event.value, instance=subject, **fields)
 
 
+def surviving(sink: EventSink) -> EventSink:
+    """Return a sink whose exceptions are logged, so that none ends a flow that keeps an instance
+    registered or its health up to date."""
+
+    def send(event: RegistrarEvent, subject: str, /, **fields: Any) -> None:
+        try:
+            sink(event, subject, **fields)
+        except Exception:
+            log.exception("event_sink.failed", lost=event.value, instance=subject)
+
+    return send
+
+
 class RegistrarService:
     """One registrar: the state of its instances, and the flows that manage them."""
 
@@ -38,7 +51,7 @@ class RegistrarService:
         consul_within: float | None,
         on_event: EventSink,
     ) -> None:
-        self._on_event = on_event
+        self._on_event = on_event = surviving(on_event)
         self.api = consul_api(settings)
         self.state = RegistrarState(definitions, owner=owner)
         self.registration = Registration(

@@ -16,6 +16,7 @@ from kato_consul import (
     CheckDefinition,
     ProbeDefinition,
     Registrar,
+    RegistrarEvent,
     ServiceDefinition,
     Settings,
 )
@@ -83,6 +84,33 @@ def test_hung_slow_and_dead_instances_get_their_status(
         assert eventually(lambda: healths(agent, "kato") == {"kato-1": "passing"})
         kato.kill()
         assert eventually(lambda: healths(agent, "kato") == {"kato-1": "critical"})
+
+
+def raising_sink(event: RegistrarEvent, subject: str, /, **fields: Any) -> None:
+    """Fail at each event."""
+    raise RuntimeError(f"{event.value} was not accepted")
+
+
+def test_event_sink_that_raises(
+    agent: ConsulAgent, kato: StandInKato, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its errors are logged; the instance is registered, probed and deregistered all the same."""
+    with Registrar([definition(kato)], settings(agent), on_event=raising_sink):
+        assert eventually(lambda: meta(agent).get("base_processor_id") == "kato")
+        kato.kill()
+        assert eventually(lambda: healths(agent, "kato") == {"kato-1": "critical"})
+    assert ids(agent, "kato") == set()
+    assert "event_sink.failed lost='instance.info' instance='kato-1'" in caplog.text
+
+
+@pytest.mark.anyio
+async def test_event_sink_that_raises_async(agent: ConsulAgent, kato: StandInKato) -> None:
+    """The same on an event loop."""
+    async with AsyncRegistrar([definition(kato)], settings(agent), on_event=raising_sink):
+        kato.kill()
+        critical = {"kato-1": "critical"}
+        assert await asyncio.to_thread(eventually, lambda: healths(agent, "kato") == critical)
+    assert ids(agent, "kato") == set()
 
 
 def test_command_line_api_and_dns_of_consul_list_the_instance(
