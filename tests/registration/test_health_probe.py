@@ -1,6 +1,7 @@
 """The health probe: the result of one probe, and what the flow makes of the results."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -91,12 +92,20 @@ BUSY = "its machine is busy"
         ("degraded", [CPU, ERRORS], W, f"/health reports degraded: {CPU}, {ERRORS}", W),
         ("unhealthy", ["switched"], C, "/health reports unhealthy: switched", C),
         ("unhealthy", [MEMORY, "disk"], C, f"/health reports unhealthy: {MEMORY}, disk", C),
+        (
+            "unhealthy",
+            [MEMORY, "5 of 5 failed"],
+            C,
+            f"/health reports unhealthy: {MEMORY}, other",
+            C,
+        ),
+        ("unhealthy", [MEMORY, {"a": 1}], C, f"/health reports unhealthy: {MEMORY}, other", C),
         ("degraded", [], W, "/health reports degraded", W),
         ("healthy", [CPU], P, PASSING_NOTE, P),
     ],
 )
 def test_load_alone_does_not_change_the_status(
-    reported: str, issues: list[str], status: Health, note: str, with_warn_on_load: Health
+    reported: str, issues: list[Any], status: Health, note: str, with_warn_on_load: Health
 ) -> None:
     """A busy machine is passing, with the issue in the note, unless ``warn_on_load`` is set."""
     report = reply(200, {"status": reported, "issues": issues, "uptime_seconds": 3.2})

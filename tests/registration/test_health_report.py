@@ -33,7 +33,10 @@ CPU, MEMORY, ERRORS = "High CPU usage", "High memory usage", "High error rate"
         ([f"{CPU}: 93.5%", f"{MEMORY} (97 %)"], (CPU, MEMORY)),
         (["Health check error: redis://:secret@redis"], ("Health check error",)),
         (["  odd   spaces "], ("odd spaces",)),
-        (["93 %", "", 7, None, {}, []], ()),
+        # An issue without a name is one all the same; its value is not shown.
+        (["93 %", "", 7, None, {}, []], ("other",)),
+        (["5 of 5 database calls failed"], ("other",)),
+        ([MEMORY, "[store] down", {"name": "store", "secret": "x"}], (MEMORY, "other")),
         (["x" * 500], ("x" * 40,)),
         ([f"issue {letter}" for letter in "abcdef"], tuple(f"issue {one}" for one in "abcd")),
         ("High CPU usage", ()),
@@ -42,7 +45,7 @@ CPU, MEMORY, ERRORS = "High CPU usage", "High memory usage", "High error rate"
     ],
 )
 def test_names_of_issues(issues: Any, names: tuple[str, ...]) -> None:
-    """Only the words of an issue are kept; whatever is no list of texts is no issue."""
+    """Only the words of an issue are kept; whatever is no list has no issues."""
     report = read_report(reply(200, {"status": "degraded", "issues": issues}))
     assert report == HealthReport("degraded", names)
 
@@ -67,6 +70,7 @@ def test_other_answers_are_no_report(answer: Any) -> None:
         ("degraded", (ERRORS,), False),
         ("degraded", (CPU, ERRORS), False),
         ("unhealthy", (MEMORY, "new"), False),
+        ("unhealthy", (MEMORY, "other"), False),
     ],
 )
 def test_load(status: str, issues: tuple[str, ...], is_load: bool) -> None:

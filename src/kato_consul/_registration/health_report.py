@@ -15,6 +15,9 @@ from kato_consul._registration.instance_info import field_of
 LOAD_ISSUES = frozenset({"High CPU usage", "High memory usage"})
 """Issues that are the load of the machine (``get_health_status`` of KATO 3.10.1)."""
 
+OTHER_ISSUE = "other"
+"""Stands for an issue without a name, such as a value or an object: it is an issue all the same."""
+
 HUNG_NOTE = "hung: it accepts connections and does not answer"
 
 _MAX_LENGTH, _MAX_ISSUES = 40, 4
@@ -46,8 +49,7 @@ def read_report(reply: Reply) -> HealthReport | None:
     if reply.status != 200 or not isinstance(status, str):
         return None
     names = [_issue_name(one) for one in issues] if isinstance(issues, list) else []
-    named = tuple(dict.fromkeys(name for name in names if name))
-    return HealthReport(status[:_MAX_LENGTH], named[:_MAX_ISSUES])
+    return HealthReport(status[:_MAX_LENGTH], tuple(dict.fromkeys(names))[:_MAX_ISSUES])
 
 
 def shows_hang(outcome: Outcome) -> bool:
@@ -72,4 +74,5 @@ def connect_timed_out(outcome: Outcome) -> bool:
 
 def _issue_name(issue: object) -> str:
     found = _ISSUE_NAME.match(issue) if isinstance(issue, str) else None
-    return " ".join(found[0].split())[:_MAX_LENGTH] if found else ""
+    name = " ".join(found[0].split()) if found else ""
+    return name[:_MAX_LENGTH] or OTHER_ISSUE
