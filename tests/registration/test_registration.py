@@ -87,6 +87,20 @@ def test_existing_instance_is_not_rolled_back() -> None:
     assert run.agent.services == listed(ONE, REDIS)
 
 
+def test_failed_second_run_keeps_what_the_first_one_registered() -> None:
+    """A registrar that registers again and fails deregisters only what its last run added."""
+    agent = Agent()
+    run = Run(agent, (ONE, TWO, OTHER))
+    run.play(run.flows.register_all())
+    agent.services.pop("kato/2")
+    agent.override = failing("agent/service/register/memory-1", with_=reply(400))
+    with pytest.raises(ConsulRejected):
+        run.play(run.flows.register_all())
+    run.play(run.flows.roll_back())
+    assert agent.services == listed(ONE, OTHER)
+    assert run.events[-1] == ("kato/2", "rolled back")
+
+
 def test_existing_instance_stays_when_its_update_is_rejected() -> None:
     """An existing registration stays as it was when its new definition is rejected."""
     before = ServiceDefinition(name="kato", id="kato-1", port=1)

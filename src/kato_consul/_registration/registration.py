@@ -57,7 +57,7 @@ class Registration:
         self._on_event = on_event
         self._consul_within = consul_within
         self.added: list[str] = []
-        """Ids that were not in the agent before: they are deregistered if the run fails."""
+        """Ids that were not in the agent before the run: deregistered if it fails."""
         self._unconfirmed: set[str] = set()
         """Ids in `added` whose registration was sent and not answered yet."""
 
@@ -67,6 +67,9 @@ class Registration:
         Raises:
             ConsulError: the agent did not answer in time, or refused a definition.
         """
+        # What an earlier run added was registered before this one.
+        self.added.clear()
+        self._unconfirmed.clear()
         services = yield from self._execute(self._api.agent_services())
         checks: Checks = {}
         if services.keys() & self._state.instances.keys():  # one may be in maintenance mode
