@@ -7,9 +7,10 @@ import pytest
 
 from kato_consul._consul.registration_payload import RegistrationPayload
 from kato_consul._definitions.schema import ServiceDefinition
+from kato_consul._flow import Outcome
 from kato_consul._registration.registrar_state import OWNER_KEY, HealthStatus
 from kato_consul.models import Health
-from tests.building import refused
+from tests.building import refused, reply
 from tests.flows import TooLong
 from tests.registration.fake_agent import ONE, TWO, Agent, Run, Services, listed
 
@@ -61,6 +62,36 @@ def test_replace_registers_and_deregisters() -> None:
         run.player.play(flow, most=12)
     assert set(run.agent.services) == {"kato/2"}
     assert run.events == [("kato/2", "registered"), ("kato-1", "deregistered")]
+
+
+@pytest.mark.parametrize("request_", ["agent/checks", "agent/service/register/kato/2"])
+def test_instance_that_is_removed_while_it_is_registered(request_: str) -> None:
+    """An instance whose definition is removed during its registration is deregistered."""
+    agent = Agent(services=listed(ONE))
+    run = Run(agent, (ONE, TWO))
+
+    def override(request: str) -> None:
+        if request == request_ and "kato/2" in run.state.instances:
+            run.state.replace([ONE])
+
+    agent.override = override
+    reconcile(run)
+    assert set(agent.services) == {"kato-1"}
+    assert run.state.to_deregister == []
+
+
+def test_instance_that_cannot_be_deregistered_is_tried_again() -> None:
+    """An instance that was removed stays listed until the agent has deregistered it."""
+    agent = Agent(services=listed(ONE, TWO))
+    outcomes: list[Outcome] = [reply(403), refused()]
+    agent.override = lambda request: (
+        outcomes.pop(0) if outcomes and "deregister" in request else None
+    )
+    run = Run(agent, (ONE, TWO))
+    run.state.replace([ONE])
+    reconcile(run, most=14)
+    assert set(agent.services) == {"kato-1"}
+    assert run.state.to_deregister == []
 
 
 def test_replace_by_the_same_changes_nothing() -> None:

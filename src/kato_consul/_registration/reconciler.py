@@ -73,6 +73,9 @@ def _reconcile_once(state: RegistrarState, api: ConsulApi, on_event: EventSink) 
     repairs. An error does not keep the other instances from being repaired; the first error is
     raised at the end.
     """
+    # An id that is added after this line may be registered after the read, by a request that was in
+    # flight when it was added. So only the next read can show that it is gone.
+    to_deregister = tuple(state.to_deregister)
     services = yield from call_consul(api.agent_services())
     checks = yield from call_consul(api.agent_checks())
     first_error: ConsulError | None = None
@@ -97,7 +100,7 @@ def _reconcile_once(state: RegistrarState, api: ConsulApi, on_event: EventSink) 
             _report_registered(instance, payload, services, checks, on_event)
             instance.registered = True
             instance.health.notify()  # so that the heartbeat is sent at once
-    state.to_deregister = [one for one in state.to_deregister if one in services]
+    gone = set(to_deregister) - services.keys()
     for service_id in _to_deregister(state, services, checks):
         try:
             yield from call_consul(api.deregister(service_id))
@@ -110,6 +113,10 @@ def _reconcile_once(state: RegistrarState, api: ConsulApi, on_event: EventSink) 
                 else RegistrarEvent.PRUNED,
                 service_id,
             )
+            gone.add(service_id)
+    for service_id in to_deregister:
+        if service_id in gone:
+            state.to_deregister.remove(service_id)  # in place: `replace` may add at any moment
     if first_error is not None:
         raise first_error
     return unchanged
