@@ -11,7 +11,7 @@ from kato_consul._registration.events import RegistrarEvent, describe_event
 from kato_consul._registration.maintenance import IDLE_FOR, enter, wait_until_idle
 from kato_consul.errors import ConsulRejected
 from kato_consul.testing.clock import ManualClock
-from tests.building import refused, reply
+from tests.building import hung, refused, reply
 from tests.flows import Player
 
 ONE = ServiceDefinition(name="kato", id="kato-1", port=8001)
@@ -63,6 +63,29 @@ def test_drained_when_idle_for_a_moment(clients: list[tuple[int, int]], idle: bo
     assert took >= IDLE_FOR
 
 
+def test_instance_that_stops_reporting_is_not_idle() -> None:
+    """An instance that was idle once, and does not report its requests any more, is not drained."""
+    clock, reported, events = ManualClock(100.0), 0, []
+
+    def answer(send: Send) -> Outcome:
+        nonlocal reported
+        if send.target == "/health":
+            return reply(200, {"last_collection": 1.5})
+        reported += 1
+        if reported > 6:
+            return refused()
+        if send.target == "/concurrency":
+            return reply(200, {"current": {"concurrent_requests": 1}})
+        return reply(200, {"summary": {"performance": {"total_requests": 0.0}}})
+
+    def on_event(event: RegistrarEvent, subject: str, /, **fields: object) -> None:
+        events.append(event)
+
+    flow = wait_until_idle([ONE], 5.0, clock=clock, on_event=on_event)
+    assert Player(answer, clock=clock).play(flow) is False
+    assert events == [RegistrarEvent.STILL_BUSY]
+
+
 def test_instance_without_numbers_is_given_the_whole_time() -> None:
     """An instance that does not report its requests is given the whole drain time."""
     clock = ManualClock(100.0)
@@ -74,7 +97,7 @@ def test_instance_without_numbers_is_given_the_whole_time() -> None:
     flow = wait_until_idle([ONE], 3.0, clock=clock, on_event=on_event)
     assert Player(lambda send: refused(), clock=clock).play(flow) is False
     assert clock.now == pytest.approx(103.0)
-    assert "does not report its number of requests" in events[0]
+    assert "did not report its number of requests" in events[0]
 
 
 def test_instance_with_several_workers_is_given_the_whole_time() -> None:
@@ -96,6 +119,38 @@ def test_instance_with_several_workers_is_given_the_whole_time() -> None:
     )
     assert clock.now == pytest.approx(103.0)
     assert "several worker processes" in events[0]
+
+
+@pytest.mark.parametrize("answers", [True, False])
+@pytest.mark.parametrize("slow", ["/health", "/concurrency", "/stats?minutes=0"])
+@pytest.mark.parametrize("within", [0.5, 3.0, 10.0])
+def test_slow_instance_does_not_prolong_the_drain(within: float, slow: str, answers: bool) -> None:
+    """The drain takes no longer than its time, and another instance still becomes idle in it."""
+    clock, events = ManualClock(100.0), []
+    definitions = [ONE, ServiceDefinition(name="kato", id="kato-2", port=8002)]
+    idle_body = {
+        "/health": {"last_collection": 1.5},
+        "/concurrency": {"current": {"concurrent_requests": 1}},
+        "/stats?minutes=0": {"summary": {"performance": {"total_requests": 0.0}}},
+    }
+
+    def on_event(event: RegistrarEvent, subject: str, /, **fields: object) -> None:
+        events.append((subject, event))
+
+    def answer(send: Send) -> Outcome:
+        if send.target == slow and send.origin == ONE.origin:
+            takes = 1.5 if answers else send.timeout
+            clock.advance(min(takes, send.timeout))
+            if takes >= send.timeout:
+                return hung()
+        return reply(200, idle_body[send.target])
+
+    flow = wait_until_idle(definitions, within, clock=clock, on_event=on_event)
+    became_idle = Player(answer, clock=clock).play(flow)
+    assert clock.now <= 100.0 + within + 1e-6
+    assert became_idle is (len(events) == 2 and (ONE.id, RegistrarEvent.STILL_BUSY) not in events)
+    if within == 10.0:
+        assert ("kato-2", RegistrarEvent.DRAINED) in events
 
 
 def test_unknown_instance_cannot_be_drained() -> None:

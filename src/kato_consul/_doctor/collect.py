@@ -21,11 +21,16 @@ from kato_consul._registration.health_report import (
 )
 from kato_consul._registration.instance_info import field_of
 from kato_consul._registration.worker_count import THOROUGH_CONNECTIONS, count_workers
+from kato_consul._runtime_defaults import clock
 from kato_consul.errors import ConsulDenied, ConsulError, ConsulUnreachable
 from kato_consul.models import Instance
 
 INSTANCE_TIMEOUT = 5.0
 """Seconds that an instance has for each response."""
+
+COUNT_WITHIN = 5.0
+"""Seconds that counting the worker processes of an instance may take: some 10 ms a connection, but
+all of it is waited for."""
 
 STORE_READ_PATH = "/sessions/kato-consul-doctor/exists"
 """The cheapest request that needs the store: 200 when it works, 500 when it does not."""
@@ -99,7 +104,11 @@ class FactCollector:
         store = yield from _use_store(instance)
         status = yield from _get(instance, "/status")
         workers = yield from count_workers(
-            instance.origin, INSTANCE_TIMEOUT, max_connections=THOROUGH_CONNECTIONS
+            instance.origin,
+            INSTANCE_TIMEOUT,
+            COUNT_WITHIN,
+            clock=clock,
+            max_connections=THOROUGH_CONNECTIONS,
         )
         return replace(
             facts,

@@ -33,6 +33,9 @@ IDLE_FOR = 1.0
 """Seconds without a request of a client after which an instance is drained. Clients detect
 maintenance mode within milliseconds. Only the next attempt of a call in progress may come later."""
 
+_IN_PROGRESS = ("current", "concurrent_requests")
+"""Path of the number of requests in progress, in the body of ``/concurrency``."""
+
 _TOTAL_REQUESTS = ("summary", "performance", "total_requests")
 """Path of the number of requests served, in the body of ``/stats``."""
 
@@ -69,7 +72,10 @@ def wait_until_idle(
     waiting = [_Activity(definition) for definition in definitions]
     while waiting and until > clock():
         for activity in list(waiting):
-            yield from activity.poll(clock)
+            if (left := until - clock()) <= 0:
+                break
+            # An instance that answers slowly leaves time for the others.
+            yield from activity.poll(clock, left / len(waiting))
             if activity.idle_for(clock()) >= IDLE_FOR:
                 on_event(
                     RegistrarEvent.DRAINED,
@@ -92,25 +98,32 @@ class _Activity:
     served: float | None = None
     idle_since: float | None = None
     workers: int | None = None
-    description: str = "it does not report its number of requests"
+    description: str = "it did not report its number of requests in time"
 
     def idle_for(self, now: float) -> float:
         """Return the seconds without a request of a client."""
         return 0.0 if self.idle_since is None else now - self.idle_since
 
-    def poll(self, clock: Clock) -> Flow[None]:
-        """Flow: poll once: two requests, and before the first poll those that count the workers."""
+    def poll(self, clock: Clock, within: float) -> Flow[None]:
+        """Flow: poll once: two requests, and before the first poll those that count the workers.
+
+        All of them together may take ``within`` seconds.
+        """
+        until = clock() + within
         if self.workers is None:
-            self.workers = yield from count_workers(self.definition.origin, ACTIVITY_TIMEOUT)
+            self.workers = yield from count_workers(
+                self.definition.origin, ACTIVITY_TIMEOUT, within, clock=clock
+            )
         if self.workers != 1:
             if self.workers is not None:
                 self.description = (
                     "it has several worker processes, each of which counts only its own requests"
                 )
             return
-        in_progress = yield from self._read_number("/concurrency", "current", "concurrent_requests")
-        served = yield from self._read_number("/stats?minutes=0", *_TOTAL_REQUESTS)
+        in_progress = yield from self._read_number(until - clock(), "/concurrency", *_IN_PROGRESS)
+        served = yield from self._read_number(until - clock(), "/stats?minutes=0", *_TOTAL_REQUESTS)
         if in_progress is None or served is None:
+            self.idle_since = None  # unknown is not idle
             return
         in_progress -= 1  # the request to /concurrency itself
         previous, self.served = self.served, served
@@ -125,9 +138,12 @@ class _Activity:
         if self.idle_since is not None:
             self.description = f"idle now, but for less than {IDLE_FOR:g} s"
 
-    def _read_number(self, target: str, *path: str) -> Flow[float | None]:
-        """Flow: read a number from the JSON body of ``target``; None if it is not there."""
-        outcome: Outcome = yield Send(self.definition.origin, "GET", target, ACTIVITY_TIMEOUT)
+    def _read_number(self, within: float, target: str, *path: str) -> Flow[float | None]:
+        """Flow: read a number from the JSON body of ``target``; None if it is not there in time."""
+        if within <= 0:
+            return None
+        timeout = min(ACTIVITY_TIMEOUT, within)
+        outcome: Outcome = yield Send(self.definition.origin, "GET", target, timeout)
         if not isinstance(outcome, Reply):
             return None
         value = field_of(outcome, path[0])

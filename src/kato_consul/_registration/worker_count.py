@@ -6,7 +6,7 @@ process reports the time of its own start, as ``last_collection`` of ``/health``
 connection is accepted by any of the processes. So different start times are different processes.
 """
 
-from kato_consul._flow import Flow, Outcome, Reply, Send
+from kato_consul._flow import Clock, Flow, Outcome, Reply, Send
 from kato_consul._registration.instance_info import field_of
 
 USUAL_CONNECTIONS = 16
@@ -23,20 +23,32 @@ _LAST_ON_CONNECTION = {"connection": "close"}
 
 
 def count_workers(
-    origin: str, answer_within: float, *, max_connections: int = USUAL_CONNECTIONS
+    origin: str,
+    answer_within: float,
+    within: float,
+    *,
+    clock: Clock,
+    max_connections: int = USUAL_CONNECTIONS,
 ) -> Flow[int | None]:
     """Flow: count the worker processes that answer, a lower bound of how many there are.
 
-    Returns None if an answer has no start time. ``answer_within`` is the time in seconds that each
-    answer may take; ``max_connections`` is how many connections are opened at most.
+    Returns None if an answer has no start time, or if time was up when fewer than
+    `USUAL_CONNECTIONS` had been opened and only one process had been seen: there may be others.
+    ``answer_within`` is the time in seconds that each answer may take, and ``within`` the time that
+    all may take; ``max_connections`` is how many connections are opened at most.
     """
+    until = clock() + within
     start_times: set[float] = set()
     for number in range(max_connections):
+        enough = number >= USUAL_CONNECTIONS or len(start_times) > 1
         if number >= USUAL_CONNECTIONS and len(start_times) > 1:
             break
-        outcome: Outcome = yield Send(origin, "GET", "/health", answer_within, _LAST_ON_CONNECTION)
+        outcome: Outcome | None = None
+        if (left := until - clock()) > 0:
+            timeout = min(answer_within, left)
+            outcome = yield Send(origin, "GET", "/health", timeout, _LAST_ON_CONNECTION)
         started = field_of(outcome, "last_collection") if isinstance(outcome, Reply) else None
         if not isinstance(started, int | float):
-            return None
+            return len(start_times) if enough and until <= clock() else None
         start_times.add(started)
     return len(start_times)

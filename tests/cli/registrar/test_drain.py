@@ -56,7 +56,7 @@ def test_unknown_load(agent: ConsulAgent, service: str, kato: StandInKato) -> No
         kato.thaw()
     assert done.returncode == 7
     assert (
-        "still busy at the end of the drain time (it does not report its number of requests)"
+        "still busy at the end of the drain time (it did not report its number of requests in time)"
         in done.stdout
     )
 
