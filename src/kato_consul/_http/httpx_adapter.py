@@ -112,7 +112,7 @@ def to_httpx_request(step: Send, settings: Settings, trace: Any) -> httpx.Reques
 
 def to_outcome(response: httpx.Response, body: bytes) -> Outcome:
     """Return an httpx response and its body as an outcome."""
-    if response.status_code < 200:  # 101, which nobody asked for
+    if response.status_code < 200:  # 101: no upgrade was requested
         error = httpx.RemoteProtocolError("it switches to another protocol")
         return Failure(Cause.PROTOCOL, bytes_sent=True, detail=str(error), error=error)
     headers = {name.lower(): value for name, value in response.headers.items()}

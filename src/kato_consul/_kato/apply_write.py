@@ -52,7 +52,7 @@ def apply_write(api: KatoApi, state: SessionState, deadline: float, write: Write
         except (OutcomeUnknown, SessionConflict, PatternNotStored):
             raise
         except KatoConsulError as error:
-            if isinstance(earlier, OutcomeUnknown) and _may_come_late(state):
+            if isinstance(earlier, OutcomeUnknown) and state.stays:
                 raise earlier.because(error) from error
             if not state.store_loses:  # otherwise a part of it may be in the old session
                 state.pending = None
@@ -192,11 +192,6 @@ def _check_row(api: KatoApi, state: SessionState, write: Write[Any], deadline: f
     if pattern is not None and (state.node_id, pattern.name) in state.interrupted:
         yield from require_row(api, state, write.what, pattern.name, deadline)
         state.interrupted.pop((state.node_id, pattern.name), None)
-
-
-def _may_come_late(state: SessionState) -> bool:
-    """Return whether a write that was given up on may still reach the session."""
-    return state.on_conflict == "adopt" or not state.journal.complete
 
 
 def _error_after(

@@ -8,7 +8,7 @@ from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.once_only import require_no_doubt, settle_once_only
 from kato_consul._kato.opening import open_session
 from kato_consul._kato.reconcile import read_memory, reconcile
-from kato_consul._kato.replacement import replace_session
+from kato_consul._kato.replacement import leave_session
 from kato_consul._kato.session_state import DoubtfulLearn, SessionState
 from kato_consul._kato.writes import Write
 from kato_consul.errors import (
@@ -113,10 +113,8 @@ def _settle_delete(api: KatoApi, state: SessionState, deadline: float) -> Flow[b
     If not, it may still do so: the session is left.
     """
     if (yield from api.session_exists("delete", state, deadline)):
-        if state.on_conflict != "adopt" and state.journal.complete:
-            reason = "late write possible"
-            yield from replace_session(api, state, state.journal, deadline, reason=reason)
-            state.moves += 1
+        if not state.stays:
+            yield from leave_session(api, state, state.journal, deadline)
         state.deleting = False
         return False
     api.release_placement(state)

@@ -39,7 +39,7 @@ def learn(api: KatoApi, state: SessionState, deadline: float) -> Flow[LearnResul
         yield from require_no_doubt(api, state, deadline)
     events = yield from read_memory(api, state, deadline)
     if not events:
-        # KATO's own error. If the learn was sent, a late write could give it events to learn.
+        # KATO's own error, without a request.
         raise BadRequest("learn", str(state.instance), 400, "Cannot learn from empty STM")
     pattern = yield from read_pattern_count(api, state.node_id, events, deadline)
     return (yield from apply_write(api, state, deadline, learn_write(pattern)))

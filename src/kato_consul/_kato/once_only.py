@@ -12,7 +12,7 @@ from kato_consul._flow import Flow, Sleep
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.pattern_store import PREFIX, read_frequency
 from kato_consul._kato.reconcile import lock_barrier
-from kato_consul._kato.replacement import read_session, replace_session
+from kato_consul._kato.replacement import leave_session, read_session
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.writes import Write
 from kato_consul._requests.classify import Delivery, classify
@@ -61,9 +61,7 @@ def settle_once_only(
         return None
     if frequency > pattern.frequency and state.teaches_alone:
         # Counted, and the session may or may not be saved later: it is left.
-        reason = "late write possible"
-        yield from replace_session(api, state, after, deadline, reason=reason, applied=write)
-        state.moves += 1
+        yield from leave_session(api, state, after, deadline, applied=write)
         return True
     if answered and unchanged and frequency == pattern.frequency:
         return False
@@ -114,7 +112,6 @@ def require_no_doubt(api: KatoApi, state: SessionState, deadline: float) -> Flow
             "clear_stm, or another observation, the memory is a new one and can be learned",
             pattern="" if pattern is None else PREFIX + pattern.name,
         )
-    learned = state.journal.learned()
-    yield from replace_session(api, state, learned, deadline, reason="late write possible")
+    yield from leave_session(api, state, state.journal.learned(), deadline)
     state.doubtful_learn = None
     return True

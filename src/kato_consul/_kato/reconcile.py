@@ -13,7 +13,7 @@ from kato_consul._kato.config_check import read_config, rejected
 from kato_consul._kato.conflict_proof import own_writes_explain
 from kato_consul._kato.journal import Journal, event_of, is_same_event
 from kato_consul._kato.kato_api import KatoApi
-from kato_consul._kato.replacement import read_session, replace_session
+from kato_consul._kato.replacement import leave_session, read_session, replace_session
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import Event
 from kato_consul._kato.writes import Write, observe_sequence
@@ -45,12 +45,12 @@ def reconcile(
         KatoConsulError: the session could not be read or restored before the deadline.
     """
     journal = state.journal
-    stays = state.on_conflict == "adopt"  # other writers are expected in it
-    if pending is not None and pending.clears_only and not answered and not stays:
+    adopts = state.on_conflict == "adopt"
+    if pending is not None and pending.clears_only and not answered and not adopts:
         # A new session is empty. What the old one has could be the effect of a loss, too.
-        yield from _leave(api, state, pending.apply(journal), deadline, applied=pending)
+        yield from leave_session(api, state, pending.apply(journal), deadline, applied=pending)
         return True
-    stays = stays or not journal.complete
+    stays = state.stays
     try:
         if pending is not None and stays:
             # Its session cannot be left, so the instance has to have ended the write.
@@ -77,7 +77,9 @@ def reconcile(
         after = pending.apply(journal) if applied else journal
         if not answered and not stays:
             # Also if the configuration is as it should be: it may have been so before.
-            yield from _leave(api, state, after, deadline, applied=pending if applied else None)
+            yield from leave_session(
+                api, state, after, deadline, applied=pending if applied else None
+            )
         elif applied:
             state.commit(after, pending)
         return applied
@@ -102,20 +104,6 @@ def reconcile(
         raise StoreUnavailable(pending.what, NOT_SAVED) from error
     state.repairs += 1
     return False
-
-
-def _leave(
-    api: KatoApi,
-    state: SessionState,
-    journal: Journal,
-    deadline: float,
-    *,
-    applied: Write[Any] | None,
-) -> Flow[None]:
-    """Flow: continue in another session, because a write may be applied late in this one."""
-    reason = "late write possible"
-    yield from replace_session(api, state, journal, deadline, reason=reason, applied=applied)
-    state.moves += 1
 
 
 def read_memory(api: KatoApi, state: SessionState, deadline: float) -> Flow[list[Event]]:

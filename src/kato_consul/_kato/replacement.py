@@ -108,6 +108,23 @@ def replace_session(
         yield from delete_session(api, left, state.current, deadline)
 
 
+def leave_session(
+    api: KatoApi,
+    state: SessionState,
+    journal: Journal,
+    deadline: float,
+    *,
+    applied: Write[Any] | None = None,
+) -> Flow[None]:
+    """Flow: continue in another session, because a write may be applied late in this one.
+
+    See `replace_session`.
+    """
+    reason = "late write possible"
+    yield from replace_session(api, state, journal, deadline, reason=reason, applied=applied)
+    state.moves += 1
+
+
 def read_session(
     api: KatoApi, state: SessionState, deadline: float, *, follow_up: bool = False
 ) -> Flow[tuple[int, list[Event]]]:

@@ -148,6 +148,14 @@ class SessionState:
         return self.journal.session_id
 
     @property
+    def stays(self) -> bool:
+        """True if KATO's session is not left, so that a write that was given up on may come late.
+
+        Other writers are expected in it, or the journal cannot restore it.
+        """
+        return self.on_conflict == "adopt" or not self.journal.complete
+
+    @property
     def teaches_alone(self) -> bool:
         """True if no other session teaches the node."""
         return self.owns_node and not self.attached and self.node_id not in self.named_nodes

@@ -13,12 +13,7 @@ from kato_consul._kato import response_shapes as shapes
 from kato_consul._kato.journal import MAX_STM_EVENTS, Journal, makes_event
 from kato_consul._kato.observations import to_json
 from kato_consul._kato.pattern import PatternCount
-from kato_consul._kato.types import (
-    LearnResult,
-    Observation,
-    ObservationResult,
-    SequenceResult,
-)
+from kato_consul._kato.types import LearnResult, Observation, ObservationResult, SequenceResult
 from kato_consul._requests.request import Request
 
 R = TypeVar("R")

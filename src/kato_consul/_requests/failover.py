@@ -14,7 +14,6 @@ instance once the first takes longer than the 95th percentile of recent reads. T
 consumes retry budget.
 """
 
-import copy
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
@@ -35,6 +34,7 @@ from kato_consul._observable import SnapshotStore
 from kato_consul._requests.attempt import Backup, send_hedged, send_once
 from kato_consul._requests.classify import Delivery, describe
 from kato_consul._requests.request import Answer, Request, RoutingHint
+from kato_consul._requests.usable_instances import wait_for_usable
 from kato_consul.errors import KatoError, NoInstances, NoResponse, OutcomeUnknown, RequestNotSent
 from kato_consul.models import Instance, Snapshot
 
@@ -100,26 +100,6 @@ class Failover:
             return None
         self.contacted[uid] = instance
         return (yield from send_once(self.pool, self.clock, instance, request, deadline))
-
-    def usable_snapshot(self, deadline: float) -> Flow[Snapshot]:
-        """Flow: wait for a snapshot with a usable instance.
-
-        Raises:
-            NoInstances, ConsulError: There was none before the deadline.
-        """
-        while True:
-            snapshot = self.store.current
-            if snapshot is not None and snapshot.usable:
-                return snapshot
-            remaining = deadline - self.clock()
-            if remaining <= 0:
-                if self.store.last_error is not None:
-                    raise copy.copy(self.store.last_error)  # many callers may raise it
-                reason = _why_none_usable(self.store, self.clock())
-                raise NoInstances(
-                    self.store.service, reason, query_description=self.store.query_description
-                )
-            yield WaitForChange(self.store, snapshot, remaining)
 
 
 class _Call:
@@ -275,8 +255,9 @@ class _Call:
         self._is_retry = True
 
     def _usable_snapshot(self) -> Flow[Snapshot]:
+        failover = self._failover
         try:
-            return (yield from self._failover.usable_snapshot(self._deadline))
+            return (yield from wait_for_usable(failover.store, failover.clock, self._deadline))
         except NoInstances as error:
             if not self._may_be_received:
                 error.sent = self._sent
@@ -301,17 +282,3 @@ class _Call:
 def _is_server_error(outcome: Outcome) -> bool:
     """Return whether the application itself failed. A 502, 503 or 504 may come from a proxy."""
     return isinstance(outcome, Reply) and outcome.status == 500
-
-
-def _why_none_usable(store: SnapshotStore, now: float) -> str:
-    snapshot = store.current
-    if snapshot is None:
-        return "Consul has not answered yet"
-    duration = f", for {now - store.empty_since:.0f} s" if store.empty_since is not None else ""
-    if not snapshot.instances:
-        return f"none is registered{duration}. Register one with 'kato-consul register'"
-    states = "; ".join(
-        f"{instance.id} is {instance.health}: {instance.address_error or instance.output}"
-        for instance in snapshot.instances
-    )
-    return f"none is usable{duration} ({states})"
