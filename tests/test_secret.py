@@ -1,11 +1,15 @@
 """Secrets: their text is not shown."""
 
+import os
 import traceback
+from pathlib import Path
 
 import pytest
 
-from kato_consul._secret import Secret
+from kato_consul._secret import Secret, SecretFile
+from kato_consul.errors import ConfigurationError
 from kato_consul.settings import Settings
+from tests.environment import settings_of
 
 HIDDEN = "b1gs8d1e-0000-hidden"
 
@@ -21,7 +25,7 @@ HIDDEN = "b1gs8d1e-0000-hidden"
         repr([Secret(HIDDEN)]),
         repr(Settings(consul_token=HIDDEN)),
         str(Settings(consul_token=Secret(HIDDEN))),
-        repr(Settings.from_env({"CONSUL_HTTP_TOKEN": HIDDEN})),
+        repr(settings_of({"CONSUL_HTTP_TOKEN": HIDDEN})),
     ],
 )
 def test_text_of_a_secret_or_settings_is_masked(text: str) -> None:
@@ -55,3 +59,57 @@ def test_secrets_are_compared_by_their_text() -> None:
     assert Secret("a")
     assert not Secret("")
     assert Secret("a").reveal() == "a"
+
+
+# --- files ----------------------------------------------------------------------------------
+
+
+def check(secret: Secret) -> None:
+    """Refuse a secret with a space in it."""
+    if " " in secret.reveal():
+        raise ConfigurationError("it contains a space")
+
+
+def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
+    """Each way to change a file is noticed: another file in its place, or other content."""
+    path = tmp_path / "token"
+    path.write_text(" first\n")
+    file = SecretFile(path, "token_file", check)
+    assert file.current() == Secret("first")
+    (tmp_path / "new").write_text("second")
+    (tmp_path / "new").rename(path)
+    assert file.current() == Secret("second")
+    path.write_text("third!")  # the same length, within the resolution of the modification time
+    assert file.current() == Secret("third!")
+    path.write_text("")
+    assert not file.current()
+
+
+def test_an_unchanged_file_is_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that was last written some seconds ago is read once."""
+    path = tmp_path / "token"
+    path.write_text("first")
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+    file = SecretFile(path, "token_file", check)
+    assert file.current() == Secret("first")
+    monkeypatch.setattr(Path, "read_text", None)
+    assert file.current() == Secret("first")
+
+
+@pytest.mark.parametrize("broken", [None, b"\xff\xfe", b"a b"])
+def test_last_secret_is_used_while_the_file_cannot_be(tmp_path: Path, broken: bytes | None) -> None:
+    """While the file is being replaced, the last secret is used. At first it is an error."""
+    path = tmp_path / "token"
+    file = SecretFile(path, "token_file", check)
+    if broken is not None:
+        path.write_bytes(broken)
+    with pytest.raises(ConfigurationError, match=r"token_file|space"):
+        file.current()
+    path.write_text("first")
+    assert file.current() == Secret("first")
+    path.unlink()
+    if broken is not None:
+        path.write_bytes(broken)
+    assert file.current() == Secret("first")

@@ -1,20 +1,24 @@
 """Settings: addresses, environment variables, precedence and validation."""
 
+import inspect
+import os
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from kato_consul._secret import Secret
 from kato_consul.errors import ConfigurationError
 from kato_consul.settings import ENGINES, Settings
+from tests.environment import settings_of
 
 HIDDEN = "b1gs8d1e-0000-hidden"
 FORMS = (
-    "use host:port, http://host:port, https://host:port or unix:///path, "
-    "in CONSUL_HTTP_ADDR or --consul"
+    "use host:port, http://host:port, https://host:port, each with a path if a gateway needs one, "
+    "or unix:///path, in CONSUL_HTTP_ADDR or --consul"
 )
 
 
@@ -36,6 +40,10 @@ FORMS = (
         ("http://[2001:db8::1]:8500", "http://[2001:db8::1]:8500"),
         ("https://[::1]", "https://[::1]:443"),
         ("unix:///run/consul.sock", "unix:///run/consul.sock"),
+        ("http://fd00::5:8500", "http://[fd00::5]:8500"),
+        ("fd00::5:8500", "http://[fd00::5]:8500"),
+        ("https://2001:db8:0:0:0:0:0:1:8501", "https://[2001:db8:0:0:0:0:0:1]:8501"),
+        ("::1:8500", "http://[::1]:8500"),
     ],
 )
 def test_address_becomes_an_origin(address: str, origin: str) -> None:
@@ -59,6 +67,22 @@ def test_consul_ssl_makes_every_address_https(address: str, origin: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("address", "origin", "path"),
+    [
+        ("http://gateway.test:8080/consul", "http://gateway.test:8080", "/consul"),
+        ("http://gateway.test:8080/consul/", "http://gateway.test:8080", "/consul"),
+        ("gateway.test/a/b", "http://gateway.test:80", "/a/b"),
+        ("https://[::1]/consul", "https://[::1]:443", "/consul"),
+        ("http://fd00::5:8500/consul", "http://[fd00::5]:8500", "/consul"),
+        ("http://gateway.test:8080/", "http://gateway.test:8080", ""),
+    ],
+)
+def test_address_may_have_a_path(address: str, origin: str, path: str) -> None:
+    """A gateway may serve Consul's API under a path, as for Consul's own client since 1.13."""
+    assert Settings(consul_addr=address).consul_addresses == ((origin, path),)
+
+
+@pytest.mark.parametrize(
     "address",
     [
         "",
@@ -67,7 +91,12 @@ def test_consul_ssl_makes_every_address_https(address: str, origin: str) -> None
         "ftp://consul.test:8500",
         "consul.test:port",
         "consul.test:99999",
-        "http://consul.test:8500/ui",
+        "http://consul.test:8500/ui#x",
+        "http://consul.test:8500/a b",
+        "http://consul.test:8500/über",
+        "http://fd00::5",
+        "fd00::5:",
+        "fd00::xyz:8500",
         "con sul.test:8500",
         " consul.test:8500",
         "consul.test:8500\n",
@@ -102,7 +131,7 @@ def test_address_with_a_secret_is_refused_without_showing_it(address: str) -> No
     """The message about a user, a password or a query in the address does not contain it."""
     makers: list[Callable[[], Settings]] = [
         lambda: Settings(consul_addr=address),
-        lambda: Settings.from_env({"CONSUL_HTTP_ADDR": address}),
+        lambda: settings_of({"CONSUL_HTTP_ADDR": address}),
     ]
     for make in makers:
         with pytest.raises(ConfigurationError, match="CONSUL_HTTP_TOKEN instead") as caught:
@@ -114,7 +143,7 @@ def test_address_with_a_secret_is_refused_without_showing_it(address: str) -> No
 def test_message_about_an_invalid_address_contains_the_variable() -> None:
     """The message contains the variable and its value."""
     with pytest.raises(ConfigurationError, match=r"'consul\.test:port' .* in CONSUL_HTTP_ADDR"):
-        Settings.from_env({"CONSUL_HTTP_ADDR": "consul.test:port"})
+        settings_of({"CONSUL_HTTP_ADDR": "consul.test:port"})
 
 
 # --- tokens ---------------------------------------------------------------------------------
@@ -148,8 +177,8 @@ def test_token_that_a_header_cannot_carry_is_refused(token: str, tmp_path: Path)
     makers: list[Callable[[], Settings]] = [
         lambda: Settings(consul_token=token),
         lambda: Settings(consul_token=Secret(token)),
-        lambda: Settings.from_env({"CONSUL_HTTP_TOKEN": token}),
-        lambda: Settings.from_env({"CONSUL_HTTP_TOKEN_FILE": str(tmp_path / "token")}),
+        lambda: settings_of({"CONSUL_HTTP_TOKEN": token}),
+        lambda: settings_of({"CONSUL_HTTP_TOKEN_FILE": str(tmp_path / "token")}),
     ]
     for make in makers:
         with pytest.raises(ConfigurationError, match="the Consul token contains a space") as caught:
@@ -170,8 +199,7 @@ def test_token_of_another_type_is_refused(token: Any, kind: str) -> None:
 
 def test_defaults_without_variables() -> None:
     """The defaults: the local agent, no token, the service ``kato``."""
-    settings = Settings.from_env({})
-    assert settings == Settings()
+    settings = settings_of({})
     assert (settings.consul_origins[0], settings.token, settings.service) == (
         "http://127.0.0.1:8500",
         Secret(""),
@@ -211,12 +239,12 @@ def test_defaults_without_variables() -> None:
 )
 def test_variable_sets_its_setting(variable: str, text: str, name: str, value: object) -> None:
     """Each variable sets one setting."""
-    assert getattr(Settings.from_env({variable: text}), name) == value
+    assert getattr(settings_of({variable: text}), name) == value
 
 
 def test_client_certificate_and_key_from_variables() -> None:
     """The client certificate and its key are set by two variables."""
-    settings = Settings.from_env({"CONSUL_CLIENT_CERT": "c.pem", "CONSUL_CLIENT_KEY": "k.pem"})
+    settings = settings_of({"CONSUL_CLIENT_CERT": "c.pem", "CONSUL_CLIENT_KEY": "k.pem"})
     assert (settings.consul_client_cert, settings.consul_client_key) == (
         Path("c.pem"),
         Path("k.pem"),
@@ -246,32 +274,54 @@ def test_client_certificate_and_key_from_variables() -> None:
 )
 def test_empty_variable_is_ignored(variable: str) -> None:
     """An empty variable is ignored, as in Consul's own tools."""
-    assert Settings.from_env({variable: ""}) == Settings()
+    assert settings_of({variable: ""}) == settings_of({})
 
 
-def test_from_env_reads_the_environment_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a mapping, `os.environ` is read."""
-    monkeypatch.setenv("CONSUL_HTTP_ADDR", "consul.test:8500")
-    assert Settings.from_env().consul_addr == "consul.test:8500"
+def test_settings_in_code_are_merged_with_the_environment() -> None:
+    """What is not given in code is read from the environment; what is given wins, also None."""
+    environ = {"CONSUL_HTTP_ADDR": "env.test:8500", "CONSUL_HTTP_TOKEN": HIDDEN}
+    merged = settings_of(environ, deadline=2)
+    assert (merged.consul_addr, merged.token, merged.deadline) == (
+        "env.test:8500",
+        Secret(HIDDEN),
+        2,
+    )
+    given = settings_of(environ, consul_addr=None, consul_token=None)
+    assert (given.consul_addr, given.token) == (None, Secret(""))
 
 
-def test_only_from_env_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``Settings()`` reads no variable."""
-    monkeypatch.setenv("CONSUL_HTTP_ADDR", "consul.test:8500")
-    monkeypatch.setenv("CONSUL_HTTP_TOKEN", HIDDEN)
-    assert (Settings().consul_address, Settings().token) == ("127.0.0.1:8500", Secret(""))
+def test_environment_is_read_at_construction_only() -> None:
+    """A copy with one other setting keeps those that were read, and reads no variable again."""
+    settings = settings_of({"CONSUL_HTTP_ADDR": "env.test:8500"})
+    with mock.patch.dict(os.environ, {"CONSUL_HTTP_ADDR": "b.test:1", "KATO_CONSUL_ZONE": "z"}):
+        copy = replace(settings, service="search")
+    assert (copy.consul_addr, copy.zone, copy.service) == ("env.test:8500", "", "search")
+
+
+def test_trust_env_false_reads_no_variable() -> None:
+    """With ``trust_env=False`` only the settings in code count."""
+    environ = {"CONSUL_HTTP_ADDR": "env.test:8500", "CONSUL_HTTP_TOKEN_FILE": "/nowhere/token"}
+    settings = settings_of(environ, trust_env=False)
+    assert settings == replace(settings_of({}), trust_env=False)
+
+
+def test_signature_names_the_variables() -> None:
+    """``help(Settings)`` shows each setting's variable and its default."""
+    assert "service: 'str' = $KATO_CONSUL_SERVICE or 'kato'" in str(
+        inspect.signature(Settings)
+    ).replace("service: str", "service: 'str'")
 
 
 @pytest.mark.parametrize("text", ["1", "t", "T", "TRUE", "true", "True"])
 def test_true_values(text: str) -> None:
     """The values that Go's ParseBool parses as true."""
-    assert Settings.from_env({"CONSUL_HTTP_SSL": text}).consul_ssl is True
+    assert settings_of({"CONSUL_HTTP_SSL": text}).consul_ssl is True
 
 
 @pytest.mark.parametrize("text", ["0", "f", "F", "FALSE", "false", "False"])
 def test_false_values(text: str) -> None:
     """The values that Go's ParseBool parses as false."""
-    assert Settings.from_env({"CONSUL_HTTP_SSL_VERIFY": text}).consul_verify is False
+    assert settings_of({"CONSUL_HTTP_SSL_VERIFY": text}).consul_verify is False
 
 
 @pytest.mark.parametrize(
@@ -281,7 +331,7 @@ def test_false_values(text: str) -> None:
         ({"CONSUL_HTTP_SSL_VERIFY": "no"}, "CONSUL_HTTP_SSL_VERIFY must be true or false"),
         (
             {"CONSUL_HTTP_TOKEN_FILE": "/nowhere/token"},
-            "CONSUL_HTTP_TOKEN_FILE: cannot read /nowhere/token: No such file",
+            "(CONSUL_HTTP_TOKEN_FILE): cannot read /nowhere/token: No such file",
         ),
         ({"CONSUL_CLIENT_CERT": "c.pem"}, "CONSUL_CLIENT_CERT, CONSUL_CLIENT_KEY"),
         ({"CONSUL_CLIENT_KEY": "k.pem"}, "CONSUL_CLIENT_CERT, CONSUL_CLIENT_KEY"),
@@ -290,7 +340,7 @@ def test_false_values(text: str) -> None:
 def test_invalid_variable_is_refused(environ: dict[str, str], text: str) -> None:
     """The message about an invalid value contains the variable's name."""
     with pytest.raises(ConfigurationError) as caught:
-        Settings.from_env(environ)
+        settings_of(environ)
     assert text in str(caught.value)
 
 
@@ -322,15 +372,15 @@ def test_token_precedence(
         environ["CONSUL_HTTP_TOKEN_FILE"] = str(tmp_path / "token")
     if env is not None:
         environ["CONSUL_HTTP_TOKEN"] = env
-    assert Settings.from_env(environ, consul_token=code).token == Secret(token)
+    given = {} if code is None else {"consul_token": code}
+    assert settings_of(environ, **given).token == Secret(token)
 
 
 def test_code_takes_precedence_over_the_environment() -> None:
-    """A setting given in code takes precedence, also False; None is ignored."""
+    """A setting given in code takes precedence, also False."""
     environ = {"CONSUL_HTTP_ADDR": "env.test:1", "CONSUL_HTTP_SSL": "true"}
-    settings = Settings.from_env(environ, consul_addr="code.test:2", consul_ssl=False)
+    settings = settings_of(environ, consul_addr="code.test:2", consul_ssl=False)
     assert settings.consul_origins == ("http://code.test:2",)
-    assert Settings.from_env(environ, consul_addr=None).consul_addr == "env.test:1"
 
 
 @pytest.mark.parametrize(
@@ -347,7 +397,7 @@ def test_variable_of_a_setting_given_in_code_is_not_parsed(
     environ: dict[str, str], given: dict[str, Any]
 ) -> None:
     """An invalid variable does not matter for a setting that is given in code."""
-    assert Settings.from_env(environ, **given) == Settings(**given)
+    assert settings_of(environ, **given) == settings_of({}, **given)
 
 
 # --- values ---------------------------------------------------------------------------------
@@ -373,8 +423,8 @@ def test_empty_service_is_refused() -> None:
 
 def test_unknown_setting_is_refused() -> None:
     """A setting that does not exist is refused. The message contains its name."""
-    with pytest.raises(ConfigurationError, match="no such setting: consul_adr, tokn"):
-        Settings.from_env({}, tokn="x", consul_adr="y")
+    with pytest.raises(TypeError, match="consul_adr"):
+        settings_of({}, consul_adr="y")
 
 
 def test_settings_cannot_be_changed() -> None:
@@ -432,7 +482,7 @@ def test_one_invalid_agent_is_refused(address: str) -> None:
 def test_uses_consul(environ: dict[str, str], expected: bool) -> None:
     """With a static list and no address of Consul, Consul is not used: the instances of a local
     agent are different ones."""
-    assert Settings.from_env(environ).uses_consul is expected
+    assert settings_of(environ).uses_consul is expected
 
 
 @pytest.mark.parametrize(
@@ -490,5 +540,5 @@ def test_invalid_instance_address_is_refused(url: str) -> None:
 def test_instance_address_with_a_password_is_refused_without_showing_it() -> None:
     """The message does not contain the password."""
     with pytest.raises(ConfigurationError) as caught:
-        Settings.from_env({"KATO_URL": f"http://me:{HIDDEN}@kato:8000"})
+        settings_of({"KATO_URL": f"http://me:{HIDDEN}@kato:8000"})
     assert HIDDEN not in str(caught.value)

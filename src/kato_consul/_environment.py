@@ -1,35 +1,63 @@
-"""Environment variables: the setting that each one sets, and how its text is parsed."""
+"""Environment variables: settings that are not given in code are read from them."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kato_consul._secret import Secret
 from kato_consul.errors import ConfigurationError
 
 
-def _text(variable: str, text: str) -> str:
+@dataclass(frozen=True)
+class FromEnvironment:
+    """The default of a setting that has an environment variable.
+
+    Its repr is what ``help(Settings)`` shows as the default.
+    """
+
+    variable: str
+    parse: Callable[[str, str], Any]
+    default: Any
+
+    def value(self, environ: Mapping[str, str]) -> Any:
+        """Return the variable's value, or the default if it is not set or empty.
+
+        Raises:
+            ConfigurationError: the value is invalid; the message has the variable's name.
+        """
+        text = environ.get(self.variable, "")
+        return self.parse(self.variable, text) if text else self.default
+
+    def __repr__(self) -> str:
+        return f"${self.variable} or {self.default!r}"
+
+
+def from_environment(variable: str, parse: Callable[[str, str], object], default: object) -> Any:
+    """Return the default of a setting: ``variable``, read by ``parse``, or else ``default``.
+
+    An empty variable counts as not set, as in Consul's own tools.
+    """
+    return FromEnvironment(variable, parse, default)
+
+
+def text(variable: str, text: str) -> str:
+    """Return the text unchanged."""
     return text
 
 
-def _path(variable: str, text: str) -> Path:
+def path(variable: str, text: str) -> Path:
+    """Return the path."""
     return Path(text)
 
 
-def _secret(variable: str, text: str) -> Secret:
+def secret(variable: str, text: str) -> Secret:
+    """Return a secret without the spaces and line breaks around it."""
     return Secret(text.strip())
 
 
-def _secret_file(variable: str, text: str) -> Secret | None:
-    try:
-        # An empty file is ignored, so that the variable is used.
-        content = Path(text).read_text(encoding="utf-8").strip()
-        return Secret(content) if content else None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise ConfigurationError(f"{variable}: cannot read {text}: {reason}") from None
-
-
-def _flag(variable: str, text: str) -> bool:
-    # The values of Go's strconv.ParseBool, which Consul's own tools use for these.
+def flag(variable: str, text: str) -> bool:
+    """Return the boolean: the values of Go's ``strconv.ParseBool``, as in Consul's own tools."""
     if text in ("1", "t", "T", "TRUE", "true", "True"):
         return True
     if text in ("0", "f", "F", "FALSE", "false", "False"):
@@ -37,28 +65,6 @@ def _flag(variable: str, text: str) -> bool:
     raise ConfigurationError(f"{variable} must be true or false, not {text!r}")
 
 
-def _list(variable: str, text: str) -> tuple[str, ...]:
+def words(variable: str, text: str) -> tuple[str, ...]:
+    """Return the words of a list, separated by commas or spaces."""
     return tuple(text.replace(",", " ").split())
-
-
-VARIABLES = (
-    ("consul_addr", "CONSUL_HTTP_ADDR", _text),
-    ("consul_ssl", "CONSUL_HTTP_SSL", _flag),
-    ("consul_verify", "CONSUL_HTTP_SSL_VERIFY", _flag),
-    ("consul_cacert", "CONSUL_CACERT", _path),
-    ("consul_capath", "CONSUL_CAPATH", _path),
-    ("consul_client_cert", "CONSUL_CLIENT_CERT", _path),
-    ("consul_client_key", "CONSUL_CLIENT_KEY", _path),
-    ("consul_token", "CONSUL_HTTP_TOKEN", _secret),
-    ("consul_token", "CONSUL_HTTP_TOKEN_FILE", _secret_file),
-    ("consul_auth", "CONSUL_HTTP_AUTH", _secret),
-    ("consul_tls_server_name", "CONSUL_TLS_SERVER_NAME", _text),
-    ("namespace", "CONSUL_NAMESPACE", _text),
-    ("partition", "CONSUL_PARTITION", _text),
-    ("service", "KATO_CONSUL_SERVICE", _text),
-    ("zone", "KATO_CONSUL_ZONE", _text),
-    ("state_dir", "KATO_CONSUL_STATE_DIR", _path),
-    ("kato_urls", "KATO_URL", _list),
-)
-"""The setting, the variable and the parser. A later row takes precedence, so the token's file is
-below the token."""

@@ -1,4 +1,10 @@
-"""Secrets: values that never appear in logs or errors."""
+"""Secrets: values that never appear in logs or errors, and files that hold one."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from kato_consul.errors import ConfigurationError
 
 
 class Secret:
@@ -26,3 +32,51 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._value)
+
+
+SETTLED_AFTER = 2.0
+"""Seconds after which a file's modification time proves that it was not written again. A second
+write within the file system's resolution, which may be 2 s, leaves the time as it was."""
+
+
+class SecretFile:
+    """A file that holds one secret. It is read again when it changes.
+
+    Args:
+        path: the file. Spaces and line breaks around its content are ignored.
+        setting: the setting and the variable that name the file, for errors.
+        check: raises `ConfigurationError` if the content cannot be used.
+    """
+
+    def __init__(self, path: Path, setting: str, check: Callable[[Secret], None]) -> None:
+        self._path = path
+        self._setting = setting
+        self._check = check
+        self._stamp: tuple[int, int, int] | None = None
+        self._secret: Secret | None = None
+
+    def current(self) -> Secret:
+        """Return the newest secret; empty if the file is. While the file is being replaced and
+        cannot be read, it is the one that was read last.
+
+        Raises:
+            ConfigurationError: the file could never be read, or its content not be used.
+        """
+        try:
+            status = self._path.stat()
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if self._secret is None or stamp != self._stamp:
+                secret = Secret(self._path.read_text(encoding="utf-8").strip())
+                self._check(secret)
+                settled = time.time() - status.st_mtime > SETTLED_AFTER
+                self._secret, self._stamp = secret, stamp if settled else None
+        except (OSError, UnicodeDecodeError) as error:
+            if self._secret is None:
+                reason = getattr(error, "strerror", None) or type(error).__name__
+                raise ConfigurationError(
+                    f"{self._setting}: cannot read {self._path}: {reason}"
+                ) from None
+        except ConfigurationError:
+            if self._secret is None:
+                raise
+        return self._secret

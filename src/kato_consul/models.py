@@ -4,12 +4,13 @@ A `Snapshot` is an immutable value. A new one replaces the old one as a whole, s
 (go-kit's endpoint cache works the same way).
 """
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+
+from kato_consul._addresses import is_ip_address
 
 
 class Health(StrEnum):
@@ -95,7 +96,7 @@ class Instance:
         """
         if not 0 < self.port < 65_536:
             return f"its port is {self.port}, which is not from 1 to 65535"
-        if not (_HOST_NAME.fullmatch(self.address) or _is_ip_address(self.address)):
+        if not (_HOST_NAME.fullmatch(self.address) or is_ip_address(self.address)):
             return f"its address is {self.address!r}, which is not a host name or an IP address"
         return ""
 
@@ -166,11 +167,3 @@ class Snapshot:
         parts = ", ".join(f"{n} {h}" for h, n in counts if n)
         noun = "instance" if len(self.instances) == 1 else "instances"
         return f"{len(self.instances)} {noun}: {parts}"
-
-
-def _is_ip_address(address: str) -> bool:
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return True

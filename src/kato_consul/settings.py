@@ -1,20 +1,28 @@
 """Settings: immutable, and validated at construction. No other module reads these variables.
 
-Consul's variables are read as Consul's own tools read them
-(https://developer.hashicorp.com/consul/commands#environment-variables). A value given in code takes
-precedence over a file, and a file over the environment.
+A setting that is not given in code is read from its environment variable. Consul's variables are
+read as Consul's own tools read them
+(https://developer.hashicorp.com/consul/commands#environment-variables).
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
-from kato_consul._addresses import LOCAL, check_instance_url, consul_origin
-from kato_consul._environment import VARIABLES
+from kato_consul._addresses import LOCAL, ConsulAddress, check_instance_url, consul_address
+from kato_consul._environment import (
+    FromEnvironment,
+    flag,
+    from_environment,
+    path,
+    secret,
+    text,
+    words,
+)
 from kato_consul._protocols import Policy
-from kato_consul._secret import Secret
+from kato_consul._secret import Secret, SecretFile
 from kato_consul.errors import ConfigurationError
 
 ENGINES = ("httptools", "httpx")
@@ -29,49 +37,55 @@ Consistency = Literal["default", "stale", "consistent"]
 class Settings:
     """How to reach Consul and KATO.
 
-    `Settings` in code reads no environment variable; `Settings.from_env` reads those that the
-    attributes name. All times are in seconds.
+    A setting that is given in code takes precedence, also None. One that is not given comes from
+    the environment variable that is named here, and if that is not set or empty, it has its
+    default. All times are in seconds.
 
     Raises:
         ConfigurationError: a value is invalid, or two settings contradict each other.
     """
 
-    consul_addr: str | None = None
-    """The agent's address: ``host:port``, ``http://…``, ``https://…`` or ``unix:///path``.
-    Variable: CONSUL_HTTP_ADDR. Several, separated by commas, are agents of one cluster: if one
-    fails, the next is used; a registrar uses the first. Default: ``127.0.0.1:8500``; with
-    ``kato_urls`` Consul is not used."""
-    consul_ssl: bool = False
+    trust_env: bool = True
+    """False: read no environment variable; as httpx's ``trust_env``."""
+    consul_addr: str | None = from_environment("CONSUL_HTTP_ADDR", text, None)
+    """The agent's address: ``host:port``, ``http://…`` or ``https://…``, also with a path, or
+    ``unix:///path``. Variable: CONSUL_HTTP_ADDR. Several, separated by commas, are agents of one
+    cluster: if one fails, the next is used; a registrar uses the first. Default:
+    ``127.0.0.1:8500``; with ``kato_urls`` Consul is not used."""
+    consul_ssl: bool = from_environment("CONSUL_HTTP_SSL", flag, False)
     """True: use https, also if the address does not contain it. Variable: CONSUL_HTTP_SSL."""
-    consul_verify: bool = True
+    consul_verify: bool = from_environment("CONSUL_HTTP_SSL_VERIFY", flag, True)
     """False: do not verify the agent's certificate. Variable: CONSUL_HTTP_SSL_VERIFY."""
-    consul_cacert: Path | None = None
+    consul_cacert: Path | None = from_environment("CONSUL_CACERT", path, None)
     """CA file to verify the agent's certificate. Variable: CONSUL_CACERT. Default: the CAs of the
     system."""
-    consul_capath: Path | None = None
+    consul_capath: Path | None = from_environment("CONSUL_CAPATH", path, None)
     """Directory of CA files to verify the agent's certificate. Variable: CONSUL_CAPATH."""
-    consul_client_cert: Path | None = None
+    consul_client_cert: Path | None = from_environment("CONSUL_CLIENT_CERT", path, None)
     """Client certificate, for an agent that requires one; needs ``consul_client_key``. Variable:
     CONSUL_CLIENT_CERT."""
-    consul_client_key: Path | None = None
+    consul_client_key: Path | None = from_environment("CONSUL_CLIENT_KEY", path, None)
     """Private key of the client certificate. Variable: CONSUL_CLIENT_KEY."""
-    consul_token: Secret | str | None = None
-    """ACL token, in printable ASCII. Variables: CONSUL_HTTP_TOKEN_FILE (a file that contains it),
-    or else CONSUL_HTTP_TOKEN. Default: no token."""
-    consul_auth: Secret | str | None = None
+    consul_token: Secret | str | None = from_environment("CONSUL_HTTP_TOKEN", secret, None)
+    """ACL token, in printable ASCII. Variable: CONSUL_HTTP_TOKEN. Default: no token."""
+    consul_token_file: Path | None = from_environment("CONSUL_HTTP_TOKEN_FILE", path, None)
+    """A file that contains the ACL token. It is read again when it changes, so that the token can
+    be rotated. It takes precedence over ``consul_token``, unless it is empty, or only the token is
+    given in code. Variable: CONSUL_HTTP_TOKEN_FILE."""
+    consul_auth: Secret | str | None = from_environment("CONSUL_HTTP_AUTH", secret, None)
     """``user:password`` for HTTP basic authentication at a proxy in front of Consul. Variable:
     CONSUL_HTTP_AUTH. Default: none."""
-    consul_tls_server_name: str | None = None
+    consul_tls_server_name: str | None = from_environment("CONSUL_TLS_SERVER_NAME", text, None)
     """The name in the agent's certificate, if it is not the host in its address; also sent as SNI.
     Variable: CONSUL_TLS_SERVER_NAME."""
-    namespace: str | None = None
+    namespace: str | None = from_environment("CONSUL_NAMESPACE", text, None)
     """Namespace (Consul Enterprise). Variable: CONSUL_NAMESPACE. Default: not sent."""
-    partition: str | None = None
+    partition: str | None = from_environment("CONSUL_PARTITION", text, None)
     """Admin partition (Consul Enterprise). Variable: CONSUL_PARTITION. Default: not sent."""
     datacenter: str | None = None
     """The datacenter whose instances are used. Several, separated by commas, are in order of
     preference: the first with a usable instance. Default: the agent's own."""
-    service: str = "kato"
+    service: str = from_environment("KATO_CONSUL_SERVICE", text, "kato")
     """The name that the instances are registered with; not empty. Variable:
     KATO_CONSUL_SERVICE."""
     tags: tuple[str, ...] = ()
@@ -96,10 +110,10 @@ class Settings:
     agent_cache: bool = False
     """True: the agent responds from its cache, and watches once for all its clients. It cannot be
     combined with ``consistency="consistent"``."""
-    state_dir: Path | None = None
+    state_dir: Path | None = from_environment("KATO_CONSUL_STATE_DIR", path, None)
     """Directory of the saved snapshot, which is used at the start while Consul is unreachable.
     Variable: KATO_CONSUL_STATE_DIR. Default: snapshots are not saved."""
-    kato_urls: tuple[str, ...] = ()
+    kato_urls: tuple[str, ...] = from_environment("KATO_URL", words, ())
     """Static list of instances, each ``http://host:port``, which is used while Consul is
     unreachable at the start; without ``consul_addr`` it is used alone. Variable: KATO_URL,
     separated by commas or spaces. Default: none."""
@@ -119,7 +133,7 @@ class Settings:
     whether a byte of a request was sent; the first costs a fraction of the second."""
     session_ttl: int | None = None
     """Time to live of new sessions in seconds. Default: KATO's default (3600 s)."""
-    zone: str = ""
+    zone: str = from_environment("KATO_CONSUL_ZONE", text, "")
     """The client's zone: instances whose metadata has the same ``zone`` are preferred. Variable:
     KATO_CONSUL_ZONE. Default: no preference."""
     balancing: str | Policy = "p2c"
@@ -131,10 +145,11 @@ class Settings:
     to 5 % more work."""
 
     def __post_init__(self) -> None:
+        self._read_environment()
         object.__setattr__(self, "consul_token", _checked_token(self.consul_token))
         if isinstance(self.consul_auth, str):
             object.__setattr__(self, "consul_auth", Secret(self.consul_auth))
-        _ = self.consul_origins
+        _ = self.consul_addresses, self.token
         for name in _SECONDS:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 < value <= MAX_SECONDS:
@@ -159,6 +174,16 @@ class Settings:
         for url in self.kato_urls:
             check_instance_url(url)
         self._check_query()
+
+    def _read_environment(self) -> None:
+        """Set each setting that was not given in code."""
+        token_in_code = not isinstance(self.consul_token, FromEnvironment)
+        environ = os.environ if self.trust_env else {}
+        for one in fields(self):
+            default = getattr(self, one.name)
+            if isinstance(default, FromEnvironment):
+                ignored = one.name == "consul_token_file" and token_in_code
+                object.__setattr__(self, one.name, default.value({} if ignored else environ))
 
     def _check_query(self) -> None:
         if self.consistency not in get_args(Consistency):
@@ -192,12 +217,17 @@ class Settings:
         return LOCAL if self.consul_addr is None else self.consul_addr
 
     @property
-    def consul_origins(self) -> tuple[str, ...]:
-        """The origins of all agents, in their order: ``scheme://host:port`` or ``unix:///path``."""
+    def consul_addresses(self) -> tuple[ConsulAddress, ...]:
+        """The addresses of all agents, in their order."""
         addresses = self.consul_address.split(",")
         if len(addresses) > 1:
             addresses = [address.strip() for address in addresses]
-        return tuple(consul_origin(address, ssl=self.consul_ssl) for address in addresses)
+        return tuple(consul_address(address, ssl=self.consul_ssl) for address in addresses)
+
+    @property
+    def consul_origins(self) -> tuple[str, ...]:
+        """The origins of all agents, in their order: ``scheme://host:port`` or ``unix:///path``."""
+        return tuple(address.origin for address in self.consul_addresses)
 
     @property
     def datacenters(self) -> tuple[str | None, ...]:
@@ -213,37 +243,25 @@ class Settings:
 
     @property
     def token(self) -> Secret:
-        """The ACL token; empty if there is none."""
-        return self.consul_token if isinstance(self.consul_token, Secret) else Secret("")
+        """The ACL token; empty if there is none. A file is read at each access."""
+        return self.token_reader()()
+
+    def token_reader(self) -> Callable[[], Secret]:
+        """Return a function that returns the ACL token, and reads its file again when it changes.
+
+        It raises `ConfigurationError` if the file could never be read.
+        """
+        token = self.consul_token if isinstance(self.consul_token, Secret) else Secret("")
+        if self.consul_token_file is None:
+            return lambda: token
+        name = "consul_token_file (CONSUL_HTTP_TOKEN_FILE)"
+        file = SecretFile(self.consul_token_file, name, _check_token_text)
+        return lambda: file.current() or token
 
     @property
     def auth(self) -> Secret:
         """``user:password`` for basic authentication; empty if there is none."""
         return self.consul_auth if isinstance(self.consul_auth, Secret) else Secret("")
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Self:
-        """Return settings from environment variables. An empty variable is ignored.
-
-        Args:
-            environ: The variables; None is `os.environ`.
-            given: Settings by name. They take precedence over variables; None is ignored.
-
-        Raises:
-            ConfigurationError: a value is invalid (the message contains the variable's name), or
-                there is no setting of a given name.
-        """
-        env = os.environ if environ is None else environ
-        unknown = set(given) - {field.name for field in fields(cls)}
-        if unknown:
-            raise ConfigurationError(f"no such setting: {', '.join(sorted(unknown))}")
-        values: dict[str, Any] = {}
-        for name, variable, parse in VARIABLES:
-            text = env.get(variable, "")
-            if text and given.get(name) is None and (value := parse(variable, text)) is not None:
-                values[name] = value
-        values.update({name: value for name, value in given.items() if value is not None})
-        return cls(**values)
 
 
 def _checked_token(token: Any) -> Secret | None:
@@ -254,12 +272,16 @@ def _checked_token(token: Any) -> Secret | None:
         token = Secret(token.strip())
     if not isinstance(token, Secret):
         raise ConfigurationError(f"consul_token must be text, not {type(token).__name__}")
+    _check_token_text(token)
+    return token
+
+
+def _check_token_text(token: Secret) -> None:
     if not all(33 <= ord(character) <= 126 for character in token.reveal()):
         raise ConfigurationError(
             "the Consul token contains a space, a line break or a character that is not printable "
             "ASCII: does its file contain anything else?"
         )
-    return token
 
 
 MAX_SECONDS = 1_000_000

@@ -1,6 +1,7 @@
 """Consul's HTTP API: the requests, and the parsed responses. Errors are in `test_call`."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -174,16 +175,29 @@ def test_token_is_in_its_header_only(name: str) -> None:
         "register": (PAYLOAD,),
         "deregister": ("kato-1",),
     }
-    call = getattr(ConsulApi(AT, token=Secret(TOKEN)), name)(*arguments.get(name, ()))
-    assert call.send.headers == {"X-Consul-Token": TOKEN}
-    assert TOKEN not in repr(call)
+    call = getattr(ConsulApi(AT, token=lambda: Secret(TOKEN)), name)(*arguments.get(name, ()))
+    step = next(call_consul(call))
+    assert isinstance(step, Send)
+    assert step == replace(call.send, headers={"X-Consul-Token": TOKEN})
+    assert TOKEN not in f"{call!r} {step!r}"
     assert TOKEN not in repr(call.with_timeout(1.0).with_parameter("near", "_agent"))
 
 
-@pytest.mark.parametrize("token", [None, Secret("")])
-def test_empty_token_sends_no_header(token: Secret | None) -> None:
+@pytest.mark.parametrize("api", [ConsulApi(AT), ConsulApi(AT, token=lambda: Secret(""))])
+def test_empty_token_sends_no_header(api: ConsulApi) -> None:
     """Without a token, or with an empty one, the header is not sent."""
-    assert ConsulApi(AT, token=token).agent_services().send.headers == {}
+    step = next(call_consul(api.agent_services()))
+    assert isinstance(step, Send)
+    assert step.headers == {}
+
+
+@pytest.mark.parametrize("path", ["", "/consul"])
+def test_all_of_the_api_is_under_the_path(path: str) -> None:
+    """A gateway may serve Consul's API under a path."""
+    api = ConsulApi(AT, path=path)
+    for call in (api.leader(), api.health("kato"), api.register(PAYLOAD), api.deregister("a/b")):
+        assert call.send.origin == AT
+        assert call.send.target.startswith(f"{path}/v1/")
 
 
 def test_datacenter_is_sent_to_the_catalog_only() -> None:
@@ -206,8 +220,6 @@ def test_environment_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     assert ConsulApi(AT).agent_services().send.origin == AT
     assert ConsulApi(AT).agent_services().send.headers == {}
-    given = ConsulApi(AT, token=Secret("given")).agent_services()
-    assert given.send.headers == {"X-Consul-Token": "given"}
 
 
 def test_with_timeout_returns_another_call() -> None:

@@ -8,7 +8,7 @@ from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.call import ConsulCall, call_consul
 from kato_consul._consul.registration_payload import RegistrationPayload
 from kato_consul._definitions.schema import ServiceDefinition
-from kato_consul._flow import Cause, Failure, Outcome
+from kato_consul._flow import Cause, Failure, Outcome, Send
 from kato_consul._secret import Secret
 from kato_consul.errors import (
     ConsulDenied,
@@ -63,7 +63,7 @@ FAILURES: list[tuple[Outcome, type[ConsulError], str]] = [
 def test_failure_is_an_error(outcome: Outcome, kind: type[ConsulError], text: str) -> None:
     """Each failure has its error class. The message has the address and reason, not the token."""
     with pytest.raises(ConsulError) as caught:
-        outcome_of(ConsulApi(AT, token=Secret(TOKEN)).service_names(), outcome)
+        outcome_of(ConsulApi(AT, token=lambda: Secret(TOKEN)).service_names(), outcome)
     assert type(caught.value) is kind
     assert text in str(caught.value)
     assert AT in str(caught.value)
@@ -155,3 +155,17 @@ def test_engine_error_is_chained() -> None:
         outcome_of(api.leader(), Failure(Cause.CONNECT, bytes_sent=False, detail="", error=engine))
     assert caught.value.__cause__ is engine
     assert (caught.value.address, caught.value.reason) == (AT, "could not connect")
+
+
+def test_denied_request_is_sent_again_with_a_new_token() -> None:
+    """A request that is denied is sent again if the token was replaced since it was sent."""
+    tokens = iter([Secret("old"), Secret("new"), Secret("new")])
+    flow = call_consul(ConsulApi(AT, token=lambda: next(tokens)).leader())
+    sent = [next(flow)]
+    with pytest.raises(ConsulDenied):
+        while True:
+            sent.append(flow.send(reply(403, b"ACL not found")))
+    assert [step.headers for step in sent if isinstance(step, Send)] == [
+        {"X-Consul-Token": "old"},
+        {"X-Consul-Token": "new"},
+    ]

@@ -27,13 +27,30 @@ class AclAgent(ConsulAgent):
         secret: str = self.put("/v1/acl/token", {"Policies": [{"Name": name}]})["SecretID"]
         return secret
 
+    def delete_token(self, token: str) -> None:
+        """Delete a token."""
+        own = self._send("GET", "/v1/acl/token/self", token=token).json()
+        self._send("DELETE", f"/v1/acl/token/{own['AccessorID']}")
+
+    def register(self, service: str, service_id: str) -> None:
+        """Register an instance without checks."""
+        body: dict[str, object] = {"Name": service, "ID": service_id, "Port": 1}
+        self._send("PUT", "/v1/agent/service/register", body)
+
+    def deregister(self, service_id: str) -> None:
+        """Deregister an instance."""
+        self._send("PUT", f"/v1/agent/service/deregister/{service_id}")
+
     def put(self, path: str, body: dict[str, object]) -> dict[str, str]:
         """Send a PUT request with the root token and return its JSON."""
-        response = httpx.put(
-            f"{self.url}{path}", json=body, headers={"X-Consul-Token": self.root}, trust_env=False
-        )
-        created: dict[str, str] = response.raise_for_status().json()
+        created: dict[str, str] = self._send("PUT", path, body).json()
         return created
+
+    def _send(
+        self, method: str, path: str, body: dict[str, object] | None = None, *, token: str = ""
+    ) -> httpx.Response:
+        with httpx.Client(trust_env=False, headers={"X-Consul-Token": token or self.root}) as http:
+            return http.request(method, f"{self.url}{path}", json=body).raise_for_status()
 
 
 @pytest.fixture(scope="session")

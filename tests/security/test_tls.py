@@ -22,6 +22,7 @@ from kato_consul.settings import ENGINES
 from kato_consul.testing import ConsulAgent, find_consul
 from kato_consul.testing.ports import free_ports
 from tests.cli.running import HealthServer, fresh_name, kato_consul
+from tests.environment import settings_of
 
 WITHIN = 3.0
 """Seconds for the first response: enough on a busy machine; waited in full if none can come."""
@@ -81,7 +82,7 @@ def test_commands_and_library_work_over_tls(tls_agent: TlsAgent, instance: Healt
     env = tls_agent.environment()
     done = kato_consul("register", *instance.flags(service), env=env)
     assert done.returncode == 0, done.stderr
-    with Discovery(Settings.from_env(env, service=service)) as discovery:
+    with Discovery(settings_of(env, service=service)) as discovery:
         assert [one.id for one in discovery.snapshot().usable] == [f"{service}-1"]
     assert kato_consul("deregister", f"{service}-1", env=env).returncode == 0
 
@@ -92,7 +93,7 @@ def test_each_engine_verifies_the_name(tls_agent: TlsAgent, engine: str) -> None
 
     def settings(**given: str) -> Settings:
         env = tls_agent.environment()
-        return Settings.from_env(env, service="consul", engine=engine, deadline=WITHIN, **given)
+        return settings_of(env, service="consul", engine=engine, deadline=WITHIN, **given)
 
     async def found(given: Settings) -> Snapshot:
         async with AsyncDiscovery(given) as discovery:
@@ -115,7 +116,7 @@ def test_the_second_agent_of_a_list_is_verified(tls_agent: TlsAgent, ca: str) ->
         CONSUL_HTTP_ADDR=f"127.0.0.1:{free_ports(1)[0]},https://127.0.0.1:{tls_agent.port}",
         CONSUL_CACERT=str(tls_agent.folder / ca),
     )
-    settings = Settings.from_env(env, service="consul")
+    settings = settings_of(env, service="consul")
 
     async def count() -> int:
         async with AsyncDiscovery(settings) as discovery:
@@ -139,7 +140,7 @@ def test_registrar_works_over_tls(tls_agent: TlsAgent, instance: HealthServer) -
     definition = ServiceDefinition(
         name=fresh_name(), port=instance.port, address="127.0.0.1", check=check
     )
-    with Registrar([definition], Settings.from_env(tls_agent.environment()), wait=20):
+    with Registrar([definition], settings_of(tls_agent.environment()), wait=20):
         pass
 
 
@@ -188,5 +189,5 @@ def test_an_agent_on_a_unix_socket(tmp_path: Path, instance: HealthServer) -> No
         env = {"CONSUL_HTTP_ADDR": f"unix://{path}"}
         done = kato_consul("register", *instance.flags(service), env=env)
         assert done.returncode == 0, done.stderr
-        with Discovery(Settings.from_env(env, service=service)) as discovery:
+        with Discovery(settings_of(env, service=service)) as discovery:
             assert [one.id for one in discovery.snapshot().usable] == [f"{service}-1"]

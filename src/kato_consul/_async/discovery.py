@@ -30,7 +30,7 @@ class AsyncDiscovery:
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self.settings = settings or Settings.from_env()
+        self.settings = settings or Settings()
         self._driver = AsyncDriver(self.settings, owner=self)
         runtime.in_each_process(self, AsyncDiscovery._set_up)
 

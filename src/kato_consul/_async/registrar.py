@@ -43,7 +43,7 @@ class AsyncRegistrar:
         owner: str | None = None,
         on_event: EventSink = log_event,
     ) -> None:
-        self.settings = settings or Settings.from_env()
+        self.settings = settings or Settings()
         self._wait = wait
         self._driver = AsyncDriver(self.settings, owner=self)
         self._service = RegistrarService(

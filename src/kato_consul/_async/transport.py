@@ -42,7 +42,7 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
     def __init__(
         self, settings: Settings | None = None, *, inner: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        self._settings = settings or Settings.from_env()
+        self._settings = settings or Settings()
         pooled = AsyncPooledTransport(self._settings.keepalive)
         self._driver = AsyncDriver(self._settings, owner=self, on_closed_origin=pooled.close_origin)
         self._inner = inner or pooled

@@ -51,13 +51,15 @@ def consul_apis(settings: Settings) -> list[ConsulApi]:
     """Return the API of each agent in ``settings``, in their order."""
     # Consul's own client adds these query parameters to every call, too (api.QueryOptions).
     parameters = {"ns": settings.namespace, "partition": settings.partition}
+    token = settings.token_reader()
     return [
         ConsulApi(
-            origin,
-            token=settings.token,
+            address.origin,
+            path=address.path,
+            token=token,
             datacenter=settings.datacenters[0],
             auth=settings.auth,
             parameters={name: value for name, value in parameters.items() if value},
         )
-        for origin in settings.consul_origins
+        for address in settings.consul_addresses
     ]

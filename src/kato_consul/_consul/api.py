@@ -4,14 +4,15 @@ py-consul builds the requests and parses most responses (`request_builder`). Hea
 with the service; msgspec decodes them (`snapshot_decoder`).
 """
 
+import json
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from kato_consul._consul.call import CONSUL_TIMEOUT, ConsulCall, T
+from kato_consul._consul.call import CONSUL_TIMEOUT, ConsulCall, T, no_token
 from kato_consul._consul.health_query import HealthQuery, HealthResponse, read_response
 from kato_consul._consul.snapshot_decoder import read_prepared_query, read_snapshot
 from kato_consul._flow import Reply, Send
@@ -30,22 +31,26 @@ class ConsulApi:
         self,
         origin: str,
         *,
-        token: Secret | None = None,
+        path: str = "",
+        token: Callable[[], Secret] = no_token,
         datacenter: str | None = None,
         auth: Secret | None = None,
         parameters: Mapping[str, str] | None = None,
     ) -> None:
         """Describe the agent; nothing is sent.
 
-        ``origin`` is the agent's address as in `Send`. ``datacenter`` is the one that catalog and
-        health calls read; None is the agent's own. ``auth`` is ``user:password`` for basic
-        authentication. ``parameters`` are query parameters added to every call.
+        ``origin`` is the agent's address as in `Send`; all of its API is under ``path``. ``token``
+        returns the ACL token for the request that is sent next. ``datacenter`` is the one that
+        catalog and health calls read; None is the agent's own. ``auth`` is ``user:password`` for
+        basic authentication. ``parameters`` are query parameters added to every call.
         """
         self.address = origin
+        self._path = path
+        self._token = token
         # Here, and not with the package: py-consul imports requests (`kato_consul._libraries`).
         from kato_consul._consul.request_builder import RequestBuilder
 
-        self._consul = RequestBuilder(origin, token or Secret(""), datacenter)
+        self._consul = RequestBuilder(datacenter)
         self._headers = {}
         if auth:
             self._headers["Authorization"] = f"Basic {b64encode(auth.reveal().encode()).decode()}"
@@ -60,6 +65,24 @@ class ConsulApi:
         request = self._consul.catalog.services(consistency="default")
         return self._call("listing services", request, lambda answer: sorted(answer[1]))
 
+    def authorize(self, permissions: Sequence[tuple[str, str, str]]) -> ConsulCall[list[bool]]:
+        """Return the call for which permissions the token has: each is a resource, an access and
+        the name of the resource, such as ``("service", "write", "kato")``.
+
+        This is the endpoint that Consul's own user interface uses. It answers 401 with "ACL support
+        disabled" if there are no ACLs.
+        """
+        body = [
+            {"Resource": resource, "Access": access, "Segment": name}
+            for resource, access, name in permissions
+        ]
+        request = self._consul.http.post(
+            lambda response: [bool(entry["Allow"]) for entry in json.loads(response.body)],
+            "/v1/internal/acl/authorize",
+            data=json.dumps(body),
+        )
+        return self._call("reading the token's permissions", request)
+
     def health(
         self, service: str, *, index: int = 0, wait: float | None = None
     ) -> ConsulCall[Snapshot]:
@@ -67,8 +90,8 @@ class ConsulApi:
 
         With an ``index`` above 0 it is a blocking query, held for up to ``wait`` seconds.
         """
-        call = self.query_health(HealthQuery(service), index=index, wait=wait)
-        return ConsulCall(call.what, call.send, lambda reply: call.parse(reply).snapshot)
+        call: ConsulCall[Any] = self.query_health(HealthQuery(service), index=index, wait=wait)
+        return replace(call, parse=lambda reply: call.parse(reply).snapshot)
 
     def query_health(
         self,
@@ -107,7 +130,9 @@ class ConsulApi:
         for name in query.modes:
             call = call.with_parameter(name)
         send = replace(call.send, headers={**call.send.headers, **headers})
-        return ConsulCall(call.what, send, lambda reply: read_response(reply, decode, index, last))
+        return replace(
+            call, send=send, parse=lambda reply: read_response(reply, decode, index, last)
+        )
 
     def register(
         self, payload: "RegistrationPayload", *, replace_checks: bool = True
@@ -180,12 +205,12 @@ class ConsulApi:
         send = Send(
             origin=self.address,
             method=request.method,
-            target=request.target,
+            target=self._path + request.target,
             timeout=CONSUL_TIMEOUT,
             headers={**request.headers, **self._headers},
             body=request.body,
         )
-        call = ConsulCall(what, send, parse)
+        call = ConsulCall(what, send, parse, token=self._token)
         for name, value in self._parameters.items():
             call = call.with_parameter(name, value)
         return call

@@ -9,6 +9,7 @@ import msgspec
 
 from kato_consul._backoff import CONSUL_WAIT, full_jitter, retry_after
 from kato_consul._flow import Clock, Failure, Flow, Outcome, Random, Reply, Send, Sleep
+from kato_consul._secret import Secret
 from kato_consul.errors import (
     ConsulDenied,
     ConsulRejected,
@@ -24,19 +25,26 @@ CONSUL_TIMEOUT = 10.0
 (rpc_hold_timeout), and then gives up itself."""
 
 
+def no_token() -> Secret:
+    """Return an empty token."""
+    return Secret("")
+
+
 @dataclass(frozen=True, slots=True)
 class ConsulCall(Generic[T]):
     """One request to Consul.
 
     ``what`` describes it in error messages, such as "listing services". ``parse`` reads the
     response. With ``not_found_ok`` a 404 means that the named thing does not exist, and is parsed;
-    otherwise a 404 means that the endpoint does not exist, and is an error.
+    otherwise a 404 means that the endpoint does not exist, and is an error. ``token`` returns the
+    ACL token: it is asked for each time the request is sent, since tokens are rotated.
     """
 
     what: str
     send: Send
     parse: Callable[[Reply], T]
     not_found_ok: bool = False
+    token: Callable[[], Secret] = no_token
 
     def with_timeout(self, seconds: float) -> "ConsulCall[T]":
         """Return the same call with another timeout."""
@@ -67,7 +75,8 @@ for numbers that are too large, and JSON that is nested too deeply."""
 
 
 def call_consul(call: ConsulCall[T]) -> Flow[T]:
-    """Flow: execute one call once, and return its parsed response.
+    """Flow: execute one call once, and return its parsed response. A request that was denied is
+    sent again if the token was replaced meanwhile.
 
     Raises:
         ConsulUnreachable: no response.
@@ -75,8 +84,21 @@ def call_consul(call: ConsulCall[T]) -> Flow[T]:
         ConsulDenied: 401 or 403.
         ConsulRejected: another 4xx, a redirection, or a body that cannot be parsed.
     """
-    address = call.send.origin
-    outcome: Outcome = yield call.send
+    token = call.token()
+    while True:
+        try:
+            return (yield from _call_with_token(call, token))
+        except ConsulDenied:
+            used, token = token, call.token()
+            if token == used:
+                raise
+
+
+def _call_with_token(call: ConsulCall[T], token: Secret) -> Flow[T]:
+    address, send = call.send.origin, call.send
+    if token:
+        send = replace(send, headers={**send.headers, "X-Consul-Token": token.reveal()})
+    outcome: Outcome = yield send
     if isinstance(outcome, Failure):
         raise ConsulUnreachable(address, str(outcome), sent=outcome.bytes_sent) from outcome.error
     body = outcome.body.decode("utf-8", "replace")

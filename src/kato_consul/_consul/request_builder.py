@@ -16,7 +16,6 @@ from consul import base  # not `import consul.base`, which Ctrl-C during the imp
 from consul.exceptions import ConsulException
 
 from kato_consul._flow import Reply
-from kato_consul._secret import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +81,17 @@ class _Recorder(base.HTTPClient):  # type: ignore[misc]  # py-consul is untyped
 
 
 class RequestBuilder(base.Consul):  # type: ignore[misc]  # py-consul is untyped
-    """py-consul's client, without the environment: only `Settings` reads that."""
+    """py-consul's client, without address, token and environment: `ConsulApi` adds the first two.
 
-    def __init__(self, origin: str, token: Secret, datacenter: str | None) -> None:
-        super().__init__(host=origin, port=0, scheme="http", verify=True, dc=datacenter)
-        # In the base class CONSUL_HTTP_TOKEN overrides a token given in code. Not here.
-        self.token = token
+    ``datacenter`` is the one that catalog and health calls read; None is the agent's own.
+    """
+
+    def __init__(self, datacenter: str | None) -> None:
+        super().__init__(host="", port=0, scheme="http", verify=True, dc=datacenter)
 
     def prepare_headers(self, token: str | None = None) -> dict[str, str]:
-        return {"X-Consul-Token": self.token.reveal()} if self.token else {}
+        # The base class takes the token from CONSUL_HTTP_TOKEN.
+        return {}
 
     def http_connect(
         self, host: str, port: int, scheme: str, verify: Any = True, cert: Any = None

@@ -125,32 +125,17 @@ class FactCollector:
         """Flow: query the ACL system for what the token may do.
 
         A write cannot be tried without writing, and Consul filters out what may not be read instead
-        of denying it. This is the endpoint that Consul's own user interface uses. Without ACLs
-        everything is allowed.
+        of denying it. Without ACLs everything is allowed.
         """
         permissions = [("service", "write", self.service), ("service", "read", self.service)]
         permissions.append(("node", "read", ""))  # of any node
-        send = replace(
-            self.api.agent_services().send,  # it has the token; the one for the leader has none
-            method="POST",
-            target="/v1/internal/acl/authorize",
-            body=json.dumps(
-                [
-                    {"Resource": resource, "Access": access, "Segment": segment}
-                    for resource, access, segment in permissions
-                ]
-            ).encode(),
-        )
-        outcome: Outcome = yield send
-        if not isinstance(outcome, Reply):
-            return {}
         names = [f"{resource}:{access}" for resource, access, _ in permissions]
-        if b"ACL support disabled" in outcome.body:
-            return dict.fromkeys(names, True)
         try:
-            allowed = [bool(entry["Allow"]) for entry in json.loads(outcome.body)]
+            allowed = yield from call_consul(self.api.authorize(permissions))
             return dict(zip(names, allowed, strict=True))
-        except (ValueError, TypeError, LookupError):
+        except ConsulDenied as error:
+            return dict.fromkeys(names, True) if "ACL support disabled" in str(error) else {}
+        except (ConsulError, ValueError):
             return {}
 
     def _without_address(self) -> ConsulCall[set[tuple[str, str]]]:
@@ -163,8 +148,8 @@ class FactCollector:
                 if not entry["Service"]["Address"]
             }
 
-        call = self.api.health(self.service)
-        return ConsulCall(call.what, call.send, parse)
+        call: ConsulCall[Any] = self.api.health(self.service)
+        return replace(call, parse=parse)
 
     def _skew(self, reply: Reply) -> float | None:
         """Return how many seconds the clock behind a ``Date`` header is ahead of this machine's."""

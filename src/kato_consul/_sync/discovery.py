@@ -31,7 +31,7 @@ class Discovery:
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self.settings = settings or Settings.from_env()
+        self.settings = settings or Settings()
         self._driver = Driver(self.settings, owner=self)
         runtime.in_each_process(self, Discovery._set_up)
 

@@ -39,7 +39,7 @@ def diagnose(
     Raises:
         ConfigurationError: the settings, or the TLS files that they name, cannot be used.
     """
-    settings = settings or Settings.from_env()
+    settings = settings or Settings()
     facts = _collect(settings, on_progress)
     return Diagnosis(facts, apply_rules(facts))
 

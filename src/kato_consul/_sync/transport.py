@@ -43,7 +43,7 @@ class DiscoveryTransport(httpx.BaseTransport):
     def __init__(
         self, settings: Settings | None = None, *, inner: httpx.BaseTransport | None = None
     ) -> None:
-        self._settings = settings or Settings.from_env()
+        self._settings = settings or Settings()
         pooled = PooledTransport(self._settings.keepalive)
         self._driver = Driver(self._settings, owner=self, on_closed_origin=pooled.close_origin)
         self._inner = inner or pooled

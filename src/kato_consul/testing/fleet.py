@@ -65,7 +65,7 @@ class Fleet:
     @property
     def settings(self) -> Settings:
         """Settings for a client or registrar of this fleet; the environment is not read."""
-        return Settings(consul_addr=self.agent.http_addr, service=self._service)
+        return Settings(consul_addr=self.agent.http_addr, service=self._service, trust_env=False)
 
     @property
     def definitions(self) -> list[ServiceDefinition]:

@@ -1,7 +1,7 @@
 """Options of most commands, and their conversion to settings."""
 
 import logging
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,8 +31,9 @@ Json = Annotated[bool, flag("--json", help="Print the result as one line of JSON
 
 
 def settings_from(consul: str | None = None, service: str | None = None) -> Settings:
-    """Return the settings of the environment, overridden by these options."""
-    return Settings.from_env(consul_addr=consul, service=service)
+    """Return the settings of the environment, overridden by the options that were given."""
+    given: dict[str, Any] = {"consul_addr": consul, "service": service}
+    return Settings(**{name: value for name, value in given.items() if value is not None})
 
 
 def silence_watch_log() -> None:
