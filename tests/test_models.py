@@ -44,6 +44,29 @@ def test_usable_instances_are_passing_or_warning(healths: list[Health], usable: 
 
 
 @pytest.mark.parametrize(
+    ("healths", "usable"),
+    [
+        ([], []),
+        ([P, C], [0]),
+        ([W, C], [0]),
+        ([C, M, C], [0, 2]),
+        ([M], []),
+    ],
+)
+def test_critical_instances_are_used_if_no_other_is_healthy(
+    healths: list[Health], usable: list[int]
+) -> None:
+    """With ``use_critical``, and no healthy instance, all critical ones with a valid address are
+    used."""
+    instances = [instance(f"kato-{i}", health) for i, health in enumerate(healths)]
+    odd = instance("odd", C, address="http://odd")
+    current = replace(snapshot(*instances, odd), use_critical=True)
+    expected = [f"kato-{i}" for i in usable]
+    assert [one.id for one in current.usable] == expected
+    assert [one.id for one in current.instances if current.uses(one)] == expected
+
+
+@pytest.mark.parametrize(
     "address",
     ["10.0.0.5", "::1", "fe80::1%eth0", "kato", "kato_1", "a.b-c.test", "kato.test.", "x" * 63],
 )

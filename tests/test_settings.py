@@ -500,6 +500,7 @@ def test_datacenters_are_separated_by_commas(
     ("given", "text"),
     [
         ({"consistency": "strong"}, "consistency must be one of default, stale, consistent"),
+        ({"when_all_critical": "panic"}, "when_all_critical must be one of fail, use_all"),
         ({"agent_cache": True, "consistency": "consistent"}, "contradict each other"),
         ({"query": "q", "tags": ("a",)}, "query and tags cannot be combined"),
         ({"query": "q", "meta": {"a": "b"}}, "query and meta cannot be combined"),

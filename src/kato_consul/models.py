@@ -102,7 +102,7 @@ class Instance:
 
     @cached_property
     def usable(self) -> bool:
-        """True if requests are sent to it: it is passing or has a warning, and has an address."""
+        """True if it is healthy: it is passing or has a warning, and its address can be used."""
         return self.health in USABLE_HEALTH and not self.address_error
 
     @cached_property
@@ -132,22 +132,42 @@ class Snapshot:
         instances: All instances, in any health, sorted by id.
         index: Consul's index of the response (``X-Consul-Index``); 0 if there is none.
         source: Where the snapshot comes from.
+        use_critical: True: if no instance is healthy, the critical ones are used
+            (``Settings.when_all_critical``).
+        unreadable: The entries of Consul's answer that could not be read, each with the reason.
     """
 
     service: str
     instances: tuple[Instance, ...]
     index: int = field(default=0, compare=False)
     source: Source = field(default=Source.CONSUL, compare=False)
+    use_critical: bool = False
+    unreadable: tuple[str, ...] = ()
 
     @cached_property
-    def usable(self) -> tuple[Instance, ...]:
-        """The instances to send requests to: those that are passing, then those with a warning."""
+    def healthy(self) -> tuple[Instance, ...]:
+        """The instances that are passing, then those with a warning; only those with an address
+        that can be used."""
         return tuple(
             instance
             for health in USABLE_HEALTH
             for instance in self.instances
             if instance.health is health and not instance.address_error
         )
+
+    @cached_property
+    def usable(self) -> tuple[Instance, ...]:
+        """The instances to send requests to: those that are healthy; or all critical ones, if none
+        is healthy and ``use_critical`` is set."""
+        return self.healthy or tuple(filter(self._is_last_resort, self.instances))
+
+    def uses(self, instance: Instance) -> bool:
+        """Return whether requests are sent to an instance of this snapshot."""
+        return instance.usable or (not self.healthy and self._is_last_resort(instance))
+
+    def _is_last_resort(self, instance: Instance) -> bool:
+        critical = instance.health is Health.CRITICAL
+        return self.use_critical and critical and not instance.address_error
 
     @cached_property
     def by_uid(self) -> Mapping[str, Instance]:
@@ -161,9 +181,10 @@ class Snapshot:
 
     def summary(self) -> str:
         """Return one line such as ``3 instances: 2 passing, 1 critical``."""
+        unreadable = f"; {len(self.unreadable)} cannot be read" if self.unreadable else ""
         if not self.instances:
-            return "no instances"
+            return f"no instances{unreadable}"
         counts = [(h, sum(i.health is h for i in self.instances)) for h in Health]
         parts = ", ".join(f"{n} {h}" for h, n in counts if n)
         noun = "instance" if len(self.instances) == 1 else "instances"
-        return f"{len(self.instances)} {noun}: {parts}"
+        return f"{len(self.instances)} {noun}: {parts}{unreadable}"

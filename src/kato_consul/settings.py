@@ -33,6 +33,10 @@ Consistency = Literal["default", "stale", "consistent"]
 (https://developer.hashicorp.com/consul/api-docs/features/consistency)."""
 
 
+WhenAllCritical = Literal["fail", "use_all"]
+"""The values of `Settings.when_all_critical`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """How to reach Consul and KATO.
@@ -103,6 +107,17 @@ class Settings:
     query_interval: float = 10.0
     """Mean seconds between two executions of ``query``, above 0; each interval varies by up to a
     quarter."""
+    tagged_address: str = ""
+    """Use the address that an instance has with this tag, such as ``wan``, ``lan_ipv6`` or one of
+    your own (https://developer.hashicorp.com/consul/docs/services/configuration/services-configuration-reference#tagged_addresses).
+    Instances without such an address are used at their own. Default: their own."""
+    port_name: str = ""
+    """Use the port with this name, of instances that have several (``ports`` of Consul 1.22); an
+    instance that has several and none with this name is not used. Default: their default port."""
+    when_all_critical: WhenAllCritical = "fail"
+    """What to do while Consul lists instances of which none is passing or in warning: ``"fail"``
+    uses none; ``"use_all"`` uses all of them but those in maintenance, in case the check is wrong
+    and not the instances (as Envoy's panic mode)."""
     consistency: Consistency = "default"
     """Which server responds to a read: ``default`` (the leader), ``stale`` (any server) or
     ``consistent`` (the leader, confirmed by a quorum). See
@@ -186,11 +201,15 @@ class Settings:
                 object.__setattr__(self, one.name, default.value({} if ignored else environ))
 
     def _check_query(self) -> None:
-        if self.consistency not in get_args(Consistency):
-            raise ConfigurationError(
-                f"consistency must be one of {', '.join(get_args(Consistency))}, "
-                f"not {self.consistency!r}"
-            )
+        for name, values in (
+            ("consistency", get_args(Consistency)),
+            ("when_all_critical", get_args(WhenAllCritical)),
+        ):
+            value = getattr(self, name)
+            if value not in values:
+                raise ConfigurationError(
+                    f"{name} must be one of {', '.join(values)}, not {value!r}"
+                )
         if self.agent_cache and self.consistency == "consistent":
             raise ConfigurationError(
                 "agent_cache and consistency='consistent' contradict each other: the servers do "

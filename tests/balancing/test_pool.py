@@ -244,3 +244,17 @@ def test_views() -> None:
     assert (first.instance.health, first.ejected_for, first.sessions) == (Health.PASSING, 4.0, 1)
     assert (second.ejected_for, second.outstanding, second.mean_latency) == (0.0, 1, 0.0)
     fixture.pool.load.abandoned(SECOND.uid, token)
+
+
+def test_critical_instances_serve_where_the_settings_allow_it() -> None:
+    """With ``use_critical`` and no healthy instance, requests and sessions use critical ones."""
+    critical = snapshot(*(instance(f"k{i}", Health.CRITICAL) for i in "12"))
+    panic = replace(critical, use_critical=True)
+    pool = Pool(ManualClock(0.0), seeded())
+    assert {pool.pick(panic, ()).uid for _ in range(50)} == {"k1", "k2"}  # type: ignore[union-attr]
+    primary, current = pool.place_session("s", "", "", panic)
+    assert primary == current in {"k1", "k2"}
+    assert pool.available(panic, current) is not None
+    healthy = snapshot(instance("k1", Health.CRITICAL), instance("k2"))
+    assert pool.pick(replace(healthy, use_critical=True), ()) == instance("k2")
+    assert pool.pick(critical, ()) is None

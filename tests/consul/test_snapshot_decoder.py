@@ -6,7 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from kato_consul._consul.snapshot_decoder import DecodedRecords, read_prepared_query, read_snapshot
+from kato_consul._consul.snapshot_decoder import (
+    AddressChoice,
+    DecodedRecords,
+    read_prepared_query,
+    read_snapshot,
+)
 from kato_consul.models import Health, Instance, Snapshot
 
 
@@ -77,6 +82,88 @@ def test_empty_fields_have_defaults(service: dict[str, Any], name: str, value: o
     """An empty service address stands for the node's; a null has its default; weights have
     limits."""
     assert getattr(read_instance(record(service)), name) == value
+
+
+TAGGED = {"lan": {"Address": "10.0.0.5", "Port": 8000}, "wan": {"Address": "192.0.2.7", "Port": 80}}
+NODE = {
+    "Node": "n1",
+    "Address": "10.0.0.1",
+    "TaggedAddresses": {"lan": "10.0.0.1", "wan": "192.0.2.1", "lan_ipv6": "2001:db8::1"},
+}
+
+
+@pytest.mark.parametrize(
+    ("tag", "service", "netloc"),
+    [
+        ("", {"TaggedAddresses": TAGGED}, "10.0.0.5:8000"),
+        ("wan", {"TaggedAddresses": TAGGED}, "192.0.2.7:80"),
+        ("wan", {"TaggedAddresses": {"wan": {"Address": "192.0.2.7"}}}, "192.0.2.7:8000"),
+        ("wan", {"TaggedAddresses": {"wan": {"Address": "", "Port": 80}}}, "10.0.0.5:8000"),
+        ("wan", {"TaggedAddresses": None}, "10.0.0.5:8000"),
+        ("wan", {"Address": ""}, "192.0.2.1:8000"),
+        ("lan_ipv6", {"Address": ""}, "[2001:db8::1]:8000"),
+        ("wan_ipv6", {"Address": ""}, "10.0.0.1:8000"),
+        (
+            "mine",
+            {"TaggedAddresses": {"mine": {"Address": "kato.test", "Port": 0}}},
+            "kato.test:8000",
+        ),
+    ],
+)
+def test_address_with_a_tag(tag: str, service: dict[str, Any], netloc: str) -> None:
+    """The address with the tag is used, of the service or, if it has no address, of its node; its
+    own address if there is none with this tag."""
+    body = json.dumps([{**record(service), "Node": NODE}]).encode()
+    snapshot = read_snapshot("kato", 7, body, choice=AddressChoice(tag=tag))
+    assert snapshot.instances[0].netloc == netloc
+
+
+PORTS = [{"Name": "admin", "Port": 9090}, {"Name": "http", "Port": 8080, "Default": True}]
+
+
+@pytest.mark.parametrize(
+    ("name", "service", "port"),
+    [
+        ("", {"Port": 0, "Ports": PORTS}, 8080),
+        ("", {"Port": 0, "Ports": PORTS[:1]}, 9090),
+        ("", {"Port": 7000, "Ports": PORTS}, 7000),
+        ("", {"Port": 0, "Ports": []}, 0),
+        ("", {"Port": 0, "Ports": None}, 0),
+        ("", {"Port": 0}, 0),
+        ("", {"Port": 0, "Ports": [{"Name": "a", "Port": 1}, {"Name": "b", "Port": 2}]}, 0),
+        ("admin", {"Port": 0, "Ports": PORTS}, 9090),
+        ("admin", {"Port": 7000, "Ports": PORTS}, 9090),
+        ("grpc", {"Port": 7000, "Ports": PORTS}, 0),
+        ("grpc", {"Port": 7000}, 7000),
+    ],
+)
+def test_named_ports(name: str, service: dict[str, Any], port: int) -> None:
+    """The port with the name, else the service's, else the default one of its ports. Without one
+    it cannot be used."""
+    body = json.dumps([record(service)]).encode()
+    snapshot = read_snapshot("kato", 7, body, choice=AddressChoice(port_name=name))
+    assert snapshot.instances[0].port == port
+    assert snapshot.instances[0].usable is (port > 0)
+
+
+@pytest.mark.parametrize(
+    ("broken", "text"),
+    [
+        ({"Service": {"ID": "odd", "Service": "kato", "Port": "80"}}, "'odd': Expected `int`"),
+        ({"Node": None}, "'kato-1': Expected `object`"),
+        ({"Service": None}, "an instance without an id: Expected"),
+        ({"Checks": 3}, "'kato-1': Expected `array"),
+    ],
+)
+def test_record_that_cannot_be_read_does_not_hide_the_others(
+    broken: dict[str, Any], text: str
+) -> None:
+    """The other instances are in the snapshot, and it names the entry that cannot be read."""
+    snapshot = read({**record(), **broken}, record({"ID": "kato-2"}))
+    assert [one.id for one in snapshot.instances] == ["kato-2"]
+    (unreadable,) = snapshot.unreadable
+    assert unreadable.startswith(text)
+    assert snapshot.summary() == "1 instance: 1 passing; 1 cannot be read"
 
 
 @pytest.mark.parametrize(

@@ -339,9 +339,11 @@ def test_response_without_a_change_is_not_decoded(
     object, confirmed by Consul."""
     decoded: list[int] = []
 
-    def counted(service: str, index: int, body: bytes, records: DecodedRecords) -> Snapshot:
+    def counted(
+        service: str, index: int, body: bytes, records: DecodedRecords, **given: Any
+    ) -> Snapshot:
         decoded.append(index)
-        return read_snapshot(service, index, body, records)
+        return read_snapshot(service, index, body, records, **given)
 
     monkeypatch.setattr(api, "read_snapshot", counted)
     watched = Watched(health(5, "a"), answer)

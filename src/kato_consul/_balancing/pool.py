@@ -9,6 +9,9 @@ Instances are in tiers. One of a worse tier is used only when all of the better 
 | 3    | passing          | ejected (`outliers`) |
 | 4    | warning          | ejected              |
 
+Critical instances are used only while there is no other, and only where the settings allow it
+(``when_all_critical``).
+
 Within a tier, a session goes to its primary or to its next choice (`session_placement`). For other
 requests the policy chooses (`policies`), in the client's own zone first (`zones`).
 """
@@ -48,6 +51,10 @@ class InstanceView:
     outstanding: int
     mean_latency: float
     sessions: int
+
+
+_BEST_FIRST = (*USABLE_HEALTH, Health.CRITICAL)
+"""Critical instances are usable only if no other is (`Settings.when_all_critical`)."""
 
 
 class Pool:
@@ -140,7 +147,7 @@ class Pool:
         """
         self.update(snapshot)
         instance = snapshot.by_uid.get(primary)
-        if instance is not None and self._is_available(instance):
+        if instance is not None and self._is_available(instance, snapshot):
             return primary, primary
         keeps_primary = instance is not None and instance.health is not Health.MAINTENANCE
         if keeps_primary and current != primary and self.available(snapshot, current) is not None:
@@ -161,7 +168,7 @@ class Pool:
         Available is an instance that is usable, not ejected, and not waiting for ``Retry-After``.
         """
         instance = snapshot.by_uid.get(uid)
-        return instance if instance is not None and self._is_available(instance) else None
+        return instance if instance is not None and self._is_available(instance, snapshot) else None
 
     def retry_wait(self, snapshot: Snapshot) -> float:
         """Return the seconds until the first usable instance's ``Retry-After`` has passed.
@@ -207,10 +214,10 @@ class Pool:
         """Return the seconds that one more request is expected to take (peak EWMA)."""
         return self.load.cost(instance.uid, self._clock())
 
-    def _is_available(self, instance: Instance) -> bool:
+    def _is_available(self, instance: Instance, snapshot: Snapshot) -> bool:
         now = self._clock()
         return (
-            instance.usable
+            (instance.usable or snapshot.uses(instance))
             and not self.outliers.is_ejected(instance.uid, now)
             and instance.uid not in self.retry_after.waiting(now)
         )
@@ -225,7 +232,7 @@ class Pool:
         if not ejected and snapshot.all_passing:
             return usable
         for is_ejected in (False, True):
-            for health in USABLE_HEALTH:
+            for health in _BEST_FIRST:
                 tier = [
                     instance
                     for instance in usable

@@ -125,7 +125,12 @@ class ConsulApi:
                 dc=query.datacenter,
                 filter_expr=query.filter or None,
             )
-        decode = partial(read_prepared_query if query.prepared_query else read_snapshot, service)
+        decode = partial(
+            read_prepared_query if query.prepared_query else read_snapshot,
+            service,
+            choice=query.address,
+            use_critical=query.use_critical,
+        )
         call: ConsulCall[Any] = self._call(f"reading the health of {service!r}", request)
         for name in query.modes:
             call = call.with_parameter(name)

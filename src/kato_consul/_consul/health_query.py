@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from kato_consul._consul.snapshot_decoder import DecodedRecords
+from kato_consul._consul.snapshot_decoder import OWN_ADDRESS, AddressChoice, DecodedRecords
 from kato_consul._flow import Reply
 from kato_consul.errors import ConfigurationError
 from kato_consul.models import Snapshot
@@ -18,7 +18,8 @@ class HealthQuery:
     An instance must have all ``tags`` and match ``filter``, an expression of Consul's.
     ``prepared_query`` is the name or id of a prepared query that is executed instead. With
     ``cached`` the agent may respond from its cache; for a prepared query the cached response may be
-    up to ``max_age`` seconds old.
+    up to ``max_age`` seconds old. ``address`` is which address of an instance is read;
+    ``use_critical`` is as in `Snapshot`.
     """
 
     service: str
@@ -29,6 +30,8 @@ class HealthQuery:
     consistency: Consistency = "default"
     cached: bool = False
     max_age: int = 0
+    address: AddressChoice = OWN_ADDRESS
+    use_critical: bool = False
 
     @property
     def modes(self) -> list[str]:
@@ -63,6 +66,8 @@ def health_queries(settings: Settings) -> tuple[HealthQuery, ...]:
             consistency=settings.consistency,
             cached=settings.agent_cache,
             max_age=int(settings.query_interval),
+            address=AddressChoice(settings.tagged_address, settings.port_name),
+            use_critical=settings.when_all_critical == "use_all",
         )
         for datacenter in settings.datacenters
     )

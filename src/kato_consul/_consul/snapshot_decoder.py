@@ -3,9 +3,10 @@
 The responses grow with the service, so msgspec decodes only the fields that are used.
 """
 
+import contextlib
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -31,6 +32,22 @@ class NodeRecord(msgspec.Struct, rename="pascal", gc=False):
     address: str
     node: str = ""
     datacenter: str = ""
+    tagged_addresses: dict[str, str] | None = None
+
+
+class TaggedAddressRecord(msgspec.Struct, rename="pascal", gc=False):
+    """Another address of the service."""
+
+    address: str = ""
+    port: int = 0
+
+
+class PortRecord(msgspec.Struct, rename="pascal", gc=False):
+    """One of the named ports of the service (Consul 1.22)."""
+
+    name: str
+    port: int
+    default: bool = False
 
 
 class WeightsRecord(msgspec.Struct, rename="pascal", gc=False):
@@ -50,6 +67,8 @@ class ServiceRecord(msgspec.Struct, rename="pascal", gc=False):
     tags: tuple[str, ...] | None = None
     meta: dict[str, str] | None = None
     weights: WeightsRecord | None = None
+    tagged_addresses: dict[str, TaggedAddressRecord] | None = None
+    ports: tuple[PortRecord, ...] | None = None
 
 
 class CheckRecord(msgspec.Struct, rename="pascal", gc=False):
@@ -76,9 +95,29 @@ class _PreparedQueryRecord(msgspec.Struct, rename="pascal", gc=False):
     nodes: list[msgspec.Raw] | None = None
 
 
+class _IdentifiedService(msgspec.Struct):
+    id: str = msgspec.field(name="ID")
+
+
+class _IdentifiedRecord(msgspec.Struct):
+    service: _IdentifiedService = msgspec.field(name="Service")
+
+
 _record_decoder = msgspec.json.Decoder(HealthRecord)
 _records_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _prepared_query_decoder = msgspec.json.Decoder(_PreparedQueryRecord)
+
+
+@dataclass(frozen=True, slots=True)
+class AddressChoice:
+    """Which address and port of an instance are used: the address with this tag, such as ``wan``,
+    if it has one; and the port with this name. Empty: its own address, and its default port."""
+
+    tag: str = ""
+    port_name: str = ""
+
+
+OWN_ADDRESS = AddressChoice()
 
 DecodedRecords = dict[bytes, Instance]
 """The raw records of the last response, with the instances they were decoded to. Most records do
@@ -87,36 +126,52 @@ decoded."""
 
 
 def read_snapshot(
-    service: str, index: int, body: bytes, decoded: DecodedRecords | None = None
+    service: str,
+    index: int,
+    body: bytes,
+    decoded: DecodedRecords | None = None,
+    *,
+    choice: AddressChoice = OWN_ADDRESS,
+    use_critical: bool = False,
 ) -> Snapshot:
     """Decode a response of ``/v1/health/service/<name>`` into a snapshot sorted by service id.
 
     Records in ``decoded`` are not decoded again; it is updated to the records of this response.
+    ``use_critical`` is as in `Snapshot`. A record that cannot be decoded does not hide the others:
+    the snapshot has it in ``unreadable``.
 
     Raises:
-        msgspec.DecodeError: it is not such a response.
+        msgspec.DecodeError: it is not such a response, or none of its records can be decoded.
     """
-    return _snapshot(service, index, _records_decoder.decode(body), decoded)
+    records = _records_decoder.decode(body)
+    return _snapshot(service, index, records, decoded, choice, use_critical)
 
 
 def read_prepared_query(
-    service: str, index: int, body: bytes, decoded: DecodedRecords | None = None
+    service: str,
+    index: int,
+    body: bytes,
+    decoded: DecodedRecords | None = None,
+    *,
+    choice: AddressChoice = OWN_ADDRESS,
+    use_critical: bool = False,
 ) -> Snapshot:
     """Decode the response of a prepared query, as `read_snapshot` does."""
-    return _snapshot(service, index, _prepared_query_decoder.decode(body).nodes or [], decoded)
+    records = _prepared_query_decoder.decode(body).nodes or []
+    return _snapshot(service, index, records, decoded, choice, use_critical)
 
 
-def read_instance(record: HealthRecord) -> Instance:
+def read_instance(record: HealthRecord, choice: AddressChoice) -> Instance:
     """Return the instance that a record describes."""
     node, service = record.node, record.service
     health, output = read_health(record.checks or ())
     weights = service.weights or WeightsRecord()
+    address, port = _address_and_port(node, service, choice)
     return Instance(
         id=service.id,
         service=service.service,
-        # An empty service address stands for the node's (Consul's documented rule).
-        address=service.address or node.address,
-        port=service.port,
+        address=address,
+        port=port,
         health=health,
         node=node.node,
         datacenter=node.datacenter,
@@ -126,6 +181,29 @@ def read_instance(record: HealthRecord) -> Instance:
         output=output,
         uid=service.id,
     )
+
+
+def _address_and_port(
+    node: NodeRecord, service: ServiceRecord, choice: AddressChoice
+) -> tuple[str, int]:
+    """Return the address and port to use; port 0 if there is none.
+
+    An empty service address stands for the node's (Consul's documented rule), and so its tagged
+    addresses for the node's. A service with several ports may have 0 as its ``Port``.
+    """
+    address, port = service.address or node.address, service.port
+    if choice.tag:
+        tagged = (service.tagged_addresses or {}).get(choice.tag)
+        if tagged is not None and tagged.address:
+            address, port = tagged.address, tagged.port or port
+        elif not service.address:
+            address = (node.tagged_addresses or {}).get(choice.tag) or address
+    ports = service.ports or ()
+    if choice.port_name and ports:
+        port = next((one.port for one in ports if one.name == choice.port_name), 0)
+    elif not port:
+        port = next((one.port for one in ports if one.default or len(ports) == 1), 0)
+    return address, port
 
 
 def _weight(weight: int) -> int:
@@ -155,13 +233,25 @@ def read_health(checks: Iterable[CheckRecord]) -> tuple[Health, str]:
 
 
 def _snapshot(
-    service: str, index: int, records: Iterable[msgspec.Raw], decoded: DecodedRecords | None
+    service: str,
+    index: int,
+    records: Sequence[msgspec.Raw],
+    decoded: DecodedRecords | None,
+    choice: AddressChoice,
+    use_critical: bool,
 ) -> Snapshot:
     before = {} if decoded is None else decoded
     after: DecodedRecords = {}
+    unreadable = []
     for raw in records:
         record = bytes(raw)
-        after[record] = before.get(record) or read_instance(_record_decoder.decode(record))
+        known = before.get(record)
+        try:
+            after[record] = known or read_instance(_record_decoder.decode(record), choice)
+        except msgspec.DecodeError as error:
+            unreadable.append(f"{_id_in(record)}: {error}")
+            if len(unreadable) == len(records):
+                raise
     if decoded is not None:
         decoded.clear()
         decoded.update(after)
@@ -176,4 +266,13 @@ def _snapshot(
             for instance in instances
         ),
         index=index,
+        use_critical=use_critical,
+        unreadable=tuple(sorted(unreadable)),
     )
+
+
+def _id_in(record: bytes) -> str:
+    """Return the id in a record that cannot be decoded, or a placeholder."""
+    with contextlib.suppress(msgspec.DecodeError, RecursionError):
+        return repr(msgspec.json.decode(record, type=_IdentifiedRecord).service.id)
+    return "an instance without an id"

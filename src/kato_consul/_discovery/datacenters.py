@@ -1,8 +1,8 @@
-"""Datacenter failover: uses the first datacenter, in the given order, with a usable instance.
+"""Datacenter failover: uses the first datacenter, in the given order, with a healthy instance.
 
 Each datacenter has a watch of its own. A watch of a later datacenter runs only while all earlier
-ones have no usable instance, so normally one datacenter is watched. When an earlier one has a
-usable instance again, the later watch stops after its current query, and its snapshot is
+ones have no healthy instance, so normally one datacenter is watched. When an earlier one has a
+healthy instance again, the later watch stops after its current query, and its snapshot is
 discarded.
 
 A datacenter that becomes unreachable still counts as one with instances: its last snapshot stays,
@@ -47,7 +47,7 @@ class Datacenters:
 
     def _select(self) -> None:
         for store in self._stores:
-            if store.current is not None and store.current.usable:
+            if store.current is not None and store.current.healthy:
                 self._publish(store)
                 return
         if any(store.current is None and store.last_error is None for store in self._stores):
@@ -90,10 +90,10 @@ class _DatacenterStore(SnapshotStore):
 
     @property
     def unusable(self) -> bool:
-        """True if it has no usable instance, or was unreachable from the start."""
+        """True if it has no healthy instance, or was unreachable from the start."""
         if self.current is None:
             return self.last_error is not None
-        return not self.current.usable
+        return not self.current.healthy
 
     def publish(self, snapshot: Snapshot, confirmed_at: float | None = None) -> None:
         super().publish(snapshot, confirmed_at)

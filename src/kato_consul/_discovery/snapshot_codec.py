@@ -55,6 +55,8 @@ def query_fingerprint(settings: Settings) -> str:
         "datacenters": settings.datacenters,
         "namespace": settings.namespace,
         "partition": settings.partition,
+        "tagged_address": settings.tagged_address,
+        "port_name": settings.port_name,
     }
     return json.dumps({name: value for name, value in selection.items() if value})
 

@@ -89,7 +89,7 @@ def watch(
             continue
         if store.last_error is not None:
             log.info("consul.recovered", service=store.service)
-        _log_address_errors(store, response.snapshot)
+        _log_unusable(store, response.snapshot)
         store.publish(response.snapshot, clock() - response.staleness)
         index, last, failures = next_index(index, response.index), response, 0
         pause_after = _pauses(random)
@@ -110,16 +110,23 @@ def _record_error(store: SnapshotStore, error: ConsulError) -> None:
         log.warning("consul.error", service=store.service, why=str(error), snapshot_source=source)
 
 
-def _log_address_errors(store: SnapshotStore, snapshot: Snapshot) -> None:
-    """Log each instance whose address cannot be used, once: when it is listed with this address."""
-    if snapshot is store.current:
+def _log_unusable(store: SnapshotStore, snapshot: Snapshot) -> None:
+    """Log once what cannot be used: each instance when it is listed with an unusable address, each
+    entry that cannot be read, and that critical instances are used because there is no other."""
+    before = store.current
+    if snapshot is before:
         return
-    known = store.current.by_uid if store.current is not None else {}
+    known = before.by_uid if before is not None else {}
     for instance in snapshot.instances:
         if error := instance.address_error:
-            before = known.get(instance.uid)
-            if before is None or before.address_error != error:
+            previous = known.get(instance.uid)
+            if previous is None or previous.address_error != error:
                 log.warning("instance.unusable", service=store.service, id=instance.uid, why=error)
+    for why in snapshot.unreadable:
+        if before is None or why not in before.unreadable:
+            log.warning("instance.unreadable", service=store.service, why=why)
+    if not snapshot.healthy and snapshot.usable and (before is None or before.healthy):
+        log.warning("discovery.using_critical", service=store.service, why=snapshot.summary())
 
 
 def _known_empty(store: SnapshotStore) -> bool:
