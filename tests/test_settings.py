@@ -415,6 +415,21 @@ def test_time_that_is_not_above_0_is_refused(name: str, value: Any) -> None:
     assert str(caught.value) == text
 
 
+@pytest.mark.parametrize("value", [0, -1, 1.5, "60", 10**7])
+def test_session_ttl_that_is_not_whole_seconds_above_0_is_refused(value: Any) -> None:
+    """The message contains the value."""
+    with pytest.raises(ConfigurationError, match=f"session_ttl must be .*, not {value!r}"):
+        Settings(session_ttl=value)
+
+
+@pytest.mark.parametrize("name", ["tags", "kato_urls"])
+@pytest.mark.parametrize("value", ["v3", (3,), [None]])
+def test_list_that_is_no_list_of_texts_is_refused(name: str, value: Any) -> None:
+    """A text instead of a list would make each of its letters an entry."""
+    with pytest.raises(ConfigurationError, match=f"{name} must be a tuple of texts"):
+        Settings(**{name: value})
+
+
 def test_empty_service_is_refused() -> None:
     """The service must have a name."""
     with pytest.raises(ConfigurationError, match="service"):

@@ -184,8 +184,15 @@ class Settings:
             )
 
         for name in ("tags", "kato_urls"):
-            value = getattr(self, name)  # tuple() of a string would make each letter a tag
-            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+            value = getattr(self, name)
+            if isinstance(value, str) or not all(isinstance(one, str) for one in value):
+                raise ConfigurationError(f"{name} must be a tuple of texts, not {value!r}")
+            object.__setattr__(self, name, tuple(value))
+        ttl: Any = self.session_ttl
+        if ttl is not None and (not isinstance(ttl, int) or not 0 < ttl <= MAX_SECONDS):
+            raise ConfigurationError(
+                f"session_ttl must be whole seconds above 0 and up to {MAX_SECONDS:,}, not {ttl!r}"
+            )
         for url in self.kato_urls:
             check_instance_url(url)
         self._check_query()
