@@ -1,12 +1,16 @@
 """Test runs: the header, the order of modules, and their distribution to workers."""
 
+import os
 import signal
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from kato_consul._environment import FromEnvironment
+from kato_consul.settings import Settings
 from tests.faults.tally import TallyTable
 from tests.integration.choosing import CHOICE, NoSuchDeployment, choose
 from tests.kato.seeding import HEADER
@@ -65,6 +69,9 @@ def pytest_configure(config: pytest.Config) -> None:
     except NoSuchDeployment as error:
         raise pytest.UsageError(str(error)) from None
     config.pluginmanager.register(TallyTable())
+    for setting in fields(Settings):  # the developer's own settings must not reach the tests
+        if isinstance(setting.default, FromEnvironment):
+            os.environ.pop(setting.default.variable, None)
     # A job in the background of a shell script ignores SIGINT, and so would all that it starts.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
