@@ -96,7 +96,7 @@ class Instance:
         """
         if not 0 < self.port < 65_536:
             return f"its port is {self.port}, which is not from 1 to 65535"
-        if not (_HOST_NAME.fullmatch(self.address) or is_ip_address(self.address)):
+        if not (is_host_name(self.address) or is_ip_address(self.address)):
             return f"its address is {self.address!r}, which is not a host name or an IP address"
         return ""
 
@@ -188,3 +188,8 @@ class Snapshot:
         parts = ", ".join(f"{n} {h}" for h, n in counts if n)
         noun = "instance" if len(self.instances) == 1 else "instances"
         return f"{len(self.instances)} {noun}: {parts}{unreadable}"
+
+
+def is_host_name(address: str) -> bool:
+    """Return whether a request can be sent to this host, as far as its name shows."""
+    return _HOST_NAME.fullmatch(address) is not None

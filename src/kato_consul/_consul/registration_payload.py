@@ -12,7 +12,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kato_consul._definitions.schema import CheckDefinition, ProbeDefinition, ServiceDefinition
+from kato_consul._consul.sidecar_payload import connect_payload, sidecar_matches
+from kato_consul._definitions.schema import (
+    CheckDefinition,
+    ProbeDefinition,
+    ServiceDefinition,
+    probe_check_id,
+)
 from kato_consul._durations import parse_duration
 from kato_consul.models import Health
 
@@ -27,11 +33,6 @@ DEFAULT_DEREGISTER_AFTER = "30m"
 """The agent deregisters a probed instance that was critical for this long, if the definition sets
 no ``deregister_critical_service_after``: a machine that crashed must not leave its instances
 registered for good. A running registrar registers a live instance again."""
-
-
-def probe_check_id(service_id: str) -> str:
-    """Return the id of the check that holds the probe's status."""
-    return f"kato-probe:{service_id}"
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class RegistrationPayload:
                 name: {"address": tagged.address, "port": tagged.port or definition.port}
                 for name, tagged in definition.tagged_addresses.items()
             },
+            "connect": connect_payload(definition),
             "check": first,
             "extra_checks": others,
         }
@@ -79,12 +81,14 @@ class RegistrationPayload:
         registered: Mapping[str, Any] | None,
         check_ids: Collection[str],
         *,
+        sidecar: Mapping[str, Any] | None = None,
         ignored_meta: Collection[str] = (),
     ) -> bool:
         """Return whether the agent stores this payload unchanged, with all its checks.
 
         ``registered`` is the service's record in ``/v1/agent/services`` (None: it has none),
-        ``check_ids`` are the ids of its checks. Metadata keys in ``ignored_meta`` are not compared.
+        ``check_ids`` are the ids of its checks, and ``sidecar`` is its sidecar's record. Metadata
+        keys in ``ignored_meta`` are not compared.
         """
         if registered is None:
             return False
@@ -105,6 +109,7 @@ class RegistrationPayload:
             and definition.weights.warning == weights.get("Warning", 1)
             and tagged.items() <= _tagged_addresses(registered).items()
             and {check["CheckID"] for check in self._checks()} <= set(check_ids)
+            and sidecar_matches(definition, sidecar)
         )
 
     def _all_meta(self) -> dict[str, str]:
@@ -114,12 +119,13 @@ class RegistrationPayload:
     def _checks(self) -> list[dict[str, Any]]:
         definition = self.definition
         checks = [] if definition.probe is None else [self._probe_check(definition.probe)]
-        for number, check in enumerate(definition.plain_checks, 1):
-            # The agent generates this id for a check without one. Setting it here makes it known.
-            check_id = f"service:{self.id}"
-            if len(definition.plain_checks) > 1:
-                check_id += f":{number}"
-            checks.append({"CheckID": check_id, **check_payload(check)})
+        # The agent generates an id for a check without one. Setting it here makes it known.
+        checks += [
+            {**check_payload(check), "CheckID": check_id}
+            for check, check_id in zip(
+                definition.plain_checks, definition.plain_check_ids, strict=True
+            )
+        ]
         return checks
 
     def _probe_check(self, probe: ProbeDefinition) -> dict[str, Any]:
@@ -137,16 +143,8 @@ class RegistrationPayload:
 
 
 def check_payload(check: CheckDefinition) -> dict[str, Any]:
-    """Return an HTTP or TCP check as the agent accepts it."""
-    from consul import Check
-
-    reap_after = check.deregister_critical_service_after
-    payload: dict[str, Any]
-    if check.http is not None:
-        payload = Check.http(check.http, check.interval, check.timeout, reap_after)
-    else:
-        host, _, port = str(check.tcp).rpartition(":")
-        payload = Check.tcp(host, int(port), check.interval, check.timeout, reap_after)
+    """Return a plain check as the agent accepts it."""
+    payload = _target_payload(check)
     # py-consul's constructors have no parameters for these.
     for name, value in (
         ("CheckID", check.id),
@@ -157,11 +155,45 @@ def check_payload(check: CheckDefinition) -> dict[str, Any]:
         ("body", check.body),
         ("header", {key: list(values) for key, values in check.header.items()}),
         ("tls_skip_verify", check.tls_skip_verify),
+        ("TLSServerName", check.tls_server_name),
+        ("TCPUseTLS", check.tcp_use_tls),
+        ("GRPCUseTLS", check.grpc_use_tls),
+        ("DisableRedirects", check.disable_redirects),
+        ("OutputMaxSize", check.output_max_size),
         ("SuccessBeforePassing", check.success_before_passing),
         ("FailuresBeforeCritical", check.failures_before_critical),
+        ("DeregisterCriticalServiceAfter", check.deregister_critical_service_after),
     ):
         if value:
             payload[name] = value
+    if check.h2ping_use_tls is not None:  # False is not the agent's default
+        payload["H2PingUseTLS"] = check.h2ping_use_tls
+    return payload
+
+
+_AGENT_NAMES = {"udp": "UDP", "grpc": "GRPC", "h2ping": "H2PING", "os_service": "OSService"}
+"""The agent's names for the kinds of checks that py-consul does not have."""
+
+
+def _target_payload(check: CheckDefinition) -> dict[str, Any]:
+    """Return what a check does, and how often."""
+    from consul import Check
+
+    payload: dict[str, Any]
+    (kind,) = check.kinds
+    if kind == "http":
+        payload = Check.http(check.http, check.interval, check.timeout)
+    elif kind == "tcp":
+        host, _, port = str(check.tcp).rpartition(":")
+        payload = Check.tcp(host, int(port), check.interval, check.timeout)
+    elif kind == "ttl":
+        payload = Check.ttl(check.ttl)
+    elif kind == "alias_service":
+        targets = {"AliasService": check.alias_service, "AliasNode": check.alias_node}
+        payload = {name: target for name, target in targets.items() if target}
+    else:
+        times = {"interval": check.interval, "timeout": check.timeout}
+        payload = {_AGENT_NAMES[kind]: getattr(check, kind), **times}
     return payload
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from kato_consul._durations import parse_duration
+from kato_consul.models import is_host_name
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -66,6 +67,15 @@ def _any_value(value: Any) -> str | None:
 
 def not_empty(value: str) -> str | None:
     return None if value.strip() else "must not be empty"
+
+
+def unset_or_not_empty(value: str | None) -> str | None:
+    return None if value is None else not_empty(value)
+
+
+def destination_type(value: str) -> str | None:
+    valid = value in ("service", "prepared_query")
+    return None if valid else f"{value!r} is not known: write service or prepared_query"
 
 
 def list_of_strings(value: Any) -> str | None:
@@ -148,11 +158,15 @@ def port_or_zero(value: Any) -> str | None:
 
 
 def host(value: str) -> str | None:
+    if not value:
+        return None
     try:
-        if value and ipaddress.ip_address(value).is_unspecified:
+        if ipaddress.ip_address(value).is_unspecified:
             return f"{value} is an address to listen on, not one that clients can connect to"
     except ValueError:  # a host name, then
-        if any(character in value for character in "/ ?#:[]"):
+        if mistake := _unreplaced_reference(value):
+            return mistake
+        if not is_host_name(value):
             return (
                 f"{value!r} is not a host name or IP address: "
                 f"write it without scheme, port, path and brackets"
@@ -169,6 +183,8 @@ def url(value: str | None) -> str | None:
         return None
     try:
         parts = urlsplit(value)
+        if mistake := _unreplaced_reference(parts.netloc.rpartition("@")[2]):
+            return mistake
         valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         valid = False
@@ -176,9 +192,37 @@ def url(value: str | None) -> str | None:
 
 
 def host_and_port(value: str | None) -> str | None:
+    return None if value is None else _host_and_port(value, "host:port, or [address]:port for IPv6")
+
+
+def grpc_target(value: str | None) -> str | None:
     if value is None:
         return None
+    target, _, _service = value.partition("/")
+    return _host_and_port(target, "host:port or host:port/service")
+
+
+def _host_and_port(value: str, form: str) -> str | None:
     name, _, number = value.rpartition(":")
+    if mistake := _unreplaced_reference(name or value):
+        return mistake
     unbracketed = ":" in name and not (name.startswith("[") and name.endswith("]"))
     valid = name and not unbracketed and number.isdecimal() and 0 < int(number) <= MAX_PORT
-    return None if valid else f"{value!r} is not host:port, or [address]:port for IPv6"
+    return None if valid else f"{value!r} is not {form}"
+
+
+def _unreplaced_reference(value: str) -> str | None:
+    """Return a mistake if a value looks like a reference that nothing has replaced."""
+    reference = _REFERENCE.search(value)
+    if reference is None:
+        return None
+    name = re.search(r"[A-Za-z_][A-Za-z0-9_]*", reference[0])
+    meant = f"${{{name[0] if name else 'NAME'}}}"
+    return (
+        f"{value!r} has a reference that was not replaced: write {meant}, which TOML replaces by "
+        f"the environment, and Consul's JSON and HCL only with --expand"
+    )
+
+
+_REFERENCE = re.compile(r"\$\{[^}]*\}?|\$\w*|%\w+%|\{\{.*?\}\}|\{\w*\}|<\w+>|@\w+@")
+"""References as shells, Windows, templates and build tools write them."""

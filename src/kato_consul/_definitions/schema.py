@@ -5,71 +5,14 @@ and all mistakes are reported at once. `kato_consul._definitions.loader` reads d
 `kato_consul._consul.registration_payload` builds what is sent to the agent.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from kato_consul._definitions import rules
+from kato_consul._definitions.check_definition import CheckDefinition
+from kato_consul._definitions.connect_definition import SIDECAR_SUFFIX, ConnectDefinition
 from kato_consul._definitions.rules import field_mistakes, ruled_field
 from kato_consul.errors import DefinitionError
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckDefinition:
-    """A plain check: Consul's agent itself checks an instance, by ``http`` or by ``tcp``.
-
-    With neither of them, the agent requests ``/health`` at the service's own address. Times are Go
-    durations longer than 0s, such as ``10s``, ``1m30s`` or ``500ms``. The fields are Consul's, see
-    https://developer.hashicorp.com/consul/api-docs/agent/check.
-
-    Attributes:
-        http: URL (``http://`` or ``https://``) that must return a 2xx status.
-        tcp: ``host:port``, or ``[address]:port`` for IPv6, that must accept a connection. Not
-            together with ``http``.
-        interval: time from one check to the next; default ``10s``.
-        timeout: time that one check may take; default ``5s``.
-        id: id of the check; by default the agent's own: ``service:<service id>``, with
-            ``:<number>`` behind it when the service has several plain checks.
-        name: name that Consul shows; by default the agent chooses one.
-        notes: text for people that Consul shows; default none.
-        status: status before the first check: ``passing``, ``warning`` or ``critical``. By default
-            the agent starts with ``critical``.
-        method: HTTP method; the agent's default is GET.
-        body: body of the HTTP request; default none. It may hold a secret, so ``repr`` omits it.
-        header: HTTP headers, each with a list of values; default none. They may hold secrets, so
-            ``repr`` omits them.
-        tls_skip_verify: do not verify the certificate of an ``https://`` URL; default False.
-        success_before_passing: results in a row before the check becomes passing, 0 or more;
-            default 0: the first one counts.
-        failures_before_critical: results in a row before the check becomes critical, 0 or more;
-            default 0: the first one counts.
-        deregister_critical_service_after: time in critical after which the agent deregisters the
-            instance, ``1m`` or more (Consul's minimum); default None: never.
-
-    Raises:
-        DefinitionError: one or more values are not allowed; it holds every mistake.
-    """
-
-    http: str | None = ruled_field(rules.url, shown_by_consul=True, default=None)
-    tcp: str | None = ruled_field(rules.host_and_port, shown_by_consul=True, default=None)
-    interval: str = ruled_field(rules.duration, default="10s")
-    timeout: str = ruled_field(rules.duration, default="5s")
-    id: str | None = None
-    name: str | None = None
-    notes: str | None = None
-    status: str | None = ruled_field(rules.check_status, default=None)
-    method: str | None = None
-    body: str | None = field(default=None, repr=False)
-    header: dict[str, list[str]] = field(default_factory=dict, repr=False)
-    tls_skip_verify: bool = False
-    success_before_passing: int = ruled_field(rules.not_negative, default=0)
-    failures_before_critical: int = ruled_field(rules.not_negative, default=0)
-    deregister_critical_service_after: str | None = ruled_field(rules.reap_after, default=None)
-
-    def __post_init__(self) -> None:
-        mistakes = [*field_mistakes(self)]
-        if self.http is not None and self.tcp is not None:
-            mistakes.append("give http or tcp, not both")
-        if mistakes:
-            raise DefinitionError(mistakes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +123,8 @@ class ServiceDefinition:
         weights: share of the traffic; see `Weights`.
         tagged_addresses: further addresses by their tag, such as ``wan``; see `TaggedAddress`.
             Default none.
+        connect: how the instance takes part in Consul's service mesh; see `ConnectDefinition`.
+            Default: not at all.
         check: one plain check; see `CheckDefinition`. Default none.
         checks: several plain checks, beside ``check``; default none.
         probe: the registrar's probe; see `ProbeDefinition`.
@@ -193,10 +138,11 @@ class ServiceDefinition:
     id: str = ""
     address: str = ruled_field(rules.host, default="")
     tags: tuple[str, ...] = ruled_field(rules.list_of_strings, default=())
-    meta: dict[str, str] = field(default_factory=dict, metadata={"rule": rules.metadata})
+    meta: dict[str, str] = ruled_field(rules.metadata, default_factory=dict)
     zone: str = ""
     weights: Weights = field(default_factory=Weights)
     tagged_addresses: dict[str, TaggedAddress] = field(default_factory=dict)
+    connect: ConnectDefinition | None = None
     check: CheckDefinition | None = None
     checks: tuple[CheckDefinition, ...] = ()
     probe: ProbeDefinition | None = None
@@ -214,11 +160,35 @@ class ServiceDefinition:
         object.__setattr__(self, "checks", tuple(map(self._with_target, self.checks)))
         if self.probe is None and not self.plain_checks:
             object.__setattr__(self, "probe", ProbeDefinition())
+        if mistakes := [*self._shared_check_ids()]:
+            raise DefinitionError(mistakes)
 
     @property
     def plain_checks(self) -> tuple[CheckDefinition, ...]:
-        """All checks that the agent runs itself: ``check`` and ``checks``."""
+        """All checks but the probe's: ``check`` and ``checks``."""
         return (() if self.check is None else (self.check,)) + self.checks
+
+    @property
+    def plain_check_ids(self) -> tuple[str, ...]:
+        """The ids of `plain_checks`: their own, or those that the agent generates."""
+        checks = self.plain_checks
+        generated = f"service:{self.id}"
+        return tuple(
+            check.id or (f"{generated}:{number}" if len(checks) > 1 else generated)
+            for number, check in enumerate(checks, 1)
+        )
+
+    @property
+    def check_ids(self) -> tuple[str, ...]:
+        """The ids of all checks that the agent has for the instance and for its sidecar."""
+        return tuple(check_id for check_id, _ in self._checks_by_place())
+
+    @property
+    def sidecar_id(self) -> str | None:
+        """The id of the sidecar that the agent registers beside the instance; None: no sidecar."""
+        if self.connect is None or self.connect.sidecar_service is None:
+            return None
+        return f"{self.id}{SIDECAR_SUFFIX}"
 
     @property
     def origin(self) -> str:
@@ -226,7 +196,32 @@ class ServiceDefinition:
         host = f"[{self.address}]" if ":" in self.address else self.address or "localhost"
         return f"http://{host}:{self.port}"
 
+    def _checks_by_place(self) -> Iterator[tuple[str, str]]:
+        """Yield the id of each check, and its place in the definition."""
+        if self.probe is not None:
+            yield probe_check_id(self.id), "probe"
+        places = [] if self.check is None else ["check"]
+        places += [f"checks {number}" for number in range(1, len(self.checks) + 1)]
+        yield from zip(self.plain_check_ids, places, strict=True)
+        if self.sidecar_id is not None:
+            for number in (1, 2):  # the agent's own
+                yield f"service:{self.sidecar_id}:{number}", "sidecar_service"
+
+    def _shared_check_ids(self) -> Iterator[str]:
+        places: dict[str, list[str]] = {}
+        for check_id, place in self._checks_by_place():
+            places.setdefault(check_id, []).append(place)
+        for check_id, shared in places.items():
+            if len(shared) > 1:
+                yield (
+                    f"the check id {check_id!r} is used by {' and by '.join(shared)}: "
+                    f"give each check its own id"
+                )
+
     def _with_target(self, check: CheckDefinition) -> CheckDefinition:
-        if check.http is None and check.tcp is None:
-            return replace(check, http=f"{self.origin}/health")
-        return check
+        return check if check.kinds else replace(check, http=f"{self.origin}/health")
+
+
+def probe_check_id(service_id: str) -> str:
+    """Return the id of the check that holds the probe's status."""
+    return f"kato-probe:{service_id}"

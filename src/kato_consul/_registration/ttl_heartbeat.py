@@ -7,7 +7,7 @@ becomes critical by itself when the registrar dies.
 from kato_consul._backoff import CONSUL_WAIT, full_jitter
 from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.call import call_consul
-from kato_consul._consul.registration_payload import probe_check_id
+from kato_consul._definitions.schema import probe_check_id
 from kato_consul._durations import parse_duration
 from kato_consul._flow import LONG_WAIT, Flow, Random, WaitForChange
 from kato_consul._registration.registrar_state import ManagedInstance, RegistrarState
