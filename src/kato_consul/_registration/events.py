@@ -32,8 +32,9 @@ class RegistrarEvent(StrEnum):
         RESUMED: the instance is no longer in maintenance mode.
         POOL_DIFFERS: the instance differs from ``other`` in the field ``what``: ``mine`` here,
             ``theirs`` there.
-        CONSUL_ERROR: a request to Consul failed (``why``); reported again only when ``why``
-            changes.
+        CONSUL_ERROR: a request to Consul failed, or an instance cannot be registered because
+            another service of the agent has the id of its check (``why``); reported again only when
+            ``why`` changes.
         CONSUL_RECOVERED: Consul answers again.
         FILE_RELOADED: the definition ``file`` was read again, after a change or on SIGHUP; it
             defines ``count`` instances.

@@ -20,6 +20,7 @@ from kato_consul._consul.call import call_consul
 from kato_consul._consul.registration_payload import RegistrationPayload
 from kato_consul._consul.snapshot_decoder import NODE_MAINTENANCE, SERVICE_MAINTENANCE
 from kato_consul._flow import Flow, Random, WaitForChange
+from kato_consul._registration.check_owners import check_conflict
 from kato_consul._registration.events import EventSink, RegistrarEvent
 from kato_consul._registration.instance_info import differences
 from kato_consul._registration.registrar_state import OWNER_KEY, ManagedInstance, RegistrarState
@@ -85,10 +86,17 @@ def _reconcile_once(state: RegistrarState, api: ConsulApi, on_event: EventSink) 
         instance.in_maintenance = in_maintenance(checks, payload.id)
         if state.waits_for_health(instance) or instance.removed:
             continue
-        if payload.matches(services.get(payload.id), check_ids(checks, payload.id)):
+        if payload.matches(
+            services.get(payload.id),
+            check_ids(checks, payload.id),
+            sidecar=_sidecar(instance, services),
+        ):
             instance.registered = True
             continue
         unchanged = False
+        if conflict := check_conflict(instance.definition, checks, to_deregister):
+            first_error = first_error or ConsulError(conflict)
+            continue
         try:
             # Replacing all checks would remove the check that is maintenance mode.
             yield from call_consul(
@@ -135,8 +143,18 @@ def _report_registered(
         on_event(RegistrarEvent.REGISTERED, payload.id)
     elif not service:
         on_event(RegistrarEvent.RE_REGISTERED, payload.id, cause="missing from")
-    elif not payload.matches(service, check_ids(checks, payload.id), ignored_meta=instance.info):
+    elif not payload.matches(
+        service,
+        check_ids(checks, payload.id),
+        sidecar=_sidecar(instance, services),
+        ignored_meta=instance.info,
+    ):
         on_event(RegistrarEvent.RE_REGISTERED, payload.id, cause="changed in")
+
+
+def _sidecar(instance: ManagedInstance, services: Services) -> Mapping[str, Any] | None:
+    """Return the record of the instance's sidecar, if there is one."""
+    return services.get(instance.definition.sidecar_id or "")
 
 
 def in_maintenance(checks: Checks, service_id: str) -> bool:
@@ -151,9 +169,11 @@ def check_ids(checks: Checks, service_id: str) -> set[str]:
 
 def _to_deregister(state: RegistrarState, services: Services, checks: Checks) -> Iterator[str]:
     """Yield the ids that are no longer defined, and those to be pruned."""
+    # A sidecar has the metadata of its instance, the owner included.
+    sidecars = {one.definition.sidecar_id for one in state.instances.values()}
     for service_id, service in services.items():
         owned = bool(state.owner) and (service.get("Meta") or {}).get(OWNER_KEY) == state.owner
-        if service_id in state.instances:
+        if service_id in state.instances or service_id in sidecars:
             continue
         if service_id in state.to_deregister or (owned and _is_critical(checks, service_id)):
             yield service_id

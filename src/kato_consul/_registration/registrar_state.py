@@ -5,10 +5,11 @@ runs, the prober writes health and instance info, and the reconciler writes whet
 registered and in maintenance mode. Nothing here sends requests or waits.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kato_consul._consul.registration_payload import RegistrationPayload
+from kato_consul._definitions.collisions import check_for_collisions
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._observable import Observable
 from kato_consul.models import Health
@@ -62,11 +63,15 @@ class RegistrarState:
         reconcile_requests: changes when the reconciler must run at once.
         stopped: True if the registrar is stopping: its flows end.
         to_deregister: ids that are no longer defined and may still be in the agent.
+
+    Raises:
+        DefinitionError: definitions share the id of an instance or of a check.
     """
 
     def __init__(
         self, definitions: Sequence[ServiceDefinition], *, owner: str | None = None
     ) -> None:
+        check_for_collisions(definitions)
         self.long_running = False
         self.when_ready = False
         self.owner = owner
@@ -97,12 +102,17 @@ class RegistrarState:
         """Make the reconciler run at once."""
         self.reconcile_requests.set(self.reconcile_requests.current + 1)
 
-    def replace(self, definitions: Iterable[ServiceDefinition]) -> list[ManagedInstance]:
+    def replace(self, definitions: Sequence[ServiceDefinition]) -> list[ManagedInstance]:
         """Manage these instances instead of the current ones.
 
-        Instances that are not among them any more are added to ``to_deregister``. Returns those
+        Instances that are not among them any more are added to ``to_deregister``, and so are
+        sidecars: the agent removes them only together with their instances. Returns the instances
         that are new or changed: their flows must be started.
+
+        Raises:
+            DefinitionError: definitions share the id of an instance or of a check.
         """
+        check_for_collisions(definitions)
         defined = {one.id: one for one in definitions}
         new = []
         for service_id, definition in defined.items():
@@ -111,6 +121,9 @@ class RegistrarState:
                 continue
             if before is not None:
                 self._remove(before)
+                sidecar_id = before.definition.sidecar_id
+                if sidecar_id is not None and definition.sidecar_id is None:
+                    self.to_deregister.append(sidecar_id)
             instance = ManagedInstance(definition)
             new.append(instance)
             self.instances = {**self.instances, service_id: instance}

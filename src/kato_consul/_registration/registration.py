@@ -12,6 +12,7 @@ from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.call import ConsulCall, T, call_consul, call_consul_with_retry
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._flow import Clock, Flow, Random, Sleep
+from kato_consul._registration.check_owners import check_conflict
 from kato_consul._registration.events import EventSink, RegistrarEvent
 from kato_consul._registration.instance_info import INFO_FIELDS, read_info
 from kato_consul._registration.reconciler import Checks, compare_with_pool, in_maintenance
@@ -66,16 +67,25 @@ class Registration:
 
         Raises:
             ConsulError: the agent did not answer in time, or refused a definition.
+            DefinitionError: another service of the agent has the id of one of the checks.
         """
         # What an earlier run added was registered before this one.
         self.added.clear()
         self._unconfirmed.clear()
         services = yield from self._execute(self._api.agent_services())
         checks: Checks = {}
-        if services.keys() & self._state.instances.keys():  # one may be in maintenance mode
+        if services:  # one may have a check with the same id, or be in maintenance mode
             checks = yield from self._execute(self._api.agent_checks())
+        self._refuse_check_conflicts(checks)
         for instance in self._state.instances.values():
             yield from self._register_one(instance, services.get(instance.definition.id), checks)
+
+    def _refuse_check_conflicts(self, checks: Checks) -> None:
+        conflicts = (
+            check_conflict(one.definition, checks) for one in self._state.instances.values()
+        )
+        if mistakes := [conflict for conflict in conflicts if conflict]:
+            raise DefinitionError(mistakes)
 
     def publish_metadata(self) -> Flow[None]:
         """Flow: read each instance's info and add it to its metadata in Consul.
