@@ -15,9 +15,16 @@ if TYPE_CHECKING:
     from kato_consul._async.session import AsyncSession
     from kato_consul._async.transport import AsyncDiscoveryTransport
     from kato_consul._balancing.pool import InstanceView
+    from kato_consul._definitions.check_definition import CheckDefinition
+    from kato_consul._definitions.connect_definition import (
+        ConnectDefinition,
+        ProxyDefinition,
+        SidecarDefinition,
+        UpstreamDefinition,
+    )
+    from kato_consul._definitions.document import definition_files
     from kato_consul._definitions.loader import read_definitions
     from kato_consul._definitions.schema import (
-        CheckDefinition,
         ProbeDefinition,
         ServiceDefinition,
         TaggedAddress,
@@ -99,6 +106,7 @@ __all__ = [
     "ClientClosed",
     "CognitionData",
     "ConfigurationError",
+    "ConnectDefinition",
     "ConsulDenied",
     "ConsulError",
     "ConsulRejected",
@@ -140,6 +148,7 @@ __all__ = [
     "PoolView",
     "Prediction",
     "ProbeDefinition",
+    "ProxyDefinition",
     "Registrar",
     "RegistrarEvent",
     "RequestNotSent",
@@ -155,13 +164,16 @@ __all__ = [
     "SessionInfo",
     "Settings",
     "Severity",
+    "SidecarDefinition",
     "Snapshot",
     "Source",
     "StoreUnavailable",
     "TaggedAddress",
     "UnknownService",
+    "UpstreamDefinition",
     "ValidationFailed",
     "Weights",
+    "definition_files",
     "describe_event",
     "diagnose",
     "parse_duration",
@@ -227,8 +239,15 @@ _MODULES = {
         "Snapshot",
         "Source",
     ),
+    "kato_consul._definitions.check_definition": ("CheckDefinition",),
+    "kato_consul._definitions.connect_definition": (
+        "ConnectDefinition",
+        "ProxyDefinition",
+        "SidecarDefinition",
+        "UpstreamDefinition",
+    ),
+    "kato_consul._definitions.document": ("definition_files",),
     "kato_consul._definitions.schema": (
-        "CheckDefinition",
         "ProbeDefinition",
         "ServiceDefinition",
         "TaggedAddress",

@@ -14,10 +14,14 @@ from kato_consul.errors import DefinitionError
 
 @dataclass(frozen=True)
 class Place:
-    """Where a definition was written: a document (empty: in code), and the service in it."""
+    """Where a definition was written: a document (empty: in code), and the service in it.
+
+    ``id_is_name``: it has no id of its own, and so that of its service's name.
+    """
 
     document: str
     service: str
+    id_is_name: bool = False
 
 
 def check_for_collisions(definitions: Sequence[ServiceDefinition]) -> None:
@@ -91,4 +95,7 @@ def _names(places: Sequence[Place]) -> list[str]:
 
 
 def _elsewhere(places: Sequence[Place]) -> str:
-    return "" if len({place.document for place in places}) == 1 else f": {', '.join(_names(places))}"
+    where = "" if len({place.document for place in places}) == 1 else f": {', '.join(_names(places))}"
+    if any(place.id_is_name for place in places):
+        return f"{where}; without an id, Consul takes the name: give each its own id"
+    return where

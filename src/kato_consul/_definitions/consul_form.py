@@ -121,6 +121,8 @@ def unwrapped(value: Any, type_: Any, *, is_hcl: bool) -> Any:
         (value,) = value
     elif get_origin(type_) is tuple and is_hcl and isinstance(value, Mapping):
         value = [value]
+    if type_ == dict[str, Any]:
+        return _patched(value)
     if type_ == dict[str, str] and isinstance(value, Mapping):
         return {key: "" if text is None else text for key, text in value.items()}
     if type_ is int and isinstance(value, float) and value.is_integer():
@@ -141,6 +143,16 @@ def raised_reap_time(written: str) -> tuple[str, str]:
 def has_target(check: Collection[str]) -> bool:
     """Return whether the fields of a check say what it does."""
     return any(kind in check for kind in (*CHECK_KINDS, "alias_service", "alias_node"))
+
+
+def _patched(value: Any) -> Any:
+    """Return settings that Consul does not interpret, with each list of one table as the table."""
+    if isinstance(value, Mapping):
+        return {key: _patched(item) for key, item in value.items()}
+    if isinstance(value, list):
+        items = [_patched(item) for item in value]
+        return items[0] if len(items) == 1 and isinstance(items[0], Mapping) else items
+    return value
 
 
 def _is_unset(name: str, value: Any) -> bool:

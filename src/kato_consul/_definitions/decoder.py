@@ -105,6 +105,8 @@ class TableDecoder:
         known: dict[str, Field[Any]] = {one.name: one for one in fields(kind)}  # type: ignore[arg-type]
         types = get_type_hints(kind)
         values = self._values_by_field(table, known, kind, location)
+        if kind is CheckDefinition:
+            self._check_what_was_written(values, len(self.mistakes) > mistakes_before, location)
         decoded: dict[str, Any] = {}
         for name, one in known.items():
             count = len(self.mistakes)
@@ -117,16 +119,16 @@ class TableDecoder:
                 decoded.pop(name, None)
                 if required:
                     decoded[name] = _PLACEHOLDERS[name]
-        if kind is CheckDefinition:
-            self._finish_check(values, location)
         try:
             definition = kind(**decoded)
         except DefinitionError as error:  # a rule over several fields
             self.mistakes += [f"{location}: {mistake}" for mistake in error.mistakes]
         return definition if len(self.mistakes) == mistakes_before else None
 
-    def _finish_check(self, values: Mapping[str, Any], location: str) -> None:
-        """Apply the rules for checks that depend on what was written."""
+    def _check_what_was_written(
+        self, values: Mapping[str, Any], has_unknown_keys: bool, location: str
+    ) -> None:
+        """Apply the rules for checks that depend on which fields were given."""
         if "ttl" in values:
             if "interval" in values:
                 self.mistakes.append(f"{location}: interval: a ttl check has none: leave it out")
@@ -139,7 +141,7 @@ class TableDecoder:
                 f"{location}: alias_node: the agents of Consul 1.8 end with a panic if they have "
                 f"no node {values['alias_node']!r}"
             )
-        if self._consul and not consul_form.has_target(values):
+        if self._consul and not has_unknown_keys and not consul_form.has_target(values):
             self.mistakes.append(f"{location}: {consul_form.NO_TARGET}")
 
     def _values_by_field(
@@ -183,6 +185,11 @@ class TableDecoder:
         if not isinstance(value, Mapping):
             self.mistakes.append(f"{location}: {name} must be a table of tables, not {value!r}")
             return None
+        if self._consul:
+            value = {
+                key: consul_form.unwrapped(table, item, is_hcl=self._hcl)
+                for key, table in value.items()
+            }
         return {
             key: self.decode(table, item, f"{location}: {name}: {key}")  # type: ignore[arg-type]
             for key, table in value.items()

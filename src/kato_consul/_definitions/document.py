@@ -69,7 +69,11 @@ def definition_files(*paths: Path | str) -> list[Path]:
 def read_documents(paths: Iterable[Path | str], mistakes: list[str]) -> Iterator[Document]:
     """Yield each document that could be parsed; append what is wrong with the others."""
     for path in paths:
-        files = definition_files(path) if str(path) != STANDARD_INPUT else [STANDARD_INPUT]
+        try:
+            files = definition_files(path) if str(path) != STANDARD_INPUT else [STANDARD_INPUT]
+        except OSError as error:
+            mistakes.append(f"{path}: cannot be read: {error.strerror}")
+            continue
         if not files:
             mistakes.append(
                 f"{path}: cannot be read: Is a directory without a .toml, .json or .hcl file"

@@ -27,6 +27,7 @@ _PART = re.compile(
     re.VERBOSE | re.DOTALL | re.MULTILINE,
 )
 _NAME = re.compile(r'"([A-Za-z_][A-Za-z0-9_-]*)"')
+_AFTER_NAME = re.compile(r"\s*[={]")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
 _ESCAPES = {
     "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v",
@@ -76,7 +77,8 @@ def _mistake(line: int, text: str) -> ValueError:
 def _as_hcl2(text: str) -> str:
     blocks: list[bool] = []
     """For each open brace and bracket: whether it is that of a block."""
-    parts, end, before = [], 0, ""
+    parts, end = [], 0
+    before, before_that = "", ""  # the last two signs, or kinds of parts
     for match in _PART.finditer(text):
         part, kind = match[0], match.lastgroup
         in_block = not blocks or blocks[-1]
@@ -92,10 +94,11 @@ def _as_hcl2(text: str) -> str:
                 part = " "
         elif kind == "string":
             name = _NAME.fullmatch(part)
-            is_name = re.match(r"\s*[={]", text[match.end() :]) and before != "word"
+            is_label = before in ("word", "string") and before_that != "="
+            is_name = _AFTER_NAME.match(text, match.end()) and not is_label
             part = f" {name[1]} " if name and in_block and is_name else _guarded(part)
         if kind != "comment":
-            before = part if kind == "sign" else str(kind)
+            before, before_that = part if kind == "sign" else str(kind), before
         parts += [text[end : match.start()], part]
         end = match.end()
     return "".join([*parts, text[end:]])
@@ -179,16 +182,21 @@ def _string(node: "Node") -> str:
 
 
 def _heredoc(node: "Node") -> str:
-    return "".join(f"{line}\n" for line in _heredoc_lines(node)[:-1])
+    *lines, closing = _heredoc_lines(node)
+    return "".join(f"{line}\n" for line in lines) + _indentation(closing)
 
 
 def _indented_heredoc(node: "Node") -> str:
     """Return the lines without the indentation of the closing marker, if all of them have it."""
     *lines, closing = _heredoc_lines(node)
-    indent = re.match(r"[ \t]*", closing)[0]  # type: ignore[index]  # it always matches
+    indent = _indentation(closing)
     if all(line.startswith(indent) for line in lines):
         lines = [line.removeprefix(indent) for line in lines]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _indentation(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
 
 
 def _heredoc_lines(node: "Node") -> list[str]:

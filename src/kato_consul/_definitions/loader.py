@@ -115,7 +115,7 @@ def _all_or_mistakes(
     for decoder, location, services in decoded:
         secrets.update(decoder.secrets)
         for service in services:
-            place = Place(location, service.place)
+            place = Place(location, service.place, service.id_is_name)
             if service.id:
                 ids.append((service.id, place))
             if service.definition is not None:

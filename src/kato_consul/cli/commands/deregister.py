@@ -3,8 +3,9 @@
 from kato_consul.cli.event_output import event_sink
 from kato_consul.cli.exit_codes import exit_on_error
 from kato_consul.cli.options.common import Consul, Service, settings_from
+from kato_consul.cli.options.definition_files import Expand, File, definition_files_option
 from kato_consul.cli.options.instance_options import JsonLines
-from kato_consul.cli.options.instance_selection import All, File, IdOption, Ids, select_instances
+from kato_consul.cli.options.instance_selection import All, IdOption, Ids, select_instances
 from kato_consul.cli.output import status_if_slow
 
 
@@ -12,6 +13,7 @@ def deregister(
     ids: Ids = None,
     id: IdOption = None,  # noqa: A002 - the option is called --id
     file: File = None,
+    expand: Expand = False,
     all_: All = False,
     service: Service = None,
     consul: Consul = None,
@@ -32,10 +34,11 @@ def deregister(
         from kato_consul import Registrar
 
         settings = settings_from(consul, service)
+        files = definition_files_option(file, expand=expand)
         on_event = event_sink(as_json=json_)
         with status_if_slow(settings.consul_address):
             definitions = select_instances(
-                settings, [*(ids or ()), *(id or ())], file, all_=all_, on_event=on_event
+                settings, [*(ids or ()), *(id or ())], files, all_=all_, on_event=on_event
             )
             registrar = Registrar(definitions, settings, on_event=on_event)
             try:

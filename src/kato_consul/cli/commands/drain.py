@@ -8,8 +8,9 @@ from kato_consul.cli.event_output import event_sink
 from kato_consul.cli.exit_codes import STILL_BUSY, exit_on_error
 from kato_consul.cli.help_format import flag
 from kato_consul.cli.options.common import Consul, Service, duration_option, settings_from
+from kato_consul.cli.options.definition_files import Expand, File, definition_files_option
 from kato_consul.cli.options.instance_options import JsonLines
-from kato_consul.cli.options.instance_selection import All, File, IdOption, Ids, select_instances
+from kato_consul.cli.options.instance_selection import All, IdOption, Ids, select_instances
 from kato_consul.cli.signals import interrupt_on_signals
 
 
@@ -17,6 +18,7 @@ def drain(
     ids: Ids = None,
     id: IdOption = None,  # noqa: A002 - the option is called --id
     file: File = None,
+    expand: Expand = False,
     all_: All = False,
     off: Annotated[bool, flag("--off", help="End maintenance mode.")] = False,
     within: Annotated[
@@ -46,10 +48,11 @@ def drain(
         from kato_consul import Registrar
 
         settings = settings_from(consul, service)
+        files = definition_files_option(file, expand=expand)
         drain_within = duration_option("--wait", within)
         on_event = event_sink(as_json=json_)
         definitions = select_instances(
-            settings, [*(ids or ()), *(id or ())], file, all_=all_, on_event=on_event
+            settings, [*(ids or ()), *(id or ())], files, all_=all_, on_event=on_event
         )
         registrar = Registrar(definitions, settings, on_event=on_event)
         try:

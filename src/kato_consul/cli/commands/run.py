@@ -8,11 +8,12 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from kato_consul import DefinitionError, EventSink, RegistrarEvent, read_definitions
+from kato_consul import DefinitionError, EventSink, RegistrarEvent
 from kato_consul.cli.commands.registrar import job_registrar, print_progress
 from kato_consul.cli.event_output import event_sink
+from kato_consul.cli.options.definition_files import STANDARD_INPUT, DefinitionFiles
 from kato_consul.cli.options.instance_options import instance_options
-from kato_consul.cli.options.job_options import JobOptions, file_stamp
+from kato_consul.cli.options.job_options import JobOptions
 from kato_consul.cli.output import PROGRAM
 from kato_consul.cli.signals import interrupt_on_signals
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from kato_consul import Registrar
 
 FILE_POLL_INTERVAL = 1.0
-"""Seconds between checks whether the definition file changed."""
+"""Seconds between checks whether the definition files changed."""
 
 MAX_META_LENGTH = 512
 """Characters that Consul allows in a value of metadata."""
@@ -38,20 +39,21 @@ def run(options: JobOptions) -> None:
 
       kato-consul run -f kato.toml
 
-    When the file changes, or on SIGHUP, it is read again: new instances are
+    When a file changes, or on SIGHUP, all are read again: new instances are
     registered, missing ones deregistered. A file with a mistake changes
-    nothing. Options and files are those of register: see its help.
+    nothing. In a folder, new files and missing ones count as changes. Options
+    and files are those of register: see its help.
     """
     interrupt_on_signals()
     reload_requested = threading.Event()
-    if options.file is not None:
+    if options.files is not None:
         _reload_on_sighup(reload_requested)
     all_registered = False
     try:
         with job_registrar(options, owner=owner_of(options)) as registrar, registrar:
             all_registered = True
             print_progress(options, "all registered; SIGTERM or Ctrl-C deregisters them")
-            _follow_file(registrar, options, reload_requested)
+            _follow_files(registrar, options, reload_requested)
     except KeyboardInterrupt:
         if not all_registered:  # interrupted: instances that were registered before still are
             raise
@@ -59,28 +61,35 @@ def run(options: JobOptions) -> None:
 
 def owner_of(options: JobOptions) -> str:
     """Return the owner by which a later run recognizes what this one left behind."""
-    source = str(options.file.resolve()) if options.file else options.definitions[0].id
-    return f"{socket.gethostname()}:{source}"[:MAX_META_LENGTH]
+    return f"{socket.gethostname()}:{_source(options)}"[:MAX_META_LENGTH]
 
 
-def _follow_file(
+def _source(options: JobOptions) -> str:
+    if options.files is None or STANDARD_INPUT in options.files.paths:
+        return options.definitions[0].id  # any two runs may have the same standard input
+    return ",".join(str(Path(path).resolve()) for path in options.files.paths)
+
+
+def _follow_files(
     registrar: "Registrar", options: JobOptions, reload_requested: threading.Event
 ) -> None:
-    file = options.file
+    files = options.files
     on_event = event_sink(as_json=options.json)
-    previous = options.stamp
+    previous, known_missing = options.stamps, set[str]()
     while True:
         reload_requested.wait(FILE_POLL_INTERVAL)
-        stamp = file_stamp(file)
-        if file is None or (stamp == previous and not reload_requested.is_set()):
+        if files is None:
+            continue
+        stamps = files.stamps()
+        if stamps == previous and not reload_requested.is_set():
             continue
         reload_requested.clear()
-        if stamp is None:
-            if previous is not None:
-                on_event(RegistrarEvent.FILE_MISSING, PROGRAM, file=str(file))
-        else:
-            _reload(registrar, file, on_event)
-        previous = stamp
+        missing = files.missing()
+        for path in sorted(missing - known_missing):
+            on_event(RegistrarEvent.FILE_MISSING, PROGRAM, file=path)
+        if not missing:
+            _reload(registrar, files, on_event)
+        previous, known_missing = stamps, missing
 
 
 def _reload_on_sighup(reload_requested: threading.Event) -> None:
@@ -98,11 +107,11 @@ def _reload_on_sighup(reload_requested: threading.Event) -> None:
     signal.signal(signal.SIGHUP, on_sighup)
 
 
-def _reload(registrar: "Registrar", file: Path, on_event: EventSink) -> None:
+def _reload(registrar: "Registrar", files: DefinitionFiles, on_event: EventSink) -> None:
     try:
-        definitions = read_definitions(file)
+        definitions = files.read()
     except DefinitionError as error:
-        on_event(RegistrarEvent.FILE_REJECTED, PROGRAM, file=str(file), why=str(error))
+        on_event(RegistrarEvent.FILE_REJECTED, PROGRAM, file=str(files), why=str(error))
         return
-    on_event(RegistrarEvent.FILE_RELOADED, PROGRAM, file=str(file), count=len(definitions))
+    on_event(RegistrarEvent.FILE_RELOADED, PROGRAM, file=str(files), count=len(definitions))
     registrar.replace(definitions)

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from kato_consul.cli.exit_codes import exit_on_error
 from kato_consul.cli.help_format import flag
 from kato_consul.cli.options.common import Consul
+from kato_consul.cli.options.definition_files import Expand, File, definition_files_option
 from kato_consul.cli.options.job_options import DEFAULT_WAIT_CONSUL, InstanceFlags, job_options
 
 _INSTANCE, _CHECK = "One instance, instead of a file", "Its health check"
@@ -19,16 +19,6 @@ def _option(*names: str, help: str, panel: str, **given: Any) -> Any:  # noqa: A
     return typer.Option(*names, help=help, rich_help_panel=panel, show_default=False, **given)
 
 
-File = Annotated[
-    Path | None,
-    typer.Option(
-        "-f",
-        "--file",
-        metavar="FILE",
-        help="Definitions in TOML; in Consul's JSON if the name ends in .json.",
-        show_default=False,
-    ),
-]
 Name = Annotated[
     str | None,
     _option(metavar="NAME", panel=_INSTANCE, help="The service's name, which clients look up."),
@@ -107,6 +97,7 @@ def instance_options(job: Callable[..., None], *, waits: bool = True) -> Callabl
 
     def command(
         file: File = None,
+        expand: Expand = False,
         wait: Wait = "60s",
         wait_consul: WaitConsul = None,
         consul: Consul = None,
@@ -128,7 +119,12 @@ def instance_options(job: Callable[..., None], *, waits: bool = True) -> Callabl
                 name, id, address, port, tag, meta, zone, check_http, check_tcp, interval
             )
             options = job_options(
-                file, flags, wait=wait, wait_consul=wait_consul, consul=consul, json=json_
+                definition_files_option(file, expand=expand),
+                flags,
+                wait=wait,
+                wait_consul=wait_consul,
+                consul=consul,
+                json=json_,
             )
             job(options, **own)
 

@@ -1,6 +1,5 @@
 """Selection of instances on an agent: by id, by file, or all of a service."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,9 +9,9 @@ from kato_consul import (
     EventSink,
     ServiceDefinition,
     Settings,
-    read_definitions,
 )
 from kato_consul.cli.help_format import flag
+from kato_consul.cli.options.definition_files import DefinitionFiles
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", hidden=True)]
 IdOption = Annotated[
@@ -24,17 +23,16 @@ IdOption = Annotated[
         show_default=False,
     ),
 ]
-File = Annotated[
-    Path | None,
-    typer.Option(
-        "-f", "--file", metavar="FILE", help="All instances in this file.", show_default=False
-    ),
-]
 All = Annotated[bool, flag("--all", help="All instances of the service on this agent.")]
 
 
 def select_instances(
-    settings: Settings, ids: list[str], file: Path | None, *, all_: bool, on_event: EventSink
+    settings: Settings,
+    ids: list[str],
+    files: DefinitionFiles | None,
+    *,
+    all_: bool,
+    on_event: EventSink,
 ) -> list[ServiceDefinition]:
     """Return the selected instances, each once; also for ids that the agent does not have.
 
@@ -44,12 +42,12 @@ def select_instances(
     """
     from kato_consul import Registrar
 
-    if [file is not None, bool(ids), all_].count(True) != 1:
+    if [files is not None, bool(ids), all_].count(True) != 1:
         raise ConfigurationError("name the instances: either by id, or with -f FILE, or --all")
     if "" in ids:
         raise ConfigurationError("an id is empty")
-    if file is not None:
-        return read_definitions(file)
+    if files is not None:
+        return files.read()
     registrar = Registrar([], settings, on_event=on_event)
     try:
         registered = {instance.id: instance for instance in registrar.registered()}

@@ -1,13 +1,12 @@
-"""Options of a registration job: instances from a file, or from the flags of one instance.
+"""Options of a registration job: instances from files, or from the flags of one instance.
 
-All mistakes are reported at once: those in a file with their place in it, those in flags with the
+All mistakes are reported at once: those in files with their place, those in flags with the
 flag.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from kato_consul import (
     CheckDefinition,
@@ -16,9 +15,9 @@ from kato_consul import (
     ProbeDefinition,
     ServiceDefinition,
     Settings,
-    read_definitions,
 )
 from kato_consul.cli.options.common import duration_option, settings_from
+from kato_consul.cli.options.definition_files import DefinitionFiles, FileStamp
 
 DEFAULT_WAIT_CONSUL = 10.0
 """Seconds that the agent may take to answer, unless --wait-consul is given; as in `Registrar`."""
@@ -26,28 +25,12 @@ DEFAULT_WAIT_CONSUL = 10.0
 _FLAG_OF_CHECK_FIELD = {"http": "check-http", "tcp": "check-tcp", "interval": "interval"}
 _FLAG_OF_FIELD = {"name": "name", "port": "port", "address": "address"}
 
-FileStamp = tuple[int, int, int]
-"""Modification time (ns), size and inode, which change with a file: some editors replace it, others
-write into it."""
-
-
-def file_stamp(file: Path | None) -> FileStamp | None:
-    """Return the file's current stamp; None if there is no file."""
-    if file is None:
-        return None
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
-
-
 @dataclass(frozen=True)
 class JobOptions:
     """What to register and where.
 
     ``wait`` and ``wait_consul`` are seconds: until the instances are passing, and for Consul to
-    answer. ``stamp`` is the file's from before it was read, to detect later changes.
+    answer. ``stamps`` are the files' from before they were read, to detect later changes.
     """
 
     definitions: list[ServiceDefinition]
@@ -55,8 +38,8 @@ class JobOptions:
     wait: float
     wait_consul: float
     json: bool
-    file: Path | None
-    stamp: FileStamp | None
+    files: DefinitionFiles | None
+    stamps: Mapping[str, FileStamp | None]
 
 
 @dataclass(frozen=True)
@@ -111,7 +94,7 @@ class Mistakes:
 
 
 def job_options(
-    file: Path | None,
+    files: DefinitionFiles | None,
     flags: InstanceFlags,
     *,
     wait: str,
@@ -126,14 +109,14 @@ def job_options(
     """
     mistakes = Mistakes()
     definitions: list[ServiceDefinition] = []
-    stamp = file_stamp(file)
+    stamps = {} if files is None else files.stamps()
     wait_seconds, wait_consul_seconds = 0.0, DEFAULT_WAIT_CONSUL
     settings = None
     with mistakes.collect():
-        if file is not None and flags.given:
+        if files is not None and flags.given:
             raise ConfigurationError("give either -f FILE or the flags of one instance, not both")
-        if file is not None:
-            definitions = read_definitions(file)
+        if files is not None:
+            definitions = files.read()
         elif flags.given:
             definitions = _from_flags(flags, mistakes)
         else:
@@ -150,7 +133,9 @@ def job_options(
         settings = settings_from(consul)
     mistakes.raise_if_any()
     assert settings is not None
-    return JobOptions(definitions, settings, wait_seconds, wait_consul_seconds, json, file, stamp)
+    return JobOptions(
+        definitions, settings, wait_seconds, wait_consul_seconds, json, files, stamps
+    )
 
 
 def _from_flags(flags: InstanceFlags, mistakes: Mistakes) -> list[ServiceDefinition]:

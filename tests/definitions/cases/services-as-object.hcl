@@ -1,0 +1,5 @@
+services = {
+  name = "web"
+  id   = "web-1"
+  port = 8080
+}

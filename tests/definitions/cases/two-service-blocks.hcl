@@ -1,0 +1,9 @@
+service {
+  name = "web"
+  port = 8080
+}
+
+service {
+  name = "stock"
+  port = 7001
+}
