@@ -115,7 +115,7 @@ def test_consul_json_is_accepted(tmp_path: Path, document: dict[str, object]) ->
     [
         ([], "must be an object"),
         ({"servise": {}}, "servise is not known: did you mean service?"),
-        ({"name": "kato", "port": 1, "check": {"ttl": "10s"}}, "a TTL check needs heartbeats"),
+        ({"name": "kato", "port": 1, "check": {"args": ["x"]}}, "script checks are not supported"),
         ({"services": {"name": "kato", "port": 1}}, "services must be a list"),
         ({"service": 1}, "service 1 must be an object, not 1"),
         ({"name": "kato", "port": 1, "enable_tag_override": True}, "tags stay as they are defined"),

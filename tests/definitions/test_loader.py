@@ -192,8 +192,8 @@ def test_missing_file_is_reported(tmp_path: Path) -> None:
         read_definitions(tmp_path / "none.toml")
 
 
-def test_folder_is_reported(tmp_path: Path) -> None:
-    """A path that is a folder is reported like a file that cannot be read."""
+def test_empty_folder_is_reported(tmp_path: Path) -> None:
+    """A folder without definition files is a mistake, and not a job that has nothing to do."""
     with pytest.raises(DefinitionError, match="cannot be read: Is a directory"):
         read_definitions(tmp_path)
 

@@ -114,7 +114,7 @@ def _parse(content: bytes, location: str, form: Form | None) -> Document:
         return Document(_PARSERS[form](text), form, location)
     except ImportError as error:
         raise DefinitionError(
-            [f"{location}: HCL needs {error.name}: pip install 'kato-consul[hcl]'"]
+            [f"{location}: HCL needs python-hcl2: pip install 'kato-consul[hcl]'"]
         ) from error
     except RecursionError as error:
         raise DefinitionError([f"{location}: is nested too deeply"]) from error

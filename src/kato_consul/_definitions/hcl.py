@@ -63,8 +63,8 @@ def _found(error: Any) -> str:
     if token is None or token.type == "$END":
         return "the text ends here, in the middle of a block or an attribute"
     # Only one character is repeated: what follows may be a secret whose quotes are missing.
-    first = str(token).strip()[:1]
-    return f"{first!r} is not expected here" if first else "the line ends too early"
+    first = str(token).strip(" \t")[:1]
+    return "the line ends too early" if first in ("", "\n") else f"{first!r} is not expected here"
 
 
 def _mistake(line: int, text: str) -> ValueError:

@@ -224,5 +224,5 @@ def _unreplaced_reference(value: str) -> str | None:
     )
 
 
-_REFERENCE = re.compile(r"\$\{[^}]*\}?|\$\w*|%\w+%|\{\{.*?\}\}|\{\w*\}|<\w+>|@\w+@")
+_REFERENCE = re.compile(r"\$\{[^}]*\}?|\$\w*|%\w+%|\{\{.*?\}\}|\{\w*\}|<\w+>")
 """References as shells, Windows, templates and build tools write them."""
