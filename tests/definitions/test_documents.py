@@ -146,9 +146,7 @@ def test_byte_order_mark(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_text(JSON, encoding="utf-8-sig")
     (mistake,) = mistakes(path)
-    assert mistake == (
-        f"{path}: begins with a byte order mark (BOM): save it as UTF-8 without one"
-    )
+    assert mistake == (f"{path}: begins with a byte order mark (BOM): save it as UTF-8 without one")
     path.write_text(JSON, encoding="utf-16")
     assert "UTF-16 with a byte order mark (BOM): save it as UTF-8" in mistakes(path)[0]
 

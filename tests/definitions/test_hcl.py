@@ -28,7 +28,7 @@ EOF
     [
         ("", {}),
         ("# only a comment", {}),
-        ('service {\n  name = "web"\n  port = 8080\n}', {"service": [{"name": "web", "port": 8080}]}),
+        ('service {\n  name = "web"\n  port = 1\n}', {"service": [{"name": "web", "port": 1}]}),
         ("services { a = 1 }\nservices { a = 2 }", {"services": [{"a": 1}, {"a": 2}]}),
         ("services = [{ a = 1 }, { a = 2 }]", {"services": [{"a": 1}, {"a": 2}]}),
         ("service = {\n  a = 1\n  b = 2\n}", {"service": {"a": 1, "b": 2}}),

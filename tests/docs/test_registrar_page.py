@@ -18,7 +18,7 @@ import httpx
 import pytest
 import yaml
 
-from kato_consul._definitions.loader import decode_definitions
+from kato_consul._definitions.loader import decode_definitions, read_definitions
 from kato_consul.testing import ConsulAgent, StandInKato
 from kato_consul.testing.ports import free_ports
 from tests.cli.running import ENDS_WITHIN, get_json, healths, ids, line_with
@@ -253,6 +253,17 @@ def test_definition_blocks_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyP
                 "10.0.0.5",
                 8000,
             )
+
+
+def test_hcl_blocks_are_valid(tmp_path: Path) -> None:
+    """The loader accepts each definition in HCL."""
+    for page in PAGES:
+        for number, block in enumerate(blocks(page, "hcl")):
+            file = tmp_path / f"{page.stem}-{number}.hcl"
+            file.write_text(block)
+            (definition,) = read_definitions(file)
+            assert (definition.id, definition.port) == ("kato-1", 8000)
+    assert list(tmp_path.iterdir())
 
 
 def test_asgi_application_is_registered_while_it_serves(agent: ConsulAgent, tmp_path: Path) -> None:

@@ -77,10 +77,16 @@ class CheckDefinition:
     udp: str | None = ruled_field(rules.host_and_port, shown_by_consul=True, default=None)
     grpc: str | None = ruled_field(rules.grpc_target, shown_by_consul=True, default=None)
     h2ping: str | None = ruled_field(rules.host_and_port, shown_by_consul=True, default=None)
-    os_service: str | None = ruled_field(rules.unset_or_not_empty, shown_by_consul=True, default=None)
+    os_service: str | None = ruled_field(
+        rules.unset_or_not_empty, shown_by_consul=True, default=None
+    )
     ttl: str | None = ruled_field(rules.duration, default=None)
-    alias_service: str | None = ruled_field(rules.unset_or_not_empty, shown_by_consul=True, default=None)
-    alias_node: str | None = ruled_field(rules.unset_or_not_empty, shown_by_consul=True, default=None)
+    alias_service: str | None = ruled_field(
+        rules.unset_or_not_empty, shown_by_consul=True, default=None
+    )
+    alias_node: str | None = ruled_field(
+        rules.unset_or_not_empty, shown_by_consul=True, default=None
+    )
     interval: str = ruled_field(rules.duration, default=DEFAULT_INTERVAL)
     timeout: str = ruled_field(rules.duration, default="5s")
     id: str | None = None

@@ -95,7 +95,9 @@ def _names(places: Sequence[Place]) -> list[str]:
 
 
 def _elsewhere(places: Sequence[Place]) -> str:
-    where = "" if len({place.document for place in places}) == 1 else f": {', '.join(_names(places))}"
+    where = (
+        "" if len({place.document for place in places}) == 1 else f": {', '.join(_names(places))}"
+    )
     if any(place.id_is_name for place in places):
         return f"{where}; without an id, Consul takes the name: give each its own id"
     return where

@@ -90,7 +90,7 @@ class SidecarDefinition:
     address: str = ruled_field(rules.host, default="")
     name: str = ""
     tags: tuple[str, ...] = ruled_field(rules.list_of_strings, default=())
-    meta: dict[str, str] = ruled_field(rules.metadata, default_factory=dict)
+    meta: dict[str, str] = field(default_factory=dict, metadata={"rule": rules.metadata})
     proxy: ProxyDefinition = field(default_factory=ProxyDefinition)
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -194,4 +194,8 @@ def _parse_hcl(text: str) -> Any:
     return _parse_json(text) if text.lstrip().startswith("{") else parse_hcl(text)
 
 
-_PARSERS = {Form.TOML: tomllib.loads, Form.JSON: _parse_json, Form.HCL: _parse_hcl}
+_PARSERS: dict[Form, Callable[[str], Any]] = {
+    Form.TOML: tomllib.loads,
+    Form.JSON: _parse_json,
+    Form.HCL: _parse_hcl,
+}

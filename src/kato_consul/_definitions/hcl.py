@@ -55,7 +55,8 @@ def parse_hcl(text: str) -> dict[str, Any]:
     except UnexpectedInput as error:
         line = min(max(error.line, 1), text.count("\n") + 1)  # -1 or one more at the end
         raise _mistake(line, _found(error)) from error
-    return _body(tree.children[0])
+    (body,) = _nodes(tree)
+    return _body(body)
 
 
 def _found(error: Any) -> str:
@@ -216,12 +217,10 @@ _VALUES: dict[str, Callable[["Node"], Any]] = {
     "string": _string,
     "heredoc_template": _heredoc,
     "heredoc_template_trim": _indented_heredoc,
-    "int_lit": lambda node: int(node.children[0]),
-    "float_lit": lambda node: float(node.children[0]),
+    "int_lit": lambda node: int(str(node.children[0])),
+    "float_lit": lambda node: float(str(node.children[0])),
     "literal_value": lambda node: {"true": True, "false": False}.get(str(node.children[0])),
-    "tuple": lambda node: [
-        _value(item) for item in _nodes(node) if item.data != "new_line_or_comment"
-    ],
+    "tuple": lambda node: [_value(item) for item in _nodes(node)],
     "object": _object,
     "unary_op": _negative,
 }
@@ -235,7 +234,8 @@ def _set(values: dict[str, Any], name: str, value: Any, node: "Node") -> None:
 
 def _nodes(node: "Node") -> Iterator[Any]:
     """Yield the children that are no tokens and no comments."""
-    for child in node.children:
+    children: list[Any] = node.children
+    for child in children:
         if hasattr(child, "children") and child.data != "new_line_or_comment":
             yield child
 

@@ -14,6 +14,15 @@ from kato_consul._definitions.connect_definition import SIDECAR_SUFFIX, ConnectD
 from kato_consul._definitions.rules import field_mistakes, ruled_field
 from kato_consul.errors import DefinitionError
 
+__all__ = [
+    "CheckDefinition",
+    "ProbeDefinition",
+    "ServiceDefinition",
+    "TaggedAddress",
+    "Weights",
+    "probe_check_id",
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeDefinition:
@@ -138,7 +147,7 @@ class ServiceDefinition:
     id: str = ""
     address: str = ruled_field(rules.host, default="")
     tags: tuple[str, ...] = ruled_field(rules.list_of_strings, default=())
-    meta: dict[str, str] = ruled_field(rules.metadata, default_factory=dict)
+    meta: dict[str, str] = field(default_factory=dict, metadata={"rule": rules.metadata})
     zone: str = ""
     weights: Weights = field(default_factory=Weights)
     tagged_addresses: dict[str, TaggedAddress] = field(default_factory=dict)

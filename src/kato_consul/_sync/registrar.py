@@ -24,7 +24,8 @@ class Registrar:
     it leaves nothing running.
 
     Args:
-        definitions: the instances.
+        definitions: the instances. No two of them may have the same id, or checks with the same id
+            (`DefinitionError`).
         settings: how to reach Consul; from the environment unless given.
         wait: seconds within which Consul must report the instances as passing; 0 does not wait.
         consul_within: seconds to retry an agent that does not answer yet; 10 unless given.
@@ -58,6 +59,7 @@ class Registrar:
 
         Raises:
             ConsulError: the agent could not be reached, or refused a definition.
+            DefinitionError: another service of the agent has the id of one of the checks.
             NotPassing: an instance was not passing within ``wait`` seconds.
         """
         registration = self._service.registration

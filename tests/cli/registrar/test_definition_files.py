@@ -1,7 +1,6 @@
 """-f several times, folders, standard input, and two registrars with one id of a check."""
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -49,7 +48,7 @@ def test_several_files_folders_and_standard_input(
     (folder / "b.hcl").write_text(hcl(instance, service, 2))
     (folder / "README").write_text("not a definition")
     (tmp_path / "kato.toml").write_text(instance.table(service, 3))
-    files = ["-f", folder, "-f", tmp_path / "kato.toml", "-f", "-"]
+    files = ["-f", str(folder), "-f", str(tmp_path / "kato.toml"), "-f", "-"]
     mine = {f"{service}-{number}" for number in range(1, 5)}
     for command, left in (("register", mine), ("drain", mine), ("deregister", set())):
         options = ["--wait", "0"] if command == "drain" else []
@@ -134,7 +133,7 @@ def test_run_follows_a_folder(
             ("b.hcl", hcl(instance, service, 3), (1, 3, 9)),
         ):
             (tmp_path / "new").write_text(text)
-            os.replace(tmp_path / "new", folder / name)
+            (tmp_path / "new").replace(folder / name)
             line_with(process, "was reloaded; instances in it: 3")
             assert has(*expected)
         (folder / "c.toml").write_text(instance.table(service, 3))

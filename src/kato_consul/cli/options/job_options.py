@@ -25,6 +25,7 @@ DEFAULT_WAIT_CONSUL = 10.0
 _FLAG_OF_CHECK_FIELD = {"http": "check-http", "tcp": "check-tcp", "interval": "interval"}
 _FLAG_OF_FIELD = {"name": "name", "port": "port", "address": "address"}
 
+
 @dataclass(frozen=True)
 class JobOptions:
     """What to register and where.
@@ -133,9 +134,7 @@ def job_options(
         settings = settings_from(consul)
     mistakes.raise_if_any()
     assert settings is not None
-    return JobOptions(
-        definitions, settings, wait_seconds, wait_consul_seconds, json, files, stamps
-    )
+    return JobOptions(definitions, settings, wait_seconds, wait_consul_seconds, json, files, stamps)
 
 
 def _from_flags(flags: InstanceFlags, mistakes: Mistakes) -> list[ServiceDefinition]:
