@@ -219,6 +219,23 @@ def test_warnings(
     assert definition.plain_checks[0].deregister_critical_service_after in (None, "1m")
 
 
+def test_generated_id_of_a_service_without_an_id(tmp_path: Path) -> None:
+    """The agent's ids of checks follow from the service's id, which in Consul's forms is its name;
+    a collision with one of them has its location too."""
+    check = '{"tcp": "a:1", "interval": "10s"}'
+    other = '{"id": "service:web:1", "tcp": "a:1", "interval": "10s"}'
+    text = '{"service": {"name": "web", "port": 80, "checks": [%s, %s]}}'
+    path = tmp_path / "web.json"
+    path.write_text(text % (check, check))
+    (definition,) = read_definitions(path)
+    assert definition.check_ids == ("service:web:1", "service:web:2")
+    path.write_text(text % (check, other))
+    with pytest.raises(DefinitionError) as caught:
+        read_definitions(path)
+    (mistake,) = caught.value.mistakes
+    assert mistake.startswith(f"{path}: service 1 (web): the check id 'service:web:1' is used by")
+
+
 def test_short_reap_time_in_toml(tmp_path: Path) -> None:
     """In TOML, this package's own form, it is a mistake: it would not be what was written."""
     check = '{ tcp = "a:1", deregister_critical_service_after = "30s" }'

@@ -6,7 +6,7 @@
   its value is empty (``{"native": false}``), and a time of ``0s``.
 - A list of one table stands for the table. In HCL, a table stands for a list of one.
 - ``service_id`` in a check names the service that the check belongs to.
-- A service without an id has its name as its id (see `kato_consul._definitions.decoder`).
+- A service without an id has its name as its id.
 - The shortest ``deregister_critical_service_after`` is a minute; a shorter one is raised to it.
 """
 

@@ -91,8 +91,6 @@ class TableDecoder:
         texts = [Interpolation().apply(text) if self._expand else text for text in written]
         self._service_id = texts[0] or (texts[1] if id_is_name else "")
         definition = self.decode(table, ServiceDefinition, f"{self._location}: {place}")
-        if definition is not None and id_is_name:
-            definition = dataclasses.replace(definition, id=definition.name)
         service_id = self._service_id if definition is None else definition.id
         return DecodedService(definition, service_id, place, id_is_name)
 
@@ -151,6 +149,8 @@ class TableDecoder:
         if self._consul:
             table, mistakes = consul_form.fields_of(table, known, kind, self._service_id)
             self.mistakes += [f"{location}: {mistake}" for mistake in mistakes]
+            if kind is ServiceDefinition and isinstance(table.get("name"), str):
+                table.setdefault("id", table["name"])
         self.mistakes += [
             unknown_key(location, key, known, kind) for key in table if key not in known
         ]

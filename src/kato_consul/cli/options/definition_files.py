@@ -45,17 +45,18 @@ class DefinitionFiles:
     def __str__(self) -> str:
         return ", ".join(self.paths)
 
-    def read(self) -> list[ServiceDefinition]:
-        """Return what they define, and print warnings to standard error.
+    def read(self, *, print_warnings: bool = True) -> list[ServiceDefinition]:
+        """Return what they define; warnings go to standard error.
 
         Raises:
             DefinitionError: with every mistake.
         """
-        return read_definitions(
-            *self.paths,
-            expand=self.expand,
-            on_warning=lambda text: print_status(f"warning: {text}"),
-        )
+
+        def on_warning(text: str) -> None:
+            if print_warnings:
+                print_status(f"warning: {text}")
+
+        return read_definitions(*self.paths, expand=self.expand, on_warning=on_warning)
 
     def stamps(self) -> dict[str, FileStamp | None]:
         """Return the current stamp of each file, also of those in folders; None if it is missing.

@@ -47,7 +47,7 @@ def select_instances(
     if "" in ids:
         raise ConfigurationError("an id is empty")
     if files is not None:
-        return files.read()
+        return files.read(print_warnings=False)  # they are about registering
     registrar = Registrar([], settings, on_event=on_event)
     try:
         registered = {instance.id: instance for instance in registrar.registered()}
