@@ -38,7 +38,9 @@ def services_of(
         mistakes.append(f'{location}: must be an object: {{"service": {{…}}}}')
         return []
     if values_of(content, "name"):
-        return [content]
+        # Of the body of a request the agent ignores an empty check; in a file it is a mistake.
+        empty = [key for key in content if normalized(key) == "check" and content[key] == {}]
+        return [{key: value for key, value in content.items() if key not in empty}]
     services: list[Any] = []
     for key, value in content.items():
         if normalized(key) not in ("service", "services"):
