@@ -24,7 +24,7 @@ def request_of(query: HealthQuery) -> tuple[str, list[tuple[str, str]]]:
     [
         ({}, HEALTH, []),
         ({"tags": ("a", "b&c")}, HEALTH, [("tag", "a"), ("tag", "b&c")]),
-        ({"tags": "v3"}, HEALTH, [("tag", "v3")]),
+        ({"tags": ["v3"]}, HEALTH, [("tag", "v3")]),
         ({"meta": {"zone": "eu 1"}}, HEALTH, [("filter", 'Service.Meta["zone"] == "eu 1"')]),
         (
             {"meta": {"b": "2", "a": '"'}, "filter": "A == 1 or B == 2"},
