@@ -177,6 +177,39 @@ def test_outcome_unknown_because_adds_the_reason() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("message", "named"),
+    [
+        ("reading the session: no answer", "learn: reading the session: no answer"),
+        ("learn on kato-1: 400 empty", "learn on kato-1: 400 empty"),
+        ("learner: no", "learn: learner: no"),
+        ("", "learn: "),
+    ],
+)
+def test_naming_begins_the_message_with_the_call(message: str, named: str) -> None:
+    """The caller's call comes first, and only once."""
+    with pytest.raises(errors.NoResponse) as caught, errors.naming("learn"):
+        raise errors.NoResponse(message)
+    assert (str(caught.value), caught.value.call) == (named, "learn")
+
+
+def test_naming_keeps_the_name_of_a_call_within_a_call() -> None:
+    """A progress callback may use its session: its error has the name of its own call."""
+    with (
+        pytest.raises(errors.NoResponse, match="^observe: lost$") as caught,
+        errors.naming("observe_sequence"),
+        errors.naming("observe"),
+    ):
+        raise errors.NoResponse("lost")
+    assert caught.value.call == "observe"
+
+
+def test_naming_leaves_other_exceptions_alone() -> None:
+    """An interrupt or a mistake of the caller's own code passes unchanged."""
+    with pytest.raises(ValueError, match="^mine$"), errors.naming("observe"):
+        raise ValueError("mine")
+
+
 # --- texts from outside ---------------------------------------------------------------------
 
 

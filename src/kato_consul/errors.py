@@ -12,6 +12,7 @@ Each error has four attributes, so that a caller can decide without parsing the 
 A message states what happened, where, and what to do. It never contains a token.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -36,6 +37,7 @@ class KatoConsulError(Exception):
             False if not, None if that is unknown.
         retry_after: Seconds after which a retry makes sense; None if no time is known.
         applied: How many observations of a sequence were applied before this error.
+        call: The call on a session that raised it, such as ``learn``; empty for other calls.
     """
 
     fault: ClassVar[Fault]
@@ -43,6 +45,7 @@ class KatoConsulError(Exception):
     safe_to_resend: bool | None = True
     retry_after: float | None = None
     applied: int = 0
+    call: str = ""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Errors are pickled by process pools and task queues. The default would call the class with
@@ -57,6 +60,30 @@ def _unpickle(
     error.args = args
     error.__dict__.update(state)
     return error
+
+
+class naming:  # noqa: N801  # used like a function, as contextlib's own
+    """Context manager that names the caller's call in an error that leaves the block.
+
+    A call consists of several requests. The message of the one that failed says which request it
+    was, not what the caller had asked for. An error that has a call keeps it: it comes from a call
+    that was made within this one, as by a ``progress`` callback.
+    """
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: str) -> None:
+        self._call = call
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if not isinstance(error, KatoConsulError) or error.call:
+            return
+        error.call = self._call
+        text = str(error.args[0]) if error.args else ""
+        if not re.match(rf"{self._call}\b", text):
+            error.args = (f"{self._call}: {text}",)
 
 
 def excerpt(text: str, limit: int = 300) -> str:
@@ -385,6 +412,9 @@ class SessionConflict(KatoError):
     explain the difference. Most likely another client writes to the session.
 
     Attributes:
+        call_applied: Whether this call is in the session (of ``settle``: the call that it
+            settles). True: the memory that KATO has shows it. False: it was not sent. None: it was
+            sent, and the memory does not show it. An equal event of another writer looks the same.
         key: The session's key in this client.
         session_id: The session's id in KATO.
         expected: The ``time`` (KATO's count of observations) that this client expected.
@@ -395,6 +425,7 @@ class SessionConflict(KatoError):
 
     sent = True
     safe_to_resend = False
+    call_applied: bool | None = False
 
     def __init__(
         self,
@@ -417,6 +448,16 @@ class SessionConflict(KatoError):
             f"{expected} and {len(expected_stm)} events, found time {found} and "
             f"{len(found_stm)} events. Does another client write to it?"
         )
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} {_CALL_IS[self.call_applied]}"
+
+
+_CALL_IS = {
+    True: "This call is in it",
+    False: "This call was not sent",
+    None: "This call was sent, and is not seen in it",
+}
 
 
 class SessionGone(KatoError):
@@ -446,7 +487,7 @@ class StoreUnavailable(KatoError):
     KATO's ``exists`` call confirms it.
 
     Attributes:
-        what: The call that was not applied, such as ``observe``.
+        what: The request that was not applied, such as ``observe``.
     """
 
     sent = True

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kato_consul._flow import Send
+from kato_consul._flow import Outcome, Send
 from kato_consul._kato import reads as reading
 from kato_consul._kato import writes
 from kato_consul._kato.execute import execute_write, settle
@@ -14,7 +14,7 @@ from kato_consul._kato.session_state import OnConflict, SessionState
 from kato_consul.errors import SessionConflict, StoreUnavailable
 from kato_consul.testing.kato import memory
 from tests.flows import Player
-from tests.kato.model_kato import ModelKato, playing
+from tests.kato.model_kato import Fault, ModelKato, playing
 
 
 class SharedSession:
@@ -190,3 +190,65 @@ def test_extend_works_again_after_a_store_was_full() -> None:
     assert len(session.player.sent) - before < 12
     session.play(learn)
     assert list(session.kato.patterns.values()) == [1]
+
+
+# --- whether the call is in the session -----------------------------------------------------
+
+
+def test_conflict_says_that_the_call_is_in_the_session() -> None:
+    """KATO acknowledged it, and its memory shows it beside the other writer's event."""
+    session = SharedSession()
+    session.another_writer_observes("x")
+    with pytest.raises(SessionConflict, match="This call is in it") as caught:
+        session.observe("c")
+    assert caught.value.call_applied is True
+
+
+def test_conflict_does_not_say_what_the_memory_does_not_show() -> None:
+    """Another writer has learned it, or removed it: KATO does not tell which."""
+    session = SharedSession()
+    session.another_writer_observes("x")
+
+    def answer(send: Send) -> Outcome:
+        outcome = session.kato.answer(send)
+        if send.target.endswith("/observe"):
+            memory.learn(session.kato.only_session())
+        return outcome
+
+    session.player.answer = answer
+    write = writes.observe({"strings": ["c"]})
+    with pytest.raises(SessionConflict, match="not seen in it") as caught:
+        session.play(execute_write, write=write)
+    assert caught.value.call_applied is None
+
+
+def test_conflict_before_a_call_says_that_it_was_not_sent() -> None:
+    """A learn reads the memory first, and does not learn what another writer has changed."""
+    session = SharedSession()
+    session.another_writer_observes("x")
+    with pytest.raises(SessionConflict, match="This call was not sent") as caught:
+        session.play(learn)
+    assert caught.value.call_applied is False
+    assert not session.kato.patterns
+
+
+@pytest.mark.parametrize(
+    ("fault", "applied"), [(Fault.LOST_ANSWER, True), (Fault.LOST_REQUEST, None)]
+)
+def test_conflict_in_settle_is_about_the_call_that_it_settles(
+    fault: Fault, applied: bool | None
+) -> None:
+    """A cancelled observation, and another writer meanwhile: settle says whether it is in."""
+    session = SharedSession()
+    write = writes.observe({"strings": ["c"]})
+    flow = execute_write(session.api, session.state, 90.0, write)
+    session.kato.faults = [fault]
+    for step in flow:
+        if isinstance(step, Send):
+            session.kato.answer(step)
+            break
+    flow.close()
+    session.another_writer_observes("x")
+    with pytest.raises(SessionConflict) as caught:
+        session.play(settle)
+    assert caught.value.call_applied is applied

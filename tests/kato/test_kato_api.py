@@ -68,7 +68,7 @@ def test_open_session_fails_without_a_session_id() -> None:
     """A response without a session id does not open a session."""
     calling = ScriptedService(reply(200, {"hello": 1}))
     state = SessionState("me", "me")
-    with pytest.raises(ServerFailed, match="open session"):
+    with pytest.raises(ServerFailed, match="opening the session"):
         calling.player.play(
             open_session(KatoApi(calling.failover, 10.0), state, calling.clock() + 5.0)
         )

@@ -216,7 +216,7 @@ def test_opening_with_wrong_types_raises_server_failed(body: dict[str, Any]) -> 
     """A session is not opened with an id that is no part of a path, or an odd configuration."""
     odd = OddKato("sessions", reply(200, body), applies=False)
     odd.armed = True
-    with pytest.raises(ServerFailed, match="open session"):
+    with pytest.raises(ServerFailed, match="opening the session"):
         odd.player.play(WRITES["observe"](odd.api, odd.state, odd.api.now() + DEADLINE))
     assert odd.state.id is None
 

@@ -24,6 +24,7 @@ from kato_consul._kato.types import (
     SequenceResult,
     SessionInfo,
 )
+from kato_consul.errors import naming
 
 T = TypeVar("T")
 
@@ -86,8 +87,10 @@ class AsyncSession:
             SessionConflict: another client writes to this session.
             KatoConsulError: it was not applied, for the reason that the error gives.
         """
-        observation = observations.observation(strings, vectors, emotives, metadata)
-        return await self._write(writes.observe(observation))
+        with naming("observe"):
+            observation = observations.observation(strings, vectors, emotives, metadata)
+            write = writes.observe(observation)
+        return await self._write("observe", write)
 
     async def observe_sequence(
         self,
@@ -118,16 +121,19 @@ class AsyncSession:
             applied. To continue after an `OutcomeUnknown`, call `settle`: if it returns True, that
             chunk is applied as well.
         """
+        with naming("observe_sequence"):
+            copied = observations.observations(events)
         return await self._run(
+            "observe_sequence",
             partial(
                 observe_chunks,
-                observations=observations.observations(events),
+                observations=copied,
                 chunk=chunk,
                 learn_after_each=learn_after_each,
                 learn_at_end=learn_at_end,
                 clear_stm_between=clear_stm_between,
                 progress=progress,
-            )
+            ),
         )
 
     async def learn(self) -> LearnResult:
@@ -137,16 +143,16 @@ class AsyncSession:
             BadRequest: the short-term memory is empty.
             OutcomeUnknown, SessionConflict, KatoConsulError: as for `observe`.
         """
-        return await self._run(learning.learn)
+        return await self._run("learn", learning.learn)
 
     async def clear_stm(self) -> None:
         """Empty the short-term memory and set the counter to 0."""
-        await self._write(writes.clear_stm())
+        await self._write("clear_stm", writes.clear_stm())
 
     async def clear_all(self) -> None:
         """Empty the short-term memory and delete everything that the session's node has
         learned."""
-        await self._write(writes.clear_all())
+        await self._write("clear_all", writes.clear_all())
 
     async def settle(self) -> bool | None:
         """Determine the outcome of a call that ended without one.
@@ -155,19 +161,19 @@ class AsyncSession:
             True if it was applied; False if it was not and will not be; None if no outcome is
             open.
         """
-        return await self._run(settle)
+        return await self._run("settle", settle)
 
     async def predictions(self) -> list[Prediction]:
         """Return what KATO predicts from the short-term memory, the best prediction first."""
-        return await self._run(reads.predictions)
+        return await self._run("predictions", reads.predictions)
 
     async def stm(self) -> list[Event]:
         """Return the events of the short-term memory, oldest first, checked against the journal."""
-        return await self._run(reads.stm)
+        return await self._run("stm", reads.stm)
 
     async def percept_data(self) -> PerceptData:
         """Return the last observation, as KATO stored it."""
-        return await self._run(reads.percept_data)
+        return await self._run("percept_data", reads.percept_data)
 
     async def cognition_data(self) -> CognitionData:
         """Return the session's predictions, emotives, short-term memory and counter.
@@ -176,19 +182,19 @@ class AsyncSession:
         of the last observation. Otherwise they are those of `predictions`, at the cost of a second
         request.
         """
-        return await self._run(reads.cognition_data)
+        return await self._run("cognition_data", reads.cognition_data)
 
     async def info(self) -> SessionInfo:
         """Return the session's node, times, metadata and configuration."""
-        return await self._run(reads.info)
+        return await self._run("info", reads.info)
 
     async def exists(self) -> bool:
         """Return whether KATO has the session. This neither opens it nor extends its TTL."""
-        return await self._run(reads.exists)
+        return await self._run("exists", reads.exists)
 
     async def config(self) -> dict[str, Any]:
         """Return the session's configuration, defaults included."""
-        return await self._run(reads.config)
+        return await self._run("config", reads.config)
 
     async def set_config(self, **values: Any) -> None:
         """Change the session's configuration; a session that is reopened has it again.
@@ -200,7 +206,7 @@ class AsyncSession:
         Raises:
             BadRequest: KATO refuses a value; ``detail`` names it and the reason.
         """
-        await self._run(partial(configuration.set_config, values=values))
+        await self._run("set_config", partial(configuration.set_config, values=values))
 
     async def extend(self, ttl_seconds: int) -> None:
         """Set how long KATO keeps the session; its next write sets its own TTL again.
@@ -208,18 +214,19 @@ class AsyncSession:
         Args:
             ttl_seconds: seconds from now, above 0.
         """
-        await self._write(writes.extend(ttl_seconds))
+        await self._write("extend", writes.extend(ttl_seconds))
 
     async def finalize_training(self) -> FinalizeResult:
         """Compute the measures of all patterns of the session's node, which may take long."""
-        return await self._run(reads.finalize_training)
+        return await self._run("finalize_training", reads.finalize_training)
 
     async def delete(self) -> None:
         """Delete KATO's session. The next call opens a new one."""
-        await self._run(reads.delete)
+        await self._run("delete", reads.delete)
 
-    async def _write(self, write: writes.Write[T]) -> T:
-        return await self._run(partial(execute_write, write=write))
+    async def _write(self, call: str, write: writes.Write[T]) -> T:
+        return await self._run(call, partial(execute_write, write=write))
 
-    async def _run(self, flow: Callable[[KatoApi, SessionState, float], Flow[T]]) -> T:
-        return await self._turn.run(flow)
+    async def _run(self, call: str, flow: Callable[[KatoApi, SessionState, float], Flow[T]]) -> T:
+        with naming(call):
+            return await self._turn.run(flow)

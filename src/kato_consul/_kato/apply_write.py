@@ -5,6 +5,8 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from kato_consul._flow import Flow, Sleep
+from kato_consul._kato.conflict_proof import has_added
+from kato_consul._kato.journal import VECTOR_EVENT, event_of
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.once_only import settle_once_only, wait_for_instance
 from kato_consul._kato.pattern_store import PREFIX, require_row
@@ -49,7 +51,10 @@ def apply_write(api: KatoApi, state: SessionState, deadline: float, write: Write
             if earlier is not None:
                 yield Sleep(max(0.0, min(delay, deadline - api.now())))
             result = yield from _attempt(api, state, deadline, write, is_retry=earlier is not None)
-        except (OutcomeUnknown, SessionConflict, PatternNotStored):
+        except SessionConflict as conflict:
+            conflict.call_applied = is_seen(write, conflict)
+            raise
+        except (OutcomeUnknown, PatternNotStored):
             raise
         except KatoConsulError as error:
             if isinstance(earlier, OutcomeUnknown) and state.stays:
@@ -184,6 +189,18 @@ def _settle_acknowledged(
         if isinstance(error, StoreUnavailable) and error.what == write.what:
             raise
         raise unexpected.because(error) from error
+
+
+def is_seen(write: Write[Any], conflict: SessionConflict) -> bool | None:
+    """Return whether the memory that KATO has shows ``write``: True, or None if it does not.
+
+    That it does not proves nothing: another writer may have removed the events, or restore them. An
+    event of vectors cannot be recognized.
+    """
+    events = [event for event in map(event_of, write.observations) if event]
+    if not events or VECTOR_EVENT in events:
+        return None
+    return has_added(events, conflict.expected_stm, conflict.found_stm) or None
 
 
 def _check_row(api: KatoApi, state: SessionState, write: Write[Any], deadline: float) -> Flow[None]:

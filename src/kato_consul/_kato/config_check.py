@@ -49,7 +49,7 @@ def check_config(values: Mapping[str, Any]) -> None:
 def read_config(api: KatoApi, state: SessionState, deadline: float) -> Flow[dict[str, Any]]:
     """Flow: return the configuration that KATO uses for the session, defaults included."""
     request = Request(
-        "config",
+        "reading the configuration",
         "GET",
         f"/sessions/{state.id}/config",
         repeatable=True,

@@ -90,5 +90,16 @@ def _consists_of(
     return True
 
 
+def has_added(events: Sequence[Event], before: Sequence[Event], after: Sequence[Event]) -> bool:
+    """Return whether ``after`` has each of ``events`` in addition to those of ``before``."""
+
+    def count(event: Event, memory: Sequence[Event]) -> int:
+        return sum(is_same_event(event, other) for other in memory)
+
+    return all(
+        count(event, after) - count(event, before) >= count(event, events) for event in events
+    )
+
+
 def _index_of(event: Event, events: Sequence[Event]) -> int | None:
     return next((index for index, one in enumerate(events) if is_same_event(one, event)), None)

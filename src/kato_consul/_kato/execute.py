@@ -3,7 +3,7 @@
 from typing import Any, TypeVar
 
 from kato_consul._flow import Flow
-from kato_consul._kato.apply_write import NOT_VISIBLE, apply_write, log_settled
+from kato_consul._kato.apply_write import NOT_VISIBLE, apply_write, is_seen, log_settled
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.once_only import require_no_doubt, settle_once_only
 from kato_consul._kato.opening import open_session
@@ -67,7 +67,11 @@ def settle(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | No
     if pending is None:
         return (yield from require_no_doubt(api, state, deadline)) or None
     if state.is_applied or not pending.is_once_only(state.journal):
-        return (yield from prepare(api, state, deadline))
+        try:
+            return (yield from prepare(api, state, deadline))
+        except SessionConflict as conflict:
+            conflict.call_applied = is_seen(pending, conflict)
+            raise
     applied = yield from settle_once_only(api, state, deadline, pending)
     if applied is None:
         reason = "an earlier call was cancelled"

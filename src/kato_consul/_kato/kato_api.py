@@ -162,7 +162,11 @@ class KatoApi:
                     ) from None
                 if not is_session_missing(error.detail):
                     raise
-                if not (yield from self.session_exists(request.what, state, deadline)):
+                try:
+                    exists = yield from self.session_exists(request.what, state, deadline)
+                except NoResponse as silent:  # it has answered: with this 404
+                    raise StoreUnavailable(request.what, str(silent)) from None
+                if not exists:
                     raise SessionGone(state.key, state.id) from None
                 refusal = error.detail
                 remaining = deadline - self.now()
@@ -181,9 +185,10 @@ class KatoApi:
 
         Raises:
             StoreUnavailable: the store did not respond before the deadline.
+            NoResponse: no instance answered before the deadline.
         """
         request = Request(
-            "exists",
+            "asking whether the session exists",
             "GET",
             f"/sessions/{state.id}/exists",
             repeatable=True,
@@ -194,6 +199,8 @@ class KatoApi:
             hint = RoutingHint(str(state.id), state.current, state.avoid)
             response, _ = yield from self.call(request, deadline, hint)
         except NoResponse as error:
+            if not error.server_error:
+                raise
             raise StoreUnavailable(what, str(error)) from None
         exists: bool = response["exists"]
         return exists

@@ -83,7 +83,7 @@ def create_session(
         body["ttl_seconds"] = state.ttl
     # Repeatable: a session whose response was lost holds nothing, and expires.
     request = Request(
-        "open session",
+        "opening the session",
         "POST",
         "/sessions",
         msgspec.json.encode(body),
@@ -97,7 +97,7 @@ def create_session(
     except NoResponse as error:
         if not error.server_error:
             raise
-        raise StoreUnavailable("open session", str(error)) from error
+        raise StoreUnavailable("opening the session", str(error)) from error
     config = response.get("session_config") or {}
     return Created(response["session_id"], answer.instance.uid, config)
 
@@ -137,7 +137,7 @@ def _read_part(
 ) -> Flow[Any]:
     target = f"/sessions/{state.id}{path}"
     request = Request(
-        "attach to session",
+        "attaching to the session",
         "GET",
         target,
         repeatable=True,

@@ -66,7 +66,7 @@ def read_frequency(api: KatoApi, node_id: str, name: str, deadline: float) -> Fl
     """
     pattern_id = quote(PREFIX + name, safe="")
     request = Request(
-        "pattern",
+        "reading the pattern",
         "GET",
         f"/pattern/{pattern_id}?node_id={quote(node_id, safe='')}",
         repeatable=True,

@@ -55,7 +55,7 @@ def stm(api: KatoApi, state: SessionState, deadline: float) -> Flow[list[Event]]
 
 def percept_data(api: KatoApi, state: SessionState, deadline: float) -> Flow[PerceptData]:
     """Flow: return the last observation, as KATO processed it."""
-    response = yield from _read(api, state, "percept-data", shapes.Percept, deadline)
+    response = yield from _read(api, state, "percept_data", shapes.Percept, deadline)
     result: PerceptData = response["percept_data"]
     return result
 
@@ -67,7 +67,7 @@ def cognition_data(api: KatoApi, state: SessionState, deadline: float) -> Flow[C
     requested too.
     """
     response = yield from _read(
-        api, state, "cognition-data", shapes.CognitionWithPredictions, deadline
+        api, state, "cognition_data", shapes.CognitionWithPredictions, deadline
     )
     result: CognitionData = response["cognition_data"]
     if {**DEFAULT_CONFIG, **state.journal.config}["process_predictions"] is False:
@@ -79,7 +79,7 @@ def cognition_data(api: KatoApi, state: SessionState, deadline: float) -> Flow[C
 
 def info(api: KatoApi, state: SessionState, deadline: float) -> Flow[SessionInfo]:
     """Flow: return KATO's description of the session."""
-    result: SessionInfo = yield from _read(api, state, "", shapes.Session, deadline)
+    result: SessionInfo = yield from _read(api, state, "info", shapes.Session, deadline)
     return result
 
 
@@ -97,7 +97,7 @@ def finalize_training(api: KatoApi, state: SessionState, deadline: float) -> Flo
     """
     timeout = deadline - api.now()
     result: FinalizeResult = yield from _read(
-        api, state, "finalize-training", shapes.Status, deadline, "POST", timeout=timeout
+        api, state, "finalize_training", shapes.Status, deadline, "POST", timeout=timeout
     )
     return result
 
@@ -140,18 +140,19 @@ def delete(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
 def _read(
     api: KatoApi,
     state: SessionState,
-    path: str,
+    what: str,
     shape: type[Any],
     deadline: float,
     method: str = "GET",
     *,
     timeout: float | None = None,
 ) -> Flow[Any]:
+    path = "" if what == "info" else what.replace("_", "-")
     api.place_session(state)
     yield from prepare(api, state, deadline)
     for delay in api.retry_delays():
         request = Request(
-            path or "info",
+            what,
             method,
             f"/sessions/{state.id}/{path}".rstrip("/"),
             repeatable=True,

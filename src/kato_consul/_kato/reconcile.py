@@ -10,8 +10,8 @@ from typing import Any
 
 from kato_consul._flow import Flow, Sleep
 from kato_consul._kato.config_check import read_config, rejected
-from kato_consul._kato.conflict_proof import own_writes_explain
-from kato_consul._kato.journal import Journal, event_of, is_same_event
+from kato_consul._kato.conflict_proof import has_added, own_writes_explain
+from kato_consul._kato.journal import Journal, event_of
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.replacement import leave_session, read_session, replace_session
 from kato_consul._kato.session_state import SessionState
@@ -136,7 +136,7 @@ def lock_barrier(state: SessionState, timeout: float) -> Request:
     assert state.id is not None
     empty = observe_sequence([]).request(state.id, timeout)
     return Request(
-        "settle",
+        "waiting for an earlier request",
         empty.method,
         empty.target,
         empty.body,
@@ -164,11 +164,7 @@ def _is_in(
     events = [event for event in map(event_of, write.observations) if event]
     if not events:
         return time > before.time
-
-    def count(event: Event, memory: list[Event]) -> int:
-        return sum(is_same_event(event, other) for other in memory)
-
-    return all(count(event, stm) > count(event, before.stm) for event in events)
+    return has_added(events, before.stm, stm)
 
 
 def _require_proof(

@@ -11,6 +11,8 @@ changes, so a replacement can be abandoned at any point.
 
 from typing import Any
 
+import msgspec
+
 from kato_consul._flow import Flow, Sleep
 from kato_consul._kato import response_shapes as shapes
 from kato_consul._kato.config_check import rejected, require_used
@@ -27,6 +29,7 @@ from kato_consul.errors import (
     ConfigurationError,
     KatoError,
     OutcomeUnknown,
+    RequestNotSent,
     ServerFailed,
     SessionGone,
     StoreUnavailable,
@@ -38,6 +41,9 @@ log = logger("session")
 REPLAY_EACH = 0.05
 """Seconds added to the timeout of an attempt for each replayed observation. A real KATO takes 10 to
 15 ms for one on two busy cores."""
+
+RESTORING = "restoring the session"
+"""What errors call it."""
 
 MAX_TRIES = 10
 """New sessions that are begun for one replacement. Each that fails stays in KATO until it expires;
@@ -62,20 +68,24 @@ def replace_session(
         KatoConsulError: the new session could not be filled before the deadline. The old one and
             ``state`` are as before.
     """
+    failure: KatoError | None = None
     for tries, delay in enumerate(api.retry_delays(), start=1):
         draft = SessionState(
             state.key, state.node_id, metadata=state.metadata, ttl=state.ttl, avoid=state.avoid
         )
         draft.journal = journal
-        failure: KatoError
         try:
             yield from _fill(api, draft, deadline)
             time, stm = yield from read_session(api, draft, deadline, follow_up=True)
             if draft.journal.matches(time, stm):
                 break
-            failure = StoreUnavailable("restoring a session", "acknowledged, and not saved")
+            failure = StoreUnavailable(RESTORING, "acknowledged, and not saved")
         except (OutcomeUnknown, SessionGone, ServerFailed) as error:
             failure = error
+        except RequestNotSent as error:  # no time is left: what failed before is the reason
+            if failure is None:
+                raise
+            raise StoreUnavailable(RESTORING, str(failure)) from error
         except (ConfigurationError, BadRequest, ValidationFailed):
             # Told once: from the next call on, the session goes on without these values.
             state.journal = state.journal.configured(draft.journal.config, EMPTY)
@@ -85,7 +95,7 @@ def replace_session(
             state.failovers += draft.failovers
         remaining = deadline - api.now()
         if remaining <= 0 or tries == MAX_TRIES:
-            raise StoreUnavailable("restoring a session", str(failure)) from failure
+            raise StoreUnavailable(RESTORING, str(failure)) from failure
         yield Sleep(min(delay, remaining))
     left = None if state.attached or reason == "gone" else state.id
     log.warning(
@@ -130,7 +140,7 @@ def read_session(
 ) -> Flow[tuple[int, list[Event]]]:
     """Flow: read the session's counter and STM, in one response."""
     request = Request(
-        "settle",
+        "reading the session",
         "GET",
         f"/sessions/{state.id}/cognition-data",
         repeatable=True,
@@ -183,4 +193,6 @@ def _fill(api: KatoApi, draft: SessionState, deadline: float) -> Flow[None]:
 def _send(api: KatoApi, draft: SessionState, write: Write[Any], deadline: float) -> Flow[None]:
     assert draft.id is not None
     timeout = api.attempt_timeout + REPLAY_EACH * len(write.observations)
-    yield from api.call_session(write.request(draft.id, timeout, follow_up=True), draft, deadline)
+    request = write.request(draft.id, timeout, follow_up=True)
+    request = msgspec.structs.replace(request, what=f"{RESTORING}: {write.what}")
+    yield from api.call_session(request, draft, deadline)

@@ -25,6 +25,7 @@ from kato_consul._kato.types import (
     SessionInfo,
 )
 from kato_consul._sync.session_turn import SessionTurn
+from kato_consul.errors import naming
 
 T = TypeVar("T")
 
@@ -87,8 +88,10 @@ class Session:
             SessionConflict: another client writes to this session.
             KatoConsulError: it was not applied, for the reason that the error gives.
         """
-        observation = observations.observation(strings, vectors, emotives, metadata)
-        return self._write(writes.observe(observation))
+        with naming("observe"):
+            observation = observations.observation(strings, vectors, emotives, metadata)
+            write = writes.observe(observation)
+        return self._write("observe", write)
 
     def observe_sequence(
         self,
@@ -119,16 +122,19 @@ class Session:
             applied. To continue after an `OutcomeUnknown`, call `settle`: if it returns True, that
             chunk is applied as well.
         """
+        with naming("observe_sequence"):
+            copied = observations.observations(events)
         return self._run(
+            "observe_sequence",
             partial(
                 observe_chunks,
-                observations=observations.observations(events),
+                observations=copied,
                 chunk=chunk,
                 learn_after_each=learn_after_each,
                 learn_at_end=learn_at_end,
                 clear_stm_between=clear_stm_between,
                 progress=progress,
-            )
+            ),
         )
 
     def learn(self) -> LearnResult:
@@ -138,16 +144,16 @@ class Session:
             BadRequest: the short-term memory is empty.
             OutcomeUnknown, SessionConflict, KatoConsulError: as for `observe`.
         """
-        return self._run(learning.learn)
+        return self._run("learn", learning.learn)
 
     def clear_stm(self) -> None:
         """Empty the short-term memory and set the counter to 0."""
-        self._write(writes.clear_stm())
+        self._write("clear_stm", writes.clear_stm())
 
     def clear_all(self) -> None:
         """Empty the short-term memory and delete everything that the session's node has
         learned."""
-        self._write(writes.clear_all())
+        self._write("clear_all", writes.clear_all())
 
     def settle(self) -> bool | None:
         """Determine the outcome of a call that ended without one.
@@ -156,19 +162,19 @@ class Session:
             True if it was applied; False if it was not and will not be; None if no outcome is
             open.
         """
-        return self._run(settle)
+        return self._run("settle", settle)
 
     def predictions(self) -> list[Prediction]:
         """Return what KATO predicts from the short-term memory, the best prediction first."""
-        return self._run(reads.predictions)
+        return self._run("predictions", reads.predictions)
 
     def stm(self) -> list[Event]:
         """Return the events of the short-term memory, oldest first, checked against the journal."""
-        return self._run(reads.stm)
+        return self._run("stm", reads.stm)
 
     def percept_data(self) -> PerceptData:
         """Return the last observation, as KATO stored it."""
-        return self._run(reads.percept_data)
+        return self._run("percept_data", reads.percept_data)
 
     def cognition_data(self) -> CognitionData:
         """Return the session's predictions, emotives, short-term memory and counter.
@@ -177,19 +183,19 @@ class Session:
         of the last observation. Otherwise they are those of `predictions`, at the cost of a second
         request.
         """
-        return self._run(reads.cognition_data)
+        return self._run("cognition_data", reads.cognition_data)
 
     def info(self) -> SessionInfo:
         """Return the session's node, times, metadata and configuration."""
-        return self._run(reads.info)
+        return self._run("info", reads.info)
 
     def exists(self) -> bool:
         """Return whether KATO has the session. This neither opens it nor extends its TTL."""
-        return self._run(reads.exists)
+        return self._run("exists", reads.exists)
 
     def config(self) -> dict[str, Any]:
         """Return the session's configuration, defaults included."""
-        return self._run(reads.config)
+        return self._run("config", reads.config)
 
     def set_config(self, **values: Any) -> None:
         """Change the session's configuration; a session that is reopened has it again.
@@ -201,7 +207,7 @@ class Session:
         Raises:
             BadRequest: KATO refuses a value; ``detail`` names it and the reason.
         """
-        self._run(partial(configuration.set_config, values=values))
+        self._run("set_config", partial(configuration.set_config, values=values))
 
     def extend(self, ttl_seconds: int) -> None:
         """Set how long KATO keeps the session; its next write sets its own TTL again.
@@ -209,18 +215,19 @@ class Session:
         Args:
             ttl_seconds: seconds from now, above 0.
         """
-        self._write(writes.extend(ttl_seconds))
+        self._write("extend", writes.extend(ttl_seconds))
 
     def finalize_training(self) -> FinalizeResult:
         """Compute the measures of all patterns of the session's node, which may take long."""
-        return self._run(reads.finalize_training)
+        return self._run("finalize_training", reads.finalize_training)
 
     def delete(self) -> None:
         """Delete KATO's session. The next call opens a new one."""
-        self._run(reads.delete)
+        self._run("delete", reads.delete)
 
-    def _write(self, write: writes.Write[T]) -> T:
-        return self._run(partial(execute_write, write=write))
+    def _write(self, call: str, write: writes.Write[T]) -> T:
+        return self._run(call, partial(execute_write, write=write))
 
-    def _run(self, flow: Callable[[KatoApi, SessionState, float], Flow[T]]) -> T:
-        return self._turn.run(flow)
+    def _run(self, call: str, flow: Callable[[KatoApi, SessionState, float], Flow[T]]) -> T:
+        with naming(call):
+            return self._turn.run(flow)
