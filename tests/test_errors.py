@@ -196,7 +196,7 @@ def test_naming_begins_the_message_with_the_call(message: str, named: str) -> No
 def test_naming_keeps_the_name_of_a_call_within_a_call() -> None:
     """A progress callback may use its session: its error has the name of its own call."""
     with (
-        pytest.raises(errors.NoResponse, match="^observe: lost$") as caught,
+        pytest.raises(errors.NoResponse, match=r"^observe: lost$") as caught,
         errors.naming("observe_sequence"),
         errors.naming("observe"),
     ):
@@ -206,7 +206,7 @@ def test_naming_keeps_the_name_of_a_call_within_a_call() -> None:
 
 def test_naming_leaves_other_exceptions_alone() -> None:
     """An interrupt or a mistake of the caller's own code passes unchanged."""
-    with pytest.raises(ValueError, match="^mine$"), errors.naming("observe"):
+    with pytest.raises(ValueError, match=r"^mine$"), errors.naming("observe"):
         raise ValueError("mine")
 
 

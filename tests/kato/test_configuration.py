@@ -10,6 +10,7 @@ from kato_consul._kato import writes
 from kato_consul._kato.configuration import set_config
 from kato_consul._kato.execute import execute_write, settle
 from kato_consul._kato.session_factory import SessionFactory
+from kato_consul._kato.session_options import SessionOptions
 from kato_consul._kato.session_state import SessionState
 from kato_consul._observable import SnapshotStore
 from kato_consul.errors import (
@@ -201,6 +202,9 @@ def test_length_that_no_memory_reaches_is_refused(length: Any) -> None:
     assert len(client.player.sent) == sent
 
 
+NOTHING: dict[str, Any] = dict.fromkeys(SessionOptions.__struct_fields__)
+
+
 @pytest.mark.parametrize(
     "value", [object(), "\ud800", {("a",): 1}], ids=["object", "surrogate", "tuple key"]
 )
@@ -208,9 +212,8 @@ def test_value_that_is_not_json_is_refused(value: Any) -> None:
     """Before anything is sent: in `session` and in `set_config`."""
     factory = SessionFactory(Settings(), SnapshotStore("kato"), lambda flow: None, lambda: None)
     for name in ("config", "metadata"):
-        arguments: dict[str, Any] = {"config": None, "metadata": None, name: {"x": value}}
         with pytest.raises(ConfigurationError, match=name):
-            factory.new_state("me", None, **arguments, ttl=None, on_conflict="repair", attach=None)
+            factory.options(**{**NOTHING, name: {"x": value}})
     with pytest.raises(ConfigurationError):
         Client().set_config(x=value)
 
@@ -220,13 +223,12 @@ def test_the_callers_configuration_is_copied() -> None:
     factory = SessionFactory(Settings(), SnapshotStore("kato"), lambda flow: None, lambda: None)
     config: dict[str, Any] = {"filter_pipeline": ["length"]}
     metadata: dict[str, Any] = {"tags": ["x"]}
-    state = factory.new_state(
-        "me", None, config, metadata, ttl=None, on_conflict="repair", attach=None
-    )
+    given = {**NOTHING, "config": config, "metadata": metadata}
+    state = factory.new_state("me", factory.options(**given))
     config["filter_pipeline"].append("jaccard")
     metadata["tags"].append("y")
     assert state.journal.config == {"filter_pipeline": ["length"]}
     assert state.metadata == {"tags": ["x"]}
     assert state.teaches_alone
-    factory.new_state("other", "me", None, None, ttl=None, on_conflict="repair", attach=None)
+    factory.new_state("other", factory.options(**{**NOTHING, "node_id": "me"}))
     assert not state.teaches_alone

@@ -10,7 +10,8 @@ from kato_consul._kato import writes
 from kato_consul._kato.execute import execute_write, settle
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.learning import learn
-from kato_consul._kato.session_state import OnConflict, SessionState
+from kato_consul._kato.session_options import OnConflict
+from kato_consul._kato.session_state import SessionState
 from kato_consul.errors import SessionConflict, StoreUnavailable
 from kato_consul.testing.kato import memory
 from tests.flows import Player

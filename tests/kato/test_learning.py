@@ -399,7 +399,7 @@ def test_a_node_that_another_session_may_teach_is_not_the_sessions_own(shared: s
         client.state = SessionState("you", "you", owns_node=True, attach_id=str(client.state.id))
         client.play(reading.stm)
     else:
-        client.state.named_nodes = {"node"}
+        client.state.nodes.add("another key", "node", {})
     answer = client.kato.answer
 
     def other_learns(send: Any) -> Any:

@@ -146,7 +146,7 @@ def test_waiting_call_goes_on_after_an_interrupt_of_the_call_before_it(
                     assert eventually(lambda: len(turn._line) == 2)
                 return "done"
 
-            turn._factory.run = lambda flow: work()
+            turn.factory.run = lambda flow: work()
             with interrupt:
                 turn.run(no_flow)
             for call in waiting:

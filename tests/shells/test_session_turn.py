@@ -57,7 +57,7 @@ def test_waiting_for_the_turn_ends_at_the_deadline_on_threads(kato_server: WireS
         session = kato.session("key")
         hung = pool.submit(session.observe, ["x"])
         assert eventually(lambda: silent_kato.requests_in_flight(kato_server) == 1)
-        session._turn._factory._settings = Settings(deadline=0.2)
+        session._turn.factory._settings = Settings(deadline=0.2)
         waiting = [pool.submit(session.observe, ["x"]) for _ in range(4)]
         check_waited([call.exception(timeout=30.0) for call in waiting])
         assert silent_kato.requests_in_flight(kato_server) == 1
@@ -76,7 +76,7 @@ async def test_waiting_for_the_turn_ends_at_the_deadline_on_tasks(kato_server: W
         assert await asyncio.to_thread(
             eventually, lambda: silent_kato.requests_in_flight(kato_server) == 1
         )
-        session._turn._factory._settings = Settings(deadline=0.2)
+        session._turn.factory._settings = Settings(deadline=0.2)
         waiting = [session.observe(["x"]) for _ in range(4)]
         check_waited(await asyncio.gather(*waiting, return_exceptions=True))
         assert silent_kato.requests_in_flight(kato_server) == 1
@@ -143,7 +143,7 @@ def test_call_from_within_another_one_is_refused_on_threads(stand_in: Settings) 
     with KatoClient(stand_in) as kato:
         session = kato.session("within")
         session.observe(["a"])
-        answered = session._turn._factory.api.failover.clock
+        answered = session._turn.factory.api.failover.clock
         errors: list[SessionBusy] = []
 
         def clock() -> float:
@@ -153,9 +153,9 @@ def test_call_from_within_another_one_is_refused_on_threads(stand_in: Settings) 
                 errors.append(error)
             return answered()
 
-        session._turn._factory.api.failover.clock = clock
+        session._turn.factory.api.failover.clock = clock
         session.observe(["b"])
-        session._turn._factory.api.failover.clock = answered
+        session._turn.factory.api.failover.clock = answered
         assert errors
         assert (errors[0].sent, errors[0].fault) == (False, Fault.CALLER)
         assert session.stm() == [["a"], ["b"]]

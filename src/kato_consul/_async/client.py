@@ -10,7 +10,7 @@ from kato_consul._async.session import AsyncSession
 from kato_consul._balancing.pool import InstanceView
 from kato_consul._kato.queries import InstanceResults, Query
 from kato_consul._kato.session_factory import SessionFactory
-from kato_consul._kato.session_state import OnConflict
+from kato_consul._kato.session_options import OnConflict
 from kato_consul._kato.types import LearnResult, ObservationResult, Prediction
 from kato_consul.errors import KatoConsulError
 from kato_consul.settings import Settings
@@ -48,7 +48,6 @@ class AsyncKatoClient:
             self.discovery._run,
             self.discovery._driver.check_usable,
         )
-        self._sessions: dict[str, AsyncSession] = {}
 
     def session(
         self,
@@ -58,13 +57,14 @@ class AsyncKatoClient:
         config: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
         ttl: int | None = None,
-        on_conflict: OnConflict = "repair",
+        on_conflict: OnConflict | None = None,
         attach: str | None = None,
     ) -> AsyncSession:
         """Return the session of a key of your own, such as a user's id; the same object each time.
 
         KATO's session is opened by the first call that needs it. The other parameters apply when a
-        key is used for the first time; later they are ignored.
+        key is used for the first time. Later they may be left out, or have the same values. If KATO
+        refuses to open the session with them, the key may be used with others.
 
         Args:
             key: not empty; unique within this client.
@@ -80,22 +80,24 @@ class AsyncKatoClient:
             ttl: seconds that KATO keeps the session after its last write;
                 ``settings.session_ttl``, else KATO's default of 3600, unless given.
             on_conflict: what to do if the session in KATO differs from what this client wrote.
-                ``"repair"`` restores it if only writes of this client can explain the difference,
-                and otherwise raises `SessionConflict`; ``"adopt"`` continues with the state that
-                KATO has; ``"raise"`` raises `SessionConflict`.
+                ``"repair"``, the default, restores it if only writes of this client can explain the
+                difference, and otherwise raises `SessionConflict`; ``"adopt"`` continues with the
+                state that KATO has; ``"raise"`` raises `SessionConflict`.
             attach: KATO's id of an existing session, to use instead of opening a new one. It keeps
                 its own configuration.
 
         Raises:
-            ConfigurationError: ``key`` is empty.
+            ConfigurationError: ``key`` is empty, ``key`` or another name is no text, a value is no
+                JSON, or the key was used with another value before.
         """
-        session = self._sessions.get(key)
+        factory = self._factory
+        options = factory.options(node_id, config, metadata, ttl, on_conflict, attach)
+        session: AsyncSession | None = factory.sessions.get(key)
         if session is None:
-            state = self._factory.new_state(
-                key, node_id, config, metadata, ttl, on_conflict, attach
-            )
+            state = factory.new_state(key, options)
             # One operation: several threads may use the key for the first time.
-            session = self._sessions.setdefault(key, AsyncSession(self._factory, state))
+            session = factory.sessions.setdefault(key, AsyncSession(factory, state))
+        factory.require_same(session._state, options)
         return session
 
     def instance(self, uid: str) -> AsyncKatoInstance:
@@ -183,6 +185,14 @@ class AsyncKatoClient:
             session_id: the session's key in this client, as for `session`.
         """
         return await self.session(session_id).predictions()
+
+    def __repr__(self) -> str:
+        settings = self.discovery.settings
+        return (
+            f"<{type(self).__name__} service={settings.service!r} "
+            f"consul={settings.consul_address if settings.uses_consul else None!r} "
+            f"sessions={len(self._factory.sessions)}>"
+        )
 
     async def aclose(self) -> None:
         """Stop the watch and close the connections. KATO keeps its sessions until their TTL."""

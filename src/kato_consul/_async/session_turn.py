@@ -18,10 +18,10 @@ T = TypeVar("T")
 class SessionTurn:
     """Runs the calls of one session. The wait for the turn is part of a call's deadline."""
 
-    __slots__ = ("_calls", "_factory", "_lock", "_running", "_state")
+    __slots__ = ("_calls", "_lock", "_running", "_state", "factory")
 
     def __init__(self, factory: SessionFactory, state: SessionState) -> None:
-        self._factory = factory
+        self.factory = factory
         self._state = state
         self._lock = asyncio.Lock()
         self._calls = 0  # the one that has the turn, and those that wait for it
@@ -35,7 +35,7 @@ class SessionTurn:
             RequestNotSent: the turn did not come before the deadline.
             SessionBusy: the call is made from within another call on the session.
         """
-        factory = self._factory
+        factory = self.factory
         factory.check_usable()
         deadline = factory.deadline()
         self._calls += 1
@@ -56,9 +56,9 @@ class SessionTurn:
 
     async def _wait(self, deadline: float) -> None:
         if self._running is asyncio.current_task():
-            raise self._factory.busy(self._state)
+            raise self.factory.busy(self._state)
         try:
-            async with asyncio.timeout(self._factory.remaining(deadline)):
+            async with asyncio.timeout(self.factory.remaining(deadline)):
                 await self._lock.acquire()
         except TimeoutError:
-            raise self._factory.turn_did_not_come(self._state) from None
+            raise self.factory.turn_did_not_come(self._state) from None

@@ -7,8 +7,6 @@ KATO takes names and values that it does not use (measured on 3.10.1: an unknown
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from kato_consul._flow import Flow
 from kato_consul._kato import response_shapes as shapes
 from kato_consul._kato.journal import MAX_STM_EVENTS
@@ -16,18 +14,6 @@ from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import SessionState
 from kato_consul._requests.request import Request
 from kato_consul.errors import ConfigurationError
-
-
-def copied_json(value: Any, what: str) -> Any:
-    """Return a copy of ``value`` as JSON has it: what is sent now and after a loss is the same.
-
-    Raises:
-        ConfigurationError: it is not JSON.
-    """
-    try:
-        return msgspec.json.decode(msgspec.json.encode(value))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{what} cannot be sent as JSON: {error}") from error
 
 
 def check_config(values: Mapping[str, Any]) -> None:

@@ -5,9 +5,10 @@ from typing import Any
 
 from kato_consul._flow import Flow
 from kato_consul._kato import writes
-from kato_consul._kato.config_check import check_config, copied_json, require_used
+from kato_consul._kato.config_check import check_config, require_used
 from kato_consul._kato.execute import execute_write
 from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.plain_json import copied_json
 from kato_consul._kato.reconcile import reconcile
 from kato_consul._kato.replacement import require_writable_store
 from kato_consul._kato.session_state import SessionState
@@ -33,7 +34,7 @@ def set_config(
         OutcomeUnknown: KATO acknowledged them, and they could not be read back.
         StoreUnavailable: KATO acknowledged them, and its store did not save them.
     """
-    values = copied_json(dict(values), "the configuration")
+    values = copied_json(values, "the configuration")
     check_config(values)
     write = writes.set_config(values)
     yield from execute_write(api, state, deadline, write)
@@ -46,6 +47,8 @@ def set_config(
         state.pending = write  # the next call reads whether KATO uses them
         reason = "acknowledged, and not read back"
         raise OutcomeUnknown(write.what, state.instance or "", reason).because(error) from error
+    if values.get("process_predictions") is True:
+        state.nodes.starts_predicting(state.key, state.node_id)
 
 
 def _read_back(

@@ -5,13 +5,16 @@ was sent.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from enum import Enum
+from math import isfinite
 from typing import Any
 
 import msgspec
 
+from kato_consul._kato.plain_json import plain_json, plain_number, plain_text
 from kato_consul._kato.types import Observation
 from kato_consul.errors import InvalidObservation
+
+_PLAIN_NUMBERS = {float, int}
 
 
 def observation(
@@ -31,14 +34,19 @@ def observation(
         result["strings"] = _symbols(strings)
     try:
         if vectors is not None:
-            result["vectors"] = [list(vector) for vector in vectors]
+            result["vectors"] = [
+                _numbers(vector, f"vector {index}") for index, vector in enumerate(vectors)
+            ]
         if emotives is not None:
-            result["emotives"] = dict(emotives)
+            result["emotives"] = {
+                plain_text(name, "the name of an emotive"): plain_number(value, f"emotive {name!r}")
+                for name, value in dict(emotives).items()
+            }
         if metadata is not None:
-            result["metadata"] = msgspec.to_builtins(metadata, str_keys=True)
+            result["metadata"] = plain_json(metadata, "metadata")
         if others:
-            result.update(msgspec.to_builtins(others, str_keys=True))
-    except (TypeError, ValueError, RecursionError) as error:
+            result.update(plain_json(others, "others"))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidObservation(f"a part of the observation is not JSON: {error}") from error
     return result
 
@@ -86,19 +94,16 @@ def _symbols(strings: Iterable[str]) -> list[str]:
         raise InvalidObservation(f"strings must be a list of symbols: {error}") from error
     for position, symbol in enumerate(symbols):
         if type(symbol) is not str:
-            if not isinstance(symbol, str):
-                raise InvalidObservation(
-                    f"symbol {position} is not text but {type(symbol).__name__}: {symbol!r:.100}. "
-                    f"{_how_to_convert(symbol)}"
-                )
-            symbols[position] = str.__str__(symbol)  # a subclass, such as a member of a StrEnum
+            try:
+                symbols[position] = plain_text(symbol, f"symbol {position}")
+            except TypeError as error:
+                raise InvalidObservation(str(error)) from None
     return symbols
 
 
-def _how_to_convert(symbol: object) -> str:
-    """Return what a caller can do. str() of bytes or of an enum is not their content."""
-    if isinstance(symbol, bytes | bytearray):
-        return "Decode it first"
-    if isinstance(symbol, Enum):
-        return "Use its value or its name"
-    return "Convert it first, as with str()"
+def _numbers(values: Iterable[float], where: str) -> list[float]:
+    """Return the numbers of a vector. They are checked one by one only if they have to be."""
+    numbers = list(values)
+    if {*map(type, numbers)} <= _PLAIN_NUMBERS and isfinite(sum(numbers)):
+        return numbers
+    return [plain_number(value, f"{where}[{index}]") for index, value in enumerate(numbers)]

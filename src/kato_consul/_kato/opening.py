@@ -1,5 +1,6 @@
 """Opening a session: creates it in KATO, or attaches to an existing one."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -12,7 +13,14 @@ from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import SessionState
 from kato_consul._requests.request import Request
-from kato_consul.errors import ConfigurationError, NoResponse, StoreUnavailable
+from kato_consul.errors import (
+    BadRequest,
+    ConfigurationError,
+    NoResponse,
+    SessionGone,
+    StoreUnavailable,
+    ValidationFailed,
+)
 
 DEFAULT_CONFIG: Mapping[str, Any] = {"process_predictions": False}
 """The configuration of a session, where the caller's does not differ. If KATO computes predictions
@@ -30,10 +38,24 @@ its session stays unused until its TTL ends; this entry names the key that it wa
 def open_session(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     """Flow: create KATO's session, with an empty journal, or attach to ``state.attach_id`` if set.
 
+    An error that the same options lead to again is final. The client lets go of the key then, so
+    that it can be used with other options.
+
     Raises:
         SessionGone: the session to attach to does not exist.
         ConfigurationError: KATO did not apply a value of the configuration.
+        BadRequest, ValidationFailed: KATO refuses an option.
     """
+    if state.refused is not None:
+        raise copy.copy(state.refused)
+    try:
+        yield from _open(api, state, deadline)
+    except (ConfigurationError, BadRequest, ValidationFailed, SessionGone) as error:
+        state.refused = copy.copy(error)  # without its traceback
+        raise
+
+
+def _open(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     if state.attach_id:
         yield from _attach(api, state, deadline)
         return

@@ -1,6 +1,7 @@
 """Chunks of long sequences: each is applied as a whole or not at all, with progress reports."""
 
 from collections.abc import Callable, Sequence
+from inspect import isawaitable, iscoroutine, iscoroutinefunction
 
 from kato_consul._flow import Flow
 from kato_consul._kato.execute import execute_write
@@ -10,6 +11,7 @@ from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import LearnResult, Observation, SequenceResult
 from kato_consul._kato.writes import clear_stm, observe_sequence
 from kato_consul.errors import (
+    ConfigurationError,
     KatoConsulError,
     NoResponse,
     OutcomeUnknown,
@@ -19,7 +21,12 @@ CHUNK_SIZE = 100
 """Observations in one call. KATO processes them one by one, in some 10 ms each. That is about one
 second: well within the timeout of an attempt, and little to repeat if a chunk is lost."""
 
-Progress = Callable[[int, int], None]
+ASYNC_PROGRESS = (
+    "progress is an async function: the call does not await it. Give a plain function; on asyncio "
+    "it may create a task"
+)
+
+Progress = Callable[[int, int], object]
 """Called after each chunk with the number of observations applied so far, and in total."""
 
 
@@ -49,6 +56,7 @@ def observe_chunks(
             certainly applied: continue with the rest. If it is above 0, the call as a whole is not
             safe to resend.
     """
+    _require_plain_function(progress)
     # All at once: if one cannot be sent as JSON, none is sent.
     chunks = [
         observe_sequence(
@@ -71,7 +79,7 @@ def observe_chunks(
             if progress is not None:
                 state.reporting = True
                 try:
-                    progress(applied, len(observations))
+                    _require_no_awaitable(progress(applied, len(observations)))
                 finally:
                     state.reporting = False
         assert merged is not None
@@ -88,6 +96,19 @@ def observe_chunks(
             )
         raise
     return merged
+
+
+def _require_plain_function(progress: Progress | None) -> None:
+    if iscoroutinefunction(progress) or iscoroutinefunction(type(progress).__call__):
+        raise ConfigurationError(ASYNC_PROGRESS)
+
+
+def _require_no_awaitable(result: object) -> None:
+    """Check what ``progress`` returned: also a plain function can return a coroutine."""
+    if iscoroutine(result):
+        result.close()  # otherwise Python warns that it was never awaited
+    if isawaitable(result):
+        raise ConfigurationError(ASYNC_PROGRESS)
 
 
 def _clear_between(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:

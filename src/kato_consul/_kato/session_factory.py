@@ -6,20 +6,33 @@ from typing import Any
 
 from kato_consul._balancing.pool import pool_for
 from kato_consul._flow import Flow
-from kato_consul._kato.config_check import check_config, copied_json
+from kato_consul._kato.config_check import check_config
 from kato_consul._kato.journal import EMPTY, Journal
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.queries import Query, query_any, query_instance
-from kato_consul._kato.session_state import OnConflict, SessionState
+from kato_consul._kato.session_options import (
+    NO_OPTIONS,
+    OnConflict,
+    SessionOptions,
+    checked_key,
+    checked_options,
+    require_same,
+)
+from kato_consul._kato.session_state import SessionState
+from kato_consul._kato.shared_nodes import SharedNodes
 from kato_consul._observable import SnapshotStore
 from kato_consul._requests.failover import Failover
 from kato_consul._runtime_defaults import clock, uniform
-from kato_consul.errors import ClientClosed, ConfigurationError, RequestNotSent, SessionBusy
+from kato_consul.errors import ClientClosed, RequestNotSent, SessionBusy
 from kato_consul.settings import Settings
+
+NOTHING_GIVEN = (None,) * 6
 
 
 class SessionFactory:
     """Creates the sessions of one client, and holds what they share.
+
+    ``sessions`` has the shell's session of each key.
 
     ``store`` has the service's instances. ``run`` runs a flow in the shell and returns its result,
     or an awaitable of it; ``check_usable`` raises `ClientClosed` if it would.
@@ -36,49 +49,77 @@ class SessionFactory:
         self.check_usable = check_usable
         self._process = os.getpid()
         self._settings = settings
-        self._named_nodes: set[str] = set()
+        self.sessions: dict[str, Any] = {}
+        self._nodes = SharedNodes(self._has_own_node)
         self._interrupted: dict[tuple[str, str], None] = {}
         self.pool = pool_for(settings)
         failover = Failover(store, self.pool, clock, uniform, hedge=settings.hedge)
         self.api = KatoApi(failover, settings.attempt_timeout, settings.deadline)
 
-    def new_state(
+    def new_state(self, key: str, options: SessionOptions) -> SessionState:
+        """Return the state of a session that is not open yet.
+
+        Raises:
+            ConfigurationError: ``key`` is empty or no text.
+        """
+        key = checked_key(key)
+        self._nodes.add(key, options.node_id, options.config or EMPTY)
+        return SessionState(
+            key,
+            options.node_id or key,
+            metadata=options.metadata or EMPTY,
+            ttl=options.ttl if options.ttl is not None else self._settings.session_ttl,
+            on_conflict=options.on_conflict or "repair",
+            owns_node=options.node_id is None,
+            nodes=self._nodes,
+            interrupted=self._interrupted,
+            options=options,
+            attach_id=options.attach or "",
+            journal=Journal(options.config or EMPTY),
+        )
+
+    def options(
         self,
-        key: str,
         node_id: str | None,
         config: dict[str, Any] | None,
         metadata: dict[str, Any] | None,
         ttl: int | None,
-        on_conflict: OnConflict,
+        on_conflict: OnConflict | None,
         attach: str | None,
-    ) -> SessionState:
-        """Return the state of a session that is not open yet.
-
-        ``node_id`` defaults to ``key``, ``ttl`` (seconds) to the setting ``session_ttl``.
-        ``attach`` is the id of an existing KATO session to attach to.
+    ) -> SessionOptions:
+        """Return the options that a session is asked for with; None is one that is not given.
 
         Raises:
-            ConfigurationError: ``key`` is empty or no text, or ``config`` or ``metadata`` no JSON.
+            ConfigurationError: one is invalid.
         """
-        if not key:
-            raise ConfigurationError("a session needs a non-empty key, such as a user's id")
-        copied_json({"key": key, "node_id": node_id, "attach": attach}, "the session's names")
-        if node_id is not None:
-            self._named_nodes.add(node_id)
-        own_config = copied_json(config, "the session's config") if config else EMPTY
-        check_config(own_config)
-        return SessionState(
-            key,
-            node_id or key,
-            metadata=copied_json(metadata, "the session's metadata") if metadata else EMPTY,
-            ttl=ttl if ttl is not None else self._settings.session_ttl,
-            on_conflict=on_conflict,
-            owns_node=node_id is None,
-            named_nodes=self._named_nodes,
-            interrupted=self._interrupted,
-            attach_id=attach or "",
-            journal=Journal(own_config),
-        )
+        if (node_id, config, metadata, ttl, on_conflict, attach) == NOTHING_GIVEN:
+            return NO_OPTIONS
+        options = checked_options(node_id, config, metadata, ttl, on_conflict, attach)
+        check_config(options.config or EMPTY)
+        return options
+
+    def require_same(self, state: SessionState, options: SessionOptions) -> None:
+        """Check that a key is used with the options of its first use.
+
+        Raises:
+            ConfigurationError: an option that is given differs.
+        """
+        if options is not NO_OPTIONS and options is not state.options:
+            require_same(state.key, state.options, options, self._settings.session_ttl)
+
+    def let_go(self, state: SessionState) -> None:
+        """Forget a session that KATO refused to open: its key may be used with other options.
+
+        Its calls run one at a time, and nothing else removes a session: this one removes itself.
+        """
+        session = self.sessions.get(state.key)
+        if session is not None and session._state is state:
+            del self.sessions[state.key]
+            self._nodes.remove(state.key, state.node_id)
+
+    def _has_own_node(self, key: str) -> bool:
+        session = self.sessions.get(key)
+        return session is not None and session._state.owns_node
 
     def query_any(self, query: Query[Any]) -> Flow[Any]:
         """Flow: run the query on any instance."""

@@ -4,24 +4,16 @@ It is changed only while the session's lock is held.
 """
 
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from kato_consul._kato.journal import EMPTY, Journal
 from kato_consul._kato.pattern import PatternCount
+from kato_consul._kato.session_options import NO_OPTIONS, OnConflict, SessionOptions
+from kato_consul._kato.shared_nodes import SharedNodes
 from kato_consul._kato.types import Event
 from kato_consul._kato.writes import Write
-from kato_consul.errors import OutcomeUnknown
-
-OnConflict = Literal["repair", "adopt", "raise"]
-"""What to do if KATO's session is not in the state in which this client left it.
-
-``repair``: restore it from the journal if the journal proves that no other writer changed it;
-otherwise raise `SessionConflict`. ``adopt``: continue from KATO's state. ``raise``: raise
-`SessionConflict`.
-"""
-
+from kato_consul.errors import KatoConsulError, OutcomeUnknown
 
 MAX_INTERRUPTED = 1_000
 """Patterns that a client remembers because a learn of them has no outcome: some 200 kB."""
@@ -75,9 +67,10 @@ class SessionState:
     """The mutable state of one session.
 
     ``attach_id`` is the id of an existing session to attach to instead of opening one, or "".
+    ``refused`` is the error with which KATO refused to open it: it is not tried again.
     ``attached``: KATO's session was created by another client, and is never deleted on its own.
     ``ttl`` is in seconds. ``owns_node``: its node is its own, unless another session of the client
-    was given it by name (``named_nodes``). ``interrupted`` are the patterns, by node and name, of
+    was given it by name (``nodes``). ``interrupted`` are the patterns, by node and name, of
     which a learn has no outcome: KATO may have counted them without storing them. Both belong to
     the client.
 
@@ -104,8 +97,9 @@ class SessionState:
     ttl: int | None = None
     on_conflict: OnConflict = "repair"
     owns_node: bool = False
-    named_nodes: AbstractSet[str] = frozenset()
+    nodes: SharedNodes = field(default_factory=SharedNodes)
     interrupted: dict[tuple[str, str], None] = field(default_factory=dict)
+    options: SessionOptions = NO_OPTIONS
     journal: Journal = field(default_factory=Journal)
     unsaved: Journal | None = None
     store_loses: bool = False
@@ -116,6 +110,7 @@ class SessionState:
     request_in_flight: bool = False
     reporting: bool = False
     attach_id: str = ""
+    refused: KatoConsulError | None = None
     attached: bool = False
     primary: str = ""
     current: str = ""
@@ -158,7 +153,7 @@ class SessionState:
     @property
     def teaches_alone(self) -> bool:
         """True if no other session teaches the node."""
-        return self.owns_node and not self.attached and self.node_id not in self.named_nodes
+        return self.owns_node and not self.attached and self.node_id not in self.nodes.named
 
     def note_interrupted(self, pattern: PatternCount) -> None:
         """Record that a learn of the pattern has no outcome."""

@@ -78,8 +78,8 @@ class LearnResult(TypedDict):
 
     status: str
     pattern_name: str | None
-    """``PTRN|<hash>``. "" if KATO learned nothing, as from a single symbol. None if the response
-    was lost and the outcome was read back."""
+    """``PTRN|<hash>``. "" if KATO learned nothing: a memory of a single symbol is emptied, and
+    makes no pattern, although ``status`` is "learned" (measured on KATO 3.10.1)."""
     session_id: str
     processor_id: str | None
     message: str | None

@@ -214,16 +214,17 @@ def observe_sequence(
 def learn(pattern: PatternCount | None = None) -> Write[LearnResult]:
     """Return the write that learns the short-term memory as a pattern.
 
-    ``pattern`` is that pattern as it is before, None if it is not known.
+    ``pattern`` is that pattern as it is before, None if the memory makes none (a single symbol).
     """
 
     def answer(session_id: str, after: Journal) -> LearnResult:
+        effect = "the memory was emptied" if pattern is None else "it was learned"
         return {
             "status": "learned",
-            "pattern_name": None if pattern is None else f"PTRN|{pattern.name}",
+            "pattern_name": "" if pattern is None else f"PTRN|{pattern.name}",
             "session_id": session_id,
             "processor_id": None,
-            "message": "the response was lost; the effect was read back: it was learned",
+            "message": f"the response was lost; the effect was read back: {effect}",
         }
 
     return Write(

@@ -25,7 +25,7 @@ from kato_consul._kato.types import (
     SessionInfo,
 )
 from kato_consul._sync.session_turn import SessionTurn
-from kato_consul.errors import naming
+from kato_consul.errors import KatoConsulError, naming
 
 T = TypeVar("T")
 
@@ -46,6 +46,10 @@ class Session:
     def __init__(self, factory: SessionFactory, state: SessionState) -> None:
         self._state = state
         self._turn = SessionTurn(factory, state)
+
+    def __repr__(self) -> str:
+        state = self._state
+        return f"<{type(self).__name__} {state.key!r} node={state.node_id!r} id={state.id!r}>"
 
     @property
     def key(self) -> str:
@@ -114,10 +118,12 @@ class Session:
             clear_stm_between: clear the short-term memory before each event but the first;
                 between chunks this also sets the counter to 0.
             chunk: events in one request, 1 or more.
-            progress: called after each chunk with the events applied so far and in all. It may use
-                the session: on threads at once, for threads in a task, which has the next turn.
+            progress: called after each chunk with the events applied so far and in all; a plain
+                function, not an async one. It may use the session: on threads at once, for threads
+                in a task, which has the next turn.
 
         Raises:
+            ConfigurationError: ``progress`` is async: it would never be awaited.
             The errors of `observe`. Their ``applied`` is the number of events that are certainly
             applied. To continue after an `OutcomeUnknown`, call `settle`: if it returns True, that
             chunk is applied as well.
@@ -139,6 +145,10 @@ class Session:
 
     def learn(self) -> LearnResult:
         """Learn the short-term memory as a pattern, once, and empty it.
+
+        Returns:
+            KATO's response. Its ``pattern_name`` is "" if the memory had a single symbol: KATO
+            empties it, and learns nothing.
 
         Raises:
             BadRequest: the short-term memory is empty.
@@ -230,4 +240,9 @@ class Session:
 
     def _run(self, call: str, flow: Callable[[KatoApi, SessionState, float], Flow[T]]) -> T:
         with naming(call):
-            return self._turn.run(flow)
+            try:
+                return self._turn.run(flow)
+            except KatoConsulError:
+                if self._state.refused is not None:
+                    self._turn.factory.let_go(self._state)
+                raise

@@ -30,10 +30,10 @@ may have been interrupted just before it would have woken this one."""
 class SessionTurn:
     """Runs the calls of one session. The wait for the turn is part of a call's deadline."""
 
-    __slots__ = ("_factory", "_line", "_state")
+    __slots__ = ("_line", "_state", "factory")
 
     def __init__(self, factory: SessionFactory, state: SessionState) -> None:
-        self._factory = factory
+        self.factory = factory
         self._state = state
         self._line: list[_Call] = []
         """The call whose turn it is, and those that wait. Each operation on a list is atomic."""
@@ -46,7 +46,7 @@ class SessionTurn:
             RequestNotSent: the turn did not come before the deadline.
             SessionBusy: the call is made from within another call on the session.
         """
-        factory, line = self._factory, self._line
+        factory, line = self.factory, self._line
         factory.require_own_process()
         factory.check_usable()
         call = _Call(get_ident())
@@ -62,7 +62,7 @@ class SessionTurn:
     def _run_in_turn(
         self, call: "_Call", flow: Callable[[KatoApi, SessionState, float], Flow[Any]]
     ) -> Generator[None, None, None]:
-        factory, line = self._factory, self._line
+        factory, line = self.factory, self._line
         deadline = factory.deadline()
         line.append(call)
         try:
@@ -78,7 +78,7 @@ class SessionTurn:
         line = self._line
         for other in tuple(line):
             if other is not call and other.thread == call.thread and other.still_runs:
-                raise self._factory.busy(self._state)
+                raise self.factory.busy(self._state)
         waker: queue.SimpleQueue[None] = queue.SimpleQueue()
         call.waker = waker
         while (first := line[0]) is not call:
@@ -86,9 +86,9 @@ class SessionTurn:
                 with contextlib.suppress(ValueError):  # another thread has removed it
                     line.remove(first)
                 continue
-            remaining = self._factory.remaining(deadline)
+            remaining = self.factory.remaining(deadline)
             if remaining <= 0:
-                raise self._factory.turn_did_not_come(self._state)
+                raise self.factory.turn_did_not_come(self._state)
             with contextlib.suppress(queue.Empty):
                 waker.get(timeout=min(remaining, LOOK_AGAIN_AFTER))
 
