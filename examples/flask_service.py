@@ -1,52 +1,82 @@
-"""Flask service with one KATO client for all threads, created before or after workers are forked.
+"""Flask service that uses KATO, as one would put it into production.
 
     kato-consul dev
     CONSUL_HTTP_ADDR=127.0.0.1:PORT gunicorn --preload --workers 2 --threads 8 \\
         examples.flask_service:app
 
-A user's session belongs to one worker. With several workers, let a proxy route each user to the
-same worker, or send each user's requests one after the other.
+A SESSION BELONGS TO ONE PROCESS. Each worker has sessions of its own: if the requests of a user
+reach several workers, the user has several KATO sessions with a part of the events each, without an
+error, also if the requests come one after the other. So run one worker with many threads, or let
+the proxy in front route each user to the same worker (by a hash of the user's id).
+docs/web-services.md has more on workers, errors, deploys and readiness.
 """
 
+import atexit
 import os
-import re
+from typing import Any
 
-from flask import Flask, Response, jsonify
+from flask import Flask, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from kato_consul import BadRequest, KatoClient, KatoConsulError
+from kato_consul import KatoClient, Session, Settings
+from kato_consul.web.flask import install_error_handler
+
+DEADLINE = 5.0
+"""Seconds that a request may wait for KATO. Below the timeouts of gunicorn (30 s) and of the proxy
+in front, so that the service answers, and not they."""
 
 app = Flask(__name__)
-kato = KatoClient()
+install_error_handler(app)  # status, Retry-After and body for each error of the client
+
+kato = KatoClient(Settings(deadline=DEADLINE))
+"""One client for all threads. Made before the workers are forked, it is a new one in each."""
+atexit.register(kato.close)
 
 
-@app.post("/visits/<user>/<product>")
-def visit(user: str, product: str) -> Response:
-    """Record that a user views a product; return what other users viewed next."""
-    session = kato.session(user, node_id="shop")
-    session.observe([product])
-    predictions = session.predictions()
+def session_of(user: str) -> Session:
+    """Return the user's session. All users of the shop share one knowledge base, the node."""
+    return kato.session(user, node_id="shop")
+
+
+@app.post("/visits/<user>")
+def view(user: str) -> ResponseReturnValue:
+    """Record that a user views a product.
+
+    It makes one call that changes something, so that a 503 means: nothing was recorded.
+    """
+    seen: dict[str, Any] = request.get_json()
+    emotives = {"rating": seen["rating"]} if "rating" in seen else None
+    product: Any = seen.get("product")  # if it is no text, the client refuses it: a 422
+    observed = session_of(user).observe([product], emotives=emotives)
+    return jsonify(events=observed["stm_length"]), 201
+
+
+@app.get("/visits/<user>/next")
+def predict(user: str) -> ResponseReturnValue:
+    """Return what other users viewed next, most likely first."""
+    predictions = session_of(user).predictions()
     products = [item for each in predictions for event in each["future"] for item in event]
     return jsonify(next=products)
 
 
-@app.post("/visits/<user>")
-def end_visit(user: str) -> Response:
-    """Learn the products that a user viewed during this visit."""
-    try:
-        learned = kato.session(user, node_id="shop").learn()
-    except BadRequest:
-        return jsonify(learned="nothing")
-    return jsonify(learned=learned["pattern_name"])
+@app.post("/visits/<user>/end")
+def end_visit(user: str) -> ResponseReturnValue:
+    """Learn the products that a user viewed during this visit. Without any it is a 400."""
+    learned = session_of(user).learn()
+    return jsonify(pattern=learned["pattern_name"] or None)  # a single product makes no pattern
 
 
-@app.get("/worker")
-def worker() -> Response:
-    """Return the id of the worker process."""
-    return jsonify(pid=os.getpid())
+@app.get("/health")
+def health() -> ResponseReturnValue:
+    """Liveness: this process answers. It does not depend on KATO, which a restart cannot repair."""
+    return jsonify(status="alive", pid=os.getpid())
 
 
-@app.errorhandler(KatoConsulError)
-def unavailable(error: KatoConsulError) -> ResponseReturnValue:
-    """Return 503; the text of the error says what to do."""
-    return jsonify(error=re.sub(r"\s+", " ", str(error))), 503
+@app.get("/ready")
+def ready() -> ResponseReturnValue:
+    """Readiness: 200 only while a call on a session is served, which needs KATO and its store.
+
+    It writes to a session of its own, since a store that is full still answers reads.
+    """
+    kato.session("readiness of this process", ttl=60).clear_stm()
+    return jsonify(status="ready")

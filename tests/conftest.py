@@ -21,6 +21,7 @@ LONGEST_FIRST = (
     "cli/test_doctor.py",
     "security/test_acl.py",
     "discovery/test_cluster.py",
+    "examples/test_services.py",
     "cli/registrar/test_run.py",
     "cli/test_demo.py",
     "cli/test_bad_consul.py",

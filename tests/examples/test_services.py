@@ -1,9 +1,9 @@
-"""The example services under their real servers, while an instance is killed."""
+"""The example services under their real servers, while instances and their store fail."""
 
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,89 +20,175 @@ ROOT = Path(__file__).parents[2]
 
 UVICORN = ["uvicorn", "examples.fastapi_service:app", "--port", "{port}", "--log-level", "warning"]
 GUNICORN = [
-    "gunicorn", "--preload", "--workers", "2", "--threads", "4", "--bind", "127.0.0.1:{port}",
+    "gunicorn", "--preload", "--threads", "8", "--bind", "127.0.0.1:{port}",
     "--log-level", "warning", "examples.flask_service:app",
 ]  # fmt: skip
+SERVICES = {"fastapi": UVICORN, "flask": GUNICORN}
 
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
-    """Three instances, registered with an agent."""
-    with Fleet(3) as fleet, Registrar(fleet.definitions, fleet.settings):
+    """Two instances, registered with an agent."""
+    with Fleet(2) as fleet, Registrar(fleet.definitions, fleet.settings):
         yield fleet
 
 
 @contextmanager
-def running_service(fleet: Fleet, command: list[str]) -> Iterator[httpx.Client]:
+def running_service(fleet: Fleet, command: list[str], *more: str) -> Iterator[httpx.Client]:
     """Run the service for the block; yield an HTTP client of it. It must exit on SIGTERM."""
     (port,) = free_ports(1)
-    program = [argument.format(port=port) for argument in command]
+    program = [*(argument.format(port=port) for argument in command), *more]
     env = {
         "CONSUL_HTTP_ADDR": fleet.agent.http_addr,
         "PATH": str(Path(sys.executable).parent),
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}",
+        "PYTHONWARNINGS": "error::ResourceWarning",  # the client is closed
     }
-    process = subprocess.Popen([sys.executable, "-m", *program], cwd=ROOT, env=env)
+    process = subprocess.Popen(
+        [sys.executable, "-m", *program], cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True
+    )
     try:
         with httpx.Client(
             base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=40.0
         ) as http:
-            assert eventually(lambda: _is_serving(http), within=60.0)
+            assert eventually(lambda: is_alive(http), within=60.0)
             yield http
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30.0) in (0, -signal.SIGTERM)
+        _, written = process.communicate(timeout=30.0)
+        assert process.returncode in (0, -signal.SIGTERM)
+        assert "close()'" not in written  # the text of the client's ResourceWarning
     finally:
         if process.poll() is None:
             process.kill()
-            process.wait()
+            process.communicate()
 
 
-def _is_serving(http: httpx.Client) -> bool:
+@pytest.fixture(scope="module", params=SERVICES)
+def service(fleet: Fleet, request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
+    """Each service, with one worker, as it is recommended."""
+    with running_service(fleet, SERVICES[request.param]) as http:
+        yield http
+
+
+def is_alive(http: httpx.Client) -> bool:
+    """Return whether the service answers."""
     try:
-        return http.get("/").status_code == 404
+        return http.get("/health").status_code == 200
     except httpx.TransportError:
         return False
 
 
-def view_products(http: httpx.Client, user: str, *products: str) -> list[str]:
-    """View products one after the other; return the last predictions."""
-    predicted: list[str] = []
-    for product in products:
-        response = http.post(f"/visits/{user}/{product}")
-        assert response.status_code == 200, response.text
-        predicted = response.json()["next"]
-    return predicted
+def is_ready(http: httpx.Client) -> bool:
+    """Return whether the service says that it is ready."""
+    return http.get("/ready").status_code == 200
 
 
-def test_fastapi_service_predicts_and_survives_a_kill(fleet: Fleet) -> None:
-    """A third user gets predictions from two others' visits; no call fails during a kill."""
-    with running_service(fleet, UVICORN) as http:
-        for user in ("ann", "bob"):
-            view_products(http, user, "tent", "stove", f"rope-{user}")
-            assert http.post(f"/visits/{user}").json()["learned"].startswith("PTRN|")
-        assert {"rope-ann", "rope-bob"} <= set(view_products(http, "cleo", "tent", "stove"))
-
-        def view_twenty_products(user: str) -> None:
-            view_products(http, user, *(f"{user}-{number}" for number in range(20)))
-
-        with ThreadPoolExecutor(6) as pool:
-            visits = [pool.submit(view_twenty_products, f"user-{n}") for n in range(6)]
-            fleet.instances["kato-2"].kill()
-            for visit in visits:
-                visit.result(60.0)
-        fleet.instances["kato-2"].start()
+def view(http: httpx.Client, user: str, *products: str) -> None:
+    """View products one after the other."""
+    for number, product in enumerate(products, start=1):
+        response = http.post(f"/visits/{user}", json={"product": product})
+        assert response.status_code == 201, response.text
+        assert response.json()["events"] == number
 
 
-def test_flask_service_works_in_workers_forked_after_the_client(fleet: Fleet) -> None:
-    """Each of two workers forked after the client was created serves calls on its own sessions."""
-    with running_service(fleet, GUNICORN) as http:
+def test_users_get_predictions_from_others_visits(service: httpx.Client) -> None:
+    """A third user gets the products of the first two; a visit without a product is a 400."""
+    users = [f"{name}-{service.base_url.port}" for name in ("ann", "bob", "cleo")]
+    for user in users[:2]:
+        view(service, user, "tent", "stove", f"rope-{user}")
+        assert service.post(f"/visits/{user}/end").json()["pattern"].startswith("PTRN|")
+    view(service, users[2], "tent", "stove")
+    assert {f"rope-{user}" for user in users[:2]} <= set(
+        service.get(f"/visits/{users[2]}/next").json()["next"]
+    )
+    assert service.post("/visits/nothing-viewed/end").status_code == 400
+    view(service, "one-product", "tent")
+    assert service.post("/visits/one-product/end").json() == {"pattern": None}
+
+
+@pytest.mark.parametrize("body", [{"product": 5}, {"product": "a", "rating": "high"}, {}])
+def test_invalid_input_stays_a_422(service: httpx.Client, body: dict[str, object]) -> None:
+    """Whether the framework or the client refuses it."""
+    response = service.post("/visits/dan", json=body)
+    assert response.status_code == 422
+    assert "retry-after" not in response.headers
+
+
+def test_no_request_fails_while_an_instance_is_killed(service: httpx.Client, fleet: Fleet) -> None:
+    """Every view is recorded once, in order, by the other instance."""
+
+    def view_twenty_products(user: str) -> None:
+        view(service, user, *(f"{user}-{number}" for number in range(20)))
+
+    with ThreadPoolExecutor(4) as pool:
+        names = [f"user-{n}-{service.base_url.port}" for n in range(4)]
+        visits = [pool.submit(view_twenty_products, name) for name in names]
+        fleet.instances["kato-2"].kill()
+        for visit in visits:
+            visit.result(60.0)
+    fleet.instances["kato-2"].start()
+
+
+def switch_store(state: str) -> Callable[[Fleet, bool], None]:
+    """Return what breaks and repairs the store of all instances."""
+
+    def switch(fleet: Fleet, broken: bool) -> None:
+        for instance in fleet.instances.values():
+            instance.switch(store=state if broken else "up")  # type: ignore[arg-type]
+
+    return switch
+
+
+def kill_all(fleet: Fleet, broken: bool) -> None:
+    """Kill or start all instances."""
+    for instance in fleet.instances.values():
+        instance.kill() if broken else instance.start()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [switch_store("down"), switch_store("full"), switch_store("hung"), kill_all],
+    ids=["store down", "store full", "store hung", "no instance"],
+)
+def test_service_is_not_ready_while_calls_fail(
+    service: httpx.Client, fleet: Fleet, fault: Callable[[Fleet, bool], None]
+) -> None:
+    """It stays alive. A view is answered within the deadline, and tells nothing internal."""
+    assert eventually(lambda: is_ready(service), within=30.0)
+    fault(fleet, True)
+    try:
+        with ThreadPoolExecutor(2) as pool:  # each takes until the deadline
+            viewing = pool.submit(service.post, "/visits/eve", json={"product": "tent"})
+            assert eventually(lambda: not is_ready(service), within=30.0)
+            assert is_alive(service)
+            response = viewing.result(30.0)
+        assert response.elapsed.total_seconds() < 10.0
+        if response.status_code != 201:  # a full store acknowledges what it does not save
+            assert response.status_code in (500, 503)
+            assert ("retry-after" in response.headers) == (response.status_code == 503)
+            assert response.json()["outcome"] in ("not_applied", "unknown")
+            assert "127.0.0.1" not in response.text
+            assert "kato-1" not in response.text
+            assert "kato-2" not in response.text
+    finally:
+        fault(fleet, False)
+    assert eventually(lambda: is_ready(service), within=30.0)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_worker_has_a_client_of_its_own(fleet: Fleet, name: str) -> None:
+    """Two workers serve; each closes its client at shutdown."""
+    with running_service(fleet, SERVICES[name], "--workers", "2") as http:
+        assert eventually(lambda: is_ready(http), within=30.0)
         workers: set[int] = set()
 
         def both_workers_served() -> bool:
             # The worker that accepts a new connection keeps it.
             with httpx.Client(base_url=http.base_url, trust_env=False, timeout=40.0) as other:
-                workers.add(other.get("/worker").json()["pid"])
-                assert view_products(other, f"user-of-{len(workers)}", "a", "b") == []
-            return len(workers) == 2
+                pid = other.get("/health").json().get("pid", 0)
+                if pid not in workers:
+                    view(other, f"user-of-{pid}-{name}", "a", "b")
+                    workers.add(pid)
+            return name == "fastapi" or len(workers) == 2  # the first does not tell its pid
 
         assert eventually(both_workers_served, within=60.0)
