@@ -12,10 +12,11 @@ from kato_consul.testing.consul.cluster import ClusterAgent, ConsulCluster
 from kato_consul.testing.fault_plan import Fault, Plan, at_random, every
 from kato_consul.testing.fault_proxy import FaultProxy
 from kato_consul.testing.fleet import Fleet
-from kato_consul.testing.history import History, check, read_session
+from kato_consul.testing.history import Call, Final, History, HistoryReport, check, read_session
 from kato_consul.testing.kato.instance import StandInKato, flush_sessions
 
 __all__ = [
+    "Call",
     "ClusterAgent",
     "ConsulAgent",
     "ConsulCluster",
@@ -23,8 +24,10 @@ __all__ = [
     "ConsulNotFound",
     "Fault",
     "FaultProxy",
+    "Final",
     "Fleet",
     "History",
+    "HistoryReport",
     "ManualClock",
     "Plan",
     "StandInKato",

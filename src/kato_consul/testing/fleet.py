@@ -1,26 +1,36 @@
 """Local deployment: a Consul agent and stand-in instances on this machine."""
 
 import contextlib
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
 from kato_consul._definitions.schema import CheckDefinition, ServiceDefinition
+from kato_consul._sync.discovery import Discovery
+from kato_consul._sync.registrar import Registrar
+from kato_consul.models import Snapshot
 from kato_consul.settings import Settings
 from kato_consul.testing.consul.agent import ConsulAgent
 from kato_consul.testing.consul.binary import find_consul
-from kato_consul.testing.kato.instance import StandInKato
+from kato_consul.testing.kato.instance import StandInKato, flush
 from kato_consul.testing.scratch import ScratchFolder
+
+STORE = "store.sqlite"
 
 
 class Fleet:
     """A Consul agent and stand-in instances that share a store, as a context manager.
 
-    ``agent`` is the agent. ``instances`` maps service ids (``kato-1``, …) to the instances. They
-    are not registered; register them with a registrar and `definitions`.
+        with Fleet(3, registered=True) as fleet, KatoClient(fleet.settings) as kato:
+            kato.session("user-123").observe(["a"])
+
+    ``agent`` is the agent. ``instances`` maps service ids (``kato-1``, …) to the instances.
 
     Args:
         size: number of instances.
+        registered: register them, and wait until they are passing. Otherwise a registrar of your
+            own does it, with `definitions`.
         service: service name in Consul, and SERVICE_NAME of the instances.
         interval: interval of each instance's health check, as Consul writes durations.
         on_progress: called with a line of text before each step that takes time.
@@ -28,6 +38,7 @@ class Fleet:
     Raises:
         ConsulNotFound: on entering, no Consul program was found.
         ConsulFailed: on entering, the agent did not start.
+        NotPassing: on entering, an instance that is to be registered was not passing in time.
         RuntimeError: on entering, an instance did not start.
     """
 
@@ -35,11 +46,13 @@ class Fleet:
         self,
         size: int = 3,
         *,
+        registered: bool = False,
         service: str = "kato",
         interval: str = "1s",
         on_progress: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._size = size
+        self._registered = registered
         self._service = service
         self._interval = interval
         self._on_progress = on_progress
@@ -54,13 +67,51 @@ class Fleet:
             self.instances: dict[str, StandInKato] = {}
             for number in range(1, self._size + 1):
                 self._on_progress(f"starting KATO (stand-in) {number} of {self._size}")
-                instance = StandInKato(store=self.folder / "store.sqlite", name=self._service)
+                instance = StandInKato(store=self.folder / STORE, name=self._service)
                 self.instances[f"{self._service}-{number}"] = opening.enter_context(instance)
+            if self._registered:
+                self._on_progress("registering the instances")
+                opening.enter_context(Registrar(self.definitions, self.settings))
             self._open = opening.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
+
+    def reset(self, timeout: float = 30.0) -> None:
+        """Repair all instances, and delete all sessions and all that was learned.
+
+        If they are registered, wait until Consul reports all of them as passing.
+
+        Args:
+            timeout: seconds to wait at most.
+
+        Raises:
+            TimeoutError: an instance was not passing in time.
+            RuntimeError: an instance did not start.
+        """
+        for instance in self.instances.values():
+            instance.repair()
+        flush(self.folder / STORE)
+        if self._registered:
+            self._wait_until_passing(timeout)
+
+    def _wait_until_passing(self, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        with Discovery(self.settings) as discovery:
+            seen: Snapshot | None = None
+            while True:
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    raise TimeoutError(f"not all instances are passing within {timeout:g} s")
+                seen = discovery.wait_for_change(seen, remaining)
+                if seen is not None and len(seen.usable) == len(self.instances):
+                    return
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment variables for a program that uses this fleet."""
+        return {"CONSUL_HTTP_ADDR": self.agent.http_addr, "KATO_CONSUL_SERVICE": self._service}
 
     @property
     def settings(self) -> Settings:

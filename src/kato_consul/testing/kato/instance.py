@@ -63,6 +63,7 @@ class StandInKato:
         self.folder = folder
         self._switch_file = self.folder / f"kato-{self.port}.switches.json"
         self._switches = Switches()
+        self._disturbed = False
         self._process = ChildProcess(
             [
                 *(sys.executable, "-m", "kato_consul.testing.kato.serve"),
@@ -123,6 +124,7 @@ class StandInKato:
 
     def kill(self) -> None:
         """Kill all its processes with SIGKILL, in the middle of requests."""
+        self._disturbed = True
         self._process.kill()
 
     def freeze(self) -> None:
@@ -130,6 +132,7 @@ class StandInKato:
 
         Requests that arrive meanwhile are processed after `thaw`, even if their callers gave up.
         """
+        self._disturbed = True
         self._process.freeze()
 
     def thaw(self) -> None:
@@ -140,6 +143,19 @@ class StandInKato:
         """Stop it if it runs, and start it again with the same port, store and switches."""
         self.stop()
         self.start()
+
+    def repair(self) -> None:
+        """Undo what was done to it: it runs, responds and has no fault.
+
+        One that was killed, frozen or switched is started anew, so that it processes none of the
+        requests that waited in it.
+        """
+        if not self._disturbed and self.running:
+            return
+        self.kill()
+        self._switches = Switches()
+        self.start()
+        self._disturbed = False
 
     def switch(
         self,
@@ -165,6 +181,7 @@ class StandInKato:
                 refuses writes; "hung" does not respond, and a waiting request is dropped if its
                 caller gives up.
         """
+        self._disturbed = True
         given = {"healthy": healthy, "issues": issues, "slow": slow, "hung": hung, "store": store}
         changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         self._switches = dataclasses.replace(self._switches, **changes)
@@ -198,6 +215,12 @@ class StandInKato:
 
     def _failure(self, what: str) -> str:
         return f"{self._process.name} {what}; the end of its log:\n{self.log_tail()}"
+
+
+def flush(store: Path) -> None:
+    """Delete all sessions and patterns in the file `store` while instances use it."""
+    with contextlib.closing(Store(store)) as opened:
+        opened.flush()
 
 
 def flush_sessions(store: Path) -> None:

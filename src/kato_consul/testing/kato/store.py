@@ -117,6 +117,13 @@ class Store:
         ).fetchone()
         return int(row[0])
 
+    def flush(self) -> None:
+        """Delete all sessions and all that was learned."""
+        with self.transaction():
+            for table in ("sessions", "patterns", "symbols", "affinities"):
+                self.connection.execute(f"DELETE FROM {table}")  # noqa: S608  # names of ours
+            self.connection.execute("UPDATE revisions SET revision = revision + 1")  # for caches
+
     def flush_sessions(self) -> None:
         """Delete all sessions. Learned patterns are kept."""
         self.connection.execute("DELETE FROM sessions")
