@@ -34,11 +34,13 @@ test: $(READY) ## all tests, on real Consul agents and real processes: about fou
 hunt: $(READY) ## long tests with new seeds, for about so long: make hunt SECONDS=600 [SEED=7]
 	@$(BIN)/python -m tests.hunt --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
-generate: $(READY) ## generate the sync facades from the async ones
+generate: $(READY) ## generate the sync facades from the async ones, and docs/settings.md
 	@$(BIN)/python scripts/generate_sync.py
+	@$(BIN)/python scripts/generate_settings_page.py
 
 check: $(READY) ## ruff, mypy --strict, import-linter, and that the generated code is current
 	@$(BIN)/python scripts/generate_sync.py --check
+	@$(BIN)/python scripts/generate_settings_page.py --check
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy

@@ -21,6 +21,7 @@ from kato_consul._environment import (
     text,
     words,
 )
+from kato_consul._field_docs import DocWithFields
 from kato_consul._protocols import Policy
 from kato_consul._secret import Secret, SecretFile
 from kato_consul.errors import ConfigurationError
@@ -314,3 +315,5 @@ MAX_SECONDS = 1_000_000
 """Longest of these times, 11 days: the system's own calls take no arbitrary ones."""
 
 _SECONDS = ("deadline", "attempt_timeout", "connect_timeout", "keepalive", "query_interval")
+
+Settings.__doc__ = DocWithFields(Settings.__doc__)  # type: ignore[assignment]  # for help()
