@@ -39,8 +39,13 @@ Times are in seconds.
 
 def row(field: FieldDoc) -> str:
     """Return a row of the table."""
-    text = " ".join(field.text.split()).replace("``", "`").replace("|", "\\\\|")
-    kind = f"`{field.type}`, `{field.default}`".replace("|", "\\\\|")
+    text = (
+        " ".join(field.text.split())
+        .replace(f" Variable: {field.variable}.", "")
+        .replace("``", "`")
+        .replace("|", r"\|")
+    )
+    kind = f"`{field.type}`, `{field.default}`".replace("|", r"\|")
     variable = f"`{field.variable}`" if field.variable else ""
     return f"| `{field.name}` | {kind} | {variable} | {text} |\n"
 

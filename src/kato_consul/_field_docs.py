@@ -7,6 +7,7 @@ so that each is written once.
 import ast
 import inspect
 import textwrap
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 
@@ -33,7 +34,7 @@ def field_docs(cls: type[Any]) -> list[FieldDoc]:
     body = tree.body[0].body  # type: ignore[attr-defined]
     return [
         _field_doc(field, inspect.cleandoc(text.value.value))
-        for field, text in zip(body, body[1:], strict=False)
+        for field, text in pairwise(body)
         if isinstance(field, ast.AnnAssign)
         and isinstance(text, ast.Expr)
         and isinstance(text.value, ast.Constant)
@@ -51,9 +52,8 @@ def _field_doc(field: ast.AnnAssign, text: str) -> FieldDoc:
         default = f"{ast.unparse(factory)}()"
     elif value is not None:
         default = ast.unparse(value)
-    return FieldDoc(
-        ast.unparse(field.target), ast.unparse(field.annotation), default, variable, text
-    )
+    name, kind = ast.unparse(field.target), ast.unparse(field.annotation)
+    return FieldDoc(name, kind, default, variable, text)
 
 
 class DocWithFields:
