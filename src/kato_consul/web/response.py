@@ -116,8 +116,11 @@ def error_response(error: KatoConsulError) -> ErrorResponse:
 
 def log_error(error: KatoConsulError, status: int) -> None:
     """Log what the response does not say. Called by the handlers."""
-    record = log.warning if status >= 500 else log.info
-    record("web.error", status=status, call=error.call, why=str(error), type=type(error).__name__)
+    kind, why = type(error).__name__, str(error)
+    if status < 500:
+        log.info("web.error", status=status, type=kind, call=error.call, why=why)
+    else:
+        log.warning("web.error", status=status, type=kind, call=error.call, why=why)
 
 
 def _status(error: KatoConsulError) -> int:
