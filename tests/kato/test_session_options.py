@@ -88,6 +88,13 @@ def test_key_that_is_no_text_is_refused(key: Any) -> None:
         checked_key(key)
 
 
+@pytest.mark.parametrize("ttl", [0, -1, 1.5, True, "60", float("inf")], ids=repr)
+def test_time_to_live_is_whole_seconds(ttl: Any) -> None:
+    """KATO would refuse it at the first call, with a text of its own."""
+    with pytest.raises(ConfigurationError, match="ttl"):
+        ask({"ttl": ttl}, {})
+
+
 def test_unknown_on_conflict_is_refused() -> None:
     """It would be taken for one of the others."""
     with pytest.raises(ConfigurationError, match="repair, adopt, raise, not 'merge'"):

@@ -12,6 +12,7 @@ import pytest
 from kato_consul import (
     AsyncKatoClient,
     AsyncSession,
+    ConfigurationError,
     InvalidObservation,
     KatoClient,
     KatoConsulError,
@@ -129,7 +130,11 @@ def test_invalid_arguments_name_the_call() -> None:
             ("observe", lambda: session.observe(surrogate)),
             ("observe_sequence", lambda: session.observe_sequence([bad])),
             ("observe_sequence", lambda: session.observe_sequence([surrogate])),
+            ("observe_sequence", lambda: session.observe_sequence([["a"]], chunk=0)),
+            ("extend", lambda: session.extend(bad)),
+            ("extend", lambda: session.extend(0)),
+            ("set_config", lambda: session.set_config(max_pattern_length=True)),
         ):
-            with pytest.raises(InvalidObservation) as caught:
+            with pytest.raises((InvalidObservation, ConfigurationError)) as caught:
                 refused()
             require_name(call, caught.value)

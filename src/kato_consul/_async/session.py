@@ -222,9 +222,11 @@ class AsyncSession:
         """Set how long KATO keeps the session; its next write sets its own TTL again.
 
         Args:
-            ttl_seconds: seconds from now, above 0.
+            ttl_seconds: whole seconds from now, above 0.
         """
-        await self._write("extend", writes.extend(ttl_seconds))
+        with naming("extend"):
+            write = writes.extend(ttl_seconds)
+        await self._write("extend", write)
 
     async def finalize_training(self) -> FinalizeResult:
         """Compute the measures of all patterns of the session's node, which may take long."""

@@ -56,6 +56,16 @@ def plain_json(value: Any, where: str) -> Any:
     raise TypeError(f"{where} is {_described(value)}")
 
 
+def require_positive(value: Any, what: str) -> None:
+    """Check that an argument is a whole number above 0. ``what`` names it in the error.
+
+    Raises:
+        ConfigurationError: it is not. A bool is no number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        raise ConfigurationError(f"{what} must be a whole number above 0, not {value!r:.100}")
+
+
 def plain_number(value: Any, where: str) -> float:
     """Return a finite number. ``where`` names it in the error.
 

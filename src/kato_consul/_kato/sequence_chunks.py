@@ -7,6 +7,7 @@ from kato_consul._flow import Flow
 from kato_consul._kato.execute import execute_write
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.learning import learn
+from kato_consul._kato.plain_json import require_positive
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import LearnResult, Observation, SequenceResult
 from kato_consul._kato.writes import clear_stm, observe_sequence
@@ -56,6 +57,7 @@ def observe_chunks(
             certainly applied: continue with the rest. If it is above 0, the call as a whole is not
             safe to resend.
     """
+    require_positive(chunk, "chunk")
     _require_plain_function(progress)
     # All at once: if one cannot be sent as JSON, none is sent.
     chunks = [

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from kato_consul._kato.plain_json import copied_json, plain_text
+from kato_consul._kato.plain_json import copied_json, plain_text, require_positive
 from kato_consul.errors import ConfigurationError
 
 OnConflict = Literal["repair", "adopt", "raise"]
@@ -58,12 +58,14 @@ def checked_options(
     """Return the options, copied.
 
     Raises:
-        ConfigurationError: one is no text or no JSON, or ``on_conflict`` is unknown.
+        ConfigurationError: one is no text, no JSON or no number, or ``on_conflict`` is unknown.
     """
     if on_conflict is not None and on_conflict not in get_args(OnConflict):
         raise ConfigurationError(
             f"on_conflict must be one of {', '.join(get_args(OnConflict))}, not {on_conflict!r}"
         )
+    if ttl is not None:
+        require_positive(ttl, "ttl (seconds)")
     return SessionOptions(
         node_id=node_id and _text(node_id, "node_id"),
         config=None if config is None else copied_json(config, "config"),

@@ -13,6 +13,7 @@ from kato_consul._kato import response_shapes as shapes
 from kato_consul._kato.journal import MAX_STM_EVENTS, Journal, makes_event
 from kato_consul._kato.observations import to_json
 from kato_consul._kato.pattern import PatternCount
+from kato_consul._kato.plain_json import require_positive
 from kato_consul._kato.types import LearnResult, Observation, ObservationResult, SequenceResult
 from kato_consul._requests.request import Request
 
@@ -259,7 +260,11 @@ def extend(ttl_seconds: int) -> Write[None]:
     """Return the write that sets the session to expire in ``ttl_seconds`` from now.
 
     KATO saves the whole session.
+
+    Raises:
+        ConfigurationError: it is no whole number above 0.
     """
+    require_positive(ttl_seconds, "ttl_seconds")
     return Write(
         what="extend",
         path=f"extend?ttl_seconds={ttl_seconds:d}",
