@@ -19,9 +19,10 @@ from pydantic import BaseModel
 from kato_consul import AsyncKatoClient, AsyncSession, Settings
 from kato_consul.web.starlette import install_error_handler
 
-DEADLINE = 5.0
-"""Seconds that a request may wait for KATO. Below the timeout of the proxy in front, so that the
-service answers, and not the proxy."""
+LIMITS = Settings(deadline=5.0, attempt_timeout=2.0)
+"""Seconds that a call may take: below the timeout of the proxy in front, so that the service
+answers, and not the proxy. An instance that hangs gets 2 s of them, so that another one has the
+rest."""
 
 kato: AsyncKatoClient
 
@@ -30,7 +31,7 @@ kato: AsyncKatoClient
 async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
     """Open the client on the running event loop, to which it belongs; close it at shutdown."""
     global kato
-    async with AsyncKatoClient(Settings(deadline=DEADLINE)) as kato:
+    async with AsyncKatoClient(LIMITS) as kato:
         yield
 
 

@@ -21,14 +21,15 @@ from flask.typing import ResponseReturnValue
 from kato_consul import KatoClient, Session, Settings
 from kato_consul.web.flask import install_error_handler
 
-DEADLINE = 5.0
-"""Seconds that a request may wait for KATO. Below the timeouts of gunicorn (30 s) and of the proxy
-in front, so that the service answers, and not they."""
+LIMITS = Settings(deadline=5.0, attempt_timeout=2.0)
+"""Seconds that a call may take: below the timeouts of gunicorn (30 s) and of the proxy in front, so
+that the service answers, and not they. An instance that hangs gets 2 s of them, so that another one
+has the rest."""
 
 app = Flask(__name__)
 install_error_handler(app)  # status, Retry-After and body for each error of the client
 
-kato = KatoClient(Settings(deadline=DEADLINE))
+kato = KatoClient(LIMITS)
 """One client for all threads. Made before the workers are forked, it is a new one in each."""
 atexit.register(kato.close)
 

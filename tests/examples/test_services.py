@@ -114,19 +114,22 @@ def test_invalid_input_stays_a_422(service: httpx.Client, body: dict[str, object
     assert "retry-after" not in response.headers
 
 
-def test_no_request_fails_while_an_instance_is_killed(service: httpx.Client, fleet: Fleet) -> None:
+@pytest.mark.parametrize("fault", ["kill", "freeze"])
+def test_no_request_fails_while_an_instance_is_down(
+    service: httpx.Client, fleet: Fleet, fault: str
+) -> None:
     """Every view is recorded once, in order, by the other instance."""
 
     def view_twenty_products(user: str) -> None:
         view(service, user, *(f"{user}-{number}" for number in range(20)))
 
     with ThreadPoolExecutor(4) as pool:
-        names = [f"user-{n}-{service.base_url.port}" for n in range(4)]
+        names = [f"{fault}-{n}-{service.base_url.port}" for n in range(4)]
         visits = [pool.submit(view_twenty_products, name) for name in names]
-        fleet.instances["kato-2"].kill()
+        getattr(fleet.instances["kato-2"], fault)()
         for visit in visits:
             visit.result(60.0)
-    fleet.instances["kato-2"].start()
+    fleet.instances["kato-2"].repair()
 
 
 def switch_store(state: str) -> Callable[[Fleet, bool], None]:
