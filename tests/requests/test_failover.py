@@ -222,6 +222,24 @@ def test_no_response_at_the_deadline() -> None:
     assert (caught.value.sent, caught.value.safe_to_resend) == (True, True)
 
 
+@pytest.mark.parametrize(
+    ("outcomes", "server_error"),
+    [
+        ([reply(500), hung()], True),
+        ([hung()], False),
+        ([reply(500), refused(), hung()], False),
+    ],
+)
+def test_attempt_that_the_deadline_cut_short_shows_nothing(
+    outcomes: list[Outcome], server_error: bool
+) -> None:
+    """Whether the application failed is what the last attempt shows that had its time."""
+    service = ScriptedService(*outcomes)
+    with pytest.raises(NoResponse) as caught:
+        service.call(READ, within=5.0)
+    assert caught.value.server_error is server_error
+
+
 @pytest.mark.parametrize("request_", [WRITE, READ], ids=["write", "read"])
 @pytest.mark.parametrize("within", [0.0, -1.0])
 def test_deadline_in_the_past(request_: Request, within: float) -> None:

@@ -249,7 +249,10 @@ class _Call:
                 )
             self._may_be_received = True
         self._last_failure = f"{instance.uid}: {describe(outcome)}"
-        self._last_is_server_error = _is_server_error(outcome)
+        # An attempt that the deadline cut short does not show that the application works again.
+        cut_short = isinstance(outcome, Failure) and self._failover.clock() >= self._deadline
+        if not cut_short:
+            self._last_is_server_error = _is_server_error(outcome)
         self._tried.add(instance.uid)
         self._failovers += 1
         self._is_retry = True
