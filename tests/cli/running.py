@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import httpx
 
-from kato_consul.testing import ConsulAgent
+from kato_consul.testing import ConsulAgent, StandInKato
 
 ENDS_WITHIN = 60.0
 """Seconds after which a command that should have ended counts as hung."""
@@ -168,6 +168,12 @@ def healths(agent: ConsulAgent, service: str) -> dict[str, str]:
 def get_json(agent: ConsulAgent, path: str) -> Any:
     """Return the agent's response to a GET request, sent without this library's client."""
     return HTTP.get(f"{agent.url}{path}").raise_for_status().json()
+
+
+def processes(kato: StandInKato) -> int:
+    """Return the number of worker processes that respond."""
+    responses = [HTTP.get(f"{kato.url}/health", headers={"connection": "close"}) for _ in range(32)]
+    return len({one.json()["last_collection"] for one in responses})
 
 
 def marker_env() -> dict[str, str]:

@@ -13,7 +13,7 @@ import pytest
 from kato_consul import CheckDefinition, Registrar, ServiceDefinition, Settings
 from kato_consul.testing import ConsulAgent, StandInKato, find_consul
 from kato_consul.testing.ports import free_ports
-from tests.cli.running import HTTP, agent_env, kato_consul
+from tests.cli.running import HTTP, agent_env, kato_consul, processes
 from tests.testing.waiting import eventually
 
 
@@ -95,12 +95,6 @@ def pool(agent: ConsulAgent, service: str, tmp_path: Path) -> Iterator[Pool]:
         yield running
     finally:
         running.close()
-
-
-def processes(kato: StandInKato) -> int:
-    """Return the number of worker processes that respond."""
-    responses = [HTTP.get(f"{kato.url}/health", headers={"connection": "close"}) for _ in range(16)]
-    return len({one.json()["last_collection"] for one in responses})
 
 
 def test_healthy_pool(pool: Pool) -> None:

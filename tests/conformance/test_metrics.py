@@ -36,6 +36,17 @@ def test_stats_are_not_cached(pool: Pool, http: httpx.Client) -> None:
     assert second >= first + 1
 
 
+def test_stats_list_each_request(pool: Pool, http: httpx.Client) -> None:
+    """/stats lists the last requests of its process: method, path, and when each ended by the clock
+    of the response."""
+    get_json(http, pool, "/status")
+    stats = get_json(http, pool, "/stats?minutes=1")
+    points = stats["time_series"]["kato_requests_total"]
+    listed = [point for point in points if point["labels"] == {"method": "GET", "path": "/status"}]
+    assert 0 <= stats["timestamp"] - listed[-1]["timestamp"] < 60
+    assert stats["summary"]["performance"]["total_requests"] == points[-1]["value"]
+
+
 def test_last_collection_is_the_start_time(pool: Pool, http: httpx.Client) -> None:
     """`last_collection` of /health is the time of the process's start and does not change."""
     first = get_json(http, pool, "/health")

@@ -1,138 +1,238 @@
-"""Draining: clients have left when no request is in progress and none arrives for a moment."""
+"""Draining: clients have left when no request is in progress and none ended a moment ago."""
 
 import itertools
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
 from kato_consul._consul.api import ConsulApi
-from kato_consul._definitions.schema import ServiceDefinition
+from kato_consul._definitions.schema import CheckDefinition, ServiceDefinition
 from kato_consul._flow import Outcome, Send
 from kato_consul._registration.events import RegistrarEvent, describe_event
-from kato_consul._registration.maintenance import IDLE_FOR, enter, wait_until_idle
+from kato_consul._registration.maintenance import (
+    IDLE_FOR,
+    check_paths,
+    enter,
+    wait_until_idle,
+)
 from kato_consul.errors import ConsulRejected
 from kato_consul.testing.clock import ManualClock
 from tests.building import hung, refused, reply
 from tests.flows import Player
 
 ONE = ServiceDefinition(name="kato", id="kato-1", port=8001)
+TWO = ServiceDefinition(name="kato", id="kato-2", port=8002)
+
+OBSERVE = ("POST", "/sessions/s-1/observe")
+PROBE = ("GET", "/sessions/kato-consul-probe/exists")
 
 
-def drain(clients: list[tuple[int, int]], within: float) -> tuple[bool, list[str], float]:
-    """Play a drain; return whether the instance became idle, the events, and the seconds it took.
+@dataclass
+class Kato:
+    """An instance with worker processes, which accept connections in turn.
 
-    ``clients`` has for each poll how many requests of clients are in progress, and how many are
-    new. Its last item is repeated.
+    ``requests`` are those of others: the worker, the time at which each ended, method and path.
+    ``busy`` are the workers with a request of a client in progress. ``skew`` is how far its clock
+    is ahead.
     """
-    clock, served, polls, events = ManualClock(100.0), 0, 0, []
 
-    def answer(send: Send) -> Outcome:
-        nonlocal served, polls
-        if send.target == "/health":
-            return reply(200, {"last_collection": 1.5})
-        in_progress, new = clients[min(polls, len(clients) - 1)]
-        served += 1
-        if send.target == "/concurrency":
-            served += new
-            return reply(200, {"current": {"concurrent_requests": 1 + in_progress}})
-        polls += 1
-        return reply(200, {"summary": {"performance": {"total_requests": float(served)}}})
+    clock: ManualClock
+    workers: int = 1
+    requests: list[tuple[int, float, tuple[str, str]]] = field(default_factory=list)
+    busy: set[int] = field(default_factory=set)
+    skew: float = 0.0
+    accepted: Any = None
+    own: list[tuple[int, float, tuple[str, str]]] = field(default_factory=list)
 
-    def on_event(event: RegistrarEvent, subject: str, /, **fields: object) -> None:
-        events.append(describe_event(event, fields))
+    def __post_init__(self) -> None:
+        self._turns = itertools.cycle(range(self.workers))
 
-    flow = wait_until_idle([ONE], within, clock=clock, on_event=on_event)
-    idle = Player(answer, clock=clock).play(flow)
-    return idle, events, clock.now - 100.0
-
-
-@pytest.mark.parametrize(
-    ("clients", "idle"),
-    [
-        ([(0, 0)], True),
-        ([(3, 5), (1, 2), (0, 0)], True),
-        ([(0, 0), (0, 0), (0, 1), (0, 0)], True),
-        ([(1, 0)], False),  # one long request
-        ([(0, 1)], False),  # many short ones
-    ],
-)
-def test_drained_when_idle_for_a_moment(clients: list[tuple[int, int]], idle: bool) -> None:
-    """The drain ends when clients have sent no request for a moment, and never before."""
-    became_idle, events, took = drain(clients, 10.0)
-    assert became_idle is idle
-    assert events[0].startswith("drained" if idle else "still busy")
-    assert took >= IDLE_FOR
+    def __call__(self, send: Send) -> Outcome:
+        if self.accepted is None:
+            self.accepted = next(self._turns)
+        worker, path = self.accepted, send.target.partition("?")[0]
+        if send.headers.get("connection") == "close":
+            self.accepted = None
+        listed = [one for one in [*self.requests, *self.own] if one[0] == worker]
+        self.own.append((worker, self.clock.now, (send.method, path)))
+        if path == "/health":
+            return reply(200, {"last_collection": 1.5 + worker})
+        if path == "/concurrency":
+            return reply(200, {"current": {"concurrent_requests": 1 + (worker in self.busy)}})
+        now = self.clock.now
+        points = [
+            {"timestamp": at + self.skew, "labels": {"method": method, "path": path}}
+            for _, at, (method, path) in listed
+            if now - 60 < at <= now
+        ]
+        body = {"timestamp": now + self.skew, "time_series": {"kato_requests_total": points}}
+        return reply(200, body)
 
 
-def test_instance_that_stops_reporting_is_not_idle() -> None:
-    """An instance that was idle once, and does not report its requests any more, is not drained."""
-    clock, reported, events = ManualClock(100.0), 0, []
-
-    def answer(send: Send) -> Outcome:
-        nonlocal reported
-        if send.target == "/health":
-            return reply(200, {"last_collection": 1.5})
-        reported += 1
-        if reported > 6:
-            return refused()
-        if send.target == "/concurrency":
-            return reply(200, {"current": {"concurrent_requests": 1}})
-        return reply(200, {"summary": {"performance": {"total_requests": 0.0}}})
-
-    def on_event(event: RegistrarEvent, subject: str, /, **fields: object) -> None:
-        events.append(event)
-
-    flow = wait_until_idle([ONE], 5.0, clock=clock, on_event=on_event)
-    assert Player(answer, clock=clock).play(flow) is False
-    assert events == [RegistrarEvent.STILL_BUSY]
-
-
-def test_instance_without_numbers_is_given_the_whole_time() -> None:
-    """An instance that does not report its requests is given the whole drain time."""
-    clock = ManualClock(100.0)
+def drain(kato: Kato, within: float, **given: Any) -> tuple[bool, list[str], float]:
+    """Play a drain; return whether the instance became idle, the events, and the seconds."""
     events: list[str] = []
 
     def on_event(event: RegistrarEvent, subject: str, /, **fields: object) -> None:
         events.append(describe_event(event, fields))
 
-    flow = wait_until_idle([ONE], 3.0, clock=clock, on_event=on_event)
-    assert Player(lambda send: refused(), clock=clock).play(flow) is False
-    assert clock.now == pytest.approx(103.0)
-    assert "did not report its number of requests" in events[0]
+    before = kato.clock.now
+    flow = wait_until_idle([ONE], within, clock=kato.clock, on_event=on_event, **given)
+    idle = Player(kato, clock=kato.clock).play(flow, most=20_000)
+    return idle, events, kato.clock.now - before
 
 
-def test_instance_with_several_workers_is_given_the_whole_time() -> None:
-    """With several worker processes, a poll reads the numbers of only one of them."""
-    clock, events, started = ManualClock(100.0), [], itertools.cycle([1.5, 1.5, 2.5])
+def every(period: float, what: tuple[str, str], workers: int = 1) -> list[Any]:
+    """Return requests that end at this period for a minute, on the workers in turn."""
+    return [(n % workers, 90.0 + n * period, what) for n in range(int(60 / period))]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("skew", [0.0, -3_600.0])
+@pytest.mark.parametrize(
+    ("requests", "idle"),
+    [
+        ([], True),
+        ([(0, 99.9, OBSERVE)], True),
+        (every(1.0, PROBE), True),  # the agent's check
+        (every(0.1, ("GET", "/health")), True),
+        (every(0.2, ("GET", "/metrics/kato_requests_total")), True),
+        (every(0.02, OBSERVE), False),
+        (every(0.9, OBSERVE), False),
+        (every(0.9, ("GET", "/sessions/s-1/stm")), False),
+        (every(0.9, ("GET", "/sessions/other/exists")), False),
+        (every(0.9, ("POST", "/health")), False),
+    ],
+)
+def test_idle_instance(workers: int, skew: float, requests: list[Any], idle: bool) -> None:
+    """Requests of clients keep an instance busy; checks and probes do not, whatever its workers."""
+    kato = Kato(ManualClock(100.0), workers, requests, skew=skew)
+    became_idle, events, took = drain(kato, 5.0)
+    assert became_idle is idle
+    assert events[0].startswith("drained" if idle else "still busy")
+    assert took == pytest.approx(IDLE_FOR if idle else 5.0, abs=0.3)
+
+
+def test_client_of_several_workers_in_turn() -> None:
+    """A client that uses one worker after the other keeps the instance busy, although none of them
+    has two requests in a second."""
+    kato = Kato(ManualClock(100.0), 4, every(0.9, OBSERVE, workers=4))
+    assert drain(kato, 5.0)[0] is False
+
+
+def test_client_that_leaves() -> None:
+    """The drain ends a moment after the last request."""
+    kato = Kato(ManualClock(100.0), 2, [(1, 100.0 + n / 4, OBSERVE) for n in range(9)])
+    became_idle, _, took = drain(kato, 10.0)
+    assert became_idle
+    assert took == pytest.approx(2.0 + IDLE_FOR, abs=0.3)
+
+
+@pytest.mark.parametrize(("workers", "busy"), [(1, 0), (4, 3)])
+def test_long_request_in_progress(workers: int, busy: int) -> None:
+    """A request that does not end keeps the instance busy, in whatever worker."""
+    became_idle, events, _ = drain(Kato(ManualClock(100.0), workers, busy={busy}), 3.0)
+    assert became_idle is False
+    assert "1 requests in progress" in events[0]
+
+
+def test_worker_that_accepts_no_more_connections() -> None:
+    """While a worker process that was seen does not answer, the instance is not idle."""
+    kato = Kato(ManualClock(100.0), 2)
+
+    def answer(send: Send) -> Outcome:
+        if kato.clock.now > 100.0 + IDLE_FOR / 2:
+            kato.accepted = 0
+        return kato(send)
+
+    events: list[str] = []
 
     def on_event(event: RegistrarEvent, subject: str, /, **fields: object) -> None:
         events.append(describe_event(event, fields))
 
-    def answer(send: Send) -> Outcome:
-        assert send.target == "/health"
-        return reply(200, {"last_collection": next(started)})
+    flow = wait_until_idle([ONE], 3.0, clock=kato.clock, on_event=on_event)
+    assert Player(answer, clock=kato.clock).play(flow, most=20_000) is False
+    assert "1 of its 2 worker processes did not answer" in events[0]
 
-    assert (
-        Player(answer, clock=clock).play(
-            wait_until_idle([ONE], 3.0, clock=clock, on_event=on_event)
-        )
-        is False
-    )
-    assert clock.now == pytest.approx(103.0)
-    assert "several worker processes" in events[0]
+
+def test_own_check_of_an_unusual_path_is_not_a_client() -> None:
+    """What a plain check requests is known from its definition, or from the agent's output."""
+    ready = ("GET", "/up")
+    assert drain(Kato(ManualClock(100.0), 1, every(0.5, ready)), 3.0)[0] is False
+    given = {"check_paths": {"kato-1": {"/up"}}}
+    assert drain(Kato(ManualClock(100.0), 1, every(0.5, ready)), 3.0, **given)[0] is True
+
+
+@pytest.mark.parametrize(
+    ("checks", "paths"),
+    [
+        ({}, {"/ready"}),
+        (
+            {"c": {"ServiceID": "kato-1", "Output": "HTTP GET http://x:1/up?a=1: 200 OK Output: "}},
+            {"/ready", "/up"},
+        ),
+        (
+            {"c": {"ServiceID": "kato-2", "Output": "HTTP GET http://x:1/up: 200 OK Output: "}},
+            {"/ready"},
+        ),
+        (
+            {"c": {"ServiceID": "kato-1", "Output": 'Get "http://x:1/up": connection refused'}},
+            {"/ready"},
+        ),
+        (None, {"/ready"}),
+    ],
+)
+def test_check_paths(checks: dict[str, Any] | None, paths: set[str]) -> None:
+    """The paths of a definition's checks, and those that the agent's outputs name."""
+    check = CheckDefinition(http="http://kato.test:8000/ready")
+    definition = ServiceDefinition(name="kato", id="kato-1", port=8000, check=check)
+    outcome = refused() if checks is None else reply(200, checks)
+    flow = check_paths(ConsulApi("http://consul.test:8500"), [definition])
+    assert Player(lambda send: outcome).play(flow) == {"kato-1": paths}
+
+
+def test_instance_that_stops_reporting_is_not_idle() -> None:
+    """An instance that does not report its requests any more is not drained."""
+    kato = Kato(ManualClock(100.0))
+    events: list[str] = []
+
+    def answer(send: Send) -> Outcome:
+        return kato(send) if kato.clock.now < 100.5 else refused()
+
+    def on_event(event: RegistrarEvent, subject: str, /, **fields: object) -> None:
+        events.append(event)
+
+    flow = wait_until_idle([ONE], 5.0, clock=kato.clock, on_event=on_event)
+    assert Player(answer, clock=kato.clock).play(flow) is False
+    assert events == [RegistrarEvent.STILL_BUSY]
+
+
+@pytest.mark.parametrize("stats", [{}, {"timestamp": 1.0}, {"time_series": []}, [], "text"])
+def test_instance_without_numbers_is_given_the_whole_time(stats: Any) -> None:
+    """An instance that does not list its requests is given the whole drain time."""
+    kato = Kato(ManualClock(100.0))
+    events: list[str] = []
+
+    def answer(send: Send) -> Outcome:
+        return reply(200, stats) if send.target.startswith("/stats") else kato(send)
+
+    def on_event(event: RegistrarEvent, subject: str, /, **fields: object) -> None:
+        events.append(describe_event(event, fields))
+
+    flow = wait_until_idle([ONE], 3.0, clock=kato.clock, on_event=on_event)
+    assert Player(answer, clock=kato.clock).play(flow) is False
+    assert kato.clock.now == pytest.approx(103.0)
+    assert "did not report its number of requests" in events[0]
 
 
 @pytest.mark.parametrize("answers", [True, False])
-@pytest.mark.parametrize("slow", ["/health", "/concurrency", "/stats?minutes=0"])
+@pytest.mark.parametrize("slow", ["/health", "/concurrency", "/stats?minutes=1"])
 @pytest.mark.parametrize("within", [0.5, 3.0, 10.0])
 def test_slow_instance_does_not_prolong_the_drain(within: float, slow: str, answers: bool) -> None:
     """The drain takes no longer than its time, and another instance still becomes idle in it."""
     clock, events = ManualClock(100.0), []
-    definitions = [ONE, ServiceDefinition(name="kato", id="kato-2", port=8002)]
-    idle_body = {
-        "/health": {"last_collection": 1.5},
-        "/concurrency": {"current": {"concurrent_requests": 1}},
-        "/stats?minutes=0": {"summary": {"performance": {"total_requests": 0.0}}},
-    }
+    kato = {ONE.origin: Kato(clock), TWO.origin: Kato(clock)}
 
     def on_event(event: RegistrarEvent, subject: str, /, **fields: object) -> None:
         events.append((subject, event))
@@ -143,9 +243,9 @@ def test_slow_instance_does_not_prolong_the_drain(within: float, slow: str, answ
             clock.advance(min(takes, send.timeout))
             if takes >= send.timeout:
                 return hung()
-        return reply(200, idle_body[send.target])
+        return kato[send.origin](send)
 
-    flow = wait_until_idle(definitions, within, clock=clock, on_event=on_event)
+    flow = wait_until_idle([ONE, TWO], within, clock=clock, on_event=on_event)
     became_idle = Player(answer, clock=clock).play(flow)
     assert clock.now <= 100.0 + within + 1e-6
     assert became_idle is (len(events) == 2 and (ONE.id, RegistrarEvent.STILL_BUSY) not in events)

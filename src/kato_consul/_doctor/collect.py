@@ -20,7 +20,7 @@ from kato_consul._registration.health_report import (
     shows_hang,
 )
 from kato_consul._registration.instance_info import field_of
-from kato_consul._registration.worker_count import THOROUGH_CONNECTIONS, count_workers
+from kato_consul._registration.worker_count import find_workers
 from kato_consul._runtime_defaults import clock
 from kato_consul.errors import ConsulDenied, ConsulError, ConsulUnreachable
 from kato_consul.models import Instance
@@ -103,12 +103,8 @@ class FactCollector:
         skew = self._skew(health)
         store = yield from _use_store(instance)
         status = yield from _get(instance, "/status")
-        workers = yield from count_workers(
-            instance.origin,
-            INSTANCE_TIMEOUT,
-            COUNT_WITHIN,
-            clock=clock,
-            max_connections=THOROUGH_CONNECTIONS,
+        workers = yield from find_workers(
+            instance.origin, INSTANCE_TIMEOUT, COUNT_WITHIN, clock=clock, thorough=True
         )
         return replace(
             facts,
@@ -118,7 +114,7 @@ class FactCollector:
             store_status=store.status if isinstance(store, Reply) else None,
             version=_text(status, "version"),
             base_processor_id=_text(status, "base_processor_id"),
-            workers=workers,
+            workers=None if workers is None else len(workers),
         )
 
     def _permissions(self) -> Flow[dict[str, bool]]:

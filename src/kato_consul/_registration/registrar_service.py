@@ -107,6 +107,9 @@ class RegistrarService:
     def wait_until_idle(self, within: float) -> Flow[bool]:
         """Flow: wait until no client uses the instances, at most ``within`` seconds."""
         definitions = [one.definition for one in self.state.instances.values()]
-        return maintenance.wait_until_idle(
-            definitions, within, clock=clock, on_event=self._on_event
+        paths = yield from maintenance.check_paths(self.api, definitions)
+        return (
+            yield from maintenance.wait_until_idle(
+                definitions, within, clock=clock, on_event=self._on_event, check_paths=paths
+            )
         )

@@ -3,13 +3,22 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
 from kato_consul.testing import ConsulAgent, StandInKato
-from tests.cli.running import agent_env, get_json, healths, ids, kato_consul
+from tests.cli.running import (
+    agent_env,
+    get_json,
+    healths,
+    ids,
+    kato_consul,
+    processes,
+)
+from tests.testing.waiting import eventually
 
 
 @pytest.fixture
@@ -62,8 +71,40 @@ def test_unknown_load(agent: ConsulAgent, service: str, kato: StandInKato) -> No
 
 
 def test_busy_instance(agent: ConsulAgent, service: str, kato: StandInKato) -> None:
-    """A client that keeps sending short requests is detected, though KATO's /metrics does not show
-    them for seconds: exit 7, and how many requests there were."""
+    """A client that keeps sending short requests is detected: exit 7, and how many there were."""
+    with client_of(kato):
+        done = kato_consul("drain", f"{service}-1", "--wait", "3s", env=agent_env(agent))
+    assert done.returncode == 7
+    assert "of clients in the last" in done.stdout
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_checks_and_worker_processes(
+    agent: ConsulAgent, service: str, tmp_path: Path, workers: int
+) -> None:
+    """An agent's check every second, as of `kato-consul dev`, is no client, whatever the number of
+    worker processes: idle ends with 0; with a client of one connection it ends with 7."""
+    store = tmp_path / "store.sqlite"
+    with StandInKato(store=store, name=service, workers=workers) as kato:
+        assert eventually(lambda: processes(kato) == workers)
+        check = ["--check-http", f"{kato.url}/health", "--interval", "1s"]
+        flags = ["--name", service, "--id", f"{service}-1", "--address", kato.host]
+        more = ["--port", str(kato.port), *check]
+        assert kato_consul("register", *flags, *more, env=agent_env(agent)).returncode == 0
+        try:
+            done = kato_consul("drain", f"{service}-1", env=agent_env(agent))
+            assert done.returncode == 0, done.stdout
+            with client_of(kato):
+                command = ["drain", f"{service}-1", "--wait", "2s"]
+                done = kato_consul(*command, env=agent_env(agent))
+            assert done.returncode == 7, done.stdout
+        finally:
+            kato_consul("deregister", f"{service}-1", env=agent_env(agent))
+
+
+@contextmanager
+def client_of(kato: StandInKato) -> Iterator[None]:
+    """Send requests on one connection, until the end of the block."""
     over = threading.Event()
 
     def send_requests() -> None:
@@ -74,12 +115,10 @@ def test_busy_instance(agent: ConsulAgent, service: str, kato: StandInKato) -> N
     with ThreadPoolExecutor(1) as pool:
         client = pool.submit(send_requests)
         try:
-            done = kato_consul("drain", f"{service}-1", "--wait", "3s", env=agent_env(agent))
+            yield
         finally:
             over.set()
     client.result()
-    assert done.returncode == 7
-    assert "new since the previous poll" in done.stdout
 
 
 def test_unknown_instance(agent: ConsulAgent, service: str) -> None:

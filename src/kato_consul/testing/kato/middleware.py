@@ -41,17 +41,19 @@ class KatoMiddleware:
             if self._state.switches.now().hung:
                 receive = await read_whole_body(receive)
                 await hang(self._state.switches)
+            app = self._app
             session_id = session_in_path(scope["method"], scope["path"])
             if session_id is not None:
                 if await self._state.sessions.get(session_id) is None:
-                    await not_found(session_id)(scope, receive, send_with_headers)
-                    return
-                extra_headers["X-Session-ID"] = session_id
+                    app = not_found(session_id)
+                else:
+                    extra_headers["X-Session-ID"] = session_id
             elif other := session_in_headers(scope["path"], headers):
                 await self._state.sessions.get(other)  # only renews it
                 extra_headers["X-Session-ID"] = other
-            await self._app(scope, receive, send_with_headers)
-        self._state.load.add_duration(time.monotonic() - started)
+            await app(scope, receive, send_with_headers)
+        seconds = time.monotonic() - started
+        self._state.load.record(scope["method"], scope["path"], seconds)
 
 
 async def read_whole_body(receive: Receive) -> Receive:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,17 +36,27 @@ class Options:
     limit_concurrency: int = 100
 
 
+@dataclass(frozen=True, slots=True)
+class ServedRequest:
+    """One request that a worker has answered; ``ended`` in seconds since the epoch."""
+
+    method: str
+    path: str
+    ended: float
+    seconds: float
+
+
 @dataclass(slots=True)
 class Load:
-    """Request counts of one worker: in flight, their peak, in total; and seconds in total."""
+    """Requests of one worker: in flight, their peak, in total, and the last that it answered."""
 
     now: int = 0
     peak: int = 0
     total: int = 0
     seconds: float = 0.0
+    last: deque[ServedRequest] = field(default_factory=lambda: deque(maxlen=1_000))
 
     def __enter__(self) -> None:
-        self.total += 1
         self.now += 1
         self.peak = max(self.peak, self.now)
 
@@ -57,9 +68,11 @@ class Load:
     ) -> None:
         self.now -= 1
 
-    def add_duration(self, seconds: float) -> None:
-        """Add the duration of a completed request."""
+    def record(self, method: str, path: str, seconds: float) -> None:
+        """Count a request that was answered, as the real KATO does: once it has ended."""
+        self.total += 1
         self.seconds += seconds
+        self.last.append(ServedRequest(method, path, time.time(), seconds))
 
 
 @dataclass(slots=True)
