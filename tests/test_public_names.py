@@ -83,6 +83,7 @@ NAMES = [
     "SidecarDefinition",
     "Snapshot",
     "Source",
+    "StillRegistered",
     "StoreUnavailable",
     "TaggedAddress",
     "UnknownService",

@@ -2,3 +2,8 @@
 service "kato" {
   policy = "write"
 }
+
+# To find the node of an instance that the agent does not have.
+node_prefix "" {
+  policy = "read"
+}

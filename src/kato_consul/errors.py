@@ -234,6 +234,22 @@ class NotPassing(ConsulError):
         )
 
 
+class StillRegistered(ConsulError):
+    """Instances were to be deregistered, and Consul still lists them: another node has them, or a
+    registrar that runs has registered them again.
+
+    Attributes:
+        reasons: Why, and what to do, for the id of each such instance.
+    """
+
+    fault = Fault.CALLER
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        self.reasons = dict(reasons)
+        lines = [f"  {instance}: {reason}" for instance, reason in self.reasons.items()]
+        super().__init__("\n".join(["still registered:", *lines]))
+
+
 # --- discovery ------------------------------------------------------------------------------
 
 
@@ -257,10 +273,16 @@ class UnknownService(DiscoveryError):
         self.service = service
         self.known = tuple(known)
         names = ", ".join(known) if known else "none"
-        super().__init__(
+        text = (
             f"Consul has no service {service!r}. Registered services: {names}. "
             f"Register it with 'kato-consul register', or name another one with --service"
         )
+        if "consul" not in known:  # the servers register themselves
+            text += (
+                ". But the token may not read all services, since Consul's own is not listed: set "
+                "one that may read this one in CONSUL_HTTP_TOKEN or CONSUL_HTTP_TOKEN_FILE"
+            )
+        super().__init__(text)
 
 
 class NoInstances(DiscoveryError):

@@ -135,6 +135,8 @@ class Snapshot:
         use_critical: True: if no instance is healthy, the critical ones are used
             (``Settings.when_all_critical``).
         unreadable: The entries of Consul's answer that could not be read, each with the reason.
+        filtered: True if Consul reports that it left out what the token may not read. Versions
+            before 1.11 leave it out without reporting it.
     """
 
     service: str
@@ -143,6 +145,7 @@ class Snapshot:
     source: Source = field(default=Source.CONSUL, compare=False)
     use_critical: bool = False
     unreadable: tuple[str, ...] = ()
+    filtered: bool = False
 
     @cached_property
     def healthy(self) -> tuple[Instance, ...]:
@@ -184,8 +187,10 @@ class Snapshot:
         unreadable = f"; {len(self.unreadable)} cannot be read" if self.unreadable else ""
         if not self.instances:
             return f"no instances{unreadable}"
-        counts = [(h, sum(i.health is h for i in self.instances)) for h in Health]
-        parts = ", ".join(f"{n} {h}" for h, n in counts if n)
+        counts = [(h.value, sum(i.health is h for i in self.instances)) for h in Health]
+        unusable = sum(bool(one.address_error) for one in self.instances)
+        counts.append(("with an unusable address", unusable))
+        parts = ", ".join(f"{n} {what}" for what, n in counts if n)
         noun = "instance" if len(self.instances) == 1 else "instances"
         return f"{len(self.instances)} {noun}: {parts}{unreadable}"
 

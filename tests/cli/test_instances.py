@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -11,11 +12,13 @@ from kato_consul.cli.commands.instances import describe_source
 from kato_consul.testing import ConsulAgent
 from tests.cli.running import (
     ENDS_WITHIN,
+    HTTP,
     HealthServer,
     agent_env,
     fresh_name,
     healths,
     kato_consul,
+    line_with,
     started,
 )
 from tests.cli.terminal import Terminal
@@ -100,6 +103,77 @@ def test_no_color(agent: ConsulAgent, two: str) -> None:
         assert terminal.wait() == 0
     assert "passing" in terminal.shown
     assert "\x1b[3" not in terminal.shown
+
+
+ODD: dict[str, dict[str, object]] = {
+    "scheme": {"Address": "http://127.0.0.1", "Port": 8000},
+    "port-in-it": {"Address": "127.0.0.1:18081", "Port": 8000},
+    "dots": {"Address": "a..b", "Port": 8000},
+    "blank": {"Address": "my host", "Port": 8000},
+    "label": {"Address": "a" * 64, "Port": 8000},
+    "nul": {"Address": "127.0.0.1\0", "Port": 8000},
+    "escape": {"Address": "\x1b[2J", "Port": 8000},
+    "port-0": {"Address": "127.0.0.1"},
+    "port-70000": {"Address": "127.0.0.1", "Port": 70_000},
+    "port-minus-1": {"Address": "127.0.0.1", "Port": -1},
+}
+"""Addresses that Consul accepts and no request can be sent to, by the id."""
+
+
+@pytest.fixture
+def odd(agent: ConsulAgent, service: str) -> Iterator[str]:
+    """A service with all of them and one usable instance, whose id, tag and output have escape
+    sequences and a line break."""
+    good = "good\x1b]0;owned\x07\n[red]"
+    with HealthServer() as kato:
+        check = {"TTL": "1h", "Status": "warning", "CheckID": f"odd-{service}"}
+        more = {"Address": "127.0.0.1", "Port": kato.port, "Tags": ["\x1b[31mred"], "Check": check}
+        for service_id, given in {**ODD, good: more}.items():
+            body = {"ID": service_id, "Name": service, **given}
+            HTTP.put(f"{agent.url}/v1/agent/service/register", json=body).raise_for_status()
+        HTTP.put(
+            f"{agent.url}/v1/agent/check/update/odd-{service}",
+            json={"Status": "warning", "Output": "\x1b[2J\u202e" + "x" * 3_000},
+        ).raise_for_status()
+        yield service
+        for service_id in (*ODD, good):
+            HTTP.put(f"{agent.url}/v1/agent/service/deregister/{quote(service_id, safe='')}")
+
+
+def test_odd_instances(agent: ConsulAgent, odd: str) -> None:
+    """An address that cannot be used is shown with the reason by `instances`, `watch` and `doctor`;
+    no control character reaches the terminal, and a long output is cut."""
+    env = {**agent_env(agent), "KATO_CONSUL_SERVICE": odd}
+    done = kato_consul("instances", env=env)
+    assert done.returncode == 0, done.stderr
+    assert_printable(done.stdout)
+    lines = done.stdout.splitlines()
+    assert lines[-1].startswith(f"{odd}: 11 instances: 10 passing, 1 warning, 10 with an unusable")
+    rows = {line.split()[0]: line for line in lines[1:-1]}
+    for service_id in ODD:
+        assert " no " in rows[service_id]
+        assert "which is not" in rows[service_id]
+    (usable,) = (row for row in rows.values() if row.startswith("good\\x1b]0;owned\\x07\\n[red]"))
+    assert " yes " in usable
+    assert len(usable) < 500
+
+    with started("watch", env=env) as process:
+        shown = [line_with(process, f"  {service_id}: ") for service_id in sorted(ODD)[:3]]
+        assert all("never used: its address is" in line for line in shown)
+        assert_printable(line_with(process, "  good"))
+
+    done = kato_consul("doctor", env=env)
+    assert_printable(done.stdout)
+    for service_id in ODD:
+        assert f"error: {service_id}: clients cannot use it: its " in done.stdout
+    found = json.loads(kato_consul("instances", "--json", env=env).stdout)["instances"]
+    assert {one["id"] for one in found if one["address_error"]} == set(ODD)
+    assert [one["used"] for one in found].count(True) == 1
+
+
+def assert_printable(text: str) -> None:
+    """Fail if the text has a control character other than line breaks."""
+    assert all(line.isprintable() for line in text.split("\n"))
 
 
 def test_unknown_service(agent: ConsulAgent, two: str) -> None:

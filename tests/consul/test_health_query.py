@@ -1,14 +1,23 @@
 """Health queries: filters, datacenters, consistency, and quotes in filters."""
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
 from kato_consul._consul.api import ConsulApi
-from kato_consul._consul.health_query import HealthQuery, health_queries, quoted
+from kato_consul._consul.health_query import (
+    HealthQuery,
+    HealthResponse,
+    health_queries,
+    quoted,
+    read_response,
+)
 from kato_consul.errors import ConfigurationError
+from kato_consul.models import Snapshot
 from kato_consul.settings import Settings
+from tests.building import reply, snapshot
 
 HEALTH, QUERY = "/v1/health/service/kato", "/v1/query/nearest/execute"
 
@@ -130,3 +139,30 @@ def test_text_that_cannot_be_quoted_is_refused(text: str) -> None:
 def test_description(query: HealthQuery, description: str) -> None:
     """The selection beyond the name, for the error that no instance can be used."""
     assert query.description == description
+
+
+@pytest.mark.parametrize("last_filtered", [None, False, True])
+@pytest.mark.parametrize(
+    ("headers", "filtered"),
+    [
+        ({}, False),
+        ({"x_consul_results_filtered_by_acls": "true"}, True),
+        ({"x_consul_results_filtered_by_acls": "false"}, False),
+    ],
+)
+def test_filtered_by_acls(
+    headers: dict[str, str], filtered: bool, last_filtered: bool | None
+) -> None:
+    """Whether Consul left out instances is taken from each response, also from one that is not
+    decoded again."""
+    last = None
+    if last_filtered is not None:
+        before = replace(snapshot(), filtered=last_filtered)
+        last = HealthResponse(before, 7, body=b"[]")
+
+    def decode(index: int, body: bytes, decoded: object) -> Snapshot:
+        assert last is None
+        return snapshot()
+
+    answer = reply(200, b"[]", x_consul_index="7", **headers)
+    assert read_response(answer, decode, 0, last).snapshot.filtered is filtered

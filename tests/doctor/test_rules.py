@@ -159,6 +159,12 @@ def test_no_usable_instance() -> None:
     assert names(replace(FACTS, instances=(critical,))) == ["pool.none-usable", "instance.store"]
 
 
+def test_a_client_token_has_no_problem() -> None:
+    """That a token may not register is a note: clients need not."""
+    (finding,) = apply_rules(replace(FACTS, allowed={"service:write": False}))
+    assert finding.severity is Severity.NOTE
+
+
 def test_findings_are_sorted_by_severity() -> None:
     """Errors come before warnings, and those before notes."""
     odd = replace(GOOD, store_status=500, workers=4, no_address=True)

@@ -48,6 +48,7 @@ def test_names_are_stable() -> None:
         "instance.rollback_failed",
         "instance.deregistered",
         "instance.not_registered",
+        "instance.not_on_agent",
         "instance.pruned",
         "instance.draining",
         "instance.drained",

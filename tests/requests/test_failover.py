@@ -268,7 +268,7 @@ def test_instances_removed_after_an_attempt(
         return outcome
 
     service.player.answer = answer
-    with pytest.raises(kind, match="no instance of 'kato' can be used: none is registered") as e:
+    with pytest.raises(kind, match="no instance of 'kato' can be used: Consul lists none") as e:
         service.call(READ, within=5.0)
     assert e.value.sent is sent
     assert service.origins == origins_of(FIRST)

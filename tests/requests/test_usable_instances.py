@@ -52,7 +52,10 @@ def test_waits_for_a_usable_instance() -> None:
     ("instances", "reason"),
     [
         (None, "no instance of 'kato' can be used: Consul has not answered yet"),
-        ((), "none is registered. Register one with 'kato-consul register'"),
+        (
+            (),
+            "Consul lists none. Register one with 'kato-consul register'; or, with ACLs, use",
+        ),
         (
             (
                 replace(FIRST, health=Health.CRITICAL, output="redis: refused"),
@@ -74,6 +77,14 @@ def test_no_instances_error_has_the_reason(
     assert service.origins == []
 
 
+def test_no_instances_error_of_a_token_that_may_not_read() -> None:
+    """If Consul reports that it has left out instances, the token is the reason."""
+    service = ScriptedService(instances=())
+    service.store.publish(replace(snapshot(), filtered=True))
+    with pytest.raises(NoInstances, match="Consul hides instances that the token may not read"):
+        service.call(within=5.0)
+
+
 def test_no_instances_error_has_duration_and_query() -> None:
     """The error says how long there was no usable instance, and what was queried."""
     service = ScriptedService(instances=())
@@ -81,7 +92,7 @@ def test_no_instances_error_has_duration_and_query() -> None:
     service.store.publish(snapshot(), service.clock() - 7.0)
     with pytest.raises(NoInstances) as caught:
         service.call(within=5.0)
-    assert "no instance of 'kato' with tag 'v3' can be used: none is registered, for 12 s" in str(
+    assert "no instance of 'kato' with tag 'v3' can be used: Consul lists none, for 12 s" in str(
         caught.value
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from kato_consul import KatoClient, Settings
+from kato_consul import KatoClient, NoInstances, Settings
 from kato_consul.testing import StandInKato
 from tests.cli.running import ENDS_WITHIN, fresh_name, kato_consul, line_with, started
 from tests.security.conftest import AclAgent, policy
@@ -47,7 +47,7 @@ def test_documented_policies_are_sufficient(acl_agent: AclAgent, kato: StandInKa
         assert done.returncode == 0, (command, done.stderr)
         shown.append(done.stdout + done.stderr)
     done = kato_consul("doctor", *service, env=reads)
-    assert done.returncode == 8, done.stdout  # a client's token cannot register: doctor warns
+    assert done.returncode == 0, done.stdout  # a client's token need not register: a note
     assert "token.cannot-register" in done.stdout
     shown.append(done.stdout + done.stderr)
     done = kato_consul("doctor", *service, env=writes)
@@ -70,6 +70,28 @@ def test_documented_policies_are_sufficient(acl_agent: AclAgent, kato: StandInKa
     assert process.returncode == 0, errors
     shown.append(output + errors)
     assert all(one not in words for words in shown for one in (registrar, client, operator))
+
+
+def test_operator_removes_an_instance_of_a_dead_node(
+    acl_agent: AclAgent, kato: StandInKato
+) -> None:
+    """The operator's policy is sufficient to find the node, and to remove the instance from it;
+    without its rule for nodes the instance is not found."""
+    box = f"box-{kato.name}"
+    service = {"ID": f"{kato.name}-9", "Service": kato.name, "Port": 8000}
+    body: dict[str, object] = {"Node": box, "Address": "127.0.0.9", "Service": service}
+    acl_agent.put("/v1/catalog/register", body)
+    env = {"CONSUL_HTTP_ADDR": acl_agent.http_addr}
+    rules = policy("operator", kato.name)
+    env["CONSUL_HTTP_TOKEN"] = acl_agent.token(rules.partition("node_prefix")[0])
+    command = ["deregister", f"{kato.name}-9"]
+    assert "was not registered with this agent. The token" in kato_consul(*command, env=env).stdout
+    assert kato_consul(*command, "--node", box, env=env).returncode == 1
+    env["CONSUL_HTTP_TOKEN"] = acl_agent.token(rules)
+    done = kato_consul(*command, env=env)
+    assert (done.returncode, f"--node {box}" in done.stderr) == (1, True)
+    done = kato_consul(*command, "--node", box, env=env)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -127,6 +149,56 @@ def test_doctor_detects_hidden_instances(acl_agent: AclAgent, kato: StandInKato)
     assert done.returncode == 9
     assert f"Consul hides the instances of {kato.name!r}" in done.stdout
     assert "CONSUL_HTTP_TOKEN" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("rules", "lacks"),
+    [
+        (None, "service:read"),  # the anonymous token
+        ('service "other" {{ policy = "read" }}', "service:read"),
+        ('service "{}" {{ policy = "read" }}', "node:read"),
+        ('node_prefix "" {{ policy = "read" }}', "service:read"),
+    ],
+)
+def test_hidden_instances_are_not_called_unregistered(
+    acl_agent: AclAgent, kato: StandInKato, rules: str | None, lacks: str
+) -> None:
+    """`instances` ends with 4 and names the permission, `watch` prints the same and goes on; a
+    client's error names the possibility."""
+    root = {"CONSUL_HTTP_ADDR": acl_agent.http_addr, "CONSUL_HTTP_TOKEN": acl_agent.root}
+    assert kato_consul("register", *flags(kato), env=root).returncode == 0
+    env = {"CONSUL_HTTP_ADDR": acl_agent.http_addr}
+    if rules is not None:
+        env["CONSUL_HTTP_TOKEN"] = acl_agent.token(rules.format(kato.name))
+    try:
+        done = kato_consul("instances", "--service", kato.name, env=env)
+        assert (done.returncode, done.stdout) == (4, "")
+        assert f"the token lacks {lacks}, so Consul hides the instances" in done.stderr
+        with started("watch", "--service", kato.name, env=env) as process:
+            line_with(process, f"the token lacks {lacks}", stream=process.stderr)
+            line_with(process, "no instances")
+        settings = Settings(
+            consul_addr=acl_agent.http_addr,
+            consul_token=env.get("CONSUL_HTTP_TOKEN"),
+            service=kato.name,
+            deadline=5.0,
+        )
+        with KatoClient(settings) as client, pytest.raises(NoInstances, match="with ACLs, use"):
+            client.observe("user-1", ["a"])
+    finally:
+        kato_consul("deregister", f"{kato.name}-1", env=root)
+
+
+@pytest.mark.parametrize("name", ["client", "operator", "registrar"])
+def test_a_token_that_may_read_is_not_blamed(
+    acl_agent: AclAgent, kato: StandInKato, name: str
+) -> None:
+    """With a documented policy, a service that does not exist is unknown, exit 5."""
+    token = acl_agent.token(policy(name, kato.name))
+    env = {"CONSUL_HTTP_ADDR": acl_agent.http_addr, "CONSUL_HTTP_TOKEN": token}
+    done = kato_consul("instances", "--service", kato.name, env=env)
+    assert (done.returncode, done.stdout) == (5, "")
+    assert f"Consul has no service {kato.name!r}" in done.stderr
 
 
 def test_register_without_node_read_is_rolled_back(acl_agent: AclAgent, kato: StandInKato) -> None:

@@ -232,6 +232,10 @@ def test_invalid_switches_are_errors() -> None:
         Switches(store=state)
     with pytest.raises(ValueError, match="it may be up, down, full, hung"):
         Switches(store="gone")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="has 'High CPU'; it may have High CPU usage, High memory"):
+        Switches(issues=("High CPU usage", "High CPU"))
+    with pytest.raises(ValueError, match="issues has 'H'"):
+        Switches(issues=tuple("High CPU usage"))
     with pytest.raises(ValueError, match="0 or more seconds"):
         Switches(slow=-1)
 

@@ -85,6 +85,7 @@ class AsyncDiscovery:
 
         Raises:
             UnknownService: the catalog has no such service; the error lists those it has.
+            ConsulDenied: Consul hides its instances, because the token may not read them.
             ConsulError: Consul did not answer in time.
         """
         snapshot = await self.snapshot(timeout)

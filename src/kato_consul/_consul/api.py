@@ -6,14 +6,14 @@ with the service; msgspec decodes them (`snapshot_decoder`).
 
 import json
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from kato_consul._consul.call import CONSUL_TIMEOUT, ConsulCall, T, no_token
-from kato_consul._consul.health_query import HealthQuery, HealthResponse, read_response
+from kato_consul._consul.health_query import HealthQuery, HealthResponse, quoted, read_response
 from kato_consul._consul.snapshot_decoder import read_prepared_query, read_snapshot
 from kato_consul._flow import Reply, Send
 from kato_consul._secret import Secret
@@ -51,6 +51,7 @@ class ConsulApi:
         from kato_consul._consul.request_builder import RequestBuilder
 
         self._consul = RequestBuilder(datacenter)
+        self._datacenter = datacenter
         self._headers = {}
         if auth:
             self._headers["Authorization"] = f"Basic {b64encode(auth.reveal().encode()).decode()}"
@@ -197,6 +198,44 @@ class ConsulApi:
     def agent_checks(self) -> ConsulCall[dict[str, dict[str, Any]]]:
         """Return the call for the checks registered at this agent, by id, with their output."""
         return self._call("reading the agent's checks", self._consul.agent.checks(), _records_by_id)
+
+    def catalog_service(
+        self, service: str, ids: Collection[str]
+    ) -> ConsulCall[list[dict[str, Any]]]:
+        """Return the call for a service's instances with these ids, on all nodes of the catalog."""
+        request = self._consul.catalog.service(quote(service, safe=""))
+        with_ids = " or ".join(f"ServiceID == {quoted(service_id)}" for service_id in ids)
+        call: ConsulCall[Any] = self._call(
+            f"looking up {service!r} in the catalog", request, lambda answer: list(answer[1])
+        )
+        return call.with_parameter("filter", with_ids)
+
+    def catalog_node(self, node: str) -> ConsulCall[dict[str, Any] | None]:
+        """Return the call for a node in the catalog with its services by id (``Node``,
+        ``Services``); None if there is no such node."""
+        request = self._consul.catalog.node(quote(node, safe=""))
+        return self._call(f"reading node {node!r}", request, lambda answer: answer[1])
+
+    def node_checks(self, node: str) -> ConsulCall[list[dict[str, Any]]]:
+        """Return the call for the checks of a node and of its services."""
+        request = self._consul.health.node(quote(node, safe=""))
+        return self._call(
+            f"reading the checks of node {node!r}", request, lambda answer: list(answer[1] or ())
+        )
+
+    def deregister_from_catalog(self, node: str, service_id: str) -> ConsulCall[bool]:
+        """Return the call that removes a service of a node from the catalog.
+
+        If the node's agent is alive and has the service, it adds the service again.
+        """
+        body = {"Node": node, "ServiceID": service_id, "Datacenter": self._datacenter}
+        # Not py-consul's method, which writes the token of CONSUL_HTTP_TOKEN into the body.
+        request = self._consul.http.put(
+            lambda response: bool(json.loads(response.body)),
+            "/v1/catalog/deregister",
+            data=json.dumps({name: value for name, value in body.items() if value}),
+        )
+        return self._call(f"deregistering {service_id!r} of node {node!r}", request)
 
     def _call(
         self,

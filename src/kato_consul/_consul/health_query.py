@@ -124,6 +124,9 @@ def read_response(
         snapshot, body = last.snapshot, last.body
     else:
         snapshot, body = decode(index, reply.body, decoded), reply.body
+    filtered = headers.get("x-consul-results-filtered-by-acls") == "true"
+    if snapshot.filtered is not filtered:
+        snapshot = replace(snapshot, filtered=filtered)
     return HealthResponse(snapshot, index, _staleness(headers), _leaderless(headers), body, decoded)
 
 

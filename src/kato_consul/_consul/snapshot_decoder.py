@@ -17,6 +17,10 @@ from kato_consul.models import Health, Instance, Snapshot
 NODE_MAINTENANCE = "_node_maintenance"
 SERVICE_MAINTENANCE = "_service_maintenance"
 
+NODE_HEALTH = "serfHealth"
+"""The id of the check by which Consul itself reports whether a node's agent is alive. A node that
+was only registered in the catalog has none."""
+
 MAX_WEIGHT = 65_535
 """Consul's limit (structs.Weights)."""
 
@@ -227,6 +231,8 @@ def read_health(checks: Iterable[CheckRecord]) -> tuple[Health, str]:
     for health in _WORST_FIRST:
         if health in worst:
             check = worst[health]
+            if check.check_id == NODE_HEALTH:
+                return health, f"its node is dead: {check.output or check.name}".strip()
             output = check.output or "no output yet"
             return health, f"{check.name or check.check_id}: {output}".strip()
     return Health.PASSING, busy

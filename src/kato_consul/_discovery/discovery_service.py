@@ -9,6 +9,7 @@ from dataclasses import replace
 from kato_consul._consul.agents import Agents, consul_apis
 from kato_consul._consul.call import CONSUL_TIMEOUT, call_consul
 from kato_consul._consul.health_query import HealthQuery, health_queries
+from kato_consul._consul.permissions import NODE_READ, SERVICE_READ, read_permissions
 from kato_consul._discovery.connection_cleanup import closing_removed
 from kato_consul._discovery.datacenters import Datacenters
 from kato_consul._discovery.snapshot_codec import static_snapshot
@@ -17,7 +18,7 @@ from kato_consul._discovery.watch import FIRST_RESPONSE_TIMEOUT, watch
 from kato_consul._flow import LONG_WAIT, Flow, WaitForChange
 from kato_consul._observable import SnapshotStore
 from kato_consul._runtime_defaults import clock, uniform
-from kato_consul.errors import ConsulUnreachable, UnknownService
+from kato_consul.errors import ConsulDenied, ConsulUnreachable, UnknownService
 from kato_consul.models import Snapshot, Source
 from kato_consul.settings import Settings
 
@@ -155,12 +156,21 @@ class DiscoveryService:
         """Flow: return the snapshot unchanged if its service is registered in Consul.
 
         Raises:
-            UnknownService: it is not; the error has the names of all registered services.
+            ConsulDenied: Consul hides the instances, because the token may not read them.
+            UnknownService: it is not registered; the error has the names of all services that are.
         """
-        if not snapshot.instances:
-            names = yield from call_consul(self.agents.current.service_names())
-            if snapshot.service not in names:
-                raise UnknownService(snapshot.service, names)
+        if snapshot.instances:
+            return snapshot
+        api, service = self.agents.current, snapshot.service
+        names = yield from call_consul(api.service_names())
+        allowed = yield from read_permissions(api, service)
+        # Without node:read Consul lists a service's name, and none of its instances.
+        needed = NODE_READ if service in names else SERVICE_READ
+        if snapshot.filtered or not allowed.get(needed, True):
+            why = f"the token lacks {needed}, so Consul hides the instances"
+            raise ConsulDenied(api.address, f"reading the instances of {service!r}", why)
+        if service not in names:
+            raise UnknownService(service, names)
         return snapshot
 
     def age(self) -> float | None:

@@ -10,6 +10,7 @@ import msgspec
 
 from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.call import ConsulCall, T, call_consul
+from kato_consul._consul.permissions import read_permissions
 from kato_consul._doctor.facts import DeploymentFacts, InstanceFacts
 from kato_consul._flow import JSON_HEADERS, Failure, Flow, Outcome, Reply, Send
 from kato_consul._registration.health_probe import PROBE_NODE_ID
@@ -79,7 +80,7 @@ class FactCollector:
             skew=skew,
             failing=failures.failing,
             denied=failures.denied,
-            allowed=(yield from self._permissions()),
+            allowed=(yield from read_permissions(self.api, self.service)),
             instances=None
             if snapshot is None
             else tuple(
@@ -116,23 +117,6 @@ class FactCollector:
             base_processor_id=_text(status, "base_processor_id"),
             workers=None if workers is None else len(workers),
         )
-
-    def _permissions(self) -> Flow[dict[str, bool]]:
-        """Flow: query the ACL system for what the token may do.
-
-        A write cannot be tried without writing, and Consul filters out what may not be read instead
-        of denying it. Without ACLs everything is allowed.
-        """
-        permissions = [("service", "write", self.service), ("service", "read", self.service)]
-        permissions.append(("node", "read", ""))  # of any node
-        names = [f"{resource}:{access}" for resource, access, _ in permissions]
-        try:
-            allowed = yield from call_consul(self.api.authorize(permissions))
-            return dict(zip(names, allowed, strict=True))
-        except ConsulDenied as error:
-            return dict.fromkeys(names, True) if "ACL support disabled" in str(error) else {}
-        except (ConsulError, ValueError):
-            return {}
 
     def _without_address(self) -> ConsulCall[set[tuple[str, str]]]:
         """Return the call for the node and id of each instance without an own address."""

@@ -8,7 +8,7 @@
 | consul.clock          | warning  | the agent's clock is more than `MAX_SKEW` off                 |
 | token.denied          | error    | the token may not read what clients and the registrar read    |
 | token.cannot-read     | error    | the same, where Consul filters the result instead of denying  |
-| token.cannot-register | warning  | the token may not write the service                           |
+| token.cannot-register | note     | the token may not write the service                           |
 | token.unknown         | note     | this Consul does not report what the token may write          |
 | pool.empty            | error    | no instance is registered                                     |
 | pool.none-usable      | error    | no instance is passing or in warning                          |
@@ -99,11 +99,11 @@ def _check_token(facts: DeploymentFacts) -> Iterator[Finding]:
         if permission == "service:write":
             yield Finding(
                 "token.cannot-register",
-                Severity.WARNING,
+                Severity.NOTE,
                 "consul",
                 f"the token lacks {permission} on {facts.service!r}: enough for a client, but not "
                 f"for a registrar",
-                "for the registrar, use a token that has it",
+                "nothing for clients; for a registrar, use a token that has it",
             )
         elif matters:
             yield Finding(

@@ -10,6 +10,7 @@ from typing import Any
 
 from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.call import ConsulCall, T, call_consul, call_consul_with_retry
+from kato_consul._definitions.rules import MAX_PORT
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._flow import Clock, Flow, Random, Sleep
 from kato_consul._registration.check_owners import check_conflict
@@ -17,6 +18,7 @@ from kato_consul._registration.events import EventSink, RegistrarEvent
 from kato_consul._registration.instance_info import INFO_FIELDS, read_info
 from kato_consul._registration.reconciler import Checks, compare_with_pool, in_maintenance
 from kato_consul._registration.registrar_state import ManagedInstance, RegistrarState
+from kato_consul._registration.removal import Removal
 from kato_consul.errors import (
     ConsulDenied,
     ConsulError,
@@ -57,6 +59,7 @@ class Registration:
         self._random = random
         self._on_event = on_event
         self._consul_within = consul_within
+        self.removal = Removal(api, clock, random, on_event, consul_within)
         self.added: list[str] = []
         """Ids that were not in the agent before the run: deregistered if it fails."""
         self._unconfirmed: set[str] = set()
@@ -124,9 +127,13 @@ class Registration:
         if first_error is not None:
             raise first_error
 
-    def registered(self) -> Flow[list[ServiceDefinition]]:
-        """Flow: read all instances of any service that the agent has, whatever registered them."""
-        services = yield from self._execute(self._api.agent_services())
+    def registered(self, node: str | None = None) -> Flow[list[ServiceDefinition]]:
+        """Flow: read all instances of any service that the agent has, or a node of the catalog,
+        whatever registered them."""
+        if node is None:
+            services = yield from self._execute(self._api.agent_services())
+        else:
+            services = (yield from self.removal.node_record(node))["Services"]
         return [
             _definition_of(service_id, service)
             for service_id, service in services.items()
@@ -207,12 +214,13 @@ class Registration:
 def _definition_of(service_id: str, service: Mapping[str, Any]) -> ServiceDefinition:
     """Return the definition of a service that the agent has.
 
-    Other programs may have registered what the rules reject, such as an address with a port in it.
-    It can be deregistered all the same.
+    Other programs may have registered what the rules reject, such as an address with a port in it,
+    or the port 70000. It can be deregistered all the same.
     """
     name, port = service["Service"], service["Port"]
     address = service.get("Address") or ""
     try:
         return ServiceDefinition(name=name, id=service_id, address=address, port=port)
     except DefinitionError:
-        return ServiceDefinition(name=name or "?", id=service_id, port=port)
+        valid = port if 0 < port <= MAX_PORT else 1
+        return ServiceDefinition(name=name or "?", id=service_id, port=valid)

@@ -32,8 +32,16 @@ def _why_none_usable(store: SnapshotStore, now: float) -> str:
     if snapshot is None:
         return "Consul has not answered yet"
     duration = f", for {now - store.empty_since:.0f} s" if store.empty_since is not None else ""
+    if snapshot.filtered:
+        return (
+            f"Consul hides instances that the token may not read{duration}. Use a token with "
+            f"service:read and node:read (CONSUL_HTTP_TOKEN, CONSUL_HTTP_TOKEN_FILE)"
+        )
     if not snapshot.instances:
-        return f"none is registered{duration}. Register one with 'kato-consul register'"
+        return (
+            f"Consul lists none{duration}. Register one with 'kato-consul register'; or, with "
+            f"ACLs, use a token that may read it: 'kato-consul doctor' shows which is the case"
+        )
     states = "; ".join(
         f"{instance.id} is {instance.health}: {instance.address_error or instance.output}"
         for instance in snapshot.instances

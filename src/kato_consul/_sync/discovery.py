@@ -86,6 +86,7 @@ class Discovery:
 
         Raises:
             UnknownService: the catalog has no such service; the error lists those it has.
+            ConsulDenied: Consul hides its instances, because the token may not read them.
             ConsulError: Consul did not answer in time.
         """
         snapshot = self.snapshot(timeout)

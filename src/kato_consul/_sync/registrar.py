@@ -110,13 +110,16 @@ class Registrar:
         for instance in self._service.state.replace(definitions):
             self._start_instance_flows(instance)
 
-    def registered(self) -> list[ServiceDefinition]:
+    def registered(self, node: str | None = None) -> list[ServiceDefinition]:
         """Return the instances of all services of the agent, whatever registered them.
 
+        Args:
+            node: the name of a node, to read its instances from the catalog instead.
+
         Raises:
-            ConsulError: the agent did not answer.
+            ConsulError: the agent did not answer, or there is no such node.
         """
-        return self._driver.run(self._service.registration.registered())
+        return self._driver.run(self._service.registration.registered(node))
 
     def hung(self) -> dict[str, float]:
         """Return the instances that are hung: they accept connections and do not answer.
@@ -160,6 +163,24 @@ class Registrar:
         """
         self._stop_reconciling()
         self._driver.run(self._service.registration.deregister_all())
+
+    def remove(self, node: str | None = None) -> None:
+        """Deregister instances as an operator does, and verify that they are gone.
+
+        `deregister` is for the instances of this registrar. This is for instances that others have
+        registered. An instance that no node has counts as deregistered.
+
+        Args:
+            node: the name of a dead node, to remove its instances from the catalog; the agent's own
+                instances unless given.
+
+        Raises:
+            StillRegistered: an instance is on another node, the node is alive, or a registrar that
+                runs has registered an instance again. The error has what to do.
+            ConsulError: an instance could not be deregistered; the others were.
+        """
+        removal, ids = self._service.registration.removal, tuple(self._service.state.instances)
+        self._driver.run(removal.from_agent(ids) if node is None else removal.from_node(node, ids))
 
     def close(self) -> None:
         """Stop the background work and close the connections. Instances stay registered."""

@@ -5,6 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kato_consul import Health, Snapshot
+from kato_consul.cli.output import excerpt, printable
 
 COLOURS = {
     Health.PASSING: "green",
@@ -23,20 +24,20 @@ def print_table(snapshot: Snapshot, summary: str) -> None:
     if not console.is_terminal:
         console.width = _UNLIMITED
     console.print(_table(snapshot))
-    console.print(summary)
+    console.print(Text(printable(summary)))
 
 
 def _table(snapshot: Snapshot) -> Table:
     rows = [
         {
-            "id": Text(instance.id),
-            "address": Text(instance.netloc),
+            "id": Text(printable(instance.id)),
+            "address": Text(printable(instance.netloc)),
             "health": Text(instance.health, COLOURS[instance.health]),
             "used": Text("yes" if instance in snapshot.usable else "no"),
-            "zone": Text(instance.zone),
-            "node": Text(instance.node),
-            "tags": Text(", ".join(instance.tags)),
-            "check output": Text(_one_line(instance.address_error or instance.output)),
+            "zone": Text(printable(instance.zone)),
+            "node": Text(printable(instance.node)),
+            "tags": Text(printable(", ".join(instance.tags))),
+            "check output": Text(excerpt(instance.address_error or instance.output)),
         }
         for instance in snapshot.instances
     ]
@@ -48,7 +49,3 @@ def _table(snapshot: Snapshot) -> Table:
     for row in rows:
         table.add_row(*(row[name] for name in headings))
     return table
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:200]

@@ -22,8 +22,29 @@ PROGRAM = "kato-consul"
 SLOW_AFTER = 1.5
 """Seconds without a response from Consul after which the user is informed."""
 
+MAX_EXCERPT = 200
+"""Characters of a check's output that are shown in a line."""
+
 _READER_GONE = (errno.EPIPE, errno.EIO)
 """Errors of a pipe without a reader, and of a closed terminal."""
+
+
+def printable(text: str) -> str:
+    """Return a text from outside as a terminal may show it: in one line, with its control
+    characters escaped.
+
+    Anything may be in an id, a tag or the output of a check. Escape sequences would move the cursor
+    or change what is shown, and characters that reverse the order of others would hide it.
+    """
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )
+
+
+def excerpt(text: str) -> str:
+    """Return a text from outside in one line, cut after `MAX_EXCERPT` characters."""
+    line = " ".join(text.split())
+    return printable(line if len(line) <= MAX_EXCERPT else f"{line[:MAX_EXCERPT]}…")
 
 
 def print_result(line: str) -> None:
@@ -43,7 +64,7 @@ def print_version() -> None:
 
 def log_line(subject: str, message: str) -> str:
     """Return a line with the time, as in a log."""
-    return f"{time.strftime('%H:%M:%S')}  {subject}: {message}"
+    return f"{time.strftime('%H:%M:%S')}  {printable(subject)}: {message}"
 
 
 @contextlib.contextmanager
@@ -69,9 +90,10 @@ def discard_output(stream: TextIO) -> None:
     os.close(null)
 
 
-def _write(stream: TextIO | None, line: str) -> None:
+def _write(stream: TextIO | None, text: str) -> None:
     if stream is None:  # the process was started with the descriptor closed
         return
+    line = "\n".join(map(printable, text.split("\n")))
     try:
         try:
             stream.write(f"{line}\n")

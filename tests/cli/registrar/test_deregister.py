@@ -1,11 +1,24 @@
 """`kato-consul deregister`: deregisters the named instances, and no others."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from kato_consul.testing import ConsulAgent
-from tests.cli.running import HealthServer, agent_env, all_at_once, ids, kato_consul
+from kato_consul.testing import ConsulAgent, ConsulCluster
+from tests.cli.running import (
+    ENDS_WITHIN,
+    HTTP,
+    HealthServer,
+    agent_env,
+    all_at_once,
+    get_json,
+    ids,
+    kato_consul,
+    line_with,
+    started,
+)
+from tests.testing.waiting import eventually
 
 
 @pytest.fixture
@@ -42,9 +55,141 @@ def test_unknown_instance(agent: ConsulAgent, service: str) -> None:
     assert f"{service}-1: was not registered" in done.stdout
 
 
+@pytest.fixture
+def ghost(agent: ConsulAgent, service: str) -> Iterator[str]:
+    """The node of two instances that were only registered in the catalog; Consul reports one such
+    node as dead."""
+    node = f"box-{service}"
+    checks = [{"Node": node, "CheckID": "serfHealth", "Name": "Serf", "Status": "critical"}]
+    for number in (8, 9):
+        put_catalog(agent, node, f"{service}-{number}", service, Checks=checks)
+    yield node
+    HTTP.put(f"{agent.url}/v1/catalog/deregister", json={"Node": node})
+
+
+def put_catalog(
+    agent: ConsulAgent, node: str, service_id: str, service: str, **more: object
+) -> None:
+    """Register an instance in the catalog, without an agent."""
+    entry = {"ID": service_id, "Service": service, "Port": 8000}
+    body = {"Node": node, "Address": "127.0.0.9", "Service": entry, **more}
+    HTTP.put(f"{agent.url}/v1/catalog/register", json=body).raise_for_status()
+
+
+def in_catalog(agent: ConsulAgent, service: str) -> set[tuple[str, str]]:
+    """Return the node and the id of each instance in the catalog."""
+    found = get_json(agent, f"/v1/catalog/service/{service}")
+    return {(one["Node"], one["ServiceID"]) for one in found}
+
+
+def test_instance_of_a_dead_node(agent: ConsulAgent, service: str, ghost: str) -> None:
+    """Without --node it is refused, and the command to use is printed; that command removes the
+    instance from the catalog, and no other. It works for any name of the service."""
+    done = kato_consul("deregister", f"{service}-9", env=agent_env(agent))
+    assert done.returncode == 1
+    assert "was not registered" not in done.stdout
+    assert f"on node {ghost}, whose agent is dead" in done.stderr
+    command = f"kato-consul deregister {service}-9 --node {ghost}"
+    assert command in done.stderr
+    done = kato_consul(*command.split()[1:], env=agent_env(agent))
+    assert done.returncode == 0, done.stderr
+    assert f"{service}-9: deregistered" in done.stdout
+    assert in_catalog(agent, service) == {(ghost, f"{service}-8")}
+    done = kato_consul(*command.split()[1:], env=agent_env(agent))
+    assert (done.returncode, "was not registered" in done.stdout) == (0, True)
+
+
+def test_all_instances_of_a_dead_node(agent: ConsulAgent, service: str, ghost: str) -> None:
+    """--all --node removes those of the service; others of the node stay."""
+    put_catalog(agent, ghost, "other-1", f"other-{service}")
+    command = ["deregister", "--all", "--node", ghost, "--service", service]
+    done = kato_consul(*command, env=agent_env(agent))
+    assert done.returncode == 0, done.stderr
+    assert in_catalog(agent, service) == set()
+    assert in_catalog(agent, f"other-{service}") == {(ghost, "other-1")}
+
+
+def test_node_without_an_agent(agent: ConsulAgent, service: str) -> None:
+    """A node that was only registered in the catalog, without Consul's check of nodes, is dead: no
+    agent would register the instance again."""
+    node = f"external-{service}"
+    put_catalog(agent, node, f"{service}-1", service)
+    done = kato_consul("deregister", f"{service}-1", "--node", node, env=agent_env(agent))
+    assert done.returncode == 0, done.stderr
+    assert in_catalog(agent, service) == set()
+
+
+def test_unknown_node(agent: ConsulAgent) -> None:
+    """A node that the catalog does not have: exit 1, and nothing is called deregistered."""
+    done = kato_consul("deregister", "kato-1", "--node", "no-such-node", env=agent_env(agent))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the catalog has no such node" in done.stderr
+
+
+def test_a_killed_agent_and_a_living_one(service: str) -> None:
+    """In a cluster: the instance of a living agent is refused at another agent, with the command to
+    use; when its agent is killed, it can be removed with --node at the other one."""
+    with ConsulCluster(servers=1, clients=2) as cluster:
+        here, there = cluster.clients
+        body = {"ID": f"{service}-1", "Name": service, "Port": 8000}
+        HTTP.put(f"{there.url}/v1/agent/service/register", json=body).raise_for_status()
+        assert eventually(lambda: in_catalog(here, service) == {(there.node, f"{service}-1")})
+        for more in ([], ["--node", there.node]):
+            done = kato_consul("deregister", f"{service}-1", *more, env=agent_env(here))
+            assert done.returncode == 1, done.stdout
+            assert f"on node {there.node}, whose agent is alive" in done.stderr
+            assert f"kato-consul deregister {service}-1 --consul 127.0.0.1:8500" in done.stderr
+        there.kill()
+        command = ["deregister", f"{service}-1", "--node", there.node]
+
+        def removed() -> bool:
+            return kato_consul(*command, env=agent_env(here)).returncode == 0
+
+        assert eventually(removed, within=60)  # until Consul has noticed the death
+        assert in_catalog(here, service) == set()
+
+
+def test_beside_a_registrar_that_runs(
+    agent: ConsulAgent, service: str, instance: HealthServer
+) -> None:
+    """`run` registers the instance again: exit 1, and the registrar is named. Once it has ended,
+    the instance is deregistered for good."""
+    with started("run", *instance.flags(service), env=agent_env(agent)) as process:
+        line_with(process, "all registered")
+        done = kato_consul("deregister", f"{service}-1", env=agent_env(agent))
+        assert done.returncode == 1
+        assert f"{service}-1: deregistered" in done.stdout
+        owner = get_json(agent, f"/v1/agent/service/{service}-1")["Meta"]["registrar"]
+        assert f"registered again by the 'kato-consul run' or 'exec' of {owner}" in done.stderr
+        process.kill()
+        process.wait(ENDS_WITHIN)
+    assert ids(agent, service) == {f"{service}-1"}
+    done = kato_consul("deregister", f"{service}-1", env=agent_env(agent))
+    assert done.returncode == 0, done.stderr
+    assert ids(agent, service) == set()
+
+
+@pytest.mark.parametrize("port", [70_000, -1])
+def test_agent_with_an_invalid_port(agent: ConsulAgent, service: str, port: int) -> None:
+    """An instance with a port that is none can be deregistered, and does not hinder others."""
+    for number, port_number in ((1, port), (2, 8000)):
+        body = {"ID": f"{service}-{number}", "Name": service, "Port": port_number}
+        HTTP.put(f"{agent.url}/v1/agent/service/register", json=body).raise_for_status()
+    assert kato_consul("deregister", f"{service}-2", env=agent_env(agent)).returncode == 0
+    done = kato_consul("deregister", "--all", "--service", service, env=agent_env(agent))
+    assert done.returncode == 0, done.stderr
+    assert ids(agent, service) == set()
+
+
 def test_missing_or_conflicting_options() -> None:
     """It needs ids, or a file: exit 2, with a message."""
-    wrong: list[list[str]] = [[], ["kato-1", "-f", "kato.toml"], [""]]
+    wrong: list[list[str]] = [
+        [],
+        ["kato-1", "-f", "kato.toml"],
+        [""],
+        ["--node", "box"],
+        ["kato-1", "--node", ""],
+    ]
     for done in all_at_once(*(["deregister", *given] for given in wrong)):
         assert done.returncode == 2
         assert done.stderr.startswith("error: ")

@@ -12,7 +12,7 @@ from kato_consul.cli.exit_codes import (
     exit_on_error,
 )
 from kato_consul.cli.options.common import Consul, Json, Service, settings_from
-from kato_consul.cli.output import print_status, status_if_slow
+from kato_consul.cli.output import print_status, printable, status_if_slow
 
 _CODES = {
     None: 0,
@@ -75,13 +75,13 @@ def _print(diagnosis: Diagnosis) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for finding in diagnosis.findings:
         severity = Text(f"{finding.severity.name.lower()}: ", _COLOURS[finding.severity])
-        what = Text(f"{finding.where}: {finding.what} ")
+        what = Text(printable(f"{finding.where}: {finding.what} "))
         console.print(severity + what + Text(f"[{finding.name}]", "dim"))
-        console.print(Text(f"    {finding.todo}"))
+        console.print(Text(printable(f"    {finding.todo}")))
     if diagnosis.facts.unreachable:
         return
     problems = sum(finding.severity > Severity.NOTE for finding in diagnosis.findings)
     count = len(diagnosis.facts.instances or ())
     checked = f"checked Consul and {count} instance{'s' if count != 1 else ''}"
     result = f"{problems or 'no'} problem{'s' if problems != 1 else ''}"
-    console.print(f"{diagnosis.facts.service}: {checked}: {result}")
+    console.print(Text(printable(f"{diagnosis.facts.service}: {checked}: {result}")))

@@ -6,12 +6,12 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
-from kato_consul import Instance, KatoConsulError, Snapshot
+from kato_consul import ConsulDenied, Instance, KatoConsulError, Snapshot, UnknownService
 from kato_consul.cli.commands.instances import CONSUL_WITHIN, as_json, describe_source
 from kato_consul.cli.exit_codes import exit_on_error
 from kato_consul.cli.help_format import flag
 from kato_consul.cli.options.common import Consul, Service, settings_from, silence_watch_log
-from kato_consul.cli.output import log_line, status_if_slow
+from kato_consul.cli.output import excerpt, log_line, print_status, printable, status_if_slow
 from kato_consul.cli.signals import interrupt_on_signals
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ def watch(service: Service = None, json_: JsonLines = False, consul: Consul = No
         with Discovery(settings) as discovery:
             with status_if_slow(settings.consul_address):
                 discovery.snapshot(CONSUL_WITHIN)
+                try:
+                    discovery.registered_snapshot(CONSUL_WITHIN)
+                except (UnknownService, ConsulDenied) as error:  # both may change
+                    print_status(f"warning: {error}")
             if json_:
                 for snapshot in discovery.changes():
                     _print(json.dumps(_timed_json(snapshot, discovery.age)))
@@ -59,7 +63,7 @@ def differences(before: Snapshot | None, after: Snapshot) -> Iterator[tuple[str,
     for uid, instance in new.items():
         previous = old.get(uid)
         if previous is None:
-            yield uid, f"at {instance.netloc}, {_health(instance)}"
+            yield uid, f"at {instance.netloc}, {_health(instance)}{_unused(instance)}"
         elif instance != previous:
             yield uid, ", ".join(_instance_differences(previous, instance))
 
@@ -68,14 +72,18 @@ def _instance_differences(before: Instance, after: Instance) -> Iterator[str]:
     if before.health is not after.health:
         yield _health(after)
     if before.netloc != after.netloc:
-        yield f"now at {after.netloc}"
+        yield f"now at {after.netloc}{_unused(after)}"
     for name in ("tags", "meta", "weight", "node"):
         if (value := getattr(after, name)) != getattr(before, name):
             yield f"{name} {json.dumps(value)}"
 
 
+def _unused(instance: Instance) -> str:
+    return f", never used: {instance.address_error}" if instance.address_error else ""
+
+
 def _health(instance: Instance) -> str:
-    output = " ".join(instance.output.split())[:200]
+    output = excerpt(instance.output)
     return f"{instance.health}: {output}" if output else instance.health.value
 
 
@@ -106,5 +114,5 @@ def _print_changes(discovery: "Discovery") -> None:
 
 def _print(line: str) -> None:
     # Not `print_result`: this command only prints, and ends when the reader is gone.
-    sys.stdout.write(f"{line}\n")
+    sys.stdout.write(f"{printable(line)}\n")
     sys.stdout.flush()

@@ -24,6 +24,15 @@ IdOption = Annotated[
     ),
 ]
 All = Annotated[bool, flag("--all", help="All instances of the service on this agent.")]
+Node = Annotated[
+    str | None,
+    typer.Option(
+        "--node",
+        metavar="NODE",
+        help="Remove them from the catalog, where this dead node has them.",
+        show_default=False,
+    ),
+]
 
 
 def select_instances(
@@ -33,12 +42,15 @@ def select_instances(
     *,
     all_: bool,
     on_event: EventSink,
+    node: str | None = None,
 ) -> list[ServiceDefinition]:
     """Return the selected instances, each once; also for ids that the agent does not have.
 
+    With ``node`` they are those of a node in the catalog, instead of the agent's.
+
     Raises:
         ConfigurationError: none of the ways to select was used, or several.
-        ConsulError: the agent does not answer.
+        ConsulError: the agent does not answer, or there is no such node.
     """
     from kato_consul import Registrar
 
@@ -46,11 +58,13 @@ def select_instances(
         raise ConfigurationError("name the instances: either by id, or with -f FILE, or --all")
     if "" in ids:
         raise ConfigurationError("an id is empty")
+    if node == "":
+        raise ConfigurationError("--node is empty: name a node, such as those of 'instances'")
     if files is not None:
         return files.read(print_warnings=False)  # they are about registering
     registrar = Registrar([], settings, on_event=on_event)
     try:
-        registered = {instance.id: instance for instance in registrar.registered()}
+        registered = {instance.id: instance for instance in registrar.registered(node)}
     finally:
         registrar.close()
     if all_:

@@ -13,12 +13,20 @@ from typing import Literal
 StoreState = Literal["up", "down", "full", "hung"]
 STORE_STATES: tuple[StoreState, ...] = ("up", "down", "full", "hung")
 
+STATUS_OF_ISSUE = {
+    "High CPU usage": "degraded",
+    "High memory usage": "unhealthy",
+    "High error rate": "degraded",
+}
+"""In the order in which KATO 3.10.1 checks them (``get_health_status``): the last one decides."""
+
 
 @dataclass(frozen=True, slots=True)
 class Switches:
     """The faults of one instance; `StandInKato.switch` describes them.
 
-    Raises ValueError if ``store`` is none of `STORE_STATES` or ``slow`` is negative.
+    Raises ValueError if ``store`` is none of `STORE_STATES`, an issue is none of
+    `STATUS_OF_ISSUE`, or ``slow`` is negative.
     """
 
     healthy: bool = True
@@ -30,6 +38,9 @@ class Switches:
     def __post_init__(self) -> None:
         if self.store not in STORE_STATES:
             raise ValueError(f"store is {self.store!r}; it may be {', '.join(STORE_STATES)}")
+        if unknown := [issue for issue in self.issues if issue not in STATUS_OF_ISSUE]:
+            names = ", ".join(STATUS_OF_ISSUE)
+            raise ValueError(f"issues has {unknown[0]!r}; it may have {names}")
         if self.slow < 0:
             raise ValueError(f"slow is {self.slow!r}; it may be 0 or more seconds")
 

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from kato_consul.testing.kato.state import VERSION, Worker
+from kato_consul.testing.kato.switches import STATUS_OF_ISSUE
 
 router = APIRouter(tags=["health"])
 
@@ -26,14 +27,6 @@ async def root(kato: Worker) -> JsonObject:
         "architecture": "modular",
         "session_support": True,
     }
-
-
-STATUS_OF_ISSUE = {
-    "High CPU usage": "degraded",
-    "High memory usage": "unhealthy",
-    "High error rate": "degraded",
-}
-"""In the order in which KATO 3.10.1 checks them (``get_health_status``): the last one decides."""
 
 
 @router.get("/health")
