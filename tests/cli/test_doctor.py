@@ -1,8 +1,11 @@
 """`kato-consul doctor`: on real instances with real problems."""
 
+import itertools
 import json
 import subprocess
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,10 +13,16 @@ from typing import Any
 import httpx
 import pytest
 
-from kato_consul import CheckDefinition, Registrar, ServiceDefinition, Settings
+from kato_consul import (
+    CheckDefinition,
+    ProbeDefinition,
+    Registrar,
+    ServiceDefinition,
+    Settings,
+)
 from kato_consul.testing import ConsulAgent, StandInKato, find_consul
 from kato_consul.testing.ports import free_ports
-from tests.cli.running import HTTP, agent_env, kato_consul, processes
+from tests.cli.running import HTTP, agent_env, healths, kato_consul, processes
 from tests.testing.waiting import eventually
 
 
@@ -139,6 +148,98 @@ def test_hung_and_busy_instances(pool: Pool) -> None:
     assert "KATO reports degraded: High CPU usage" in done.stdout
     assert "instance.stale" not in done.stdout
     assert "instance.unreachable" not in done.stdout
+
+
+def put(agent: ConsulAgent, path: str, body: Any = None) -> None:
+    """Send a PUT request to the agent, without this library."""
+    HTTP.put(f"{agent.url}/v1{path}", json=body).raise_for_status()
+
+
+def test_registrations_with_problems(pool: Pool) -> None:
+    """An instance of a dead node, two services with one check id, a TTL check without a registrar,
+    and a registration that changes all the time: each is found, and nothing leads to the agent of
+    the dead node."""
+    agent, name = pool.agent, pool.service
+    kato = pool.instances[f"{name}-1"]
+
+    def service(service_id: str, check: dict[str, Any], **more: Any) -> dict[str, Any]:
+        known: dict[str, Any] = {
+            "ID": service_id,
+            "Name": name,
+            "Address": kato.host,
+            "Port": kato.port,
+        }
+        return {**known, "Check": check, **more}
+
+    box = f"box-{name}"
+    check = {"Node": box, "CheckID": "serfHealth", "Name": "Serf", "Status": "critical"}
+    ghost = {"ID": f"{name}-9", "Service": name, "Port": 9}
+    body = {"Node": box, "Address": "127.0.0.9", "Service": ghost, "Checks": [check]}
+    put(agent, "/catalog/register", body)
+    shared = {"CheckID": f"alive-{name}", "TTL": "1h", "Status": "passing"}
+    for service_id in ("robbed", "robber"):
+        put(agent, "/agent/service/register", service(f"{name}-{service_id}", shared))
+    orphan = f"{name}-orphan"
+    ttl = {"CheckID": f"kato-probe:{orphan}", "TTL": "100ms"}
+    put(agent, "/agent/service/register", service(orphan, ttl))
+    over = threading.Event()
+
+    def register_in_turn() -> None:
+        owners = itertools.cycle(["here:/a.toml", "there:/b.toml"])
+        check = {"CheckID": f"own-{name}", "TTL": "1h", "Status": "passing"}
+        while not over.wait(0.05):
+            meta = {"registrar": next(owners)}
+            put(agent, "/agent/service/register", service(f"{name}-two", check, Meta=meta))
+
+    with ThreadPoolExecutor(1) as threads:
+        registering = threads.submit(register_in_turn)
+        try:
+            command = ["doctor", "--json", "--service", name]
+            done = kato_consul(*command, env=agent_env(agent))
+        finally:
+            over.set()
+        registering.result()
+    put(agent, "/catalog/deregister", {"Node": box})
+    for service_id in ("robbed", "robber", "orphan", "two"):
+        put(agent, f"/agent/service/deregister/{name}-{service_id}")
+
+    assert done.stdout.count("\n") == 1
+    listed = json.loads(done.stdout)["findings"]
+    found = {(one["name"], one["where"]): one["todo"] for one in listed}
+    assert found.keys() == {
+        ("instance.no-address", f"{name}-9"),
+        ("instance.dead-node", f"{name}-9"),
+        ("check.none", f"{name}-robbed"),
+        ("check.expired", orphan),
+        ("instance.flapping", f"{name}-two"),
+    }
+    remove = found["instance.dead-node", f"{name}-9"]
+    assert f"'kato-consul deregister {name}-9 --node {box}', with any agent" in remove
+    assert "here:/a.toml and there:/b.toml" in found["instance.flapping", f"{name}-two"]
+
+
+def test_instance_that_its_registrar_waits_for(pool: Pool) -> None:
+    """While a registrar reports that an instance does not respond, it is not to be deregistered by
+    hand: the registrar would register it again."""
+    kato = pool.add(3)
+    definition = ServiceDefinition(
+        name=pool.service,
+        id=f"{pool.service}-4",
+        address=kato.host,
+        port=kato.port,
+        probe=ProbeDefinition(interval="200ms", timeout="1s"),
+    )
+    with Registrar([definition], Settings(consul_addr=pool.agent.http_addr)):
+        kato.kill()
+        critical = {f"{pool.service}-3": "critical", f"{pool.service}-4": "critical"}
+        assert eventually(lambda: critical.items() <= healths(pool.agent, pool.service).items())
+        command = ["doctor", "--json", "--service", pool.service]
+        done = kato_consul(*command, env=agent_env(pool.agent))
+    listed = json.loads(done.stdout)["findings"]
+    todo = {one["where"]: one["todo"] for one in listed if one["name"] == "instance.stale"}
+    assert f"kato-consul deregister {pool.service}-3" in todo[f"{pool.service}-3"]
+    assert "deregister " not in todo[f"{pool.service}-4"]
+    assert "end the registrar" in todo[f"{pool.service}-4"]
 
 
 def test_full_store(pool: Pool) -> None:

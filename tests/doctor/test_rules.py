@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kato_consul._doctor.facts import DeploymentFacts, InstanceFacts
+from kato_consul._doctor.facts import DeploymentFacts, InstanceFacts, RegistrationFacts
 from kato_consul._doctor.findings import MAX_SKEW, Severity
 from kato_consul._doctor.rules import apply_rules
 from kato_consul.models import Health
@@ -20,11 +20,17 @@ GOOD = InstanceFacts(
     workers=1,
     skew=0.4,
     closes_idle=False,
+    registration=RegistrationFacts(node_alive=True, checks=1),
 )
 OTHER = replace(GOOD, instance=instance("kato-2"))
 FACTS = DeploymentFacts(
     "kato", 4.0, leader="10.0.0.1:8300", skew=-0.3, allowed={"w": True}, instances=(GOOD, OTHER)
 )
+
+
+def registered(**changed: Any) -> dict[str, Any]:
+    """Return the changes to facts for a registration that differs from a healthy one in these."""
+    return {"registration": replace(GOOD.registration, **changed)}
 
 
 CPU, MEMORY = ("High CPU usage",), ("High memory usage",)
@@ -111,7 +117,31 @@ def test_findings_about_consul_and_pool(changed: dict[str, Any], found: list[str
         (Health.PASSING, {"closes_idle": True}, ["instance.keepalive"]),
         (Health.PASSING, {"closes_idle": None}, []),
         (Health.PASSING, {"skew": -60.0}, ["instance.clock"]),
-        (Health.PASSING, {"no_address": True}, ["instance.no-address"]),
+        (Health.PASSING, registered(no_address=True), ["instance.no-address"]),
+        (Health.PASSING, registered(checks=0), ["check.none"]),
+        (Health.PASSING, registered(checks=None), []),
+        (Health.PASSING, registered(node_alive=None), []),
+        (Health.CRITICAL, registered(node_alive=False), ["instance.dead-node"]),
+        (Health.CRITICAL, registered(node_alive=False, checks=0), ["instance.dead-node"]),
+        (
+            Health.CRITICAL,
+            {**registered(node_alive=False), "unreachable": "refused"},
+            ["instance.dead-node"],
+        ),
+        (
+            Health.CRITICAL,
+            {**registered(node_alive=None, checks=0), "unreachable": "refused"},
+            ["check.none", "instance.stale"],
+        ),
+        (Health.CRITICAL, registered(expired=("kato-probe:kato-3",)), ["check.expired"]),
+        (Health.CRITICAL, registered(expired=("mine",)), ["check.expired"]),
+        (
+            Health.CRITICAL,
+            {**registered(expired=("mine",)), "unreachable": "refused"},
+            ["instance.stale"],
+        ),
+        (Health.PASSING, registered(registrars=("a", "b")), ["instance.flapping"]),
+        (Health.PASSING, registered(registrars=("",), checks=0), ["instance.flapping"]),
         (Health.PASSING, {"version": "3.9.0"}, ["pool.version"]),
         (Health.PASSING, {"version": None}, []),
         (Health.PASSING, {"base_processor_id": "kato-8001"}, ["pool.knowledge"]),
@@ -165,8 +195,40 @@ def test_a_client_token_has_no_problem() -> None:
     assert finding.severity is Severity.NOTE
 
 
+@pytest.mark.parametrize(
+    ("registration", "todo"),
+    [
+        (
+            {"owner": "h:/k.toml", "reporting": True},
+            ["its registrar (h:/k.toml) still runs", "'exec' starts it"],
+        ),
+        ({}, ["'kato-consul deregister kato-3' with the agent of its node, box"]),
+        ({"node_alive": None}, ["'kato-consul deregister kato-3 --node box'"]),
+        ({"node_alive": False}, ["'kato-consul deregister kato-3 --node box', with any agent"]),
+    ],
+)
+def test_instance_that_does_not_respond(registration: dict[str, Any], todo: list[str]) -> None:
+    """What to do depends on what would register it again: nothing, an agent or a registrar."""
+    listed = replace(instance("kato-3", Health.CRITICAL), node="box")
+    gone = replace(GOOD, instance=listed, unreachable="refused", **registered(**registration))
+    (finding,) = apply_rules(replace(FACTS, instances=(GOOD, OTHER, gone)))
+    for text in todo:
+        assert text in finding.todo
+
+
+def test_findings_name_the_registrars() -> None:
+    """A mistake in a definition is corrected where it was made."""
+    flapping = replace(GOOD, **registered(registrars=("a:/1.toml", "b:/2.toml")))
+    odd = replace(instance("kato-2", address="a..b"), node="box")
+    bad = replace(OTHER, instance=odd, **registered(owner="c:/3.toml"))
+    found = {one.name: one for one in apply_rules(replace(FACTS, instances=(flapping, bad)))}
+    assert "a:/1.toml and b:/2.toml" in found["instance.flapping"].todo
+    assert "its definition (c:/3.toml)" in found["instance.address"].todo
+    assert "agent of node box" in found["instance.address"].todo
+
+
 def test_findings_are_sorted_by_severity() -> None:
     """Errors come before warnings, and those before notes."""
-    odd = replace(GOOD, store_status=500, workers=4, no_address=True)
+    odd = replace(GOOD, store_status=500, workers=4, **registered(no_address=True))
     severities = [one.severity for one in apply_rules(replace(FACTS, instances=(odd, OTHER)))]
     assert severities == [Severity.ERROR, Severity.WARNING, Severity.NOTE]

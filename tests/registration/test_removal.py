@@ -44,6 +44,7 @@ class Consul:
     denied: set[str] = field(default_factory=set)
     writes: list[Any] = field(default_factory=list)
     may_read_nodes: bool = True
+    leaderless: bool = False
 
     def __call__(self, send: Send) -> Outcome:
         path = unquote(urlsplit(send.target).path).removeprefix("/v1/")
@@ -65,6 +66,8 @@ class Consul:
         if path == "catalog/deregister":
             self.writes.append(json.loads(send.body))
             return reply(200, True)
+        if self.leaderless:
+            return reply(500, b"No cluster leader")
         return self._catalog(path, query.get("filter", [""])[0])
 
     def _catalog(self, path: str, filtered: str) -> Reply:
@@ -142,6 +145,17 @@ def test_instance_that_no_node_has() -> None:
     operator = Operator(Consul(nodes=[node("box", CRITICAL, "kato-8")]))
     assert operator.from_agent("kato-9") == {}
     assert operator.events == [("kato-9", RegistrarEvent.NOT_REGISTERED)]
+
+
+def test_catalog_that_cannot_be_read() -> None:
+    """An agent without servers knows only its own instances: no error, but it is said."""
+    services = {"kato-1": {"Service": "kato"}}
+    operator = Operator(Consul(services=services, leaderless=True))
+    assert operator.from_agent("kato-9", "kato-1") == {}
+    assert operator.events == [
+        ("kato-9", RegistrarEvent.NOT_ON_AGENT),
+        ("kato-1", RegistrarEvent.DEREGISTERED),
+    ]
 
 
 def test_token_that_may_not_read_nodes() -> None:

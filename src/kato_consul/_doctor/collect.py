@@ -1,8 +1,7 @@
 """Fact collection: queries Consul first, then each instance, as a client does."""
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -12,7 +11,14 @@ from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.call import ConsulCall, T, call_consul
 from kato_consul._consul.permissions import read_permissions
 from kato_consul._doctor.facts import DeploymentFacts, InstanceFacts
-from kato_consul._flow import JSON_HEADERS, Failure, Flow, Outcome, Reply, Send
+from kato_consul._doctor.registrations import (
+    Registrations,
+    owner_of,
+    read_registration,
+    registrations_call,
+    state_of,
+)
+from kato_consul._flow import JSON_HEADERS, Failure, Flow, Outcome, Reply, Send, Sleep
 from kato_consul._registration.health_probe import PROBE_NODE_ID
 from kato_consul._registration.health_report import (
     HUNG_NOTE,
@@ -42,6 +48,10 @@ NO_LEADER = "No cluster leader"
 SESSION_TTL = 60
 """Seconds after which KATO drops the session that is created here, should its deletion fail."""
 
+FLAPPING_READS, FLAPPING_INTERVAL = 3, 1.3
+"""Reads of a registration that must all differ, and the seconds between them: registrars read their
+agent every second. Usually the first one shows that nothing has changed, and is the only one."""
+
 WallClock = Callable[[], float]
 """Returns seconds since the epoch, as `time.time` does."""
 
@@ -54,6 +64,8 @@ class FactCollector:
     service: str
     keepalive: float
     now: WallClock
+    registrations: Registrations = field(default_factory=dict)
+    """Consul's records of the instances, as `from_consul` has read them."""
 
     def from_consul(self) -> Flow[DeploymentFacts]:
         """Flow: collect what Consul reports, including the list of instances."""
@@ -69,8 +81,9 @@ class FactCollector:
         skew = self._skew(response) if isinstance(response, Reply) else None
         leader = yield from failures.execute(leader_query)
         snapshot = yield from failures.execute(self.api.health(self.service))
-        without_address = yield from failures.execute(self._without_address())
-        yield from failures.execute(self.api.agent_services())
+        call = registrations_call(self.api, self.service)
+        self.registrations = (yield from failures.execute(call)) or {}
+        agent_checks = yield from failures.execute(self.api.agent_checks())
         if any(NO_LEADER in message for message in failures.failing.values()):
             leader = ""  # without a leader, the query for it fails like all others, after a while
         return DeploymentFacts(
@@ -85,11 +98,32 @@ class FactCollector:
             if snapshot is None
             else tuple(
                 InstanceFacts(
-                    instance, no_address=(instance.node, instance.id) in (without_address or ())
+                    instance,
+                    registration=read_registration(
+                        self.registrations.get((instance.node, instance.id)), agent_checks or {}
+                    ),
                 )
                 for instance in snapshot.instances
             ),
         )
+
+    def flapping(self) -> Flow[dict[tuple[str, str], tuple[str, ...]]]:
+        """Flow: return which registrations have changed since `from_consul`, and go on changing, by
+        node and id, with the registrars that were seen. None if Consul cannot be read."""
+        seen = [self.registrations]
+        changed = set(self.registrations)
+        while changed and len(seen) <= FLAPPING_READS:
+            if len(seen) > 1:
+                yield Sleep(FLAPPING_INTERVAL)
+            try:
+                now = yield from call_consul(registrations_call(self.api, self.service))
+            except ConsulError:
+                return {}
+            changed = {
+                key for key in changed & now.keys() if state_of(now[key]) != state_of(seen[-1][key])
+            }
+            seen.append(now)
+        return {key: tuple(sorted({owner_of(records[key]) for records in seen})) for key in changed}
 
     def from_instance(self, facts: InstanceFacts) -> Flow[InstanceFacts]:
         """Flow: add to ``facts`` what the instance reports itself."""
@@ -117,19 +151,6 @@ class FactCollector:
             base_processor_id=_text(status, "base_processor_id"),
             workers=None if workers is None else len(workers),
         )
-
-    def _without_address(self) -> ConsulCall[set[tuple[str, str]]]:
-        """Return the call for the node and id of each instance without an own address."""
-
-        def parse(reply: Reply) -> set[tuple[str, str]]:
-            return {
-                (entry["Node"]["Node"], entry["Service"]["ID"])
-                for entry in json.loads(reply.body)
-                if not entry["Service"]["Address"]
-            }
-
-        call: ConsulCall[Any] = self.api.health(self.service)
-        return replace(call, parse=parse)
 
     def _skew(self, reply: Reply) -> float | None:
         """Return how many seconds the clock behind a ``Date`` header is ahead of this machine's."""

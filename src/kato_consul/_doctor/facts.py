@@ -7,6 +7,30 @@ from kato_consul.models import Instance
 
 
 @dataclass(frozen=True)
+class RegistrationFacts:
+    """How one instance is registered.
+
+    ``no_address``: it is registered without an address, so clients use the node's.
+    ``node_alive`` is what Consul reports of its node; None: it does not check that node, which was
+    only registered in the catalog.
+    ``owner`` is the registrar in its metadata, or empty.
+    ``checks`` is the number of its own checks, without maintenance mode; None: not reported.
+    ``expired`` are the ids of its TTL checks that have expired.
+    ``reporting``: a registrar reports to the check of its probe.
+    ``registrars`` are the owners that were seen, if the registration changed again and again while
+    it was observed; an owner without a name is "".
+    """
+
+    no_address: bool = False
+    node_alive: bool | None = None
+    owner: str = ""
+    checks: int | None = None
+    expired: tuple[str, ...] = ()
+    reporting: bool = False
+    registrars: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class InstanceFacts:
     """What one instance reported to requests from this machine. None: not reported.
 
@@ -20,7 +44,7 @@ class InstanceFacts:
     ``workers`` is the number of worker processes that responded; there may be more.
     ``skew`` is how many seconds its clock is ahead of this machine's.
     ``closes_idle``: it closed a connection that was idle for as long as a client keeps one.
-    ``no_address``: it is registered without an address, so clients use the node's.
+    ``registration`` is how it is registered.
     """
 
     instance: Instance
@@ -34,7 +58,7 @@ class InstanceFacts:
     workers: int | None = None
     skew: float | None = None
     closes_idle: bool | None = None
-    no_address: bool = False
+    registration: RegistrationFacts = field(default_factory=RegistrationFacts)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from kato_consul._consul.snapshot_decoder import BUSY_NOTE
-from kato_consul._doctor.facts import InstanceFacts
+from kato_consul._doctor.facts import InstanceFacts, RegistrationFacts
 from kato_consul._doctor.findings import MAX_SKEW, Finding, Severity, clock_skew
+from kato_consul._doctor.registration_rules import check_registration, remove_or_start
 from kato_consul._registration.health_report import HUNG_NOTE, HealthReport
 from kato_consul.models import Health
 
@@ -12,43 +13,22 @@ from kato_consul.models import Health
 def check_instance(facts: InstanceFacts, keepalive: float) -> Iterator[Finding]:
     """Yield the findings about one instance; clients keep connections idle for ``keepalive`` s."""
     uid, health = facts.instance.uid, facts.instance.health
-    if health is Health.MAINTENANCE:
-        yield Finding(
-            "instance.maintenance",
-            Severity.NOTE,
-            uid,
-            f"it is in maintenance mode: {facts.instance.output}",
-            f"'kato-consul drain --off {facts.instance.id}' ends that",
-        )
-    if facts.no_address:
-        yield Finding(
-            "instance.no-address",
-            Severity.NOTE,
-            uid,
-            f"it is registered without an address: clients use its node's, "
-            f"{facts.instance.address}",
-            "register an address if it listens on another one",
-        )
+    yield from check_registration(facts)
     if facts.instance.address_error:
-        yield Finding(
-            "instance.address",
-            Severity.ERROR,
-            uid,
-            f"clients cannot use it: {facts.instance.address_error}",
-            "register it again, with a host name or an IP address and a port from 1 to 65535",
-        )
-        return
+        return  # nothing was sent to it
     if facts.hung:
         yield Finding(
             "instance.hung",
             Severity.ERROR,
             uid,
             f"{HUNG_NOTE} (Consul reports {health})",
-            "restart it; if it soon hangs again, check its Redis: KATO hangs while that does",
+            "restart it ('exec' does so itself); if it soon hangs again, check its Redis: KATO "
+            "hangs while that does",
         )
         return
     if facts.unreachable:
-        yield _unreachable(facts, uid, health)
+        if facts.registration.node_alive is not False:  # what is dead is reported already
+            yield _unreachable(facts, uid, health)
         return
     if facts.health is None:
         yield Finding(
@@ -131,7 +111,7 @@ def _check_health(
             f"KATO reports {report}",
             "see its log",
         )
-    elif health is Health.CRITICAL:
+    elif health is Health.CRITICAL and not _is_explained(facts.registration):
         yield Finding(
             "check.false-critical",
             Severity.WARNING,
@@ -139,6 +119,11 @@ def _check_health(
             f"Consul reports critical ({facts.instance.output}), but from here all requests work",
             "check that the agent can reach it, and that its registrar still runs",
         )
+
+
+def _is_explained(registration: RegistrationFacts) -> bool:
+    """Return whether another finding is why Consul reports critical."""
+    return registration.node_alive is False or bool(registration.expired)
 
 
 def _unreachable(facts: InstanceFacts, uid: str, health: Health) -> Finding:
@@ -149,8 +134,7 @@ def _unreachable(facts: InstanceFacts, uid: str, health: Health) -> Finding:
             Severity.WARNING,
             uid,
             f"Consul reports critical, and there is {no_response}",
-            f"if it no longer exists: 'kato-consul deregister {facts.instance.id}' at its agent "
-            f"({facts.instance.node})",
+            remove_or_start(facts.instance, facts.registration),
         )
     return Finding(
         "instance.unreachable",

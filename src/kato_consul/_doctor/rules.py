@@ -30,6 +30,10 @@
 | instance.workers      | warning  | several worker processes: two writers overwrite each other    |
 | instance.keepalive    | warning  | it closes idle connections sooner than clients do             |
 | instance.clock        | warning  | its clock is more than `MAX_SKEW` off                         |
+| instance.dead-node    | warning  | Consul's agent on its node is dead                            |
+| instance.flapping     | warning  | its registration changes again and again                      |
+| check.none            | warning  | it has no check, and so is always passing                     |
+| check.expired         | warning  | nothing reports to its TTL check any more, and it works       |
 | instance.address      | error    | clients cannot use its address or port                        |
 | instance.no-address   | note     | registered without an address: clients use the node's         |
 """

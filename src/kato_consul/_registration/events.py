@@ -25,7 +25,7 @@ class RegistrarEvent(StrEnum):
         ROLLBACK_FAILED: the same, but it could not be removed (``why``).
         DEREGISTERED: the instance was deregistered.
         NOT_REGISTERED: the instance was to be deregistered, but the agent did not have it.
-        NOT_ON_AGENT: the same, but the token may not read whether another node has it.
+        NOT_ON_AGENT: the same, but it is not known whether another node has it (``why``).
         PRUNED: an instance that an earlier run left behind was deregistered.
         DRAINING: the instance is in maintenance mode (``reason``).
         DRAINED: clients stopped using the instance (``why``: how that was found out).
@@ -87,8 +87,8 @@ DESCRIPTIONS = {
     RegistrarEvent.ROLLBACK_FAILED: "could not be rolled back: {why}",
     RegistrarEvent.DEREGISTERED: "deregistered",
     RegistrarEvent.NOT_REGISTERED: "was not registered",
-    RegistrarEvent.NOT_ON_AGENT: "was not registered with this agent. The token may not read "
-    "whether another node has it (node:read)",
+    RegistrarEvent.NOT_ON_AGENT: "was not registered with this agent. Whether another node has it is "
+    "not known: {why}",
     RegistrarEvent.PRUNED: "left behind by an earlier run, deregistered",
     RegistrarEvent.DRAINING: "in maintenance mode: {reason}",
     RegistrarEvent.DRAINED: "drained: {why}",

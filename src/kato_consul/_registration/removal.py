@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kato_consul._consul.api import ConsulApi
-from kato_consul._consul.call import ConsulCall, T, call_consul_with_retry
+from kato_consul._consul.call import ConsulCall, T, call_consul, call_consul_with_retry
 from kato_consul._consul.permissions import NODE_READ, read_permissions
 from kato_consul._consul.registration_payload import probe_check_id
 from kato_consul._consul.snapshot_decoder import NODE_HEALTH
@@ -64,8 +64,7 @@ class Removal:
         checks: Checks = yield from self._execute(self.api.agent_checks())
         wanted = list(dict.fromkeys(ids))
         missing = [one for one in wanted if one not in services]
-        elsewhere = yield from self._elsewhere(missing)
-        not_registered = yield from self._not_registered(bool(missing))
+        elsewhere, unknown = yield from self._elsewhere(missing)
         reasons = {one: _on_other_nodes(one, nodes) for one, nodes in elsewhere.items()}
         first_error: ConsulError | None = None
         managed: dict[str, str] = {}
@@ -73,7 +72,10 @@ class Removal:
             if service_id in elsewhere:
                 continue
             if service_id not in services:
-                self.on_event(not_registered, service_id)
+                if unknown:
+                    self.on_event(RegistrarEvent.NOT_ON_AGENT, service_id, why=unknown)
+                else:
+                    self.on_event(RegistrarEvent.NOT_REGISTERED, service_id)
                 continue
             try:
                 yield from self._execute(self.api.deregister(service_id))
@@ -128,39 +130,38 @@ class Removal:
             raise ConsulRejected(self.api.address, call.what, 404, why)
         return record
 
-    def _elsewhere(self, ids: Collection[str]) -> Flow[dict[str, list[NodeEntry]]]:
-        """Flow: look up in the catalog which nodes have instances that the agent does not have.
+    def _elsewhere(self, ids: Collection[str]) -> Flow[tuple[dict[str, list[NodeEntry]], str]]:
+        """Flow: return which nodes of the catalog have instances that the agent does not have, and
+        why this is not known, or "".
 
         The agent's own node may be listed for a moment after the agent has deregistered one.
         """
+        if not ids:
+            return {}, ""
         until = self.clock() + CATALOG_LAG
         while True:
-            found = yield from self._look_up(ids)
+            try:
+                found = yield from self._look_up(ids)
+            except ConsulError as error:  # the agent answers also while it has no servers
+                return {}, str(error)
             living = any(node.alive for nodes in found.values() for node in nodes)
             if not living or self.clock() >= until:
-                return found
+                break
             yield Sleep(PUT_BACK_POLL)
-
-    def _not_registered(self, matters: bool) -> Flow[RegistrarEvent]:
-        """Flow: return the event for what was not found: the catalog may hide it."""
-        if matters:
-            allowed = yield from read_permissions(self.api, "")
-            if not allowed.get(NODE_READ, True):
-                return RegistrarEvent.NOT_ON_AGENT
-        return RegistrarEvent.NOT_REGISTERED
+        allowed = yield from read_permissions(self.api, "")
+        hidden = not allowed.get(NODE_READ, True)
+        return found, f"the token lacks {NODE_READ}" if hidden else ""
 
     def _look_up(self, ids: Collection[str]) -> Flow[dict[str, list[NodeEntry]]]:
         found: dict[str, list[NodeEntry]] = {}
-        if not ids:
-            return found
-        for service in (yield from self._execute(self.api.service_names())):
-            for one in (yield from self._execute(self.api.catalog_service(service, ids))):
+        for service in (yield from call_consul(self.api.service_names())):
+            for one in (yield from call_consul(self.api.catalog_service(service, ids))):
                 node = yield from self._node(one["Node"], one["Address"])
                 found.setdefault(one["ServiceID"], []).append(node)
         return found
 
     def _node(self, name: str, address: str) -> Flow[NodeEntry]:
-        checks = yield from self._execute(self.api.node_checks(name))
+        checks = yield from call_consul(self.api.node_checks(name))
         alive = any(
             check["CheckID"] == NODE_HEALTH and check["Status"] != Health.CRITICAL.value
             for check in checks

@@ -60,20 +60,29 @@ def _collect(settings: Settings, on_progress: Callable[[str], None] | None) -> D
         instances = [
             driver.run(collector.from_instance(listed)) for listed in facts.instances or ()
         ]
+        reachable = {
+            observed.instance.uid: (observed.instance.address, observed.instance.port)
+            for observed in instances
+            if not observed.unreachable
+        }
+        closed = closed_while_idle(reachable, settings.keepalive)
+        # Last: by now, registrars have had seconds to change something.
+        flapping = driver.run(collector.flapping())
     finally:
         driver.close()
     if facts.instances is None:
         return facts
-    reachable = {
-        observed.instance.uid: (observed.instance.address, observed.instance.port)
-        for observed in instances
-        if not observed.unreachable
-    }
-    closed = closed_while_idle(reachable, settings.keepalive)
     return replace(
         facts,
         instances=tuple(
-            replace(observed, closes_idle=closed.get(observed.instance.uid))
+            replace(
+                observed,
+                closes_idle=closed.get(observed.instance.uid),
+                registration=replace(
+                    observed.registration,
+                    registrars=flapping.get((observed.instance.node, observed.instance.id), ()),
+                ),
+            )
             for observed in instances
         ),
     )
