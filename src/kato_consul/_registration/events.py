@@ -87,8 +87,8 @@ DESCRIPTIONS = {
     RegistrarEvent.ROLLBACK_FAILED: "could not be rolled back: {why}",
     RegistrarEvent.DEREGISTERED: "deregistered",
     RegistrarEvent.NOT_REGISTERED: "was not registered",
-    RegistrarEvent.NOT_ON_AGENT: "was not registered with this agent. Whether another node has it is "
-    "not known: {why}",
+    RegistrarEvent.NOT_ON_AGENT: "was not registered with this agent. Whether another node has it "
+    "is not known: {why}",
     RegistrarEvent.PRUNED: "left behind by an earlier run, deregistered",
     RegistrarEvent.DRAINING: "in maintenance mode: {reason}",
     RegistrarEvent.DRAINED: "drained: {why}",
