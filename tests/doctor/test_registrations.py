@@ -8,7 +8,7 @@ import pytest
 from kato_consul._consul.api import ConsulApi
 from kato_consul._doctor.collect import FLAPPING_READS, FactCollector
 from kato_consul._doctor.facts import RegistrationFacts
-from kato_consul._doctor.registrations import read_registration
+from kato_consul._doctor.registrations import read_registration, registrations_call
 from kato_consul._flow import Outcome
 from tests.building import refused, reply
 from tests.flows import Player
@@ -78,6 +78,13 @@ def flapping(*reads: Any) -> dict[tuple[str, str], tuple[str, ...]]:
         return refused() if now is None else reply(200, now if isinstance(now, list) else [now])
 
     return Player(answer).play(collector.flapping())
+
+
+def test_records_without_an_id_are_left_out() -> None:
+    """An entry that is none does not hide the others."""
+    call = registrations_call(ConsulApi("http://consul.test:8500"), "kato")
+    answer = reply(200, [record(PLAIN), {"Service": {}}, {"Node": None}, "odd", None])
+    assert call.parse(answer).keys() == {("box", "kato-1")}
 
 
 A, B = ({"Meta": {"registrar": name}} for name in "ab")

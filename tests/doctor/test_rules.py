@@ -64,6 +64,7 @@ def test_healthy_pool_has_no_findings() -> None:
         ({"allowed": {}}, ["token.unknown"]),
         ({"instances": ()}, ["pool.empty"]),
         ({"instances": (GOOD,)}, ["pool.single"]),
+        ({"unreadable": ("kato-3: Expected `int`",)}, ["pool.unreadable"]),
     ],
 )
 def test_findings_about_consul_and_pool(changed: dict[str, Any], found: list[str]) -> None:

@@ -81,8 +81,9 @@ class FactCollector:
         skew = self._skew(response) if isinstance(response, Reply) else None
         leader = yield from failures.execute(leader_query)
         snapshot = yield from failures.execute(self.api.health(self.service))
-        call = registrations_call(self.api, self.service)
-        self.registrations = (yield from failures.execute(call)) or {}
+        records = (yield from failures.execute(registrations_call(self.api, self.service))) or {}
+        listed = {(one.node, one.id) for one in snapshot.instances} if snapshot else set()
+        self.registrations = {key: one for key, one in records.items() if key in listed}
         agent_checks = yield from failures.execute(self.api.agent_checks())
         if any(NO_LEADER in message for message in failures.failing.values()):
             leader = ""  # without a leader, the query for it fails like all others, after a while
@@ -93,6 +94,7 @@ class FactCollector:
             skew=skew,
             failing=failures.failing,
             denied=failures.denied,
+            unreadable=snapshot.unreadable if snapshot else (),
             allowed=(yield from read_permissions(self.api, self.service)),
             instances=None
             if snapshot is None

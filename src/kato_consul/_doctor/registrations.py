@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -29,13 +30,14 @@ _TTL_EXPIRED = "TTL expired"
 
 
 def registrations_call(api: ConsulApi, service: str) -> ConsulCall[Registrations]:
-    """Return the call for the records of a service's instances."""
+    """Return the call for the records of a service's instances, without those that have no id."""
 
     def parse(reply: Reply) -> Registrations:
-        return {
-            (record["Node"]["Node"], record["Service"]["ID"]): record
-            for record in json.loads(reply.body)
-        }
+        found = {}
+        for record in json.loads(reply.body):
+            with suppress(LookupError, TypeError):
+                found[record["Node"]["Node"], record["Service"]["ID"]] = record
+        return found
 
     call: ConsulCall[Any] = api.health(service)
     return replace(call, parse=parse)
@@ -59,7 +61,8 @@ def read_registration(
         check, newest = checks[check_id], agent_checks.get(check_id)
         if newest is not None and newest.get("Node") == check.get("Node"):
             check = newest
-        if check["Status"] == Health.CRITICAL.value and check["Output"].startswith(_TTL_EXPIRED):
+        output = check.get("Output") or ""
+        if check["Status"] == Health.CRITICAL.value and output.startswith(_TTL_EXPIRED):
             expired.append(check_id)
     probe = probe_check_id(service["ID"])
     return RegistrationFacts(

@@ -11,6 +11,7 @@
 | token.cannot-register | note     | the token may not write the service                           |
 | token.unknown         | note     | this Consul does not report what the token may write          |
 | pool.empty            | error    | no instance is registered                                     |
+| pool.unreadable       | warning  | an entry of Consul's list of instances cannot be read         |
 | pool.none-usable      | error    | no instance is passing or in warning                          |
 | pool.single           | note     | only one instance is usable: there is no failover             |
 | pool.knowledge        | error    | base_processor_id differs: what one learns, others do not see |
@@ -132,6 +133,14 @@ def _check_pool(facts: DeploymentFacts) -> Iterator[Finding]:
     pool = f"service {facts.service!r}"
     if facts.instances is None:
         return  # why they are unknown is a finding already
+    for entry in facts.unreadable:
+        yield Finding(
+            "pool.unreadable",
+            Severity.WARNING,
+            pool,
+            f"an instance's entry in Consul cannot be read, so no client uses it: {entry}",
+            "correct its definition, and register it again",
+        )
     usable = [observed for observed in facts.instances if observed.instance.usable]
     if not facts.instances:
         yield Finding(

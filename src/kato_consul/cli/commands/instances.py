@@ -47,6 +47,8 @@ def instances(service: Service = None, json_: Json = False, consul: Consul = Non
 
             source = describe_source(snapshot, age)
             print_table(snapshot, f"{snapshot.service}: {snapshot.summary()}, {source}")
+        for entry in snapshot.unreadable:
+            print_status(f"warning: an entry of Consul's list cannot be read: {entry}")
         if last_error is not None:
             print_status(f"warning: {last_error}")
 
@@ -71,6 +73,7 @@ def as_json(snapshot: Snapshot, age: float | None) -> dict[str, Any]:
             _instance_as_json(instance, used=instance in snapshot.usable)
             for instance in snapshot.instances
         ],
+        "unreadable": list(snapshot.unreadable),
     }
 
 

@@ -100,6 +100,10 @@ def _print_changes(discovery: "Discovery") -> None:
         if snapshot is not printed:
             for uid, difference in differences(printed, snapshot):
                 _print(log_line(uid, difference))
+            for entry in snapshot.unreadable:
+                if printed is None or entry not in printed.unreadable:
+                    line = f"an entry of Consul's list cannot be read: {entry}"
+                    _print(log_line(snapshot.service, line))
             source = describe_source(snapshot, discovery.age)
             _print(log_line(snapshot.service, f"{snapshot.summary()}, {source}"))
             printed = snapshot
