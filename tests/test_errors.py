@@ -143,6 +143,7 @@ def test_retry_after_is_an_attribute() -> None:
         (errors.ConsulDenied(AT, "listing services", ""), "CONSUL_HTTP_TOKEN"),
         (errors.UnknownService("kat", ["consul", "kato"]), "Registered services: consul, kato."),
         (errors.UnknownService("kat", []), "Registered services: none."),
+        (errors.UnknownService("kat", ["web"]), "Consul's own is not listed"),
         (
             errors.NotPassing(1.5, {"kato-1": "critical, refused", "kato-2": "not in the catalog"}),
             "not passing after 1.5 s; what this run added is deregistered:\n  kato-1: cri",

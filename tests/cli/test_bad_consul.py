@@ -1,5 +1,6 @@
 """Bad responses of Consul: every command ends with a message and the exit code that fits."""
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,3 +86,24 @@ def test_bad_response(
             # On a busy machine the line that asks for patience comes first.
             errors = [line for line in done.stderr.splitlines() if "still trying" not in line]
             assert errors[0].startswith("error: ")
+
+
+def test_entry_that_cannot_be_read() -> None:
+    """The other instances are listed, and the entry is named with the reason."""
+    node = {"Node": "box", "Address": "10.0.0.1"}
+    entries = [
+        {"Node": node, "Service": {"ID": f"kato-{number}", "Service": "kato", "Port": port}}
+        for number, port in ((1, 8000), (2, "8000"))
+    ]
+    headers = {"x-consul-index": "7"}
+    with answering(200, json.dumps(entries).encode(), headers) as address:
+        plain, listed = all_at_once(
+            ["instances", "--consul", address], ["instances", "--json", "--consul", address]
+        )
+    for done in (plain, listed):
+        assert done.returncode == 0, done.stderr
+        assert "warning: an entry of Consul's list cannot be read: 'kato-2': " in done.stderr
+    assert "kato: 1 instance: 1 passing; 1 cannot be read" in plain.stdout
+    found = json.loads(listed.stdout)
+    assert [one["id"] for one in found["instances"]] == ["kato-1"]
+    assert found["unreadable"][0].startswith("'kato-2': ")

@@ -36,6 +36,10 @@ def test_fleet(tmp_path: Path) -> None:
         assert [(one["id"], one["address"], one["port"]) for one in found] == expected
         assert all(one["used"] for one in found)
 
+        # The fleet's own check, once a second, is no client.
+        done = kato_consul("drain", "kato-2", "--consul", fleet["consul"])
+        assert done.returncode == 0, done.stdout
+
         # An instance whose process ends is reported; the others stay.
         os.kill(fleet["instances"][0]["pid"], signal.SIGKILL)
         line_with(process, "kato-1: its process", stream=process.stderr)

@@ -1,12 +1,13 @@
 """ACLs: the documented policies are sufficient and minimal, and tokens are never printed."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from kato_consul import KatoClient, NoInstances, Settings
+from kato_consul import AsyncDiscovery, ConsulDenied, KatoClient, NoInstances, Settings, Snapshot
 from kato_consul.testing import StandInKato
 from tests.cli.running import ENDS_WITHIN, fresh_name, kato_consul, line_with, started
 from tests.security.conftest import AclAgent, policy
@@ -153,6 +154,12 @@ def test_doctor_detects_hidden_instances(acl_agent: AclAgent, kato: StandInKato)
     assert "CONSUL_HTTP_TOKEN" in done.stdout
 
 
+async def registered(settings: Settings) -> Snapshot:
+    """Return the snapshot of a service that must be registered, on asyncio."""
+    async with AsyncDiscovery(settings) as discovery:
+        return await discovery.registered_snapshot()
+
+
 @pytest.mark.parametrize(
     ("rules", "lacks"),
     [
@@ -185,6 +192,8 @@ def test_hidden_instances_are_not_called_unregistered(
             service=kato.name,
             deadline=5.0,
         )
+        with pytest.raises(ConsulDenied, match=f"the token lacks {lacks}"):
+            asyncio.run(registered(settings))
         with KatoClient(settings) as client, pytest.raises(NoInstances, match="with ACLs, use"):
             client.observe("user-1", ["a"])
     finally:

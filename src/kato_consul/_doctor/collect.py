@@ -94,6 +94,7 @@ class FactCollector:
             skew=skew,
             failing=failures.failing,
             denied=failures.denied,
+            filtered=snapshot is not None and snapshot.filtered,
             unreadable=snapshot.unreadable if snapshot else (),
             allowed=(yield from read_permissions(self.api, self.service)),
             instances=None

@@ -75,6 +75,7 @@ class DeploymentFacts:
     ``allowed`` maps each permission that was checked, such as ``service:write``, to whether the
     token has it; empty: this Consul does not report it.
     ``instances`` is None when Consul did not list them.
+    ``filtered``: Consul reports that it hides some of them from the token.
     ``unreadable`` are the entries of Consul's list that cannot be read, each with the reason.
     """
 
@@ -87,4 +88,5 @@ class DeploymentFacts:
     denied: Mapping[str, str] = field(default_factory=dict)
     allowed: Mapping[str, bool] = field(default_factory=dict)
     instances: tuple[InstanceFacts, ...] | None = None
+    filtered: bool = False
     unreadable: tuple[str, ...] = ()

@@ -42,6 +42,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from kato_consul._consul.permissions import NODE_READ, SERVICE_READ, SERVICE_WRITE
 from kato_consul._doctor.facts import DeploymentFacts, InstanceFacts
 from kato_consul._doctor.findings import MAX_SKEW, Finding, Severity, clock_skew
 from kato_consul._doctor.instance_rules import check_instance
@@ -98,10 +99,10 @@ def _check_token(facts: DeploymentFacts) -> Iterator[Finding]:
         )
     for permission, granted in facts.allowed.items():
         # node:read is checked for no node in particular: instances that are listed are readable.
-        matters = permission == "service:read" or not facts.instances
+        matters = permission == SERVICE_READ or not facts.instances
         if granted:
             continue
-        if permission == "service:write":
+        if permission == SERVICE_WRITE:
             yield Finding(
                 "token.cannot-register",
                 Severity.NOTE,
@@ -119,6 +120,14 @@ def _check_token(facts: DeploymentFacts) -> Iterator[Finding]:
                 "set CONSUL_HTTP_TOKEN_FILE or CONSUL_HTTP_TOKEN, and give that token the policy "
                 "that the documentation lists for clients",
             )
+    if facts.filtered and _may_read(facts):
+        yield Finding(
+            "token.cannot-read",
+            Severity.ERROR,
+            "consul",
+            f"Consul reports that it hides instances of {facts.service!r} from the token",
+            "give the token the policy that the documentation lists for clients",
+        )
     if not facts.allowed:
         yield Finding(
             "token.unknown",
@@ -127,6 +136,10 @@ def _check_token(facts: DeploymentFacts) -> Iterator[Finding]:
             "this Consul does not report what the token may write",
             "try 'kato-consul register'",
         )
+
+
+def _may_read(facts: DeploymentFacts) -> bool:
+    return all(facts.allowed.get(permission, True) for permission in (SERVICE_READ, NODE_READ))
 
 
 def _check_pool(facts: DeploymentFacts) -> Iterator[Finding]:
@@ -143,13 +156,14 @@ def _check_pool(facts: DeploymentFacts) -> Iterator[Finding]:
         )
     usable = [observed for observed in facts.instances if observed.instance.usable]
     if not facts.instances:
-        yield Finding(
-            "pool.empty",
-            Severity.ERROR,
-            pool,
-            "no instance is registered",
-            "register one with 'kato-consul register', or name another service with --service",
-        )
+        if _may_read(facts):  # otherwise they are hidden, which is a finding already
+            yield Finding(
+                "pool.empty",
+                Severity.ERROR,
+                pool,
+                "no instance is registered",
+                "register one with 'kato-consul register', or name another service with --service",
+            )
     elif not usable:
         yield Finding(
             "pool.none-usable",
