@@ -24,6 +24,8 @@ LONGEST_FIRST = (
     "examples/test_services.py",
     "cli/registrar/test_run.py",
     "cli/test_demo.py",
+    "cli/registrar/test_deregister.py",
+    "shells/registrar/test_operators.py",
     "cli/test_bad_consul.py",
     "docs/test_registrar_page.py",
     "cli/registrar/test_register.py",

@@ -208,6 +208,25 @@ def test_instance_that_stops_reporting_is_not_idle() -> None:
     assert events == [RegistrarEvent.STILL_BUSY]
 
 
+@pytest.mark.parametrize("within", [2.1, 2.4, 2.6])
+def test_reason_when_time_is_up_in_the_middle_of_a_poll(within: float) -> None:
+    """A last poll without time for all its requests does not replace what the ones before found."""
+    kato = Kato(ManualClock(100.0), 1, every(0.1, OBSERVE))
+    events: list[str] = []
+
+    def answer(send: Send) -> Outcome:
+        takes = 0.1 if kato.clock.now > 101.0 else 0.0
+        kato.clock.advance(min(takes, send.timeout))
+        return hung() if takes > send.timeout else kato(send)
+
+    def on_event(event: RegistrarEvent, subject: str, /, **fields: object) -> None:
+        events.append(describe_event(event, fields))
+
+    flow = wait_until_idle([ONE], within, clock=kato.clock, on_event=on_event)
+    assert Player(answer, clock=kato.clock).play(flow) is False
+    assert "of clients in the last" in events[0]
+
+
 @pytest.mark.parametrize("stats", [{}, {"timestamp": 1.0}, {"time_series": []}, [], "text"])
 def test_instance_without_numbers_is_given_the_whole_time(stats: Any) -> None:
     """An instance that does not list its requests is given the whole drain time."""

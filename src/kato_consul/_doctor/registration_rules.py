@@ -1,5 +1,6 @@
 """Rules for the registration of one instance: its rows of the table in `_doctor.rules`."""
 
+import shlex
 from collections.abc import Iterator
 
 from kato_consul._consul.registration_payload import probe_check_id
@@ -18,7 +19,7 @@ def check_registration(facts: InstanceFacts) -> Iterator[Finding]:
             Severity.NOTE,
             instance.uid,
             f"it is in maintenance mode: {instance.output}",
-            f"'kato-consul drain --off {instance.id}' ends that",
+            f"'kato-consul drain --off {shlex.quote(instance.id)}' ends that",
         )
     if registration.no_address:
         yield Finding(

@@ -108,7 +108,8 @@ class InstanceActivity:
             worker, in_progress = start_time(health), _in_progress(load)
             ages = self._ages(stats)
             if worker is None or in_progress is None or ages is None:
-                self.description = NOT_REPORTED
+                if self.clock() < until:  # otherwise what the last poll found is more useful
+                    self.description = NOT_REPORTED
                 return False
             self.workers.add(worker)
             missing.discard(worker)
