@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator
 
-from kato_consul._consul.registration_payload import probe_check_id
+from kato_consul._definitions.schema import probe_check_id
 from kato_consul._doctor.facts import InstanceFacts, RegistrationFacts
 from kato_consul._doctor.findings import Finding, Severity
 from kato_consul._registration.removal import deregister_command

@@ -8,12 +8,12 @@ from typing import Any
 
 from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.call import ConsulCall
-from kato_consul._consul.registration_payload import probe_check_id
 from kato_consul._consul.snapshot_decoder import (
     NODE_HEALTH,
     NODE_MAINTENANCE,
     SERVICE_MAINTENANCE,
 )
+from kato_consul._definitions.schema import probe_check_id
 from kato_consul._doctor.facts import RegistrationFacts
 from kato_consul._flow import Reply
 from kato_consul._registration.registrar_state import OWNER_KEY

@@ -14,8 +14,8 @@ from typing import Any
 from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.call import ConsulCall, T, call_consul, call_consul_with_retry
 from kato_consul._consul.permissions import NODE_READ, read_permissions
-from kato_consul._consul.registration_payload import probe_check_id
 from kato_consul._consul.snapshot_decoder import NODE_HEALTH
+from kato_consul._definitions.schema import probe_check_id
 from kato_consul._flow import Clock, Flow, Random, Sleep
 from kato_consul._registration.events import EventSink, RegistrarEvent
 from kato_consul._registration.reconciler import RECONCILE_INTERVAL, Checks, Services
