@@ -68,7 +68,7 @@ def test_no_secrets_in_command_output(acl_agent: AclAgent, tmp_path: Path) -> No
             (["register", "-f", path, "--json"], 0, {}),
             (["instances", *named], 0, {}),
             (["instances", *named, "--json"], 0, {}),
-            (["doctor", *named, "--json"], 8, {"CONSUL_HTTP_TOKEN": reader}),
+            (["doctor", *named, "--json"], 0, {"CONSUL_HTTP_TOKEN": reader}),
             (["drain", f"{kato.name}-1", "--wait", "0"], 7, {}),
             (["deregister", "--all", *named], 0, {}),
             (["register", "-f", path], 4, {"CONSUL_HTTP_TOKEN": reader}),

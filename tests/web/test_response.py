@@ -22,6 +22,7 @@ STATUS: dict[type[KatoConsulError], int] = {
     errors.ConsulDenied: 500,
     errors.ConsulRejected: 500,
     errors.NotPassing: 503,
+    errors.StillRegistered: 500,
     errors.DiscoveryError: 503,
     errors.UnknownService: 500,
     errors.NoInstances: 503,

@@ -44,17 +44,19 @@ def kato(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandInKato]:
 
 @contextmanager
 def client_of(kato: StandInKato) -> Iterator[None]:
-    """Send a request five times a second on one connection, so to one worker process."""
-    over = threading.Event()
+    """Send requests on one connection, so to one worker process, also before the block begins."""
+    begun, over = threading.Event(), threading.Event()
 
     def send_requests() -> None:
         with httpx.Client(base_url=kato.url, trust_env=False) as http:
-            while not over.wait(0.2):
+            while not over.wait(0.05):
                 http.get("/sessions/none/exists").raise_for_status()
+                begun.set()
 
     with ThreadPoolExecutor(1) as pool:
         client = pool.submit(send_requests)
         try:
+            assert begun.wait(30)
             yield
         finally:
             over.set()
