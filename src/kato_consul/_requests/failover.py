@@ -49,6 +49,8 @@ class Failover:
         clock: Monotonic seconds.
         random: Uniform in [0, 1), for jitter.
         hedge: True: hedge repeatable requests.
+        wait_for_instances: Seconds that a call waits while Consul lists no usable instance; None:
+            until its deadline.
     """
 
     store: SnapshotStore
@@ -56,6 +58,7 @@ class Failover:
     clock: Clock
     random: Random
     hedge: bool = False
+    wait_for_instances: float | None = None
     contacted: dict[str, Instance] = field(default_factory=dict, init=False)
 
     def call(
@@ -72,7 +75,8 @@ class Failover:
             OutcomeUnknown: It may have been applied and is not repeatable.
             RequestNotSent: No instance accepted it before the deadline; nothing was applied.
             NoResponse: It is repeatable, and no instance answered before the deadline.
-            NoInstances, ConsulError: There was no usable instance before the deadline.
+            NoInstances, ConsulError: There was no usable instance before the deadline, or for
+                ``wait_for_instances`` seconds.
         """
         return _Call(self, request, deadline, hint).run()
 
@@ -260,7 +264,11 @@ class _Call:
     def _usable_snapshot(self) -> Flow[Snapshot]:
         failover = self._failover
         try:
-            return (yield from wait_for_usable(failover.store, failover.clock, self._deadline))
+            return (
+                yield from wait_for_usable(
+                    failover.store, failover.clock, self._deadline, failover.wait_for_instances
+                )
+            )
         except NoInstances as error:
             if not self._may_be_received:
                 error.sent = self._sent
