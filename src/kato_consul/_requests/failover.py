@@ -262,11 +262,13 @@ class _Call:
         self._is_retry = True
 
     def _usable_snapshot(self) -> Flow[Snapshot]:
-        failover = self._failover
+        failover, deadline = self._failover, self._deadline
+        if (wait := self._request.wait) is not None:
+            deadline = min(deadline, failover.clock() + wait)
         try:
             return (
                 yield from wait_for_usable(
-                    failover.store, failover.clock, self._deadline, failover.wait_for_instances
+                    failover.store, failover.clock, deadline, failover.wait_for_instances
                 )
             )
         except NoInstances as error:
