@@ -51,7 +51,7 @@ def test_waits_for_a_usable_instance() -> None:
 @pytest.mark.parametrize(
     ("instances", "reason"),
     [
-        (None, "no instance of 'kato' can be used: Consul has not answered yet"),
+        (None, "no instance of 'kato' can be used: Consul has not listed any yet"),
         (
             (),
             "Consul lists none. Register one with 'kato-consul register'; or, with ACLs, use",

@@ -43,8 +43,8 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
     RuntimeError, as with a closed client of httpx.
 
     A service is watched from its first request until five minutes after the last one. All services
-    share at most six connections to Consul: four are watched by blocking queries, and the others are
-    read every three seconds.
+    share at most six connections to Consul: four are watched by blocking queries, and the others
+    are read every three seconds.
 
     Args:
         settings: how to reach Consul; from the environment unless given.

@@ -3,10 +3,11 @@ do.
 
 An agent accepts a limited number of connections from one address (``http_max_conns_per_client``,
 200 by default), and a blocking query occupies one, even for a while after the client has closed it.
-So the first `MAX_BLOCKING` watches of a process block, and each further one reads the service at an
-interval. The more of them block, the shorter: a process that ends occupies one connection for a
-minute, or four for a quarter of it. An agent that refuses a connection, because of this process or others on the machine, gets
-half as many blocking queries; each minute without a refusal allows one more.
+So `MAX_BLOCKING` watches of a process block, and each further one reads the service at an interval.
+The more of them block, the shorter: a process that ends leaves one connection occupied for a
+minute, or four for a quarter of it. A new watch blocks at once only if it is the only one. An agent
+that refuses a connection, because of this process or others on the machine, gets half as many
+blocking queries; each minute without a refusal allows one more.
 """
 
 import os
@@ -58,12 +59,12 @@ class AgentLoad:
         """Return how long a query may block: ``longest`` seconds for a single watch."""
         return longest / max(1, min(len(self._watches), MAX_BLOCKING))
 
-    def begin_blocking(self, watch: object, now: float) -> bool:
+    def begin_blocking(self, watch: object, now: float, *, is_new: bool) -> bool:
         """Return whether the next query of a watch may block. It counts until `end_blocking`."""
         if self._allowed < MAX_BLOCKING and now - self._changed_at >= RECOVERY:
             self._allowed += 1
             self._changed_at = now
-        if len(self._blocking) >= self._allowed:
+        if len(self._blocking) >= self._allowed or (is_new and len(self._watches) > 1):
             return False
         self._blocking.add(watch)
         return True

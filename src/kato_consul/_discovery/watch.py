@@ -62,9 +62,10 @@ def watch(
 ) -> Flow[None]:
     """Flow: keep ``store`` up to date with Consul, while ``needed()`` is true.
 
-    ``wait`` is how long a query may block, if it is the only watch. ``query_interval`` is the mean time between executions
-    of a prepared query. ``first_timeout`` is the timeout of the first query. All are in seconds.
-    ``load`` is what all watches of this process share; unless given, that of `agent_load`.
+    ``wait`` is how long a query may block, if it is the only watch. ``query_interval`` is the mean
+    time between executions of a prepared query. ``first_timeout`` is that of the first query. All
+    are in seconds. ``load`` is what the watches of this process share; unless given, that of
+    `agent_load`.
     """
     load, this_watch = load or agent_load(agents.addresses), object()
     bucket = TokenBucket()
@@ -107,6 +108,7 @@ def watch(
                 log.info("consul.recovered", service=store.service)
             _log_unusable(store, response.snapshot)
             store.publish(response.snapshot, clock() - response.staleness)
+            is_new = last is None
             index, last, failures = next_index(index, response.index), response, 0
             pause_after = _pauses(random)
             if query.prepared_query:
@@ -115,7 +117,7 @@ def watch(
                 continue
             if pause := bucket.take(clock()):
                 yield Sleep(pause)
-            at_intervals = not load.begin_blocking(this_watch, clock())
+            at_intervals = not load.begin_blocking(this_watch, clock(), is_new=is_new)
             if at_intervals:
                 index = 0
                 yield Sleep(_jittered(load.read_interval, random))

@@ -40,7 +40,7 @@ def wait_for_usable(
 def _why_none_usable(store: SnapshotStore, now: float) -> str:
     snapshot = store.current
     if snapshot is None:
-        return "Consul has not answered yet"
+        return "Consul has not listed any yet"
     duration = f", for {now - store.empty_since:.0f} s" if store.empty_since is not None else ""
     if snapshot.filtered:
         return (
