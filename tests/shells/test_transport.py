@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Protocol
 
 import httpx
@@ -456,11 +457,8 @@ def test_deadline_limits_the_end_of_a_call(
     with Registered(agent, "late", handler):
         client = http(deadline=0.5)
         for timeout in (LONG, None):
-            assert seconds_of(
-                lambda t=timeout: client.request("GET", "http://late/", timeout=t)
-            ) < (  # type: ignore[misc]
-                LONG / 2
-            )
+            call = partial(client.request, "GET", "http://late/", timeout=timeout)
+            assert seconds_of(call) < LONG / 2
 
 
 def test_connect_timeout_of_the_request(http: MakeHttp, agent: ConsulAgent) -> None:
