@@ -3,9 +3,12 @@
 import copy
 
 from kato_consul._flow import Clock, Flow, WaitForChange
+from kato_consul._logging import logger
 from kato_consul._observable import SnapshotStore
 from kato_consul.errors import NoInstances
 from kato_consul.models import USABLE_HEALTH, Snapshot
+
+log = logger("requests")
 
 
 def wait_for_usable(
@@ -20,6 +23,7 @@ def wait_for_usable(
         NoInstances, ConsulError: There was none in time.
     """
     none_usable_since: float | None = None
+    logged = False
     while True:
         snapshot = store.current
         if snapshot is not None and snapshot.usable:
@@ -34,6 +38,10 @@ def wait_for_usable(
                 raise copy.copy(store.last_error)  # many callers may raise it
             reason = _why_none_usable(store, now)
             raise NoInstances(store.service, reason, query_description=store.query_description)
+        if not logged and (snapshot is not None or store.last_error is not None):
+            logged = True
+            why = str(store.last_error) if store.last_error else _why_none_usable(store, now)
+            log.info("instances.waiting", service=store.service, seconds=until - now, why=why)
         yield WaitForChange(store, snapshot, until - now)
 
 
