@@ -388,8 +388,8 @@ def test_trace_extension_of_the_caller_is_called(agent: ConsulAgent) -> None:
 # --- times ----------------------------------------------------------------------------------
 
 
-def never_respond(server: WireServer, connection: socket.socket) -> None:
-    """Read each request, and do not respond."""
+def hang(server: WireServer, connection: socket.socket) -> None:
+    """Read each request, and never respond."""
     while server.read(connection):
         pass
 
@@ -431,7 +431,7 @@ def test_settings_limit_the_wait_for_an_instance(http: MakeHttp, agent: ConsulAg
     assert seconds_of(lambda: client.request("GET", "http://none/", timeout=LONG)) < LONG / 2
 
 
-@pytest.mark.parametrize("handler", [never_respond, trickle_head])
+@pytest.mark.parametrize("handler", [hang, trickle_head])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_timeouts_of_the_request_limit_the_call(
     http: MakeHttp, agent: ConsulAgent, handler: Handler, method: str
@@ -449,7 +449,7 @@ def test_timeouts_of_the_request_limit_the_call(
         assert seconds_of(call) < LONG / 2
 
 
-@pytest.mark.parametrize("handler", [never_respond, trickle_head])
+@pytest.mark.parametrize("handler", [hang, trickle_head])
 def test_deadline_limits_the_end_of_a_call(
     http: MakeHttp, agent: ConsulAgent, handler: Handler
 ) -> None:
