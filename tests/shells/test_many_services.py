@@ -216,27 +216,46 @@ def test_agent_that_refuses_connections_is_waited_for(
     new_transport: MakeTransport, agent: ConsulAgent
 ) -> None:
     """Others use all of the agent's connections: calls wait until there is one, and none fails."""
-    host, port = agent.http_addr.split(":")
     transport = new_transport()
     with ExitStack() as stack:
-        for _ in range(LIMIT):
-            stack.enter_context(socket.create_connection((host, int(port))))
+        open_connections = OpenConnections(agent, stack)
+        assert eventually(lambda: open_connections.add() == LIMIT)
         served: list[int] = []
         calling = threading.Thread(
             target=lambda: served.append(transport.get("http://part-1/").status_code)
         )
         calling.start()
-        assert eventually(lambda: calling.is_alive() and last_error(transport, "part-1"))
+        assert eventually(lambda: last_error(transport, "part-1") is not None)
         stack.close()
         calling.join(60.0)
     assert served == [200]
     get_all(transport)
 
 
-def last_error(transport: Any, name: str) -> bool:
-    """Return whether the watch of a service has failed."""
+class OpenConnections:
+    """Connections that the agent has accepted, and that stay open."""
+
+    def __init__(self, agent: ConsulAgent, stack: ExitStack) -> None:
+        host, port = agent.http_addr.split(":")
+        self._address = (host, int(port))
+        self._stack = stack
+        self._accepted = 0
+
+    def add(self) -> int:
+        """Try to open one more; return how many there are."""
+        one = self._stack.enter_context(socket.create_connection(self._address))
+        try:
+            one.sendall(b"GET /v1/status/leader HTTP/1.1\r\nhost: consul\r\n\r\n")
+            self._accepted += one.recv(65536).startswith(b"HTTP/1.1 200 ")
+        except OSError:
+            pass  # refused
+        return self._accepted
+
+
+def last_error(transport: Any, name: str) -> object:
+    """Return why the last read of a service failed."""
     service = transport.transport._services._services.get(name)
-    return service is not None and service.discovery.store.last_error is not None
+    return service and service.discovery.store.last_error
 
 
 def test_many_discoveries_leave_connections_for_each_other(agent: ConsulAgent, engine: str) -> None:
