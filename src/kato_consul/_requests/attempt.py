@@ -75,6 +75,19 @@ def send_hedged(
     return instance, hedged.first
 
 
+def log_retry(request: Request, instance: Instance, attempt: int, why: str) -> None:
+    """Log that a request is sent again, for the ``attempt``-th time; ``why`` is how the attempt
+    before ended."""
+    log.info(
+        "request.retried",
+        service=instance.service,
+        request=request.what,
+        id=instance.uid,
+        attempt=attempt,
+        why=why,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Attempt:
     instance: Instance

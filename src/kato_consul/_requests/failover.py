@@ -30,16 +30,13 @@ from kato_consul._flow import (
     Sleep,
     WaitForChange,
 )
-from kato_consul._logging import logger
 from kato_consul._observable import SnapshotStore
-from kato_consul._requests.attempt import Backup, send_hedged, send_once
+from kato_consul._requests.attempt import Backup, log_retry, send_hedged, send_once
 from kato_consul._requests.classify import Delivery, describe
 from kato_consul._requests.request import Answer, Request, RoutingHint
 from kato_consul._requests.usable_instances import wait_for_usable
 from kato_consul.errors import KatoError, NoInstances, NoResponse, OutcomeUnknown, RequestNotSent
 from kato_consul.models import Instance, Snapshot
-
-log = logger("requests")
 
 
 @dataclass(slots=True)
@@ -152,14 +149,7 @@ class _Call:
         while True:
             instance, backup = yield from self._next_instance()
             if self._failovers:
-                log.info(
-                    "request.retried",
-                    service=failover.store.service,
-                    request=request.what,
-                    id=instance.uid,
-                    attempt=self._failovers + 1,
-                    why=self._last_failure,
-                )
+                log_retry(request, instance, self._failovers + 1, self._last_failure)
             if self._hint is not None:
                 self._hint.in_flight = True
             failover.contacted[instance.uid] = instance
