@@ -18,6 +18,7 @@ TABLE: list[tuple[KatoConsulError, Fault, bool | None, bool | None]] = [
     (errors.ConfigurationError("bad"), Fault.CALLER, False, False),
     (errors.DefinitionError(["a", "b"]), Fault.CALLER, False, False),
     (errors.ClientClosed("closed"), Fault.CALLER, False, False),
+    (errors.NoThread("watch", "can't start new thread"), Fault.CALLER, False, True),
     (errors.ConsulError("bad"), Fault.CONSUL, True, True),
     (errors.ConsulUnreachable(AT, "refused"), Fault.NETWORK, False, True),
     (errors.ConsulUnreachable(AT, "silent", sent=True), Fault.NETWORK, True, True),

@@ -51,6 +51,7 @@ STATIC_REGISTRAR = REGISTRAR.replace(
 """Beside KATO_URL alone no Consul is used for discovery, but a registrar still uses one."""
 
 TRANSPORT = """
+import time
 import httpx
 from kato_consul import DiscoveryTransport, Settings
 settings = Settings(consul_addr="127.0.0.1:9", engine=ENGINE, deadline=0.5)
@@ -63,7 +64,7 @@ def call():
             pass
 
 transport = DiscoveryTransport(settings)
-transport._service("kato")
+transport._service("kato", time.monotonic() + 30.0)
 thread = threading.Thread(target=call)
 thread.start()
 thread.join()

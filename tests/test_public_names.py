@@ -53,6 +53,7 @@ NAMES = [
     "LearnResult",
     "NoInstances",
     "NoResponse",
+    "NoThread",
     "NotFound",
     "NotPassing",
     "Observation",

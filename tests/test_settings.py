@@ -430,6 +430,19 @@ def test_list_that_is_no_list_of_texts_is_refused(name: str, value: Any) -> None
         Settings(**{name: value})
 
 
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf"), 1e7, "10"])
+def test_wait_for_instances_that_is_no_time_is_refused(value: Any) -> None:
+    """The message contains the setting, the value and what None means."""
+    with pytest.raises(ConfigurationError, match=r"wait_for_instances .*None for the whole"):
+        Settings(wait_for_instances=value)
+
+
+@pytest.mark.parametrize("value", [0, 0.5, 30, None])
+def test_wait_for_instances(value: float | None) -> None:
+    """It may be 0, and None."""
+    assert Settings(wait_for_instances=value).wait_for_instances == value
+
+
 def test_empty_service_is_refused() -> None:
     """The service must have a name."""
     with pytest.raises(ConfigurationError, match="service"):

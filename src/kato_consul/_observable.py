@@ -102,6 +102,17 @@ class SnapshotStore(Observable[Snapshot | None]):
             self.confirmed_at = self._fallback_confirmed_at
             self.set(self._fallback)
 
+    @property
+    def has_fallback(self) -> bool:
+        """True if there is a snapshot to use until Consul's first response."""
+        return self._fallback is not None
+
+    def set_aside(self) -> None:
+        """Make the current snapshot the fallback: its watch has ended, so it gets out of date."""
+        if self.current is not None:
+            self._fallback, self._fallback_confirmed_at = self.current, self.confirmed_at
+        self.current = self.last_error = self.confirmed_at = self.empty_since = None
+
     def _keep_static_list(self) -> bool:
         """Keep a static list current until Consul has reported an instance.
 

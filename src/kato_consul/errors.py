@@ -131,6 +131,19 @@ class ClientClosed(KatoConsulError):
     safe_to_resend = False
 
 
+class NoThread(KatoConsulError):
+    """The system starts no more threads for this process, and a sync client needs one. Nothing was
+    sent."""
+
+    fault = Fault.CALLER
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(
+            f"the thread {name!r} could not be started: {reason}. The process has reached a limit "
+            f"of the system (ulimit -u, or pids.max of its container), or is ending"
+        )
+
+
 # --- Consul ---------------------------------------------------------------------------------
 
 

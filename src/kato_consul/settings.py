@@ -140,6 +140,10 @@ class Settings:
     connect_timeout: float = 1.0
     """Longest time to connect in seconds, above 0. It is short because the instances of a service
     are near, and another one may be available."""
+    wait_for_instances: float | None = None
+    """How long a call waits while Consul lists no usable instance, in seconds; 0: the call fails at
+    once. It does not limit the wait for Consul's first response. Default: as long as the call may
+    take (``deadline``)."""
     keepalive: float = 4.0
     """How long an idle connection is kept in seconds, above 0. It has to be below 5: KATO's server
     closes idle connections after 5 s. A request on a connection that is being closed may or may not
@@ -172,6 +176,12 @@ class Settings:
                 raise ConfigurationError(
                     f"{name} must be seconds above 0 and up to {MAX_SECONDS:,}, not {value!r}"
                 )
+        wait: object = self.wait_for_instances
+        if wait is not None and not (isinstance(wait, int | float) and 0 <= wait <= MAX_SECONDS):
+            raise ConfigurationError(
+                f"wait_for_instances must be seconds from 0 to {MAX_SECONDS:,}, or None for the "
+                f"whole deadline, not {wait!r}"
+            )
         if self.engine not in ENGINES:
             raise ConfigurationError(
                 f"engine must be one of {', '.join(ENGINES)}, not {self.engine!r}"

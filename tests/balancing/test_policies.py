@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from kato_consul._balancing.policies import (
+    IDLE_TIE,
     POLICIES,
     LeastOutstanding,
     PowerOfTwo,
@@ -81,6 +82,32 @@ def test_p2c_picks_the_cheaper() -> None:
     """The most expensive of three is never picked; the cheapest is whenever it is drawn."""
     view = FakePoolView(costs={"kato-a": 1.0, "kato-b": 2.0, "kato-c": 3.0})
     assert shares(PowerOfTwo(), view) == about(a=2 / 3, b=1 / 3, c=0.0)
+
+
+NEARLY = IDLE_TIE / 2
+"""Seconds of a difference in cost that is a tie between idle instances."""
+
+
+@pytest.mark.parametrize(
+    ("costs", "busy", "share_of_a"),
+    [
+        ({"kato-a": NEARLY, "kato-b": 0.0}, {}, 1 / 2),
+        ({"kato-a": 0.0, "kato-b": NEARLY}, {}, 1 / 2),
+        ({"kato-a": 2 * IDLE_TIE, "kato-b": 0.0}, {}, 0.0),
+        ({"kato-a": NEARLY, "kato-b": 0.0}, {"kato-a": 1}, 0.0),
+        ({"kato-a": NEARLY, "kato-b": 0.0}, {"kato-b": 1}, 0.0),
+    ],
+)
+def test_p2c_ties(costs: dict[str, float], busy: dict[str, int], share_of_a: float) -> None:
+    """A small difference in cost is a tie if both are idle, and decides if one is busy."""
+    view = FakePoolView(costs=costs, busy=busy)
+    assert shares(PowerOfTwo(), view, (A, B)) == about(a=share_of_a, b=1 - share_of_a)
+
+
+def test_p2c_ties_follow_weights() -> None:
+    """Of idle instances each gets the share of its weight."""
+    view = FakePoolView(weights={"kato-a": 3.0}, costs={"kato-a": NEARLY, "kato-b": 0.0})
+    assert shares(PowerOfTwo(), view, (A, B)) == about(a=3 / 4, b=1 / 4)
 
 
 def test_p2c_draws_new_instances_less_often() -> None:

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from kato_consul._consul import api as api
+from kato_consul._consul.agent_load import MAX_BLOCKING, READ_INTERVAL, AgentLoad
 from kato_consul._consul.agents import Agents
 from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.blocking_query import NETWORK_SLACK, next_index
@@ -66,6 +67,7 @@ class Watched:
         at: Sequence[str] = (AT,),
         wait: float = BLOCKING_WAIT,
         first_timeout: float = CONSUL_TIMEOUT,
+        load: AgentLoad | None = None,
     ) -> None:
         self.store = SnapshotStore("kato")
         self.published: list[list[str]] = []
@@ -79,6 +81,7 @@ class Watched:
             random=lambda: draw,
             wait=wait,
             first_timeout=first_timeout,
+            load=load or AgentLoad(),
         )
         with self.store.listening(self._record), contextlib.suppress(ScriptEnds):
             self.player.play(flow)
@@ -460,3 +463,55 @@ def test_failed_confirmation_keeps_the_last_good_snapshot(outcome: Outcome) -> N
 def ids(snapshot: Snapshot | None) -> Any:
     """Return the ids in a snapshot; None without one."""
     return None if snapshot is None else [one.id for one in snapshot.instances]
+
+
+# --- many watches of one process ------------------------------------------------------------
+
+
+def load_of(others: int, *, blocking: int) -> AgentLoad:
+    """Return the load of other watches, so many of which block."""
+    load, watches = AgentLoad(), [object() for _ in range(others)]
+    for number, other in enumerate(watches):
+        load.add(other)
+        assert number >= blocking or load.begin_blocking(other, 0.0, is_new=False)
+    return load
+
+
+def test_watch_beyond_those_that_block_reads_at_an_interval() -> None:
+    """It reads without an index, on a connection that it does not keep, and sees each change."""
+    load = load_of(MAX_BLOCKING, blocking=MAX_BLOCKING)
+    watched = Watched(health(7, "a"), health(7, "a"), health(9, "b"), draw=0.5, load=load)
+    assert watched.queries == [{}, {}, {}, {}]
+    assert watched.player.slept == [READ_INTERVAL] * 3
+    assert [send.headers.get("Connection") for send in watched.player.sent[:2]] == [None, "close"]
+    assert watched.published == [["a"], ["b"]]
+
+
+def test_watch_of_several_blocks_after_its_second_read() -> None:
+    """If others leave room for it, it blocks, for a share of the time of a single watch."""
+    watched = Watched(health(7, "a"), health(7, "a"), draw=0.5, load=load_of(1, blocking=1))
+    assert watched.queries == [{}, {}, {"index": "7", "wait": "30.000s"}]
+    assert watched.player.slept == [READ_INTERVAL]
+
+
+def test_refused_connection_ends_blocking() -> None:
+    """After a 429 fewer watches block: this one reads, since the others block."""
+    too_many = reply(429, "too many connections")
+    load = load_of(2, blocking=2)
+    watched = Watched(health(7, "a"), health(7, "a"), too_many, health(7, "a"), load=load)
+    assert watched.queries == [{}, {}, {"index": "7", "wait": "20.000s"}, {}, {}]
+
+
+@pytest.mark.parametrize(("others", "longest"), [(0, 0.1), (10 * MAX_BLOCKING - 1, 1.0)])
+def test_pause_after_an_error_grows_with_the_number_of_watches(others: int, longest: float) -> None:
+    """All watches of a process together do not retry more often than a few would."""
+    assert Watched(refused(), load=load_of(others, blocking=0)).player.slept == [longest]
+
+
+def test_watch_that_ends_leaves_the_load() -> None:
+    """Its place among those that block is free."""
+    load = AgentLoad()
+    Watched(health(7, "a"), load=load)
+    assert load.read_interval == READ_INTERVAL
+    assert load._watches == set()
+    assert load._blocking == set()

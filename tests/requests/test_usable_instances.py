@@ -51,7 +51,7 @@ def test_waits_for_a_usable_instance() -> None:
 @pytest.mark.parametrize(
     ("instances", "reason"),
     [
-        (None, "no instance of 'kato' can be used: Consul has not answered yet"),
+        (None, "no instance of 'kato' can be used: Consul has not listed any yet"),
         (
             (),
             "Consul lists none. Register one with 'kato-consul register'; or, with ACLs, use",
@@ -61,7 +61,7 @@ def test_waits_for_a_usable_instance() -> None:
                 replace(FIRST, health=Health.CRITICAL, output="redis: refused"),
                 replace(SECOND, health=Health.MAINTENANCE, output="upgrade"),
             ),
-            f"({FIRST.id} is critical: redis: refused; {SECOND.id} is maintenance: upgrade)",
+            f"none as passing ({FIRST.id} is critical: redis: refused; {SECOND.id} is maintenance",
         ),
     ],
 )
@@ -83,6 +83,62 @@ def test_no_instances_error_of_a_token_that_may_not_read() -> None:
     service.store.publish(replace(snapshot(), filtered=True))
     with pytest.raises(NoInstances, match="Consul hides instances that the token may not read"):
         service.call(within=5.0)
+
+
+BAD_PORT = replace(FIRST, port=99_999)
+BAD_ADDRESS = replace(SECOND, address="http://10.0.0.5")
+CRITICAL = replace(FIRST, health=Health.CRITICAL, output="redis: refused")
+
+
+@pytest.mark.parametrize("instances", [(), (CRITICAL,), (BAD_PORT,)])
+@pytest.mark.parametrize("seconds", [0.0, 0.5, 5.0, None, 60.0])
+def test_wait_for_instances_limits_the_wait(
+    instances: tuple[Instance, ...], seconds: float | None
+) -> None:
+    """A call waits so long while Consul lists no usable instance, and never past its deadline."""
+    service = ScriptedService(instances=instances)
+    service.failover.wait_for_instances = seconds
+    with pytest.raises(NoInstances):
+        service.call(within=30.0)
+    assert service.clock.now == BEGIN + min(30.0 if seconds is None else seconds, 30.0)
+
+
+def test_no_wait_for_instances_still_waits_for_consul() -> None:
+    """The first response of Consul is waited for, and is obeyed."""
+    service = ScriptedService(instances=None)
+    service.failover.wait_for_instances = 0.0
+
+    def change(step: WaitForChange) -> None:
+        assert step.timeout == 30.0
+        service.clock.advance(3.0)
+        service.store.publish(snapshot(CRITICAL))
+
+    service.player.change = change
+    with pytest.raises(NoInstances, match=r"Consul lists none as passing \(kato-\d is critical"):
+        service.call(within=30.0)
+    assert service.clock.now == BEGIN + 3.0
+
+
+def test_instance_that_passes_within_the_wait_serves_the_call() -> None:
+    """A change that leaves all unusable does not prolong the wait; a usable one ends it."""
+    service = ScriptedService(OK, instances=(CRITICAL,))
+    service.failover.wait_for_instances = 2.0
+    changes = [snapshot(), snapshot(SECOND)]
+
+    def change(step: WaitForChange) -> None:
+        service.clock.advance(0.5)
+        service.store.publish(changes.pop(0))
+
+    service.player.change = change
+    assert service.call().instance == SECOND
+    assert service.player.waited == [2.0, 1.5]
+
+
+def test_instances_that_fail_do_not_change_the_wait() -> None:
+    """Only an absence of usable instances is limited: instances that refuse are tried again."""
+    service = ScriptedService(*[refused()] * 5, OK)
+    service.failover.wait_for_instances = 0.0
+    assert service.call().instance in (FIRST, SECOND, THIRD)
 
 
 def test_no_instances_error_has_duration_and_query() -> None:
@@ -136,10 +192,6 @@ def test_warning_is_used_if_none_is_passing() -> None:
     warned = replace(SECOND, health=Health.WARNING)
     service = ScriptedService(OK, instances=(replace(FIRST, health=Health.CRITICAL), warned))
     assert service.call().instance == warned
-
-
-BAD_PORT = replace(FIRST, port=99_999)
-BAD_ADDRESS = replace(SECOND, address="http://10.0.0.5")
 
 
 def test_instance_with_an_invalid_address_is_never_used() -> None:

@@ -14,3 +14,11 @@ def open_sockets(process: int | str = "self") -> set[str]:
         if target.startswith("socket:"):
             found.add(target)
     return found
+
+
+def connections_to(port: int) -> int:
+    """Return how many connections this process has to a TCP port of this machine."""
+    own = {found.removeprefix("socket:[").removesuffix("]") for found in open_sockets()}
+    rows = Path("/proc/self/net/tcp").read_text(encoding="ascii").splitlines()[1:]
+    fields = (row.split() for row in rows)
+    return sum(int(row[2].split(":")[1], 16) == port and row[9] in own for row in fields)

@@ -6,12 +6,14 @@ import threading
 
 import pytest
 
-from kato_consul import ClientClosed, Settings
+from kato_consul import AsyncDiscovery, ClientClosed, Settings
 from kato_consul._async import driver as async_driver
 from kato_consul._async.driver import AsyncDriver
 from kato_consul._sync import driver as sync_driver
 from kato_consul._sync.driver import Driver
 from tests.event_loops import EVENT_LOOPS, loop_factory
+from tests.shells.one_instance_consul import list_one_instance
+from tests.shells.wire_server import WireServer
 
 
 @pytest.fixture(params=EVENT_LOOPS)
@@ -125,3 +127,29 @@ def test_aclose_when_the_loop_is_closed() -> None:
     asyncio.run(driver.aclose())
     with pytest.raises(ClientClosed, match="closed"):
         asyncio.run(use())
+
+
+@pytest.mark.parametrize("engine", ["httptools", "httpx"])
+def test_aclose_when_the_loop_is_stopped(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closed from another loop, it does not wait: the stopped loop closes it when it runs again."""
+    monkeypatch.setattr(async_driver, "CLOSE_TIMEOUT", 600.0)
+    own_loop = asyncio.new_event_loop()
+    with WireServer(list_one_instance) as consul:
+        discovery = AsyncDiscovery(Settings(consul_addr=consul.origin, engine=engine))
+        own_loop.run_until_complete(discovery.snapshot())
+        closing = threading.Thread(target=lambda: asyncio.run(discovery.aclose()))
+        closing.start()
+        closing.join(60.0)
+        assert not closing.is_alive()
+        with pytest.raises(ClientClosed):
+            own_loop.run_until_complete(discovery.snapshot())
+
+        async def until_no_task_is_left() -> None:
+            await asyncio.sleep(0)  # now the loop has begun to close it
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            if others:
+                await asyncio.wait(others, timeout=60.0)
+            assert len(asyncio.all_tasks()) == 1
+
+        own_loop.run_until_complete(until_no_task_is_left())
+    own_loop.close()

@@ -93,6 +93,19 @@ def test_dropped_on_threads(settings: Settings, use: Callable[[Settings], None])
     assert eventually(lambda: open_sockets() <= sockets_before, within=30.0)
 
 
+def test_warning_names_the_client_and_not_a_part_of_it(settings: Settings) -> None:
+    """A dropped client is named as what its user created."""
+
+    def use_and_collect(use: Callable[[Settings], None]) -> None:
+        use(settings)
+        gc.collect()
+
+    with pytest.warns(ResourceWarning, match=r"unclosed KatoClient: call 'close\(\)'"):
+        use_and_collect(use_client)
+    with pytest.warns(ResourceWarning, match="unclosed Discovery: "):
+        use_and_collect(use_discovery)
+
+
 async def use_async_client(settings: Settings) -> None:
     """Use a client, and drop it."""
     await AsyncKatoClient(settings).discovery.snapshot()
@@ -136,6 +149,18 @@ async def test_dropped_on_tasks(
         lambda: open_sockets() <= sockets_before,
     ):
         assert await asyncio.to_thread(eventually, ended, within=30.0)
+
+
+@pytest.mark.anyio
+async def test_async_warning_names_the_client(settings: Settings) -> None:
+    """A dropped async client is named as what its user created."""
+
+    async def use_and_collect() -> None:
+        await use_async_client(settings)
+        gc.collect()
+
+    with pytest.warns(ResourceWarning, match=r"unclosed AsyncKatoClient: call 'await aclose\(\)'"):
+        await use_and_collect()
 
 
 def test_unused_or_closed_objects_do_not_warn(settings: Settings) -> None:

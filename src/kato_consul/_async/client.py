@@ -39,6 +39,7 @@ class AsyncKatoClient:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.discovery = AsyncDiscovery(settings)
+        self.discovery._driver.owner_name = type(self).__name__
         runtime.in_each_process(self, AsyncKatoClient._set_up)
 
     def _set_up(self) -> None:

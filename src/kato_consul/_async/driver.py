@@ -49,7 +49,8 @@ class AsyncDriver:
         owner: object | None = None,
         on_closed_origin: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
-        """``owner`` is what users hold: if it is garbage-collected, the driver is closed.
+        """``owner`` is what users hold: if it is garbage-collected, the driver is closed, and the
+        warning names ``owner_name``, its class unless set.
         ``on_closed_origin`` is called with each origin whose connections are closed."""
         self._on_closed_origin = on_closed_origin
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -59,9 +60,9 @@ class AsyncDriver:
         self._process: int | None = None
         load_libraries()
         self._engine = engine_for(settings, tls_context(settings))
+        self.owner_name = type(owner).__name__
         if owner is not None:
-            name = type(owner).__name__
-            weakref.finalize(owner, self._owner_collected, name).atexit = False
+            weakref.finalize(owner, self._owner_collected).atexit = False
 
     async def run(self, flow: Flow[T], send: SendRequest | None = None) -> T:
         """Run a flow to its end. If cancelled, it is closed and sends nothing more.
@@ -111,7 +112,9 @@ class AsyncDriver:
     async def aclose(self) -> None:
         """End background flows and close every connection. Calls in flight fail as cut.
 
-        If the caller is cancelled, it is still closed, and the cancellation is raised then.
+        If the caller is cancelled, it is still closed, and the cancellation is raised then. If it
+        belongs to another event loop, which is stopped, its tasks and connections end when that
+        loop runs again, or is closed; this is not waited for.
 
         Raises:
             ClientClosed: it belongs to another event loop, which runs.
@@ -122,6 +125,9 @@ class AsyncDriver:
             return  # the loop is the parent's, and even its epoll is shared with this process
         if self._loop is None or self._loop.is_closed():
             return  # nothing was opened, or no callback of the loop can close it any more
+        if self._loop is not asyncio.get_running_loop():
+            self._close_when_loop_runs(self._loop)
+            return
         closing = asyncio.create_task(self._close())
         cancellation: asyncio.CancelledError | None = None
         while not closing.done():
@@ -146,14 +152,18 @@ class AsyncDriver:
         else:
             await closing
 
-    def _owner_collected(self, owner: str) -> None:
+    def _owner_collected(self) -> None:
         """Close the driver: no call can use it any more. (This may run in any thread.)"""
         loop = self._loop
         if self._closed or loop is None or self._process != os.getpid():
             return
+        self._close_when_loop_runs(loop)
+        message = f"unclosed {self.owner_name}: call 'await aclose()'"
+        warnings.warn(message, ResourceWarning, stacklevel=2)
+
+    def _close_when_loop_runs(self, loop: asyncio.AbstractEventLoop) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(lambda: loop.create_task(self.aclose()))
-        warnings.warn(f"unclosed {owner}: call 'await aclose()'", ResourceWarning, stacklevel=2)
 
     async def _carry_out(self, step: Step, send: SendRequest) -> Outcome | Hedged | None:
         if isinstance(step, Send):

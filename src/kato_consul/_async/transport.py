@@ -6,6 +6,7 @@ import httpx
 
 from kato_consul._async import runtime
 from kato_consul._async.driver import AsyncDriver
+from kato_consul._async.engines.httpx_network import limited_timeout, time_limit
 from kato_consul._async.pooled_transport import AsyncPooledTransport
 from kato_consul._balancing.pool import InstanceView
 from kato_consul._flow import Cause, Failure, Outcome, Reply, Send
@@ -14,7 +15,9 @@ from kato_consul._http.discovered_service import (
     Exchange,
     may_be_concurrency_limit,
 )
-from kato_consul.errors import KatoConsulError
+from kato_consul._http.service_directory import ServiceDirectory
+from kato_consul._runtime_defaults import clock
+from kato_consul.errors import ClientClosed, KatoConsulError, NoThread
 from kato_consul.settings import Settings
 
 
@@ -25,13 +28,23 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
         async with httpx.AsyncClient(transport=transport, base_url="http://kato") as http:
             print((await http.get("/health")).json())
 
-    The host of a URL is the name of a service; its port is ignored. The timeouts of the httpx
-    client bound one attempt; ``settings.deadline`` bounds all attempts together. Methods that are
-    not idempotent are retried only if the request was certainly not sent. Request bodies are read
-    into memory, so that they can be sent again; response bodies are not.
+    The host of a URL is the name of a service; its port is ignored. Methods that are not idempotent
+    are retried only if the request was certainly not sent. Request bodies are read into memory, so
+    that they can be sent again; response bodies are not.
+
+    The timeouts of the httpx client apply to each attempt: ``connect`` (at most
+    ``settings.connect_timeout``), ``write`` and ``read``. ``pool`` is how long a call waits for a
+    usable instance. Until the head of the response, a call with all its attempts takes at most the
+    sum of the four, which is the most that httpx itself allows one request, and at most
+    ``settings.deadline``. The body of the response is limited by ``read`` alone.
 
     If no instance serves a request, the last response is returned, or an `httpx.TransportError` is
-    raised from the `KatoConsulError` that gives the reason.
+    raised from the `KatoConsulError` that gives the reason. After `aclose`, a request raises
+    RuntimeError, as with a closed client of httpx.
+
+    A service is watched from its first request until five minutes after the last one. All services
+    share at most six connections to Consul: four are watched by blocking queries, and the others
+    are read every three seconds.
 
     Args:
         settings: how to reach Consul; from the environment unless given.
@@ -47,11 +60,11 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
         self._driver = AsyncDriver(self._settings, owner=self, on_closed_origin=pooled.close_origin)
         self._inner = inner or pooled
         self._reports_first_byte = inner is None or isinstance(inner, httpx.AsyncHTTPTransport)
+        self._limited = limited_timeout if inner is None else min
         runtime.in_each_process(self, AsyncDiscoveryTransport._set_up)
 
     def _set_up(self) -> None:
-        self._services: dict[str, DiscoveredService] = {}
-        self._watched: set[str] = set()
+        self._services = ServiceDirectory(self._settings)
 
     async def instances(self, service: str) -> list[InstanceView]:
         """Return all instances of a service, with what Consul reports and what was measured here.
@@ -61,14 +74,20 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
 
         Raises:
             ConsulError: Consul did not answer within ``settings.deadline`` seconds.
+            ClientClosed: the transport is closed.
         """
-        discovered = self._service(service)
-        snapshot = await self._driver.run(discovered.discovery.snapshot(self._settings.deadline))
+        self._driver.check_usable()
+        deadline = self._settings.deadline
+        discovered = self._service(service, clock() + deadline)
+        snapshot = await self._driver.run(discovered.discovery.snapshot(deadline))
         return discovered.failover.pool.views(snapshot)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request, and retry it on other instances if that is safe."""
-        service = self._service(request.url.host)
+        try:
+            self._driver.check_usable()
+        except ClientClosed as error:
+            raise RuntimeError(f"cannot send a request: {error}") from error
         await request.aread()
         exchange = Exchange(request, self._settings, self._reports_first_byte)
 
@@ -81,20 +100,24 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
                     await caller_trace(event, info)
 
             try:
-                attempt = exchange.to_httpx_request(step, trace)
+                attempt = exchange.to_httpx_request(step, trace, self._limited)
             except (httpx.InvalidURL, ValueError) as error:
                 return Failure(Cause.CONNECT, bytes_sent=False, detail=str(error), error=error)
             try:
-                response = await self._inner.handle_async_request(attempt)
-                outcome = exchange.record_response(response)
-                if may_be_concurrency_limit(response) and isinstance(outcome, Reply):
-                    outcome = Reply(outcome.status, outcome.headers, await response.aread())
+                async with time_limit(step.timeout):
+                    response = await self._inner.handle_async_request(attempt)
+                    outcome = exchange.record_response(response)
+                    if may_be_concurrency_limit(response) and isinstance(outcome, Reply):
+                        outcome = Reply(outcome.status, outcome.headers, await response.aread())
             except (httpx.TransportError, OSError, UnicodeError) as error:
+                await _discard_response(exchange)
                 return exchange.record_failure(error)
+            exchange.limit_body_only_by_request(attempt)
             return outcome
 
-        flow = service.failover.call(exchange.to_request(), exchange.deadline())
         try:
+            service = self._service(request.url.host, exchange.deadline)
+            flow = service.failover.call(exchange.to_request(), exchange.deadline)
             await self._driver.run(flow, send)
         except KatoConsulError as error:
             return exchange.final_response(error)
@@ -111,15 +134,15 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
         finally:
             await self._inner.aclose()
 
-    def _service(self, name: str) -> DiscoveredService:
-        service = self._services.get(name)
-        if service is None:
-            new = DiscoveredService.create(name, self._settings)
-            service = self._services.setdefault(name, new)
-        if name not in self._watched:
-            for flow in service.discovery.watches():
-                self._driver.start(flow, f"kato-consul watch {name}")
-            self._watched.add(name)
+    def _service(self, name: str, deadline: float) -> DiscoveredService:
+        service = self._services.use(name, deadline)
+        scheduler = self._services.scheduler
+        try:
+            for _ in range(scheduler.missing_workers):
+                self._driver.start(scheduler.worker(), "kato-consul watches")
+        except NoThread:
+            if not scheduler.is_running:
+                raise
         return service
 
 

@@ -68,8 +68,9 @@ class OutlierDetector:
         if record is not None and record.ejections:
             record.probed_until = now + timeout
 
-    def record_failure(self, uid: str, now: float, took: float, *, eject_now: bool) -> None:
-        """Record that an attempt failed after ``took`` seconds.
+    def record_failure(self, uid: str, now: float, took: float, *, eject_now: bool) -> float:
+        """Record that an attempt failed after ``took`` seconds. Return for how many seconds this
+        ejects the instance; 0 if it does not.
 
         ``eject_now``: one such failure is enough. Failures during an ejection do not prolong it:
         those requests were in flight together.
@@ -77,17 +78,21 @@ class OutlierDetector:
         record = self._records.setdefault(uid, _Record())
         record.failures_in_a_row += 1
         if now < record.ejected_until:
-            return
+            return 0.0
         if eject_now or record.ejections or record.failures_in_a_row >= CONSECUTIVE_FAILURES:
             doublings = min(record.ejections, MAX_DOUBLINGS)
             record.ejections += 1
-            record.ejected_until = now + min(MAX_EJECTION, max(MIN_EJECTION, took) * 2**doublings)
+            seconds: float = min(MAX_EJECTION, max(MIN_EJECTION, took) * 2**doublings)
+            record.ejected_until = now + seconds
             record.probed_until = 0.0
+            return seconds
+        return 0.0
 
-    def record_success(self, uid: str) -> None:
-        """Record that an attempt was answered: clears the instance's record."""
-        if self._records:
-            self._records.pop(uid, None)
+    def record_success(self, uid: str) -> bool:
+        """Record that an attempt was answered: clears the instance's record. Return whether it had
+        been ejected."""
+        record = self._records.pop(uid, None) if self._records else None
+        return record is not None and record.ejections > 0
 
     def remove(self, uids: Iterable[str]) -> None:
         """Remove instances that left the pool."""

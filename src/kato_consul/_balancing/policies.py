@@ -28,22 +28,34 @@ MAX_DRAWS = 16
 sixteenth of the largest weight."""
 
 
+IDLE_TIE = 0.05
+"""Seconds by which the costs of two idle instances may differ and count as equal. The mean latency
+keeps a single slow reply for about ten seconds. Without a tie, one cold start or pause would direct
+all requests of a client that sends one at a time to the other instance."""
+
+
 class PowerOfTwo:
     """Power of two choices: draws two instances and takes the cheaper one.
 
     Only two instances are compared, and the choice is nearly as good as the cheapest of all. If all
     clients chose the cheapest one, they would overload it together (Mitzenmacher 2001; ``P2CPick``
-    of Finagle).
+    of Finagle). Of two idle instances whose costs are nearly equal (`IDLE_TIE`) the first draw is
+    taken, so each gets the share of its weight.
     """
 
     def pick(self, among: Sequence[Instance], view: PoolView, random: Random) -> Instance:
-        """Return the cheaper of two."""
+        """Return the cheaper of two; if both are idle and nearly equal, the first one drawn."""
         first = draw_by_weight(among, view, random)
         if len(among) == 1:
             return first
         others = [instance for instance in among if instance is not first]
         second = draw_by_weight(others, view, random)
-        return first if view.cost(first) <= view.cost(second) else second
+        difference = view.cost(first) - view.cost(second)
+        if difference <= 0.0:
+            return first
+        if difference >= IDLE_TIE or view.outstanding(first) or view.outstanding(second):
+            return second
+        return first
 
 
 class LeastOutstanding:

@@ -18,6 +18,11 @@ class Agents:
         return len(self._apis)
 
     @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses of all agents."""
+        return tuple(api.address for api in self._apis)
+
+    @property
     def current(self) -> ConsulApi:
         """The API of the agent in use."""
         return self._apis[self._current]

@@ -50,6 +50,11 @@ class ConsulCall(Generic[T]):
         """Return the same call with another timeout."""
         return replace(self, send=replace(self.send, timeout=seconds))
 
+    def on_its_own_connection(self) -> "ConsulCall[T]":
+        """Return the same call on a connection that is closed after it."""
+        headers = {**self.send.headers, "Connection": "close"}
+        return replace(self, send=replace(self.send, headers=headers))
+
     def with_parameter(self, name: str, value: str = "") -> "ConsulCall[T]":
         """Return the same call with one more query parameter."""
         separator = "&" if "?" in self.send.target else "?"

@@ -52,10 +52,9 @@ class DiscoveryService:
             else None,
             query_description=self._query_description(),
         )
-        self._has_fallback = bool(saved or static)
         if static is not None and not settings.uses_consul:
             self.store.publish(static)
-        self._not_running = [*self._watches()]
+        self._not_running = [*self.new_watch()]
         self._watch_count = len(self._not_running)
         self._savers = itertools.count()
 
@@ -63,9 +62,9 @@ class DiscoveryService:
         names = " or ".join(query.datacenter for query in self._queries if query.datacenter)
         return replace(self._queries[0], datacenter=names or None).description
 
-    def _watches(self) -> Iterator[Flow[None]]:
-        """Yield the flows that keep the store up to date. They do not end. Without Consul there is
-        none."""
+    def new_watch(self) -> Iterator[Flow[None]]:
+        """Yield the flows of a new watch, which keep the store up to date. They do not end. Without
+        Consul there is none."""
         if not self.settings.uses_consul:
             return
         if len(self._queries) == 1:
@@ -110,7 +109,7 @@ class DiscoveryService:
             clock=clock,
             random=uniform,
             query_interval=self.settings.query_interval,
-            first_timeout=FIRST_RESPONSE_TIMEOUT if self._has_fallback else CONSUL_TIMEOUT,
+            first_timeout=FIRST_RESPONSE_TIMEOUT if self.store.has_fallback else CONSUL_TIMEOUT,
             needed=needed,
         )
 

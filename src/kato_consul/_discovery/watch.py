@@ -12,7 +12,8 @@ some more:
 * 429 is the limit of one agent, so another agent is used at once; after a 5xx the watch waits;
 * a response of a server without a leader may be out of date: it is used only if there is no other;
 * an empty response may be wrong (a server that restarts, a cold cache): it is used only if a
-  consistent, uncached read one second later returns it, too.
+  consistent, uncached read one second later returns it, too;
+* a process has few blocking queries at an agent (`agent_load`); further watches read at intervals.
 
 A prepared query cannot block. It is executed at intervals, by the same rules.
 """
@@ -20,6 +21,7 @@ A prepared query cannot block. It is executed at intervals, by the same rules.
 from collections.abc import Callable, Iterator
 
 from kato_consul._backoff import CONSUL_WAIT, MISTAKE_WAIT, full_jitter
+from kato_consul._consul.agent_load import AgentLoad, agent_load
 from kato_consul._consul.agents import Agents, another_agent_may_serve
 from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.blocking_query import TokenBucket, next_index, query_timeout
@@ -56,48 +58,76 @@ def watch(
     query_interval: float = 10.0,
     first_timeout: float = CONSUL_TIMEOUT,
     needed: Callable[[], bool] = lambda: True,
+    load: AgentLoad | None = None,
 ) -> Flow[None]:
     """Flow: keep ``store`` up to date with Consul, while ``needed()`` is true.
 
-    ``wait`` is how long a query may block. ``query_interval`` is the mean time between executions
-    of a prepared query. ``first_timeout`` is the timeout of the first query. All are in seconds.
+    ``wait`` is how long a query may block, if it is the only watch. ``query_interval`` is the mean
+    time between executions of a prepared query. ``first_timeout`` is that of the first query. All
+    are in seconds. ``load`` is what the watches of this process share; unless given, that of
+    `agent_load`.
     """
+    load, this_watch = load or agent_load(agents.addresses), object()
     bucket = TokenBucket()
     pause_after = _pauses(random)
     index, last = 0, None
     failures = 0
-    while needed():
-        api = agents.current
-        try:
-            call = api.query_health(query, index=index, wait=wait if index else None, last=last)
-            if index:
-                call = call.with_timeout(query_timeout(wait))
-            elif last is None and not failures:
-                call = call.with_timeout(first_timeout)
-            response = yield from call_consul(call)
-            if not response.snapshot.instances and not _known_empty(store):
-                yield Sleep(EMPTY_CONFIRM_DELAY)
-                response = yield from call_consul(api.query_health(query.consistent()))
-            _require_leader(api, response, store)
-        except ConsulError as error:
-            _record_error(store, error)
-            agents.record_failure(api)
-            index = 0
-            failures += 1
-            if not (another_agent_may_serve(error) and failures % len(agents)):
-                yield Sleep(pause_after(error) + (error.retry_after or 0.0))
-            continue
-        if store.last_error is not None:
-            log.info("consul.recovered", service=store.service)
-        _log_unusable(store, response.snapshot)
-        store.publish(response.snapshot, clock() - response.staleness)
-        index, last, failures = next_index(index, response.index), response, 0
-        pause_after = _pauses(random)
-        if query.prepared_query:
-            index = 0
-            yield Sleep(query_interval * (0.75 + 0.5 * random()))
-        elif pause := bucket.take(clock()):
-            yield Sleep(pause)
+    at_intervals = False
+    load.add(this_watch)
+    try:
+        while needed():
+            api = agents.current
+            try:
+                seconds = load.blocking_wait(wait) if index else None
+                call = api.query_health(query, index=index, wait=seconds, last=last)
+                if seconds is not None:
+                    call = call.with_timeout(query_timeout(seconds))
+                elif at_intervals:
+                    call = call.on_its_own_connection()
+                elif last is None and not failures:
+                    call = call.with_timeout(first_timeout)
+                try:
+                    response = yield from call_consul(call)
+                finally:
+                    load.end_blocking(this_watch)
+                if not response.snapshot.instances and not _known_empty(store):
+                    yield Sleep(EMPTY_CONFIRM_DELAY)
+                    response = yield from call_consul(api.query_health(query.consistent()))
+                _require_leader(api, response, store)
+            except ConsulError as error:
+                _record_error(store, error)
+                agents.record_failure(api)
+                load.record_error(error, clock())
+                index = 0
+                failures += 1
+                if not (another_agent_may_serve(error) and failures % len(agents)):
+                    pause = pause_after(error) * load.pause_factor
+                    yield Sleep(pause + (error.retry_after or 0.0))
+                continue
+            if store.last_error is not None:
+                log.info("consul.recovered", service=store.service)
+            _log_unusable(store, response.snapshot)
+            store.publish(response.snapshot, clock() - response.staleness)
+            is_new = last is None
+            index, last, failures = next_index(index, response.index), response, 0
+            pause_after = _pauses(random)
+            if query.prepared_query:
+                index = 0
+                yield Sleep(_jittered(query_interval, random))
+                continue
+            if pause := bucket.take(clock()):
+                yield Sleep(pause)
+            at_intervals = not load.begin_blocking(this_watch, clock(), is_new=is_new)
+            if at_intervals:
+                index = 0
+                yield Sleep(_jittered(load.read_interval, random))
+    finally:
+        load.remove(this_watch)
+
+
+def _jittered(interval: float, random: Random) -> float:
+    """Return the interval, varied by up to a quarter."""
+    return interval * (0.75 + 0.5 * random())
 
 
 def _record_error(store: SnapshotStore, error: ConsulError) -> None:

@@ -4,6 +4,8 @@ The client sends requests to ``http://<service>/…``. Idempotent methods (RFC 9
 retried after any failure; others only if the request was certainly not sent.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +19,7 @@ from kato_consul._requests.classify import ANY_RESPONSE, LIMIT_BODY
 from kato_consul._requests.failover import Failover
 from kato_consul._requests.request import Request
 from kato_consul._runtime_defaults import clock, uniform
-from kato_consul.errors import DiscoveryError, KatoConsulError, RequestNotSent
+from kato_consul.errors import ClientClosed, KatoConsulError, NoResponse, OutcomeUnknown
 from kato_consul.settings import Settings
 
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -35,7 +37,13 @@ class DiscoveredService:
     def create(cls, name: str, settings: Settings) -> "DiscoveredService":
         """Return the service with this name, and otherwise the client's settings."""
         discovery = DiscoveryService(replace(settings, service=name))
-        failover = Failover(discovery.store, pool_for(settings), clock, uniform)
+        failover = Failover(
+            discovery.store,
+            pool_for(settings),
+            clock,
+            uniform,
+            wait_for_instances=settings.wait_for_instances,
+        )
         return cls(discovery, failover)
 
 
@@ -54,8 +62,18 @@ class Exchange:
     settings: Settings
     reports_first_byte: bool
     response: httpx.Response | None = None
-    error: Exception | None = None
+    error: httpx.TransportError | None = None
     trace: SendTrace = field(default_factory=SendTrace)
+
+    def __post_init__(self) -> None:
+        timeouts = self.request.extensions.get("timeout") or {}
+        self._connect, self._read, self._write, self._wait = (
+            timeouts.get(name) for name in ("connect", "read", "write", "pool")
+        )
+        attempt = _total(self._connect, self._read, self._write)
+        self._attempt = min(attempt, self.settings.deadline)
+        limit = _total(attempt, self._wait)
+        self.deadline = clock() + min(limit, self.settings.deadline)
 
     def to_request(self) -> Request:
         """Return the request for `Failover`."""
@@ -65,18 +83,18 @@ class Exchange:
             method=self.request.method,
             target=target,
             repeatable=self.request.method in REPEATABLE,
-            timeout=self.settings.attempt_timeout,
+            timeout=self._attempt,
             answer_policy=ANY_RESPONSE,
+            wait=self._wait,
         )
 
-    def deadline(self) -> float:
-        """Return the deadline of a call that starts now: the last attempt starts before it."""
-        return clock() + self.settings.deadline
-
-    def to_httpx_request(self, step: Send, trace: Any) -> httpx.Request:
+    def to_httpx_request(
+        self, step: Send, trace: Any, limited: Callable[[float, float], float]
+    ) -> httpx.Request:
         """Return the request for one instance.
 
         Its Host header, and the name that the certificate must have, are the service's.
+        ``limited`` returns a timeout for each operation that also limits all of them together.
         """
         self.trace = SendTrace()
         url = self.request.url
@@ -84,11 +102,13 @@ class Exchange:
         extensions = {**self.request.extensions, "trace": trace}
         if url.scheme == "https":
             extensions.setdefault("sni_hostname", url.host)
-        timeout = dict(extensions.get("timeout") or {})
-        connect = timeout.get("connect")
-        if connect is None or connect > self.settings.connect_timeout:
-            timeout["connect"] = self.settings.connect_timeout
-        extensions["timeout"] = timeout
+        seconds = step.timeout
+        extensions["timeout"] = {
+            "connect": min(_seconds(self._connect), self.settings.connect_timeout, seconds),
+            "read": limited(min(_seconds(self._read), seconds), seconds),
+            "write": limited(min(_seconds(self._write), seconds), seconds),
+            "pool": min(_seconds(self._wait), seconds),
+        }
         return httpx.Request(
             self.request.method,
             url.copy_with(host=instance_url.host, port=instance_url.port),
@@ -99,9 +119,10 @@ class Exchange:
 
     def record_failure(self, error: Exception) -> Outcome:
         """Record an exception of the transport and return it as a failure."""
-        self.error = error
         traced = self.reports_first_byte or self.trace.any_event
-        return to_failure(error, sent=self.trace.bytes_sent or not traced)
+        sent = self.trace.bytes_sent or not traced
+        self.error = _as_transport_error(error, self.request, sent=sent)
+        return to_failure(error, sent=sent)
 
     def record_response(self, response: httpx.Response) -> Outcome:
         """Record a response, whose body is not read yet, and return it as an outcome."""
@@ -109,6 +130,10 @@ class Exchange:
         response.request = self.request
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Reply(response.status_code, headers, b"")
+
+    def limit_body_only_by_request(self, attempt: httpx.Request) -> None:
+        """Let the rest of the response take as long as the caller's own timeouts allow."""
+        attempt.extensions["timeout"]["read"] = self._read
 
     def final_response(self, error: KatoConsulError) -> httpx.Response:
         """Return the last response, if no instance served the request.
@@ -118,9 +143,35 @@ class Exchange:
         """
         if self.response is not None:
             return self.response
-        if self.error is not None and not isinstance(error, RequestNotSent | DiscoveryError):
+        if isinstance(error, ClientClosed) and error.sent:
+            raise httpx.ReadError(str(error), request=self.request) from error
+        if isinstance(error, OutcomeUnknown | NoResponse) and self.error is not None:
             raise self.error from error
-        raise httpx.ConnectError(str(error), request=self.request) from error
+        is_timeout = isinstance(self.error, httpx.TimeoutException)
+        kind = httpx.ConnectTimeout if is_timeout else httpx.ConnectError
+        raise kind(str(error), request=self.request) from error
+
+
+def _seconds(timeout: float | None) -> float:
+    return math.inf if timeout is None else timeout
+
+
+def _total(*timeouts: float | None) -> float:
+    return sum(map(_seconds, timeouts))
+
+
+def _as_transport_error(
+    error: Exception, request: httpx.Request, *, sent: bool
+) -> httpx.TransportError:
+    """Return what httpx would raise."""
+    if isinstance(error, httpx.TransportError):
+        return error
+    kind: type[httpx.TransportError] = httpx.ReadError if sent else httpx.ConnectError
+    if isinstance(error, TimeoutError):
+        kind = httpx.ReadTimeout if sent else httpx.ConnectTimeout
+    converted = kind(str(error) or "no complete response in time", request=request)
+    converted.__cause__ = error
+    return converted
 
 
 def may_be_concurrency_limit(response: httpx.Response) -> bool:

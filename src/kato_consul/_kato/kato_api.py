@@ -16,6 +16,7 @@ from kato_consul._backoff import INSTANCE_WAIT, full_jitter
 from kato_consul._flow import Flow, Reply, Sleep
 from kato_consul._kato import response_shapes as shapes
 from kato_consul._kato.session_state import SessionState
+from kato_consul._logging import logger
 from kato_consul._requests.classify import Delivery, classify, describe
 from kato_consul._requests.failover import Failover
 from kato_consul._requests.request import Answer, Request, RoutingHint
@@ -33,6 +34,8 @@ from kato_consul.errors import (
     ValidationFailed,
     excerpt,
 )
+
+log = logger("session")
 
 _BY_STATUS: dict[int, type[KatoAnswerError]] = {
     400: BadRequest,
@@ -74,11 +77,13 @@ class KatoApi:
         snapshot = self.failover.store.current
         if snapshot is None or state.id is None:
             return
-        pool = self.failover.pool
-        state.primary, state.current = pool.place_session(
-            state.id, state.primary, state.current, snapshot
+        previous = state.current
+        state.primary, state.current = self.failover.pool.place_session(
+            state.id, state.primary, previous, snapshot
         )
         state.avoid = ""
+        if state.current != previous:
+            _log_move(state, previous)
 
     def release_placement(self, state: SessionState) -> None:
         """Release the session's placement: the session has ended."""
@@ -174,7 +179,10 @@ class KatoApi:
                     raise StoreUnavailable(request.what, str(refusal)) from None
                 yield Sleep(min(next(delays), remaining))
             else:
+                previous = state.current
                 state.instance = state.current = answer.instance.uid
+                if state.current != previous:
+                    _log_move(state, previous)
                 state.failovers += answer.failovers
                 return response
 
@@ -204,6 +212,18 @@ class KatoApi:
             raise StoreUnavailable(what, str(error)) from None
         exists: bool = response["exists"]
         return exists
+
+
+def _log_move(state: SessionState, previous: str) -> None:
+    """Log that a session is on another instance. Its first placement is none."""
+    if previous and state.current:
+        log.info(
+            "session.moved",
+            key=state.key,
+            id=state.id,
+            previous=previous,
+            instance=state.current,
+        )
 
 
 def decode_reply(request: Request, uid: str, reply: Reply) -> Any:

@@ -53,7 +53,14 @@ class SessionFactory:
         self._nodes = SharedNodes(self._has_own_node)
         self._interrupted: dict[tuple[str, str], None] = {}
         self.pool = pool_for(settings)
-        failover = Failover(store, self.pool, clock, uniform, hedge=settings.hedge)
+        failover = Failover(
+            store,
+            self.pool,
+            clock,
+            uniform,
+            hedge=settings.hedge,
+            wait_for_instances=settings.wait_for_instances,
+        )
         self.api = KatoApi(failover, settings.attempt_timeout, settings.deadline)
 
     def new_state(self, key: str, options: SessionOptions) -> SessionState:

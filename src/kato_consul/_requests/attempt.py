@@ -4,9 +4,17 @@ from dataclasses import dataclass
 
 from kato_consul._balancing.pool import Pool
 from kato_consul._flow import JSON_HEADERS, Clock, Flow, Hedge, Hedged, Outcome, Reply, Send
-from kato_consul._requests.classify import InstanceSignal, instance_signal, retry_after
+from kato_consul._logging import logger
+from kato_consul._requests.classify import (
+    InstanceSignal,
+    describe,
+    instance_signal,
+    retry_after,
+)
 from kato_consul._requests.request import Request
 from kato_consul.models import Instance
+
+log = logger("requests")
 
 NO_HEADERS: dict[str, str] = {}
 
@@ -67,6 +75,19 @@ def send_hedged(
     return instance, hedged.first
 
 
+def log_retry(request: Request, instance: Instance, attempt: int, why: str) -> None:
+    """Log that a request is sent again, for the ``attempt``-th time; ``why`` is how the attempt
+    before ended."""
+    log.info(
+        "request.retried",
+        service=instance.service,
+        request=request.what,
+        id=instance.uid,
+        attempt=attempt,
+        why=why,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Attempt:
     instance: Instance
@@ -101,10 +122,19 @@ def _record(pool: Pool, now: float, attempt: _Attempt, request: Request, outcome
     healthy = signal is InstanceSignal.HEALTHY
     pool.load.finished(uid, attempt.token, now, took, succeeded=healthy)
     if healthy:
-        pool.outliers.record_success(uid)
+        if pool.outliers.record_success(uid):
+            log.info("instance.recovered", service=attempt.instance.service, id=uid)
         if request.repeatable:
             pool.read_latency.add(took)
     elif signal is not InstanceSignal.BUSY:
-        pool.outliers.record_failure(uid, now, took, eject_now=signal is InstanceSignal.DOWN)
+        down = signal is InstanceSignal.DOWN
+        if seconds := pool.outliers.record_failure(uid, now, took, eject_now=down):
+            log.warning(
+                "instance.ejected",
+                service=attempt.instance.service,
+                id=uid,
+                seconds=seconds,
+                why=describe(outcome),
+            )
     if seconds := retry_after(outcome):
         pool.retry_after.record(uid, now + seconds)

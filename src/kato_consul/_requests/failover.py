@@ -31,7 +31,7 @@ from kato_consul._flow import (
     WaitForChange,
 )
 from kato_consul._observable import SnapshotStore
-from kato_consul._requests.attempt import Backup, send_hedged, send_once
+from kato_consul._requests.attempt import Backup, log_retry, send_hedged, send_once
 from kato_consul._requests.classify import Delivery, describe
 from kato_consul._requests.request import Answer, Request, RoutingHint
 from kato_consul._requests.usable_instances import wait_for_usable
@@ -49,6 +49,8 @@ class Failover:
         clock: Monotonic seconds.
         random: Uniform in [0, 1), for jitter.
         hedge: True: hedge repeatable requests.
+        wait_for_instances: Seconds that a call waits while Consul lists no usable instance; None:
+            until its deadline.
     """
 
     store: SnapshotStore
@@ -56,6 +58,7 @@ class Failover:
     clock: Clock
     random: Random
     hedge: bool = False
+    wait_for_instances: float | None = None
     contacted: dict[str, Instance] = field(default_factory=dict, init=False)
 
     def call(
@@ -72,7 +75,8 @@ class Failover:
             OutcomeUnknown: It may have been applied and is not repeatable.
             RequestNotSent: No instance accepted it before the deadline; nothing was applied.
             NoResponse: It is repeatable, and no instance answered before the deadline.
-            NoInstances, ConsulError: There was no usable instance before the deadline.
+            NoInstances, ConsulError: There was no usable instance before the deadline, or for
+                ``wait_for_instances`` seconds.
         """
         return _Call(self, request, deadline, hint).run()
 
@@ -144,6 +148,8 @@ class _Call:
             pool.budget.deposit(clock())
         while True:
             instance, backup = yield from self._next_instance()
+            if self._failovers:
+                log_retry(request, instance, self._failovers + 1, self._last_failure)
             if self._hint is not None:
                 self._hint.in_flight = True
             failover.contacted[instance.uid] = instance
@@ -258,9 +264,15 @@ class _Call:
         self._is_retry = True
 
     def _usable_snapshot(self) -> Flow[Snapshot]:
-        failover = self._failover
+        failover, deadline = self._failover, self._deadline
+        if (wait := self._request.wait) is not None:
+            deadline = min(deadline, failover.clock() + wait)
         try:
-            return (yield from wait_for_usable(failover.store, failover.clock, self._deadline))
+            return (
+                yield from wait_for_usable(
+                    failover.store, failover.clock, deadline, failover.wait_for_instances
+                )
+            )
         except NoInstances as error:
             if not self._may_be_received:
                 error.sent = self._sent

@@ -29,6 +29,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
         follow_up: True if it is sent only because an earlier request failed. Then its first
             attempt consumes retry budget, too.
         answer_policy: Which outcomes are its answer.
+        wait: Seconds to wait for a usable instance; None: until the deadline.
         once_only: True if KATO's 404 does not prove that it was not applied, so that it is not
             sent again after one.
     """
@@ -44,6 +45,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     follow_up: bool = False
     answer_policy: AnswerPolicy = KATO_RULES
     once_only: bool = False
+    wait: float | None = None
 
 
 class RoutingHint(msgspec.Struct):

@@ -40,6 +40,7 @@ class KatoClient:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.discovery = Discovery(settings)
+        self.discovery._driver.owner_name = type(self).__name__
         runtime.in_each_process(self, KatoClient._set_up)
 
     def _set_up(self) -> None:

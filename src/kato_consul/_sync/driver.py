@@ -30,7 +30,7 @@ from kato_consul._libraries import load_libraries
 from kato_consul._logging import logger
 from kato_consul._sync.engines import engine_for
 from kato_consul._sync.fork_hooks import reset_in_child
-from kato_consul.errors import ClientClosed
+from kato_consul.errors import ClientClosed, NoThread
 from kato_consul.settings import Settings
 
 T = TypeVar("T")
@@ -57,7 +57,8 @@ class Driver:
         owner: object | None = None,
         on_closed_origin: Callable[[str], None] | None = None,
     ) -> None:
-        """``owner`` is what users hold: if it is garbage-collected, the driver is closed.
+        """``owner`` is what users hold: if it is garbage-collected, the driver is closed, and the
+        warning names ``owner_name``, its class unless set.
         ``on_closed_origin`` is called with each origin whose connections are closed."""
         self._on_closed_origin = on_closed_origin
         self._threads: set[threading.Thread] = set()
@@ -68,9 +69,9 @@ class Driver:
         load_libraries()
         self._engine = engine_for(settings, tls_context(settings))
         reset_in_child(self, Driver._reset_in_child)
+        self.owner_name = type(owner).__name__
         if owner is not None:
-            name = type(owner).__name__
-            weakref.finalize(owner, self._owner_collected, name).atexit = False
+            weakref.finalize(owner, self._owner_collected).atexit = False
 
     def run(self, flow: Flow[T], send: SendRequest | None = None) -> T:
         """Run a flow to its end. If interrupted, it is closed and sends nothing more.
@@ -126,7 +127,11 @@ class Driver:
 
         thread = threading.Thread(target=run, name=name, daemon=True)
         self._threads.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._threads.discard(thread)
+            raise NoThread(name, str(error)) from error
         return thread
 
     def close(self) -> None:
@@ -148,14 +153,14 @@ class Driver:
             waker.put(None)
         self._engine.interrupt()
 
-    def _owner_collected(self, owner: str) -> None:
+    def _owner_collected(self) -> None:
         """Close the driver: no call can use it any more. (This may run in any thread.)"""
         if self._closed or not self._used:
             return
         self._dropped = True
         self._stop()
         self._close_if_dropped()
-        warnings.warn(f"unclosed {owner}: call 'close()'", ResourceWarning, stacklevel=2)
+        warnings.warn(f"unclosed {self.owner_name}: call 'close()'", ResourceWarning, stacklevel=2)
 
     def _close_if_dropped(self) -> None:
         """Close the connections when the last thread has ended that might use them."""
@@ -213,15 +218,21 @@ class Driver:
                 results.put((index, error))
 
         outcomes: list[Outcome | None] = [None, None]
-        self._spawn(lambda: send_one(0, step.first), "kato-consul hedge")
+        try:
+            self._spawn(lambda: send_one(0, step.first), "kato-consul hedge")
+        except NoThread:
+            return Hedged(self._send(step.first), None, both_sent=False)
+        after: float | None = step.after
         pending, both_sent = 1, False
         while pending:
             try:
-                index, outcome = results.get(timeout=None if both_sent else step.after)
+                index, outcome = results.get(timeout=after)
             except queue.Empty:
-                # The slower request ends later, with its own response or timeout.
-                self._spawn(lambda: send_one(1, step.second), "kato-consul hedge")
-                pending, both_sent = pending + 1, True
+                after = None
+                with suppress(NoThread):  # then the first request is waited for
+                    # The slower request ends later, with its own response or timeout.
+                    self._spawn(lambda: send_one(1, step.second), "kato-consul hedge")
+                    pending, both_sent = pending + 1, True
                 continue
             if isinstance(outcome, ClientClosed):
                 raise outcome

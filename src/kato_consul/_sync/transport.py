@@ -12,10 +12,13 @@ from kato_consul._http.discovered_service import (
     Exchange,
     may_be_concurrency_limit,
 )
+from kato_consul._http.service_directory import ServiceDirectory
+from kato_consul._runtime_defaults import clock
 from kato_consul._sync import runtime
 from kato_consul._sync.driver import Driver
+from kato_consul._sync.engines.httpx_network import limited_timeout, time_limit
 from kato_consul._sync.pooled_transport import PooledTransport
-from kato_consul.errors import KatoConsulError
+from kato_consul.errors import ClientClosed, KatoConsulError, NoThread
 from kato_consul.settings import Settings
 
 
@@ -26,13 +29,23 @@ class DiscoveryTransport(httpx.BaseTransport):
         with httpx.Client(transport=transport, base_url="http://kato") as http:
             print(http.get("/health").json())
 
-    The host of a URL is the name of a service; its port is ignored. The timeouts of the httpx
-    client bound one attempt; ``settings.deadline`` bounds all attempts together. Methods that are
-    not idempotent are retried only if the request was certainly not sent. Request bodies are read
-    into memory, so that they can be sent again; response bodies are not.
+    The host of a URL is the name of a service; its port is ignored. Methods that are not idempotent
+    are retried only if the request was certainly not sent. Request bodies are read into memory, so
+    that they can be sent again; response bodies are not.
+
+    The timeouts of the httpx client apply to each attempt: ``connect`` (at most
+    ``settings.connect_timeout``), ``write`` and ``read``. ``pool`` is how long a call waits for a
+    usable instance. Until the head of the response, a call with all its attempts takes at most the
+    sum of the four, which is the most that httpx itself allows one request, and at most
+    ``settings.deadline``. The body of the response is limited by ``read`` alone.
 
     If no instance serves a request, the last response is returned, or an `httpx.TransportError` is
-    raised from the `KatoConsulError` that gives the reason.
+    raised from the `KatoConsulError` that gives the reason. After `close`, a request raises
+    RuntimeError, as with a closed client of httpx.
+
+    A service is watched from its first request until five minutes after the last one. All services
+    share at most six connections to Consul: four are watched by blocking queries, and the others
+    are read every three seconds.
 
     Args:
         settings: how to reach Consul; from the environment unless given.
@@ -48,11 +61,11 @@ class DiscoveryTransport(httpx.BaseTransport):
         self._driver = Driver(self._settings, owner=self, on_closed_origin=pooled.close_origin)
         self._inner = inner or pooled
         self._reports_first_byte = inner is None or isinstance(inner, httpx.HTTPTransport)
+        self._limited = limited_timeout if inner is None else min
         runtime.in_each_process(self, DiscoveryTransport._set_up)
 
     def _set_up(self) -> None:
-        self._services: dict[str, DiscoveredService] = {}
-        self._watched: set[str] = set()
+        self._services = ServiceDirectory(self._settings)
 
     def instances(self, service: str) -> list[InstanceView]:
         """Return all instances of a service, with what Consul reports and what was measured here.
@@ -62,14 +75,20 @@ class DiscoveryTransport(httpx.BaseTransport):
 
         Raises:
             ConsulError: Consul did not answer within ``settings.deadline`` seconds.
+            ClientClosed: the transport is closed.
         """
-        discovered = self._service(service)
-        snapshot = self._driver.run(discovered.discovery.snapshot(self._settings.deadline))
+        self._driver.check_usable()
+        deadline = self._settings.deadline
+        discovered = self._service(service, clock() + deadline)
+        snapshot = self._driver.run(discovered.discovery.snapshot(deadline))
         return discovered.failover.pool.views(snapshot)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request, and retry it on other instances if that is safe."""
-        service = self._service(request.url.host)
+        try:
+            self._driver.check_usable()
+        except ClientClosed as error:
+            raise RuntimeError(f"cannot send a request: {error}") from error
         request.read()
         exchange = Exchange(request, self._settings, self._reports_first_byte)
 
@@ -82,20 +101,24 @@ class DiscoveryTransport(httpx.BaseTransport):
                     caller_trace(event, info)
 
             try:
-                attempt = exchange.to_httpx_request(step, trace)
+                attempt = exchange.to_httpx_request(step, trace, self._limited)
             except (httpx.InvalidURL, ValueError) as error:
                 return Failure(Cause.CONNECT, bytes_sent=False, detail=str(error), error=error)
             try:
-                response = self._inner.handle_request(attempt)
-                outcome = exchange.record_response(response)
-                if may_be_concurrency_limit(response) and isinstance(outcome, Reply):
-                    outcome = Reply(outcome.status, outcome.headers, response.read())
+                with time_limit(step.timeout):
+                    response = self._inner.handle_request(attempt)
+                    outcome = exchange.record_response(response)
+                    if may_be_concurrency_limit(response) and isinstance(outcome, Reply):
+                        outcome = Reply(outcome.status, outcome.headers, response.read())
             except (httpx.TransportError, OSError, UnicodeError) as error:
+                _discard_response(exchange)
                 return exchange.record_failure(error)
+            exchange.limit_body_only_by_request(attempt)
             return outcome
 
-        flow = service.failover.call(exchange.to_request(), exchange.deadline())
         try:
+            service = self._service(request.url.host, exchange.deadline)
+            flow = service.failover.call(exchange.to_request(), exchange.deadline)
             self._driver.run(flow, send)
         except KatoConsulError as error:
             return exchange.final_response(error)
@@ -112,15 +135,15 @@ class DiscoveryTransport(httpx.BaseTransport):
         finally:
             self._inner.close()
 
-    def _service(self, name: str) -> DiscoveredService:
-        service = self._services.get(name)
-        if service is None:
-            new = DiscoveredService.create(name, self._settings)
-            service = self._services.setdefault(name, new)
-        if name not in self._watched:
-            for flow in service.discovery.watches():
-                self._driver.start(flow, f"kato-consul watch {name}")
-            self._watched.add(name)
+    def _service(self, name: str, deadline: float) -> DiscoveredService:
+        service = self._services.use(name, deadline)
+        scheduler = self._services.scheduler
+        try:
+            for _ in range(scheduler.missing_workers):
+                self._driver.start(scheduler.worker(), "kato-consul watches")
+        except NoThread:
+            if not scheduler.is_running:
+                raise
         return service
 
 

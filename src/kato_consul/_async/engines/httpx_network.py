@@ -31,6 +31,17 @@ def new_transport(**options: Any) -> httpx.AsyncHTTPTransport:
     return transport
 
 
+def time_limit(seconds: float) -> contextlib.AbstractAsyncContextManager[object]:
+    """Raise TimeoutError in the block if it takes longer than ``seconds``."""
+    return asyncio.timeout(seconds)
+
+
+def limited_timeout(each: float, together: float) -> float:
+    """Return a timeout of httpx for each operation, in seconds. `time_limit` limits all of them
+    together."""
+    return min(each, together)
+
+
 class _NetworkBackend(httpcore.AnyIOBackend):
     async def connect_tcp(
         self,

@@ -5,6 +5,7 @@ And its timeouts are for each read, so that a response that trickles has no limi
 """
 
 import contextlib
+import math
 import select
 import socket
 import ssl
@@ -19,7 +20,17 @@ from kato_consul._sync.engines.connecting import connect_tcp, connect_unix
 
 
 class Deadline(float):
-    """A timeout of httpx that is a time on the monotonic clock, and not seconds for each read."""
+    """A timeout of httpx that is a time on the monotonic clock, and not seconds for each read.
+
+    ``each`` is how many seconds one operation may take in addition.
+    """
+
+    each: float
+
+    def __new__(cls, at: float, each: float = math.inf) -> "Deadline":
+        deadline = super().__new__(cls, at)
+        deadline.each = each
+        return deadline
 
 
 def new_transport(**options: Any) -> httpx.HTTPTransport:
@@ -28,6 +39,21 @@ def new_transport(**options: Any) -> httpx.HTTPTransport:
     # httpx has no parameter for it; httpcore, whose pool this is, has.
     transport._pool._network_backend = _NetworkBackend()
     return transport
+
+
+def time_limit(seconds: float) -> contextlib.AbstractContextManager[None]:
+    """Do nothing: nothing can end a thread's block. Its operations have a `limited_timeout`."""
+    return contextlib.nullcontext()
+
+
+def limited_timeout(each: float, together: float) -> float:
+    """Return a timeout of httpx for each operation that also limits all of them together.
+
+    Args:
+        each: Seconds for one operation.
+        together: Seconds for all operations, from now on.
+    """
+    return Deadline(time.monotonic() + together, each)
 
 
 class _NetworkBackend(httpcore.SyncBackend):
@@ -138,4 +164,4 @@ def _seconds(timeout: float | None) -> float | None:
     seconds = timeout - time.monotonic()
     if seconds <= 0:
         raise TimeoutError("no complete response in time")
-    return seconds
+    return min(seconds, timeout.each)
