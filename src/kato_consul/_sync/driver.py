@@ -129,6 +129,11 @@ class Driver:
         thread.start()
         return thread
 
+    @property
+    def closed(self) -> bool:
+        """True once it is closed: it cannot be used any more."""
+        return self._closed
+
     def close(self) -> None:
         """End background flows and close every connection. Calls in flight fail as cut."""
         self._stop()
