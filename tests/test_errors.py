@@ -147,7 +147,7 @@ def test_retry_after_is_an_attribute() -> None:
         (errors.UnknownService("kat", ["web"]), "Consul's own is not listed"),
         (
             errors.NotPassing(1.5, {"kato-1": "critical, refused", "kato-2": "not in the catalog"}),
-            "not passing after 1.5 s; what this run added is deregistered:\n  kato-1: cri",
+            "not passing after 1.5 s; the run is rolled back:\n  kato-1: cri",
         ),
         (
             errors.NotPassing(1.5, {"kato-1": "critical, refused", "kato-2": "not in the catalog"}),

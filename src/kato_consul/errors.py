@@ -240,7 +240,7 @@ class NotPassing(ConsulError):
         super().__init__(
             "\n".join(
                 [
-                    f"not passing after {waited:g} s; what this run added is deregistered:",
+                    f"not passing after {waited:g} s; the run is rolled back:",
                     *lines,
                 ]
             )

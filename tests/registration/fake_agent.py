@@ -70,9 +70,10 @@ class Agent:
 
     ``override`` maps a request (``requests`` has them) to an outcome that replaces the agent's.
     ``passing`` are the ids whose checks pass, ``warning`` those in warning; ``outputs`` are outputs
-    of checks that only the agent has, not the catalog. ``elsewhere`` are the catalog's entries from
-    other agents. ``when_blocked`` is called for each blocking query. The query's wait passes on the
-    clock unless it returns True (something changed at once).
+    of checks that only the agent has, not the catalog; ``more_checks`` are further checks of the
+    agent. ``still_listed`` are ids that only the catalog has as passing. ``elsewhere`` are the
+    catalog's entries from other agents. ``when_blocked`` is called for each blocking query. The
+    query's wait passes on the clock unless it returns True (something changed at once).
     """
 
     clock: ManualClock = field(default_factory=lambda: ManualClock(1_000.0))
@@ -83,6 +84,8 @@ class Agent:
     override: Callable[[str], Outcome | None] = lambda request: None
     when_blocked: Callable[[], bool] = lambda: False
     outputs: dict[str, str] = field(default_factory=dict)
+    still_listed: set[str] = field(default_factory=set)
+    more_checks: dict[str, dict[str, Any]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
 
     def __call__(self, send: Send) -> Outcome:
@@ -108,10 +111,14 @@ class Agent:
         return self._health(path.removeprefix("health/service/"), parse_qs(url.query))
 
     def _checks(self) -> dict[str, dict[str, Any]]:
-        return {
+        return self.more_checks | {
             f"service:{one}": {
                 "ServiceID": one,
-                "Status": "passing" if one in self.passing else "critical",
+                "Status": "passing"
+                if one in self.passing
+                else "warning"
+                if one in self.warning
+                else "critical",
                 "Output": self.outputs.get(one, ""),
             }
             for one in self.services
@@ -122,7 +129,7 @@ class Agent:
             self.clock.advance(float(query["wait"][0].removesuffix("s")))
         own = [
             catalogued(service, "passing", "200 OK")
-            if one in self.passing
+            if one in self.passing | self.still_listed
             else catalogued(service, "warning", "degraded")
             if one in self.warning
             else catalogued(service, "critical", "connection refused")
@@ -172,7 +179,11 @@ class Run:
         for one in self.state.instances.values():
             one.registered = True
         return reconcile_registrations(
-            self.state, self.api, random=lambda: 1.0, on_event=self.on_event
+            self.state,
+            self.api,
+            clock=self.agent.clock,
+            random=lambda: 1.0,
+            on_event=self.on_event,
         )
 
     def play(self, flow: Flow[None]) -> None:

@@ -22,6 +22,8 @@ FIELDS = {
     "pid": 7,
     "seconds": 61,
     "code": 137,
+    "port": 8001,
+    "lost": "check 'alive' is not known",
 }
 
 
@@ -44,9 +46,12 @@ def test_names_are_stable() -> None:
         "instance.health",
         "instance.info",
         "instance.unknown_version",
+        "instance.contested",
         "instance.rolled_back",
+        "instance.restored",
         "instance.rollback_failed",
         "instance.deregistered",
+        "instance.left",
         "instance.not_registered",
         "instance.not_on_agent",
         "instance.pruned",
@@ -55,6 +60,7 @@ def test_names_are_stable() -> None:
         "instance.still_busy",
         "instance.resumed",
         "pool.differs",
+        "locks.unusable",
         "consul.error",
         "consul.recovered",
         "file.reloaded",

@@ -11,9 +11,9 @@ from kato_consul._registration.events import RegistrarEvent, describe_event
 from kato_consul._registration.health_probe import (
     PASSING_NOTE,
     Prober,
-    ProbeResult,
     probe_instance,
 )
+from kato_consul._registration.hysteresis import ProbeResult
 from kato_consul._registration.registrar_state import RegistrarState
 from kato_consul.models import Health
 from kato_consul.testing.clock import ManualClock
@@ -187,9 +187,12 @@ def record_event(event: RegistrarEvent, subject: str, /, **fields: object) -> No
     descriptions.append(describe_event(event, fields))
 
 
-def play_probes(answer: Callable[[Send], Outcome], clock: ManualClock, most: int) -> Player:
+def play_probes(
+    answer: Callable[[Send], Outcome], clock: ManualClock, most: int, *, starts: bool = False
+) -> Player:
     """Play the endless flow for some steps; its events are in ``descriptions``."""
     state = RegistrarState([ServiceDefinition(name="kato", id="kato-1", port=8000)])
+    state.starts_with_instance = starts
     player = Player(answer, clock=clock)
     descriptions.clear()
     flow = probe_instance(
@@ -220,6 +223,23 @@ def test_differing_result_is_checked_again_soon() -> None:
         "critical: could not connect",
         f"passing: {PASSING_NOTE}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("starts", "takes", "reported"),
+    [(True, 20.0, False), (True, 40.0, True), (False, 20.0, True)],
+)
+def test_instance_that_starts_is_no_event(starts: bool, takes: float, reported: bool) -> None:
+    """An instance that starts with its registrar has half a minute to accept connections."""
+    clock = ManualClock()
+
+    def answer(send: Send) -> Outcome:
+        accepts = clock.now > takes
+        return HEALTHY_ANSWERS[f"{send.method} {send.target}"] if accepts else refused()
+
+    play_probes(answer, clock, most=40, starts=starts)
+    assert ("critical: could not connect" in descriptions) is reported
+    assert f"passing: {PASSING_NOTE}" in descriptions
 
 
 def test_hung_instance_gets_one_request_at_a_time() -> None:

@@ -2,8 +2,9 @@
 
 import pytest
 
-from kato_consul._registration.health_probe import PASSING_NOTE, Hysteresis, ProbeResult
+from kato_consul._registration.health_probe import PASSING_NOTE
 from kato_consul._registration.health_report import HUNG_NOTE
+from kato_consul._registration.hysteresis import Hysteresis, ProbeResult
 from kato_consul._registration.registrar_state import HealthStatus
 from kato_consul.models import Health
 

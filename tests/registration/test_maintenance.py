@@ -188,7 +188,7 @@ def test_check_paths(checks: dict[str, Any] | None, paths: set[str]) -> None:
     check = CheckDefinition(http="http://kato.test:8000/ready")
     definition = ServiceDefinition(name="kato", id="kato-1", port=8000, check=check)
     outcome = refused() if checks is None else reply(200, checks)
-    flow = check_paths(ConsulApi("http://consul.test:8500"), [definition])
+    flow = check_paths(ConsulApi("http://consul.test:8500"), [definition], 3.0)
     assert Player(lambda send: outcome).play(flow) == {"kato-1": paths}
 
 
@@ -275,6 +275,6 @@ def test_slow_instance_does_not_prolong_the_drain(within: float, slow: str, answ
 def test_unknown_instance_cannot_be_drained() -> None:
     """Draining an instance that the agent does not have is an error."""
     missing = reply(404, b'No service registered with ID "kato-1"')
-    flow = enter(ConsulApi("http://consul.test:8500"), "kato-1", "why", lambda *_, **__: None)
+    flow = enter(ConsulApi("http://consul.test:8500"), "kato-1", "why", 5.0, lambda *_, **__: None)
     with pytest.raises(ConsulRejected, match="Use the agent that it was registered with"):
         Player(lambda send: missing).play(flow)

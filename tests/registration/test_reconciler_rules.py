@@ -134,11 +134,11 @@ def reconcile_unregistered(run: Run) -> Any:
 def test_payload_does_not_match_without_all_checks() -> None:
     """A registration matches only with all its checks; checks of others are ignored."""
     both = replace(ONE, checks=(replace(ONE.plain_checks[0], id="second"),))
-    payload, service = RegistrationPayload(both), listed(both)["kato-1"]
-    assert payload.matches(service, {"service:kato-1:1", "second", "foreign"})
-    assert not payload.matches(service, {"service:kato-1:1", "foreign"})
-    assert not payload.matches(service, set())
-    assert not payload.matches(None, {"service:kato-1:1", "second"})
+    payload, services = RegistrationPayload(both), listed(both)
+    own = ["second", "service:kato-1:1"]
+    assert [*payload.differences(services, {*own, "foreign"})] == []
+    assert [*payload.differences(services, {own[1], "foreign"})] == [("checks", own, own[1:])]
+    assert [*payload.differences(services, set())] == [("checks", own, [])]
 
 
 def test_difference_in_the_pool_is_reported_once() -> None:

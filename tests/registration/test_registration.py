@@ -17,7 +17,16 @@ from kato_consul.errors import (
     ConsulUnreachable,
 )
 from tests.building import refused, reply
-from tests.registration.fake_agent import ONE, OTHER, REDIS, TWO, Agent, Run, failing, listed
+from tests.registration.fake_agent import (
+    ONE,
+    OTHER,
+    REDIS,
+    TWO,
+    Agent,
+    Run,
+    failing,
+    listed,
+)
 
 NO_LEADER = reply(500, b"No cluster leader")
 
@@ -30,6 +39,7 @@ def test_register_all() -> None:
     assert run.events == [("kato-1", "registered"), ("kato/2", "registered")]
     assert run.agent.requests == [
         "agent/services",
+        "agent/checks",
         "agent/service/register/kato-1",
         "agent/service/register/kato/2",
     ]
@@ -62,7 +72,6 @@ def test_all_or_none(outcome: Outcome, kind: type[ConsulError]) -> None:
         run.register(wait=0)
     assert run.agent.services == {}
     assert ("kato-1", "rolled back") in run.events
-    assert run.flows.added == []
 
 
 @pytest.mark.parametrize("status", [400, 301])
@@ -71,7 +80,7 @@ def test_rejected_instance_is_not_rolled_back(status: int) -> None:
     run = Run(Agent(override=failing("agent/service/register/kato-1", with_=reply(status))))
     with pytest.raises(ConsulRejected, match=f"registering 'kato-1': {status}"):
         run.register(wait=0)
-    assert run.agent.requests == ["agent/services", "agent/service/register/kato-1"]
+    assert run.agent.requests == ["agent/services", "agent/checks", "agent/service/register/kato-1"]
     assert run.events == []
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._flow import Cause, Failure, Outcome
-from kato_consul.errors import NotPassing
+from kato_consul._registration.passing import longest_block
+from kato_consul.errors import ConsulUnreachable, NotPassing
 from tests.building import refused, reply
 from tests.registration.fake_agent import ONE, OTHER, TWO, Agent, Run, catalogued, listed
 
@@ -16,7 +17,7 @@ def test_passing_at_the_first_read() -> None:
     run = Run(Agent(passing={"kato-1", "kato/2"}))
     run.register(wait=60)
     assert run.events[2:] == [("kato-1", "passing"), ("kato/2", "passing")]
-    assert run.agent.requests[3:] == ["health/service/kato"]
+    assert run.agent.requests[4:] == ["health/service/kato", "agent/checks"]
     assert run.agent.clock.now == 1_000.0
 
 
@@ -41,9 +42,9 @@ def test_each_instance_is_reported_when_it_passes() -> None:
     run = Run(agent)
     run.register(wait=60)
     assert run.events[2:] == [("kato-1", "passing"), ("kato/2", "passing")]
-    assert queries(run) == ["", "index=7&wait=60.000s", "index=7&wait=58.000s"]
+    assert queries(run) == ["", "index=7&wait=56.000s", "index=7&wait=54.118s"]
     blocking = [send for send in run.player.sent if "index=" in send.target]
-    assert blocking[0].timeout == 60 + 60 / 16 + 5
+    assert [send.timeout for send in blocking] == [60.0, 58.0]
 
 
 def queries(run: Run) -> list[str]:
@@ -56,7 +57,8 @@ def test_several_services_are_waited_for() -> None:
     """The instances of all services are waited for."""
     run = Run(Agent(passing={"kato-1", "memory-1"}), (ONE, OTHER))
     run.register(wait=60)
-    assert run.agent.requests[3:] == ["health/service/kato", "health/service/memory"]
+    read = [f"health/service/{name}" for name in ("kato", "memory")]
+    assert run.agent.requests[4:] == [read[0], "agent/checks", read[1], "agent/checks"]
 
 
 def test_not_passing_in_time_is_rolled_back() -> None:
@@ -66,7 +68,7 @@ def test_not_passing_in_time_is_rolled_back() -> None:
         run.register(wait=60)
     assert caught.value.waiting == {"kato/2": "critical, alive: connection refused"}
     assert str(caught.value) == (
-        "not passing after 60 s; what this run added is deregistered:\n"
+        "not passing after 60 s; the run is rolled back:\n"
         "  kato/2: critical, alive: connection refused"
     )
     assert run.agent.services == {}
@@ -118,23 +120,106 @@ def test_queries_of_a_busy_catalog_are_limited() -> None:
     run = Run(Agent(when_blocked=lambda: True))
     with pytest.raises(NotPassing):
         run.register(wait=5)
-    assert run.player.slept == pytest.approx([0.5] * 10)
+    assert len(queries(run)) == 10 + 10
     assert run.agent.clock.now == pytest.approx(1_005.0)
 
 
-def test_shortest_blocking_query_is_a_millisecond() -> None:
-    """With less than a millisecond left, the query waits 1 ms: Consul takes 0 s as 5 minutes."""
+@pytest.mark.parametrize(
+    ("remaining", "blocks"), [(60.0, 56.0), (9.0, 8.0), (0.5, 0.0), (0.2, 0.0), (0.0, 0.0)]
+)
+def test_blocking_query_is_answered_in_time(remaining: float, blocks: float) -> None:
+    """The server adds up to a sixteenth; half a second is for the answer."""
+    assert longest_block(remaining) == pytest.approx(blocks)
+    assert blocks * 17 / 16 + 0.5 <= remaining or not blocks
+
+
+def test_end_of_the_wait_is_polled() -> None:
+    """An instance that passes in the last moment is found, without a blocking query of 0 s, which
+    Consul takes as one of 5 minutes."""
     agent = Agent()
 
-    def change() -> bool:
-        agent.clock.now = 1_059.9997 if agent.clock.now < 1_059 else 1_061.0
-        return True
+    def pass_at_last(request: str) -> None:
+        if agent.clock.now > 1_059.8:
+            agent.passing.add("kato-1")
 
-    agent.when_blocked = change
+    agent.override = pass_at_last
     run = Run(agent, (ONE,))
-    with pytest.raises(NotPassing):
+    run.register(wait=60)
+    assert run.events[-1] == ("kato-1", "passing")
+    assert queries(run)[:2] == ["", "index=7&wait=56.000s"]
+    assert all(query == "" or "wait=0.000s" not in query for query in queries(run))
+
+
+@pytest.mark.parametrize("answers", [0, 1])
+def test_hanging_consul_ends_the_wait_in_time(answers: int) -> None:
+    """Each request has only the time that is left: with a Consul that hangs, the wait ends in time,
+    with this as its error."""
+    agent = Agent()
+
+    def hang(request: str) -> Outcome | None:
+        if "health/" in request:
+            asked = [one for one in agent.requests if "health/" in one]
+            if len(asked) > answers:
+                agent.clock.advance(run.player.sent[-1].timeout)
+                return Failure(Cause.TIMEOUT, bytes_sent=True, detail="timed out")
+        return None
+
+    agent.override = hang
+    run = Run(agent, (ONE,))
+    with pytest.raises(ConsulUnreachable):
         run.register(wait=60)
-    assert queries(run) == ["", "index=7&wait=60.000s", "index=7&wait=0.001s"]
+    assert agent.clock.now == pytest.approx(1_060.0, abs=0.2)
+
+
+def test_agent_has_to_agree_with_the_catalog() -> None:
+    """After a changed registration, the catalog has the former status for a moment: it is not
+    believed while the agent has the instance as critical."""
+    agent = Agent()
+    agent.still_listed.add("kato-1")
+
+    def pass_now() -> bool:
+        agent.passing.add("kato-1")
+        return False
+
+    agent.when_blocked = pass_now
+    run = Run(agent, (ONE,))
+    run.register(wait=60)
+    assert run.events[-1] == ("kato-1", "passing")
+    assert queries(run) == ["", "index=7&wait=0.500s"]
+
+
+def test_instance_that_another_registrar_replaced() -> None:
+    """The reason names the other definition and its registrar, and not the token."""
+    agent = Agent()
+    theirs = listed(replace(ONE, port=9, address="10.0.0.9", meta={"registrar": "host:other.toml"}))
+
+    def replace_it() -> bool:
+        agent.services.update(theirs)
+        return False
+
+    agent.when_blocked = replace_it
+    run = Run(agent, (ONE,))
+    with pytest.raises(NotPassing) as caught:
+        run.register(wait=5)
+    reason = caught.value.waiting["kato-1"]
+    assert reason.startswith(
+        "host:other.toml has registered this id again, with 10.0.0.9:9 instead"
+    )
+
+
+def test_instance_that_was_deregistered_meanwhile() -> None:
+    """An instance that the agent does not have any more is not a matter of the token."""
+    agent = Agent()
+
+    def deregister_it() -> bool:
+        agent.services.clear()
+        return False
+
+    agent.when_blocked = deregister_it
+    run = Run(agent, (ONE,))
+    with pytest.raises(NotPassing) as caught:
+        run.register(wait=5)
+    assert "something has deregistered it" in caught.value.waiting["kato-1"]
 
 
 WITH_ADDRESS = replace(ONE, address="10.0.0.5")

@@ -88,8 +88,8 @@ class AsyncDiscovery:
             ConsulDenied: Consul hides its instances, because the token may not read them.
             ConsulError: Consul did not answer in time.
         """
-        snapshot = await self.snapshot(timeout)
-        return await self._run(self._service.require_registered(snapshot))
+        within = self.settings.deadline if timeout is None else timeout
+        return await self._run(self._service.registered_snapshot(within))
 
     async def wait_for_change(self, seen: Snapshot | None, timeout: float) -> Snapshot | None:
         """Return the current snapshot as soon as it differs from ``seen``.

@@ -109,6 +109,11 @@ class AsyncDriver:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    @property
+    def closed(self) -> bool:
+        """True once it is closed: it cannot be used any more."""
+        return self._closed
+
     async def aclose(self) -> None:
         """End background flows and close every connection. Calls in flight fail as cut.
 

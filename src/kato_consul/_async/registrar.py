@@ -10,7 +10,12 @@ from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._registration.events import EventSink
 from kato_consul._registration.registrar_service import RegistrarService, log_event
 from kato_consul._registration.registrar_state import ManagedInstance
+from kato_consul._registration.registration import CONSUL_WITHIN
 from kato_consul.settings import Settings
+
+STOP_WITHIN = 1.0
+"""Seconds after which the end of a registrar does not wait for its background work any more, which
+waits for Consul then."""
 
 
 class AsyncRegistrar:
@@ -28,7 +33,8 @@ class AsyncRegistrar:
             (`DefinitionError`).
         settings: how to reach Consul; from the environment unless given.
         wait: seconds within which Consul must report the instances as passing; 0 does not wait.
-        consul_within: seconds to retry an agent that does not answer yet; 10 unless given.
+        consul_within: seconds to retry an agent that does not answer; 10 unless given, but at most
+            ``wait`` if that is not 0. At its end, a registrar that runs retries for 3 s at most.
         owner: marks the instances as this registrar's. Instances with the same mark that an earlier
             registrar left behind, and that are critical, are deregistered.
         on_event: called with each event; events are logged unless given.
@@ -45,10 +51,28 @@ class AsyncRegistrar:
         on_event: EventSink = log_event,
     ) -> None:
         self.settings = settings or Settings()
+        self._definitions = tuple(definitions)
         self._wait = wait
+        self._owner = owner
+        if consul_within is None:
+            consul_within = min(CONSUL_WITHIN, wait or CONSUL_WITHIN)
+        self._consul_within = consul_within
+        self._on_event = on_event
+        self._managing = False
+        self._starts_with_instance = False
         self._driver = AsyncDriver(self.settings, owner=self)
+        runtime.in_each_process(self, AsyncRegistrar._set_up)
+
+    def _set_up(self) -> None:
+        """Start from the definitions: at first, in a forked child, and when it is started again."""
+        self._is_parents = self._managing
+        self._managing = False
         self._service = RegistrarService(
-            self.settings, definitions, owner=owner, consul_within=consul_within, on_event=on_event
+            self.settings,
+            self._definitions,
+            owner=self._owner,
+            consul_within=self._consul_within,
+            on_event=self._on_event,
         )
         self._reconciling: runtime.Background | None = None
 
@@ -74,22 +98,34 @@ class AsyncRegistrar:
 
     async def start(self) -> None:
         """Register all instances, then probe, report and reconcile in the background until
-        `deregister`.
+        `deregister`. It may be started again, also while it runs.
 
         Raises:
             The errors of `register`, after which nothing is registered either.
         """
-        service = self._service
-        service.state.long_running = True
+        service = await self._begin()
         try:
             await self._driver.run(service.registration.register_all())
             self._start_background()
             if self._wait:
                 await self._driver.run(service.wait_until_passing(self._wait))
         except BaseException:
-            await self._stop_reconciling()
+            await self._stop_background()
             await self._driver.run(service.registration.roll_back())
+            self._managing = False
             raise
+
+    async def _begin(self) -> RegistrarService:
+        """Return the service of a registrar that begins to run, and end an earlier one."""
+        self._driver.check_usable()
+        if self._managing or self._service.state.stopped:
+            await self._stop_background()
+            self._service.state.end_locks()
+            self._set_up()
+        self._managing, self._is_parents = True, False
+        state = self._service.state
+        state.long_running, state.starts_with_instance = True, self._starts_with_instance
+        return self._service
 
     def register_when_healthy(self) -> None:
         """Start in the background and return at once.
@@ -97,8 +133,9 @@ class AsyncRegistrar:
         Each instance is registered as soon as it is healthy and Consul answers. Errors are
         reported as events.
         """
-        self._service.state.long_running = True
-        self._service.state.when_ready = True
+        self._managing, self._is_parents = True, False
+        state = self._service.state
+        state.long_running = state.when_ready = state.starts_with_instance = True
         self._start_background()
 
     def replace(self, definitions: Sequence[ServiceDefinition]) -> None:
@@ -107,7 +144,9 @@ class AsyncRegistrar:
         Args:
             definitions: all instances from now on.
         """
-        for instance in self._service.state.replace(definitions):
+        new = self._service.state.replace(definitions)
+        self._definitions = tuple(definitions)
+        for instance in new:
             self._start_instance_flows(instance)
 
     async def registered(self, node: str | None = None) -> list[ServiceDefinition]:
@@ -137,7 +176,7 @@ class AsyncRegistrar:
         """Put the instances into maintenance mode and wait until no client uses them.
 
         Args:
-            within: the longest wait in seconds.
+            within: the longest wait in seconds, of which Consul may take all.
             reason: shown in Consul.
 
         Returns:
@@ -146,9 +185,7 @@ class AsyncRegistrar:
         Raises:
             ConsulError: an instance could not be put into maintenance mode.
         """
-        for service_id in self._service.state.instances:
-            await self._driver.run(self._service.enter_maintenance(service_id, reason))
-        return await self._driver.run(self._service.wait_until_idle(within))
+        return await self._driver.run(self._service.drain(within, reason))
 
     async def resume(self) -> None:
         """End the maintenance mode of the instances."""
@@ -158,11 +195,19 @@ class AsyncRegistrar:
     async def deregister(self) -> None:
         """Stop reconciling and deregister all instances.
 
+        After `start`, instances stay that another process of this machine and user keeps
+        registered: the last one to end deregisters them. In a child that was forked after `start`,
+        this deregisters nothing.
+
         Raises:
             ConsulError: an instance could not be deregistered; the others were.
         """
-        await self._stop_reconciling()
-        await self._driver.run(self._service.registration.deregister_all())
+        self._driver.check_usable()
+        if self._is_parents:
+            return
+        ended = await self._stop_background()
+        await self._driver.run(self._service.registration.deregister_all(again=not ended))
+        self._managing = False
 
     async def remove(self, node: str | None = None) -> None:
         """Deregister instances as an operator does, and verify that they are gone.
@@ -188,6 +233,7 @@ class AsyncRegistrar:
         """Stop the background work and close the connections. Instances stay registered."""
         self._service.state.stop()
         await self._driver.aclose()
+        self._service.state.end_locks()
 
     async def __aenter__(self) -> Self:
         try:
@@ -209,12 +255,15 @@ class AsyncRegistrar:
         ``FastAPI(lifespan=AsyncRegistrar([…]).lifespan)``.
 
         It does not wait until the instance is passing: such a server accepts requests only after it
-        has started.
+        has started. Each worker process of a server has its own; the last one to end deregisters
+        the instance. It may be entered again, as tests of an application do.
 
         Args:
             app: the server's application, which is not used.
         """
-        self._wait = 0.0
+        self._wait, self._starts_with_instance = 0.0, True
+        if self._driver.closed:
+            self._driver = AsyncDriver(self.settings, owner=self)
         async with self:
             yield
 
@@ -227,9 +276,14 @@ class AsyncRegistrar:
         for flow, name in self._service.instance_flows(instance):
             self._driver.start(flow, name)
 
-    async def _stop_reconciling(self) -> None:
-        # It is joined before anything is deregistered, which it might register again.
+    async def _stop_background(self) -> bool:
+        """End the background work before anything is deregistered, which it might register again.
+
+        Return False if it still runs: it waits for Consul, at most until this is closed.
+        """
         self._service.state.stop()
-        if self._reconciling is not None:
-            await runtime.join(self._reconciling)
-            self._reconciling = None
+        if self._reconciling is None:
+            return True
+        ended = await runtime.join(self._reconciling, STOP_WITHIN)
+        self._reconciling = None
+        return ended

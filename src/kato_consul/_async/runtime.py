@@ -24,9 +24,10 @@ def in_each_process(owner: T, set_up: Callable[[T], None]) -> None:
     set_up(owner)
 
 
-async def join(background: Background) -> None:
-    """Wait until background work has ended. If cancelled, the work goes on."""
-    await asyncio.wait([background])
+async def join(background: Background, within: float) -> bool:
+    """Wait ``within`` seconds for background work to end; return whether it has."""
+    done, _ = await asyncio.wait([background], timeout=within)
+    return bool(done)
 
 
 async def call_blocking(function: Callable[[], T]) -> T:

@@ -20,6 +20,7 @@ from kato_consul._secret import Secret
 from kato_consul.models import Health, Snapshot
 
 if TYPE_CHECKING:
+    from kato_consul._consul.former_registration import FormerRegistration
     from kato_consul._consul.registration_payload import RegistrationPayload
     from kato_consul._consul.request_builder import ConsulRequest
 
@@ -141,18 +142,25 @@ class ConsulApi:
         )
 
     def register(
-        self, payload: "RegistrationPayload", *, replace_checks: bool = True
+        self,
+        payload: "RegistrationPayload | FormerRegistration",
+        *,
+        checks: Sequence[Mapping[str, Any]] | None = None,
+        replace_checks: bool = True,
     ) -> ConsulCall[bool]:
         """Return the call that registers a service, or replaces the service with the same id.
 
-        With ``replace_checks`` the agent removes all checks that the payload does not contain,
-        maintenance mode included, since that is a check.
+        ``checks`` replace those of the payload. With ``replace_checks`` the agent removes all other
+        checks, maintenance mode included, since that is a check.
         """
+        keywords = payload.keywords()
+        if checks is not None:
+            keywords |= {"check": checks[0], "extra_checks": list(checks[1:])}
         request = self._consul.agent.service.register(
-            payload.definition.name,
+            payload.name,
             service_id=payload.id,
             replace_existing_checks=replace_checks,
-            **payload.keywords(),
+            **keywords,
         )
         return self._call(f"registering {payload.id!r}", request)
 
@@ -160,6 +168,11 @@ class ConsulApi:
         """Return the call that deregisters a service. Its result is False if there was none."""
         request = self._consul.agent.service.deregister(quote(service_id, safe=""))
         return replace(self._call(f"deregistering {service_id!r}", request), not_found_ok=True)
+
+    def deregister_check(self, check_id: str) -> ConsulCall[bool]:
+        """Return the call that deregisters one check. Its result is False if there was none."""
+        request = self._consul.agent.check.deregister(quote(check_id, safe=""))
+        return replace(self._call(f"deregistering check {check_id!r}", request), not_found_ok=True)
 
     def update_ttl(self, check_id: str, status: Health, note: str) -> ConsulCall[bool]:
         """Return the call that sets the status of a TTL check, with ``note`` as its output.

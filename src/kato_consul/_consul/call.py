@@ -25,6 +25,10 @@ CONSUL_TIMEOUT = 10.0
 (rpc_hold_timeout), and then gives up itself."""
 
 
+SHORTEST_TIMEOUT = 1.0
+"""Seconds that a call may take at least, however little time is left for it."""
+
+
 def no_token() -> Secret:
     """Return an empty token."""
     return Secret("")
@@ -54,6 +58,11 @@ class ConsulCall(Generic[T]):
         """Return the same call on a connection that is closed after it."""
         headers = {**self.send.headers, "Connection": "close"}
         return replace(self, send=replace(self.send, headers=headers))
+
+    def within(self, seconds: float) -> "ConsulCall[T]":
+        """Return the same call with a timeout that ends within the time that is left, but for
+        `SHORTEST_TIMEOUT`."""
+        return self.with_timeout(min(self.send.timeout, max(seconds, SHORTEST_TIMEOUT)))
 
     def with_parameter(self, name: str, value: str = "") -> "ConsulCall[T]":
         """Return the same call with one more query parameter."""
@@ -133,7 +142,7 @@ def call_consul_with_retry(
     call: ConsulCall[T], within: float, *, clock: Clock, random: Random
 ) -> Flow[T]:
     """Flow: execute a call, and retry it for ``within`` seconds while the agent is unreachable or
-    unavailable: not started yet, or without a leader.
+    unavailable: not started yet, or without a leader. An agent that hangs has the same time.
 
     Raises:
         ConsulError: the last error, when the time is over; at once, if a retry cannot help.
@@ -142,7 +151,7 @@ def call_consul_with_retry(
     pauses = full_jitter(CONSUL_WAIT, random)
     while True:
         try:
-            return (yield from call_consul(call))
+            return (yield from call_consul(call.within(deadline - clock())))
         except (ConsulUnreachable, ConsulUnavailable) as error:
             remaining = deadline - clock()
             if remaining <= 0:

@@ -8,7 +8,7 @@ that the agent runs itself, on the cheapest call that needs KATO's store:
 a change of status in between (an agent keeps the status of a check that is registered again).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,11 +53,26 @@ class RegistrationPayload:
         """Consul's service id."""
         return self.definition.id
 
+    @property
+    def name(self) -> str:
+        """The service's name."""
+        return self.definition.name
+
+    @property
+    def address(self) -> str:
+        """The instance's own address; "" for that of the agent's node."""
+        return self.definition.address
+
+    @property
+    def port(self) -> int:
+        """The instance's port."""
+        return self.definition.port
+
     def keywords(self) -> dict[str, Any]:
         """Return the keyword arguments of py-consul's ``agent.service.register`` other than the
         name and the id."""
         definition = self.definition
-        first, *others = self._checks()
+        first, *others = self.checks()
         return {
             "address": definition.address,
             "port": definition.port,
@@ -76,47 +91,54 @@ class RegistrationPayload:
             "extra_checks": others,
         }
 
-    def matches(
+    def differences(
         self,
-        registered: Mapping[str, Any] | None,
+        services: Mapping[str, Mapping[str, Any]],
         check_ids: Collection[str],
         *,
-        sidecar: Mapping[str, Any] | None = None,
         ignored_meta: Collection[str] = (),
-    ) -> bool:
-        """Return whether the agent stores this payload unchanged, with all its checks.
+    ) -> Iterator[tuple[str, object, object]]:
+        """Yield each field that the agent stores otherwise: its name, its value here and there.
 
-        ``registered`` is the service's record in ``/v1/agent/services`` (None: it has none),
-        ``check_ids`` are the ids of its checks, and ``sidecar`` is its sidecar's record. Metadata
-        keys in ``ignored_meta`` are not compared.
+        ``services`` is the agent's ``/v1/agent/services``, which has the instance; ``check_ids``
+        are the ids of its checks. Metadata keys in ``ignored_meta`` are not compared.
         """
-        if registered is None:
-            return False
+        registered = services[self.id]
         definition = self.definition
         tagged = {
             name: (tagged.address, tagged.port or definition.port)
             for name, tagged in definition.tagged_addresses.items()
         }
         weights = registered.get("Weights") or {}
-        return (
-            definition.name == registered.get("Service")
-            and definition.address == (registered.get("Address") or "")
-            and definition.port == registered.get("Port")
-            and list(definition.tags) == (registered.get("Tags") or [])
-            and _without(ignored_meta, self._all_meta())
-            == _without(ignored_meta, registered.get("Meta") or {})
-            and definition.weights.passing == weights.get("Passing", 1)
-            and definition.weights.warning == weights.get("Warning", 1)
-            and tagged.items() <= _tagged_addresses(registered).items()
-            and {check["CheckID"] for check in self._checks()} <= set(check_ids)
-            and sidecar_matches(definition, sidecar)
-        )
+        stored_tagged = _tagged_addresses(registered)
+        meta = self._all_meta()
+        stored_meta = registered.get("Meta") or {}
+        own_checks = {check["CheckID"] for check in self.checks()}
+        for name, mine, theirs in (
+            ("name", definition.name, registered.get("Service")),
+            ("address", definition.address, registered.get("Address") or ""),
+            ("port", definition.port, registered.get("Port")),
+            ("tags", list(definition.tags), registered.get("Tags") or []),
+            ("passing weight", definition.weights.passing, weights.get("Passing", 1)),
+            ("warning weight", definition.weights.warning, weights.get("Warning", 1)),
+            ("tagged addresses", tagged, {key: stored_tagged.get(key) for key in tagged}),
+            ("checks", sorted(own_checks), sorted(own_checks & {*check_ids})),
+        ):
+            if mine != theirs:
+                yield name, mine, theirs
+        for key in sorted({*meta, *stored_meta} - {*ignored_meta}):
+            if meta.get(key) != stored_meta.get(key):
+                yield f"meta {key}", meta.get(key), stored_meta.get(key)
+        sidecar_id = definition.sidecar_id or ""
+        if not sidecar_matches(definition, services.get(sidecar_id)):
+            yield "sidecar", sidecar_id, "another one" if sidecar_id in services else None
 
     def _all_meta(self) -> dict[str, str]:
         zone = {"zone": self.definition.zone} if self.definition.zone else {}
         return {**self.meta, **self.definition.meta, **zone}
 
-    def _checks(self) -> list[dict[str, Any]]:
+    def checks(self) -> list[dict[str, Any]]:
+        """Return the checks as the agent accepts them, each with its ``CheckID``."""
         definition = self.definition
         checks = [] if definition.probe is None else [self._probe_check(definition.probe)]
         # The agent generates an id for a check without one. Setting it here makes it known.
@@ -140,6 +162,19 @@ class RegistrationPayload:
             deregister_critical_service_after=probe.deregister_critical_service_after,
         )
         return check_payload(check)
+
+
+_KEYS = {"alias": ("aliasservice", "aliasnode"), "os_service": ("osservice",)}
+"""What a check of a kind (the agent's name for it) looks at. For other kinds, this is the kind."""
+
+
+def check_target(check: Mapping[str, Any], kind: str) -> str | None:
+    """Return what a check, as the agent accepts it, looks at; None if it is of another kind.
+
+    ``kind`` is the agent's name for it (``Type``).
+    """
+    given = {name.lower(): value for name, value in check.items()}
+    return next((str(given[key]) for key in _KEYS.get(kind, (kind,)) if given.get(key)), None)
 
 
 def check_payload(check: CheckDefinition) -> dict[str, Any]:
@@ -209,10 +244,6 @@ def _ttl_payload(service_id: str, probe: ProbeDefinition, status: Health) -> dic
         probe.deregister_critical_service_after or DEFAULT_DEREGISTER_AFTER
     )
     return payload
-
-
-def _without(keys: Collection[str], meta: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in meta.items() if key not in keys}
 
 
 def _tagged_addresses(registered: Mapping[str, Any]) -> dict[str, tuple[str, int]]:

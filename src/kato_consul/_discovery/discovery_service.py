@@ -151,18 +151,21 @@ class DiscoveryService:
             yield WaitForChange(self.store, seen, LONG_WAIT)
         return self.store.current
 
-    def require_registered(self, snapshot: Snapshot) -> Flow[Snapshot]:
-        """Flow: return the snapshot unchanged if its service is registered in Consul.
+    def registered_snapshot(self, timeout: float) -> Flow[Snapshot]:
+        """Flow: return the current snapshot as `snapshot` does, of a service that is registered.
 
         Raises:
             ConsulDenied: Consul hides the instances, because the token may not read them.
             UnknownService: it is not registered; the error has the names of all services that are.
+            ConsulError: Consul did not respond within ``timeout`` seconds.
         """
+        deadline = clock() + timeout
+        snapshot = yield from self.snapshot(timeout)
         if snapshot.instances:
             return snapshot
         api, service = self.agents.current, snapshot.service
-        names = yield from call_consul(api.service_names())
-        allowed = yield from read_permissions(api, service)
+        names = yield from call_consul(api.service_names().within(deadline - clock()))
+        allowed = yield from read_permissions(api, service, deadline - clock())
         # Without node:read Consul lists a service's name, and none of its instances.
         needed = NODE_READ if service in names else SERVICE_READ
         if snapshot.filtered or not allowed.get(needed, True):

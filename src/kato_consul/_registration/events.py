@@ -21,9 +21,19 @@ class RegistrarEvent(StrEnum):
             (``note``). ``hung``: the instance accepts connections and does not answer.
         INFO: the instance reported its ``version`` and its ``base_processor_id``.
         UNKNOWN_VERSION: the instance did not report them (``why``).
+        CONTESTED: another registrar (``other``, by its mark in the metadata if it has one)
+            registers the instance otherwise (``what``) each time that this one has registered it.
+            Its registration is repaired only from time to time then.
         ROLLED_BACK: a registration of this run was removed, because the run failed.
+        RESTORED: an instance that this run had changed was registered as it was before (``port``),
+            because the run failed. ``lost`` is what the agent does not return, and what was
+            registered in its place.
         ROLLBACK_FAILED: the same, but it could not be removed (``why``).
         DEREGISTERED: the instance was deregistered.
+        LEFT: the registrar ended, and the instance stays registered, because another process
+            of this machine keeps it registered.
+        LOCKS_UNUSABLE: it cannot be known whether other processes of this machine register the
+            same instances (``why``), so the instances are deregistered when this process ends.
         NOT_REGISTERED: the instance was to be deregistered, but the agent did not have it.
         NOT_ON_AGENT: the same, but it is not known whether another node has it (``why``).
         PRUNED: an instance that an earlier run left behind was deregistered.
@@ -54,9 +64,12 @@ class RegistrarEvent(StrEnum):
     HEALTH = "instance.health"
     INFO = "instance.info"
     UNKNOWN_VERSION = "instance.unknown_version"
+    CONTESTED = "instance.contested"
     ROLLED_BACK = "instance.rolled_back"
+    RESTORED = "instance.restored"
     ROLLBACK_FAILED = "instance.rollback_failed"
     DEREGISTERED = "instance.deregistered"
+    LEFT = "instance.left"
     NOT_REGISTERED = "instance.not_registered"
     NOT_ON_AGENT = "instance.not_on_agent"
     PRUNED = "instance.pruned"
@@ -65,6 +78,7 @@ class RegistrarEvent(StrEnum):
     STILL_BUSY = "instance.still_busy"
     RESUMED = "instance.resumed"
     POOL_DIFFERS = "pool.differs"
+    LOCKS_UNUSABLE = "locks.unusable"
     CONSUL_ERROR = "consul.error"
     CONSUL_RECOVERED = "consul.recovered"
     FILE_RELOADED = "file.reloaded"
@@ -83,9 +97,13 @@ DESCRIPTIONS = {
     RegistrarEvent.HEALTH: "{status}: {note}",
     RegistrarEvent.INFO: "runs KATO {version}, SERVICE_NAME {base_processor_id}",
     RegistrarEvent.UNKNOWN_VERSION: "did not report its version ({why}); registered without it",
+    RegistrarEvent.CONTESTED: "{other} registers it too, but otherwise: {what}. Each replaces "
+    "the other's registration: give each instance an id of its own, or end one of the two",
     RegistrarEvent.ROLLED_BACK: "rolled back",
+    RegistrarEvent.RESTORED: "put back as it was, with port {port}",
     RegistrarEvent.ROLLBACK_FAILED: "could not be rolled back: {why}",
     RegistrarEvent.DEREGISTERED: "deregistered",
+    RegistrarEvent.LEFT: "stays registered: another process on this machine keeps it",
     RegistrarEvent.NOT_REGISTERED: "was not registered",
     RegistrarEvent.NOT_ON_AGENT: "was not registered with this agent. Whether another node has it "
     "is not known: {why}",
@@ -96,6 +114,8 @@ DESCRIPTIONS = {
     RegistrarEvent.RESUMED: "out of maintenance mode",
     RegistrarEvent.POOL_DIFFERS: "differs from {other} in {what}: {mine} here, {theirs} there. "
     "They do not work as one pool",
+    RegistrarEvent.LOCKS_UNUSABLE: "cannot see other processes that register the same instances "
+    "({why}); deregisters them when it ends",
     RegistrarEvent.CONSUL_ERROR: "{why}",
     RegistrarEvent.CONSUL_RECOVERED: "answers again",
     RegistrarEvent.FILE_RELOADED: "{file} was reloaded; instances in it: {count}",
@@ -108,6 +128,7 @@ DESCRIPTIONS = {
 
 WARNINGS = frozenset(
     {
+        RegistrarEvent.CONTESTED,
         RegistrarEvent.ROLLBACK_FAILED,
         RegistrarEvent.UNKNOWN_VERSION,
         RegistrarEvent.STILL_BUSY,
@@ -141,4 +162,5 @@ def describe_event(event: RegistrarEvent, fields: dict[str, Any]) -> str:
         event: name of the event.
         fields: the event's own fields, as `RegistrarEvent` lists them.
     """
-    return DESCRIPTIONS[event].format(**fields)
+    text = DESCRIPTIONS[event].format(**fields)
+    return f"{text}; {lost}" if (lost := fields.get("lost")) else text

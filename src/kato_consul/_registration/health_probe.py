@@ -18,19 +18,13 @@ from the store and write to it (KATO 3.10.1 returns 404 for it while the store i
 If it reports "degraded" or "unhealthy" only because of the load of its machine, it passes, with the
 load in the note; with ``warn_on_load`` this is a warning.
 
-The status becomes worse when ``agree`` of the last ``of`` results have the worse status. It becomes
-better when the last ``agree`` results have the better one, so an instance that fails every other
-probe stays critical. The first result decides alone. A result that differs from the current status
-is checked again soon, so that this hysteresis does not delay the detection of a crash. While the
-status stays the same, its note changes when the last ``agree`` results have the same new note.
+Which results change the status is in `hysteresis`. A result that differs from the current status is
+checked again soon, so that this does not delay the detection of a crash.
 
 Probes of one instance do not overlap. While an instance does not answer, each request waits longer
 than the one before, and follows it without a pause. So requests do not pile up in it, and the first
 answer is noticed at once: an instance that is called hung has not answered until now.
 """
-
-from collections import deque
-from dataclasses import dataclass
 
 import msgspec
 
@@ -50,11 +44,11 @@ from kato_consul._flow import (
 )
 from kato_consul._registration.events import EventSink, RegistrarEvent
 from kato_consul._registration.health_report import (
-    HUNG_NOTE,
     connect_timed_out,
     read_report,
     shows_hang,
 )
+from kato_consul._registration.hysteresis import HUNG, Hysteresis, ProbeResult
 from kato_consul._registration.instance_info import field_of, read_info
 from kato_consul._registration.registrar_state import HealthStatus, ManagedInstance, RegistrarState
 from kato_consul.models import Health
@@ -72,53 +66,11 @@ MAX_PROBE_TIMEOUT = 30.0
 """Seconds that a probe waits for a hung instance at most. If the other end of the connection is
 gone without a reset, no answer will come, and a longer wait would only delay the next probe."""
 
+STARTS_WITHIN = 30.0
+"""Seconds after which an instance that accepts no connections is an event, although the registrar
+started together with it."""
+
 PASSING_NOTE = "KATO and its store answer"
-
-_FROM_BEST_TO_WORST = (Health.PASSING, Health.WARNING, Health.CRITICAL)
-
-
-@dataclass(frozen=True)
-class ProbeResult:
-    """Result of one probe.
-
-    ``hung``: it accepted a connection and did not answer ``/health`` in time.
-    ``timed_out``: a request, of whatever kind, was not answered in time.
-    ``connect_timed_out``: no connection was accepted or refused in time.
-    """
-
-    status: Health
-    note: str
-    hung: bool = False
-    timed_out: bool = False
-    connect_timed_out: bool = False
-
-
-HUNG = ProbeResult(Health.CRITICAL, HUNG_NOTE, hung=True, timed_out=True)
-
-
-class Hysteresis:
-    """The n-of-m rule: derives the health status from probe results, and changes it by majority."""
-
-    def __init__(self, agree: int, of: int) -> None:
-        self._agree = agree
-        self._results: deque[ProbeResult] = deque(maxlen=of)
-
-    def after(self, result: ProbeResult, current: HealthStatus | None) -> HealthStatus:
-        """Return the status after a result: the same object while the status does not change."""
-        self._results.append(result)
-        latest = HealthStatus(result.status, result.note, hung=result.hung)
-        if current is None:
-            return latest
-        if latest == current:
-            return current
-        rank = _FROM_BEST_TO_WORST.index
-        worse = rank(result.status) > rank(current.status)
-        counted = list(self._results) if worse else list(self._results)[-self._agree :]
-        if result.status is current.status:
-            agreeing = [one for one in counted if one == result]
-        else:
-            agreeing = [one for one in counted if one.status is result.status]
-        return latest if len(agreeing) >= self._agree else current
 
 
 class Prober:
@@ -215,6 +167,7 @@ def probe_instance(
     interval = parse_duration(definition.interval)
     timeout = parse_duration(definition.timeout)
     within = timeout
+    began, starting, reported = clock(), state.starts_with_instance, None
     info_outdated = True
     unanswered_since: float | None = None
     try:
@@ -237,13 +190,11 @@ def probe_instance(
             health = hysteresis.after(result, before)
             if health is not before and not instance.removed:
                 instance.health.set(health)
-                on_event(
-                    RegistrarEvent.HEALTH,
-                    instance.definition.id,
-                    status=health.status.value,
-                    note=health.note,
-                    hung=health.hung,
-                )
+            starting = starting and clock() - began < STARTS_WITHIN and _is_starting(result, health)
+            if health is not reported and not starting and not instance.removed:
+                reported = health
+                shown = {"status": health.status.value, "note": health.note, "hung": health.hung}
+                on_event(RegistrarEvent.HEALTH, instance.definition.id, **shown)
             critical = health.status is Health.CRITICAL
             instance.hung_since = unanswered_since if critical else None
             if before is not None and health is not before and before.status is Health.CRITICAL:
@@ -265,6 +216,13 @@ def probe_instance(
         instance.health.set(None)
 
 
+def _is_starting(result: ProbeResult, health: HealthStatus) -> bool:
+    """Return whether an instance that was never healthy may just not accept connections yet."""
+    if health.status is not Health.CRITICAL:
+        return False
+    return result.no_connection or result.status is not Health.CRITICAL
+
+
 def _store_problem(outcome: Outcome) -> ProbeResult | None:
     if shows_hang(outcome):
         note = "its store does not answer: a session request got no answer in time"
@@ -282,8 +240,12 @@ def _store_problem(outcome: Outcome) -> ProbeResult | None:
 
 def _transport_problem(outcome: Outcome) -> ProbeResult | None:
     if isinstance(outcome, Failure):
-        timed_out = connect_timed_out(outcome)
-        return ProbeResult(Health.CRITICAL, str(outcome.cause), connect_timed_out=timed_out)
+        return ProbeResult(
+            Health.CRITICAL,
+            str(outcome.cause),
+            connect_timed_out=connect_timed_out(outcome),
+            no_connection=not outcome.bytes_sent,
+        )
     # The server's own limit: it is busy, not broken.
     if outcome.status == 503:
         return ProbeResult(Health.WARNING, "at its limit of concurrent requests")

@@ -12,11 +12,8 @@ import msgspec
 
 from kato_consul._flow import Failure, Flow, Outcome, Reply, Send
 from kato_consul._registration.events import EventSink, RegistrarEvent
-from kato_consul._registration.registrar_state import ManagedInstance
+from kato_consul._registration.registrar_state import INFO_FIELDS, ManagedInstance
 from kato_consul.models import Instance
-
-INFO_FIELDS = ("version", "base_processor_id")
-"""Fields of KATO's ``/status``, and keys of the metadata."""
 
 INFO_TIMEOUT = 5.0
 """Seconds that ``/status`` may take. It is requested from instances that have just answered."""

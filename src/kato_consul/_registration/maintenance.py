@@ -33,14 +33,16 @@ _CHECKED_URL = re.compile(r"HTTP [A-Z]+ (\S+): ")
 """How the output of an agent's HTTP check begins. Agents do not list what a check requests."""
 
 
-def enter(api: ConsulApi, service_id: str, reason: str, on_event: EventSink) -> Flow[None]:
-    """Flow: put an instance into maintenance mode.
+def enter(
+    api: ConsulApi, service_id: str, reason: str, within: float, on_event: EventSink
+) -> Flow[None]:
+    """Flow: put an instance into maintenance mode, within so many seconds.
 
     Raises:
         ConsulRejected: the agent has no such instance.
         ConsulError: the agent does not answer, or the token is not allowed to do this.
     """
-    if not (yield from call_consul(api.maintenance(service_id, reason))):
+    if not (yield from call_consul(api.maintenance(service_id, reason).within(within))):
         raise ConsulRejected(api.address, f"draining {service_id!r}", 404, _NO_SUCH_INSTANCE)
     on_event(RegistrarEvent.DRAINING, service_id, reason=reason)
 
@@ -53,17 +55,18 @@ def leave(api: ConsulApi, service_id: str, on_event: EventSink) -> Flow[None]:
 
 
 def check_paths(
-    api: ConsulApi, definitions: Sequence[ServiceDefinition]
+    api: ConsulApi, definitions: Sequence[ServiceDefinition], within: float
 ) -> Flow[dict[str, set[str]]]:
     """Flow: return the paths that each instance's plain HTTP checks request, by the ids: those of
-    its definition, and those that the agent runs, whatever registered them."""
+    its definition, and those that the agent returns within so many seconds, whatever registered
+    them."""
     paths = {
         one.id: {urlsplit(check.http).path for check in one.plain_checks if check.http}
         for one in definitions
     }
     checks: Mapping[str, Mapping[str, Any]] = {}
     with suppress(ConsulError):  # then a check of an unusual path is taken for a client
-        checks = yield from call_consul(api.agent_checks())
+        checks = yield from call_consul(api.agent_checks().within(within))
     for check in checks.values():
         url = _CHECKED_URL.match(check.get("Output") or "")
         if url and check.get("ServiceID") in paths:

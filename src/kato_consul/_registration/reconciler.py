@@ -11,34 +11,41 @@ never pruned. An instance that is not critical is not pruned either: another reg
 name may manage it.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from kato_consul._backoff import CONSUL_WAIT, full_jitter
 from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.call import call_consul
-from kato_consul._consul.registration_payload import RegistrationPayload
-from kato_consul._consul.snapshot_decoder import NODE_MAINTENANCE, SERVICE_MAINTENANCE
-from kato_consul._flow import Flow, Random, WaitForChange
+from kato_consul._flow import Clock, Flow, Random, WaitForChange
 from kato_consul._registration.check_owners import check_conflict
+from kato_consul._registration.contest import describe_differences
 from kato_consul._registration.events import EventSink, RegistrarEvent
 from kato_consul._registration.instance_info import differences
-from kato_consul._registration.registrar_state import OWNER_KEY, ManagedInstance, RegistrarState
+from kato_consul._registration.registering import (
+    Checks,
+    Services,
+    check_ids_as_defined,
+    in_maintenance,
+    is_critical,
+    registration_calls,
+)
+from kato_consul._registration.registrar_state import (
+    INFO_FIELDS,
+    OWNER_KEY,
+    ManagedInstance,
+    RegistrarState,
+    added_meta,
+    owner_of,
+)
 from kato_consul.errors import ConsulError, ConsulUnavailable, ConsulUnreachable
-from kato_consul.models import Health, Instance
+from kato_consul.models import Instance
 
 RECONCILE_INTERVAL = 1.0
 """Seconds from one read of the agent to the next."""
 
-Checks = Mapping[str, Mapping[str, Any]]
-"""An agent's checks by their ids, as ``/v1/agent/checks`` returns them."""
-
-Services = Mapping[str, Mapping[str, Any]]
-"""An agent's services by their ids, as ``/v1/agent/services`` returns them."""
-
 
 def reconcile_registrations(
-    state: RegistrarState, api: ConsulApi, *, random: Random, on_event: EventSink
+    state: RegistrarState, api: ConsulApi, *, clock: Clock, random: Random, on_event: EventSink
 ) -> Flow[None]:
     """Flow: keep all managed instances registered, until the registrar stops."""
     last_error = ""
@@ -47,7 +54,7 @@ def reconcile_registrations(
     while not state.stopped:
         requests_seen = state.reconcile_requests.current
         try:
-            if (yield from _reconcile_once(state, api, on_event)):
+            if (yield from _reconcile_once(state, api, clock, on_event)):
                 yield from compare_with_pool(state, api, compared, on_event)
         except ConsulError as error:
             # Any error may pass: a token that does not exist yet, a restart. It is reported once.
@@ -67,7 +74,9 @@ def reconcile_registrations(
         yield WaitForChange(state.reconcile_requests, requests_seen, pause)
 
 
-def _reconcile_once(state: RegistrarState, api: ConsulApi, on_event: EventSink) -> Flow[bool]:
+def _reconcile_once(
+    state: RegistrarState, api: ConsulApi, clock: Clock, on_event: EventSink
+) -> Flow[bool]:
     """Flow: read the agent once and repair all differences.
 
     Returns True if there was no difference. Then the catalog has had time to receive earlier
@@ -77,39 +86,35 @@ def _reconcile_once(state: RegistrarState, api: ConsulApi, on_event: EventSink) 
     # An id that is added after this line may be registered after the read, by a request that was in
     # flight when it was added. So only the next read can show that it is gone.
     to_deregister = tuple(state.to_deregister)
+    # An instance that another process deregisters at this moment has its turn the next time.
+    joined = [one for one in list(state.instances.values()) if state.join(one.definition.id)]
     services = yield from call_consul(api.agent_services())
     checks = yield from call_consul(api.agent_checks())
     first_error: ConsulError | None = None
     unchanged = True
-    for instance in list(state.instances.values()):
-        payload = state.payload(instance)
-        instance.in_maintenance = in_maintenance(checks, payload.id)
+    for instance in joined:
+        instance.in_maintenance = in_maintenance(checks, instance.definition.id)
         if state.waits_for_health(instance) or instance.removed:
             continue
-        if payload.matches(
-            services.get(payload.id),
-            check_ids(checks, payload.id),
-            sidecar=_sidecar(instance, services),
-        ):
-            instance.registered = True
+        if _is_as_defined(state, instance, services, checks):
+            instance.registered, instance.displaced = True, False
             continue
         unchanged = False
         if conflict := check_conflict(instance.definition, checks, to_deregister):
             first_error = first_error or ConsulError(conflict)
             continue
+        if not _may_repair(state, instance, services, checks, clock(), on_event):
+            continue
         try:
-            # Replacing all checks would remove the check that is maintenance mode.
-            yield from call_consul(
-                api.register(payload, replace_checks=not instance.in_maintenance)
-            )
+            yield from _repair(state, instance, api, services, checks, on_event)
         except ConsulError as error:
             first_error = first_error or error
-        else:
-            _report_registered(instance, payload, services, checks, on_event)
-            instance.registered = True
-            instance.health.notify()  # so that the heartbeat is sent at once
     gone = set(to_deregister) - services.keys()
     for service_id in _to_deregister(state, services, checks):
+        if not state.leave(service_id):
+            on_event(RegistrarEvent.LEFT, service_id)
+            gone.add(service_id)
+            continue
         try:
             yield from call_consul(api.deregister(service_id))
         except ConsulError as error:
@@ -125,46 +130,88 @@ def _reconcile_once(state: RegistrarState, api: ConsulApi, on_event: EventSink) 
     for service_id in to_deregister:
         if service_id in gone:
             state.to_deregister.remove(service_id)  # in place: `replace` may add at any moment
+            if service_id not in state.instances:
+                state.end_lock(service_id)
     if first_error is not None:
         raise first_error
     return unchanged
 
 
-def _report_registered(
+def _is_as_defined(
+    state: RegistrarState, instance: ManagedInstance, services: Services, checks: Checks
+) -> bool:
+    """Return whether this registrar has registered an instance, and the agent still has it so.
+
+    If another registrar has published other info since, this one adopts it: it may be newer. The
+    mark of another owner is left.
+    """
+    payload = state.payload(instance)
+    service = services.get(payload.id)
+    if service is None or not instance.registered:  # a changed check may not show in the agent
+        return False
+    meta = service.get("Meta") or {}
+    published = {
+        key: meta[key] for key in INFO_FIELDS if key in meta and key not in instance.definition.meta
+    }
+    same = (payload.address, payload.port) == (service.get("Address") or "", service.get("Port"))
+    if same and published and instance.info == instance.published:
+        instance.info = instance.published = {**instance.info, **published}
+        payload = state.payload(instance)
+    ids = check_ids_as_defined(checks, payload)
+    ignored = () if not meta.get(OWNER_KEY) else (OWNER_KEY,)
+    return not [*payload.differences(services, ids, ignored_meta=ignored)]
+
+
+def _may_repair(
+    state: RegistrarState,
     instance: ManagedInstance,
-    payload: RegistrationPayload,
+    services: Services,
+    checks: Checks,
+    now: float,
+    on_event: EventSink,
+) -> bool:
+    """Return whether an instance is to be registered now. One that another registrar registers
+    differently, again and again, is so only from time to time; this is reported once."""
+    service_id, contest = instance.definition.id, instance.contest
+    payload = state.payload(instance)
+    ids = check_ids_as_defined(checks, payload)
+    if not (service := services.get(service_id)):
+        return True
+    what = describe_differences(payload, services, ids, added_meta(instance.definition))
+    if not instance.registered or not what:
+        return True
+    instance.displaced = True
+    allowed = contest.repair_allowed(now)
+    if contest.repairs and what != contest.reported:
+        contest.reported = what
+        on_event(RegistrarEvent.CONTESTED, service_id, what=what, other=owner_of(service))
+    if allowed:
+        contest.record_repair(now)
+    return allowed
+
+
+def _repair(
+    state: RegistrarState,
+    instance: ManagedInstance,
+    api: ConsulApi,
     services: Services,
     checks: Checks,
     on_event: EventSink,
-) -> None:
-    """Report why an instance was registered; a change of its own info alone is not reported."""
+) -> Flow[None]:
+    """Flow: register an instance, and report why; a change of its own info is not reported."""
+    payload = state.payload(instance)
     service = services.get(payload.id)
+    for call in registration_calls(api, payload, services, checks):
+        yield from call_consul(call)
     if not instance.registered:
-        on_event(RegistrarEvent.REGISTERED, payload.id)
+        on_event(RegistrarEvent.UPDATED if service else RegistrarEvent.REGISTERED, payload.id)
     elif not service:
         on_event(RegistrarEvent.RE_REGISTERED, payload.id, cause="missing from")
-    elif not payload.matches(
-        service,
-        check_ids(checks, payload.id),
-        sidecar=_sidecar(instance, services),
-        ignored_meta=instance.info,
-    ):
+    elif instance.displaced and not instance.contest.reported:
         on_event(RegistrarEvent.RE_REGISTERED, payload.id, cause="changed in")
-
-
-def _sidecar(instance: ManagedInstance, services: Services) -> Mapping[str, Any] | None:
-    """Return the record of the instance's sidecar, if there is one."""
-    return services.get(instance.definition.sidecar_id or "")
-
-
-def in_maintenance(checks: Checks, service_id: str) -> bool:
-    """Return whether the instance itself, not only its node, is in maintenance mode."""
-    return f"{SERVICE_MAINTENANCE}:{service_id}" in checks
-
-
-def check_ids(checks: Checks, service_id: str) -> set[str]:
-    """Return the ids of an instance's checks."""
-    return {name for name, check in checks.items() if check.get("ServiceID") == service_id}
+    instance.registered, instance.displaced = True, False
+    instance.published = instance.info
+    instance.health.notify()  # so that the heartbeat is sent at once
 
 
 def _to_deregister(state: RegistrarState, services: Services, checks: Checks) -> Iterator[str]:
@@ -175,19 +222,8 @@ def _to_deregister(state: RegistrarState, services: Services, checks: Checks) ->
         owned = bool(state.owner) and (service.get("Meta") or {}).get(OWNER_KEY) == state.owner
         if service_id in state.instances or service_id in sidecars:
             continue
-        if service_id in state.to_deregister or (owned and _is_critical(checks, service_id)):
+        if service_id in state.to_deregister or (owned and is_critical(checks, service_id)):
             yield service_id
-
-
-def _is_critical(checks: Checks, service_id: str) -> bool:
-    return any(
-        check.get("Status") == Health.CRITICAL.value
-        for name, check in checks.items()
-        if check.get("ServiceID") == service_id and not name.startswith(_MAINTENANCE_CHECKS)
-    )
-
-
-_MAINTENANCE_CHECKS = (NODE_MAINTENANCE, SERVICE_MAINTENANCE)
 
 
 def compare_with_pool(

@@ -10,6 +10,7 @@ from kato_consul._logging import logger
 from kato_consul._registration import maintenance
 from kato_consul._registration.events import WARNINGS, EventSink, RegistrarEvent
 from kato_consul._registration.health_probe import probe_instance
+from kato_consul._registration.live_registrars import LiveRegistrars
 from kato_consul._registration.passing import wait_until_passing
 from kato_consul._registration.reconciler import reconcile_registrations
 from kato_consul._registration.registrar_state import ManagedInstance, RegistrarState
@@ -19,6 +20,10 @@ from kato_consul._runtime_defaults import clock, uniform
 from kato_consul.settings import Settings
 
 log = logger("registrar")
+
+ENTER_WITHIN = 3.0
+"""Seconds that Consul has to put an instance into maintenance mode. If it does not answer, clients
+are not told, and there is nothing to wait for."""
 
 
 def log_event(event: RegistrarEvent, subject: str, /, **fields: Any) -> None:
@@ -53,7 +58,10 @@ class RegistrarService:
     ) -> None:
         self._on_event = on_event = surviving(on_event)
         self.api = consul_api(settings)
-        self.state = RegistrarState(definitions, owner=owner)
+        agent = "\n".join(
+            part or "" for part in (self.api.address, settings.namespace, settings.partition)
+        )
+        self.state = RegistrarState(definitions, owner=owner, live=LiveRegistrars(agent))
         self.registration = Registration(
             self.api,
             self.state,
@@ -73,7 +81,7 @@ class RegistrarService:
     def reconcile(self) -> Flow[None]:
         """Flow: keep the instances registered, until `RegistrarState.stop`."""
         return reconcile_registrations(
-            self.state, self.api, random=uniform, on_event=self._on_event
+            self.state, self.api, clock=clock, random=uniform, on_event=self._on_event
         )
 
     def instance_flows(self, instance: ManagedInstance) -> Iterator[tuple[Flow[None], str]]:
@@ -96,20 +104,28 @@ class RegistrarService:
         since = {key: one.hung_since for key, one in self.state.instances.items()}
         return {key: clock() - start for key, start in since.items() if start is not None}
 
-    def enter_maintenance(self, service_id: str, reason: str) -> Flow[None]:
-        """Flow: put an instance into maintenance mode."""
-        return maintenance.enter(self.api, service_id, reason, self._on_event)
-
     def leave_maintenance(self, service_id: str) -> Flow[None]:
         """Flow: end an instance's maintenance mode."""
         return maintenance.leave(self.api, service_id, self._on_event)
 
-    def wait_until_idle(self, within: float) -> Flow[bool]:
-        """Flow: wait until no client uses the instances, at most ``within`` seconds."""
+    def drain(self, within: float, reason: str) -> Flow[bool]:
+        """Flow: put the instances into maintenance mode, and wait until no client uses them.
+
+        All of it takes ``within`` seconds at most, but each call to Consul has a second.
+        """
+        until = clock() + within
+        for service_id in self.state.instances:
+            left = min(until - clock(), ENTER_WITHIN)
+            yield from maintenance.enter(self.api, service_id, reason, left, self._on_event)
         definitions = [one.definition for one in self.state.instances.values()]
-        paths = yield from maintenance.check_paths(self.api, definitions)
+        left = min(until - clock(), ENTER_WITHIN)
+        paths = yield from maintenance.check_paths(self.api, definitions, left)
         return (
             yield from maintenance.wait_until_idle(
-                definitions, within, clock=clock, on_event=self._on_event, check_paths=paths
+                definitions,
+                until - clock(),
+                clock=clock,
+                on_event=self._on_event,
+                check_paths=paths,
             )
         )

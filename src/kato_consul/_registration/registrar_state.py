@@ -7,16 +7,34 @@ registered and in maintenance mode. Nothing here sends requests or waits.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from kato_consul._consul.registration_payload import RegistrationPayload
 from kato_consul._definitions.collisions import check_for_collisions
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._observable import Observable
+from kato_consul._registration.contest import Contest
+from kato_consul._registration.live_registrars import LiveRegistrars
 from kato_consul.models import Health
 
 OWNER_KEY = "registrar"
 """The metadata key for the name of the registrar that owns an instance. Only instances with its own
 name are pruned."""
+
+
+INFO_FIELDS = ("version", "base_processor_id")
+"""Fields of KATO's ``/status``, and keys of the metadata."""
+
+
+def added_meta(definition: ServiceDefinition) -> tuple[str, ...]:
+    """Return the keys of the metadata that registrars add to a definition's own. Two registrars of
+    the same definition may differ in them."""
+    return tuple(key for key in (OWNER_KEY, *INFO_FIELDS) if key not in definition.meta)
+
+
+def owner_of(service: Mapping[str, Any]) -> str:
+    """Return the registrar that an agent's record of a service names, for people."""
+    return (service.get("Meta") or {}).get(OWNER_KEY) or "another registrar"
 
 
 @dataclass(frozen=True)
@@ -40,6 +58,11 @@ class ManagedInstance:
     definition: ServiceDefinition
     health: Observable[HealthStatus | None] = field(default_factory=lambda: Observable(None))
     info: Mapping[str, str] = field(default_factory=dict)
+    published: Mapping[str, str] = field(default_factory=dict)
+    """The info with which it was registered last: another registrar may publish newer info."""
+    contest: Contest = field(default_factory=Contest)
+    displaced: bool = False
+    """True while the agent has another definition under its id: its health is not reported then."""
     registered: bool = False
     """True if this registrar has registered it. If the agent does not have it now, it lost it."""
     in_maintenance: bool = False
@@ -58,6 +81,8 @@ class RegistrarState:
         long_running: True: the registrar keeps running and sends heartbeats for TTL checks. False:
             it is a startup job.
         when_ready: True: register an instance only once its probe has reported that it is usable.
+        starts_with_instance: True: the registrar starts together with its instances, or before
+            them. Until they accept connections they are starting, not faulty.
         owner: the name that marks this registrar's instances; None marks none, and prunes none.
         instances: the managed instances by their ids.
         reconcile_requests: changes when the reconciler must run at once.
@@ -69,11 +94,19 @@ class RegistrarState:
     """
 
     def __init__(
-        self, definitions: Sequence[ServiceDefinition], *, owner: str | None = None
+        self,
+        definitions: Sequence[ServiceDefinition],
+        *,
+        owner: str | None = None,
+        live: LiveRegistrars | None = None,
     ) -> None:
+        """``live`` are the locks that are shared with other registrars of this machine; None takes
+        none."""
         check_for_collisions(definitions)
+        self._live = live
         self.long_running = False
         self.when_ready = False
+        self.starts_with_instance = False
         self.owner = owner
         self.instances = {one.id: ManagedInstance(one) for one in definitions}
         self.reconcile_requests: Observable[int] = Observable(0)
@@ -97,6 +130,31 @@ class RegistrarState:
             return False
         health = instance.health.current
         return health is None or health.status is Health.CRITICAL
+
+    # The locks: see `LiveRegistrars`. A startup job has none.
+
+    def join(self, service_id: str) -> bool:
+        """Take part in keeping an instance registered. False: another process deregisters it."""
+        return self._live is None or not self.long_running or self._live.join(service_id)
+
+    def leave(self, service_id: str) -> bool:
+        """Stop taking part. True if no other registrar keeps the instance registered."""
+        return self._live is None or self._live.leave(service_id)
+
+    def end_lock(self, service_id: str) -> None:
+        """Let other registrars register an instance again that this one has left."""
+        if self._live is not None:
+            self._live.end(service_id)
+
+    def end_locks(self) -> None:
+        """Release all locks."""
+        if self._live is not None:
+            self._live.close()
+
+    @property
+    def locks_unusable(self) -> str:
+        """Why it is not known whether other registrars keep the instances registered, or ""."""
+        return "" if self._live is None else self._live.unusable
 
     def request_reconcile(self) -> None:
         """Make the reconciler run at once."""

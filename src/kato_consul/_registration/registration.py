@@ -1,11 +1,11 @@
 """Registration: registers and deregisters a set of instances, all or none.
 
 Registering is idempotent: the agent keeps the state of a check that is registered again, so a
-passing instance does not flap. If a run fails, the instances that it added are deregistered;
-instances that were registered before stay.
+passing instance does not flap. If a run fails, the instances that it added are deregistered, and
+those that were registered before are put back as they were (`Rollback`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kato_consul._consul.api import ConsulApi
@@ -14,11 +14,25 @@ from kato_consul._definitions.rules import MAX_PORT
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._flow import Clock, Flow, Random, Sleep
 from kato_consul._registration.check_owners import check_conflict
+from kato_consul._registration.contest import describe_differences
 from kato_consul._registration.events import EventSink, RegistrarEvent
-from kato_consul._registration.instance_info import INFO_FIELDS, read_info
-from kato_consul._registration.reconciler import Checks, compare_with_pool, in_maintenance
-from kato_consul._registration.registrar_state import ManagedInstance, RegistrarState
+from kato_consul._registration.instance_info import read_info
+from kato_consul._registration.reconciler import compare_with_pool
+from kato_consul._registration.registering import (
+    Checks,
+    Services,
+    is_fed,
+    registration_calls,
+)
+from kato_consul._registration.registrar_state import (
+    INFO_FIELDS,
+    ManagedInstance,
+    RegistrarState,
+    added_meta,
+    owner_of,
+)
 from kato_consul._registration.removal import Removal
+from kato_consul._registration.rollback import LATE_REGISTRATION_WITHIN, Change, Rollback
 from kato_consul.errors import (
     ConsulDenied,
     ConsulError,
@@ -27,17 +41,16 @@ from kato_consul.errors import (
     DefinitionError,
 )
 
-ROLL_BACK_WITHIN = 3.0
-"""Seconds that the rollback of one instance may take: the job has failed already, and its caller
-waits."""
-
-LATE_REGISTRATION_WITHIN = 0.5
-"""Seconds after which an interrupted registration has been applied, if the agent is alive: the
-agent is local, and applies it within milliseconds."""
-
 CONSUL_WITHIN = 10.0
 """Seconds that an agent may take to become available: it may have been started together with the
 registrar, or have no leader at the moment (an election takes a few seconds)."""
+
+DEREGISTER_WITHIN = 3.0
+"""Seconds that Consul has for the deregistration when a registrar ends. Without it the checks turn
+critical by themselves, so the process does not wait longer."""
+
+JOIN_POLL_INTERVAL = 0.05
+"""Seconds between checks whether another process has deregistered the instance."""
 
 
 class Registration:
@@ -60,10 +73,7 @@ class Registration:
         self._on_event = on_event
         self._consul_within = consul_within
         self.removal = Removal(api, clock, random, on_event, consul_within)
-        self.added: list[str] = []
-        """Ids that were not in the agent before the run: deregistered if it fails."""
-        self._unconfirmed: set[str] = set()
-        """Ids in `added` whose registration was sent and not answered yet."""
+        self._rollback = Rollback(api, state, clock=clock, on_event=on_event)
 
     def register_all(self) -> Flow[None]:
         """Flow: register all instances. If it fails or is interrupted, run `roll_back`.
@@ -72,16 +82,27 @@ class Registration:
             ConsulError: the agent did not answer in time, or refused a definition.
             DefinitionError: another service of the agent has the id of one of the checks.
         """
-        # What an earlier run added was registered before this one.
-        self.added.clear()
-        self._unconfirmed.clear()
+        # What an earlier run changed was registered before this one.
+        self._rollback.changes.clear()
+        yield from self._join_all()
         services = yield from self._execute(self._api.agent_services())
-        checks: Checks = {}
-        if services:  # one may have a check with the same id, or be in maintenance mode
-            checks = yield from self._execute(self._api.agent_checks())
+        checks = yield from self._execute(self._api.agent_checks())
         self._refuse_check_conflicts(checks)
         for instance in self._state.instances.values():
-            yield from self._register_one(instance, services.get(instance.definition.id), checks)
+            yield from self._register_one(instance, services, checks)
+
+    def roll_back(self) -> Flow[None]:
+        """Flow: undo what `register_all` did. A failure is an event, not an error."""
+        return self._rollback.undo()
+
+    def _join_all(self) -> Flow[None]:
+        """Flow: wait while another process of this machine deregisters one of the instances."""
+        until = self._clock() + self._consul_within
+        for service_id in self._state.instances:
+            while not self._state.join(service_id) and self._clock() < until:
+                yield Sleep(JOIN_POLL_INTERVAL)
+        if why := self._state.locks_unusable:
+            self._on_event(RegistrarEvent.LOCKS_UNUSABLE, "kato-consul", why=why)
 
     def _refuse_check_conflicts(self, checks: Checks) -> None:
         conflicts = (
@@ -96,6 +117,7 @@ class Registration:
         This is for a startup job; in a long-running registrar, the prober does it. Info that cannot
         be read is an event, not an error: the job may run where it cannot reach the instances.
         """
+        services = yield from self._execute(self._api.agent_services())
         checks = yield from self._execute(self._api.agent_checks())
         for instance in self._state.instances.values():
             if instance.definition.probe is None:
@@ -103,29 +125,68 @@ class Registration:
             before = instance.info
             yield from read_info(instance, self._on_event)
             if instance.info != before:
-                yield from self._register(instance, checks)
+                yield from self._register(instance, services, checks)
         yield from compare_with_pool(self._state, self._api, {}, self._on_event)
 
-    def deregister_all(self) -> Flow[None]:
-        """Flow: deregister all instances. One that is not registered is not an error.
+    def deregister_all(self, *, again: bool = False) -> Flow[None]:
+        """Flow: deregister all instances, except those that other processes keep registered. One
+        that is not registered is not an error.
+
+        ``again``: a registration may be in flight, so look again whether each is gone.
 
         Raises:
             ConsulError: the first error; the other instances were deregistered all the same.
         """
-        # The list is read first: agents before 1.9 return 200 for an id that they do not have.
-        services = yield from self._execute(self._api.agent_services())
-        first_error: ConsulError | None = None
+        within = self._consul_within
+        if self._state.long_running:
+            within = min(within, DEREGISTER_WITHIN)
+        until = self._clock() + within
+        ids = []
         for service_id in [*self._state.instances, *self._state.to_deregister]:
-            try:
-                if service_id in services:
-                    yield from self._execute(self._api.deregister(service_id))
-                    self._on_event(RegistrarEvent.DEREGISTERED, service_id)
-                elif service_id in self._state.instances:
+            if self._state.leave(service_id):
+                ids.append(service_id)
+            else:
+                self._on_event(RegistrarEvent.LEFT, service_id)
+        try:
+            if ids:
+                yield from self._deregister(ids, until)
+            if ids and again:
+                yield Sleep(LATE_REGISTRATION_WITHIN)
+                yield from self._deregister(ids, until, report_missing=False)
+        finally:
+            self._state.end_locks()
+
+    def _deregister(
+        self, ids: Sequence[str], until: float, *, report_missing: bool = True
+    ) -> Flow[None]:
+        # The list is read first: agents before 1.9 return 200 for an id that they do not have.
+        services = yield from self._execute(self._api.agent_services(), until)
+        first_error: ConsulError | None = None
+        for number, service_id in enumerate(ids):
+            if service_id not in services:
+                if report_missing and service_id in self._state.instances:
                     self._on_event(RegistrarEvent.NOT_REGISTERED, service_id)
+                continue
+            # Each has its share of the time: an agent without a leader deregisters at once, but
+            # answers only after it gave up on the servers.
+            share = max(until - self._clock(), 0.0) / (len(ids) - number)
+            try:
+                yield from self._execute(self._api.deregister(service_id), self._clock() + share)
             except ConsulError as error:
-                first_error = first_error or error
+                if (yield from self._has(service_id)):
+                    first_error = first_error or error
+                    continue
+            self._on_event(RegistrarEvent.DEREGISTERED, service_id)
         if first_error is not None:
             raise first_error
+
+    def _has(self, service_id: str) -> Flow[bool]:
+        """Flow: return whether the agent has a service; also True if it does not answer."""
+        try:
+            services = yield from call_consul(self._api.agent_services().within(0))
+        except ConsulError:
+            return True
+        return service_id in services
 
     def registered(self, node: str | None = None) -> Flow[list[ServiceDefinition]]:
         """Flow: read all instances of any service that the agent has, or a node of the catalog,
@@ -140,75 +201,57 @@ class Registration:
             if service.get("Port")  # a service without a port is not an instance
         ]
 
-    def roll_back(self) -> Flow[None]:
-        """Flow: deregister what `register_all` added. A failure is an event, not an error."""
-        while self.added:
-            yield from self._roll_back_one(self.added.pop())
-        if self._unconfirmed:
-            # An interrupted registration may be applied after its own deregistration.
-            yield Sleep(LATE_REGISTRATION_WITHIN)
-            for service_id in sorted(self._unconfirmed & (yield from self._still_registered())):
-                yield from self._roll_back_one(service_id)
-            self._unconfirmed.clear()
-
-    def _roll_back_one(self, service_id: str) -> Flow[None]:
-        try:
-            call = self._api.deregister(service_id).with_timeout(ROLL_BACK_WITHIN)
-            if (yield from call_consul(call)):
-                self._on_event(RegistrarEvent.ROLLED_BACK, service_id)
-        except ConsulError as error:
-            # An agent without a leader deregisters at once, but answers only after it gave up on
-            # the servers.
-            if service_id in (yield from self._still_registered(if_unknown=service_id)):
-                self._on_event(RegistrarEvent.ROLLBACK_FAILED, service_id, why=str(error))
-            else:
-                self._on_event(RegistrarEvent.ROLLED_BACK, service_id)
-
-    def _still_registered(self, if_unknown: str = "") -> Flow[set[str]]:
-        """Flow: read the ids that the agent has; only ``if_unknown`` if it does not answer."""
-        try:
-            services = yield from call_consul(
-                self._api.agent_services().with_timeout(ROLL_BACK_WITHIN)
-            )
-        except ConsulError:
-            return {if_unknown}
-        return set(services)
-
     def _register_one(
-        self, instance: ManagedInstance, before: Mapping[str, Any] | None, checks: Checks
+        self, instance: ManagedInstance, services: Services, checks: Checks
     ) -> Flow[None]:
-        """Flow: register one instance; ``before`` is the service that the agent had, if any."""
+        """Flow: register one instance; ``services`` and ``checks`` are what the agent has."""
         service_id = instance.definition.id
-        if before is None:
-            self.added.append(service_id)
-            self._unconfirmed.add(service_id)
-        else:  # earlier info stays until it is read again
+        before = services.get(service_id)
+        if before is not None:  # earlier info stays until it is read again
             meta = before.get("Meta") or {}
             instance.info = {name: meta[name] for name in INFO_FIELDS if name in meta}
-        try:
-            yield from self._register(instance, checks)
-        except ConsulError as error:
-            if before is None and isinstance(error, ConsulDenied | ConsulRejected):
-                self.added.remove(service_id)  # refused: there is nothing to roll back
-            if not isinstance(error, ConsulUnreachable):  # answered, whatever the answer
-                self._unconfirmed.discard(service_id)
-            raise
-        self._unconfirmed.discard(service_id)
+            self._warn_of_rival(instance, services, checks)
+        change = Change(self._state.payload(instance), services, checks)
+        self._rollback.changes[service_id] = change
+        yield from self._register(instance, services, checks)
         instance.registered = True
         self._on_event(
             RegistrarEvent.REGISTERED if before is None else RegistrarEvent.UPDATED, service_id
         )
 
-    def _register(self, instance: ManagedInstance, checks: Checks) -> Flow[None]:
+    def _warn_of_rival(self, instance: ManagedInstance, services: Services, checks: Checks) -> None:
+        """Report a registrar that runs and will put back its own, different definition."""
         payload = self._state.payload(instance)
-        # Replacing all checks would remove the check that is maintenance mode.
-        replace_checks = not in_maintenance(checks, payload.id)
-        yield from self._execute(self._api.register(payload, replace_checks=replace_checks))
+        if self._state.long_running or not is_fed(checks, payload.id):
+            return  # a registrar that keeps running reports it when it happens
+        own = {check["CheckID"] for check in payload.checks()}  # a probe's is of another kind now
+        if what := describe_differences(payload, services, own, added_meta(instance.definition)):
+            other = owner_of(services[payload.id])
+            self._on_event(RegistrarEvent.CONTESTED, payload.id, what=what, other=other)
 
-    def _execute(self, call: ConsulCall[T]) -> Flow[T]:
-        return call_consul_with_retry(
-            call, self._consul_within, clock=self._clock, random=self._random
-        )
+    def _register(
+        self, instance: ManagedInstance, services: Services, checks: Checks
+    ) -> Flow[None]:
+        payload = self._state.payload(instance)
+        change = self._rollback.changes[payload.id]
+        accepted = 0
+        change.confirmed, change.in_flight = False, True
+        try:
+            for call in registration_calls(self._api, payload, services, checks):
+                yield from self._execute(call)
+                accepted += 1
+        except ConsulError as error:
+            change.in_flight = isinstance(error, ConsulUnreachable)
+            refused = isinstance(error, ConsulDenied | ConsulRejected)
+            if refused and not accepted and change.payload == payload:
+                del self._rollback.changes[payload.id]  # there is nothing to roll back
+            raise
+        change.payload, change.confirmed, change.in_flight = payload, True, False
+        instance.published = instance.info
+
+    def _execute(self, call: ConsulCall[T], until: float | None = None) -> Flow[T]:
+        within = self._consul_within if until is None else until - self._clock()
+        return call_consul_with_retry(call, within, clock=self._clock, random=self._random)
 
 
 def _definition_of(service_id: str, service: Mapping[str, Any]) -> ServiceDefinition:

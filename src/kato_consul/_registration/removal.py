@@ -18,7 +18,8 @@ from kato_consul._consul.snapshot_decoder import NODE_HEALTH
 from kato_consul._definitions.schema import probe_check_id
 from kato_consul._flow import Clock, Flow, Random, Sleep
 from kato_consul._registration.events import EventSink, RegistrarEvent
-from kato_consul._registration.reconciler import RECONCILE_INTERVAL, Checks, Services
+from kato_consul._registration.reconciler import RECONCILE_INTERVAL
+from kato_consul._registration.registering import Checks, Services
 from kato_consul._registration.registrar_state import OWNER_KEY
 from kato_consul.errors import ConsulError, ConsulRejected, StillRegistered
 from kato_consul.models import Health

@@ -34,6 +34,9 @@ def send_heartbeats(
         if health is None:
             yield WaitForChange(instance.health, None, LONG_WAIT)
             continue
+        if instance.displaced:  # the check is another definition's
+            yield WaitForChange(instance.health, health, interval)
+            continue
         try:
             check_exists = yield from call_consul(
                 api.update_ttl(check_id, health.status, health.note)

@@ -89,8 +89,8 @@ class Discovery:
             ConsulDenied: Consul hides its instances, because the token may not read them.
             ConsulError: Consul did not answer in time.
         """
-        snapshot = self.snapshot(timeout)
-        return self._run(self._service.require_registered(snapshot))
+        within = self.settings.deadline if timeout is None else timeout
+        return self._run(self._service.registered_snapshot(within))
 
     def wait_for_change(self, seen: Snapshot | None, timeout: float) -> Snapshot | None:
         """Return the current snapshot as soon as it differs from ``seen``.

@@ -134,6 +134,11 @@ class Driver:
             raise NoThread(name, str(error)) from error
         return thread
 
+    @property
+    def closed(self) -> bool:
+        """True once it is closed: it cannot be used any more."""
+        return self._closed
+
     def close(self) -> None:
         """End background flows and close every connection. Calls in flight fail as cut."""
         self._stop()

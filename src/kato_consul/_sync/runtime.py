@@ -33,9 +33,10 @@ def in_each_process(owner: T, set_up: Callable[[T], None]) -> None:
     reset_in_child(owner, set_up)
 
 
-def join(background: Background) -> None:
-    """Wait until background work has ended."""
-    background.join()
+def join(background: Background, within: float) -> bool:
+    """Wait ``within`` seconds for background work to end; return whether it has."""
+    background.join(within)
+    return not background.is_alive()
 
 
 def call_blocking(function: Callable[[], T]) -> T:

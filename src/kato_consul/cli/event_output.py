@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from kato_consul import EventSink, RegistrarEvent, describe_event
-from kato_consul.cli.output import log_line, print_result
+from kato_consul.cli.output import log_line, print_event
 
 
 def event_sink(*, as_json: bool) -> EventSink:
@@ -14,9 +14,9 @@ def event_sink(*, as_json: bool) -> EventSink:
 
 
 def _print_text(event: RegistrarEvent, subject: str, /, **fields: Any) -> None:
-    print_result(log_line(subject, describe_event(event, fields)))
+    print_event(log_line(subject, describe_event(event, fields)))
 
 
 def _print_json(event: RegistrarEvent, subject: str, /, **fields: Any) -> None:
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    print_result(json.dumps({"time": now, "event": event.value, "instance": subject, **fields}))
+    print_event(json.dumps({"time": now, "event": event.value, "instance": subject, **fields}))

@@ -2,12 +2,14 @@
 
 When the reader of a pipe exits (``| head``), a command that only prints ends quietly, as any
 program does. A job must not end: a registrar still has to deregister what it registered. So jobs
-use `print_result` and `print_status`, which never fail.
+use `print_event` and `print_status`, which never fail, and do not wait for a reader that does not
+read: what does not fit into a full pipe is lost.
 """
 
 import contextlib
 import errno
 import os
+import select
 import sys
 import threading
 import time
@@ -47,14 +49,31 @@ def excerpt(text: str) -> str:
     return printable(line if len(line) <= MAX_EXCERPT else f"{line[:MAX_EXCERPT]}…")
 
 
+PIPE_BUFFER = 1000
+"""Characters that are written at once: in a pipe that accepts anything, there is room for 4096
+bytes (POSIX: PIPE_BUF), and a character is at most 4."""
+
+READER_PATIENCE = 0.25
+"""Seconds that an event waits for room in a full pipe. After one that had none, others do not wait
+until there is room again."""
+
+_stalled: set[int] = set()
+_writing = threading.RLock()  # of events, which several threads print; a signal may come in between
+
+
+def print_event(line: str) -> None:
+    """Write an event to standard output, unless its reader does not read."""
+    _write_if_read(sys.stdout, line)
+
+
 def print_result(line: str) -> None:
     """Write a line of the result to standard output."""
     _write(sys.stdout, line)
 
 
 def print_status(line: str) -> None:
-    """Write a line about progress to standard error."""
-    _write(sys.stderr, line)
+    """Write a line about progress to standard error, unless its reader does not read."""
+    _write_if_read(sys.stderr, line)
 
 
 def print_version() -> None:
@@ -90,16 +109,45 @@ def discard_output(stream: TextIO) -> None:
     os.close(null)
 
 
-def _write(stream: TextIO | None, text: str) -> None:
+def _write_if_read(stream: TextIO | None, line: str) -> None:
+    text = f"{_printable_lines(line)}\n"
+    with _writing:
+        for start in range(0, len(text), PIPE_BUFFER):
+            if not _has_room(stream):
+                return
+            _write_text(stream, text[start : start + PIPE_BUFFER])
+
+
+def _has_room(stream: TextIO | None) -> bool:
+    """Return whether a stream accepts some text without blocking."""
+    try:
+        descriptor = stream.fileno() if stream is not None else -1
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        ready = poll.poll(0 if descriptor in _stalled else READER_PATIENCE * 1000)
+    except (OSError, ValueError):
+        return True  # not a file: let the stream itself decide
+    (_stalled.discard if ready else _stalled.add)(descriptor)
+    return bool(ready)
+
+
+def _write(stream: TextIO | None, line: str) -> None:
+    _write_text(stream, f"{_printable_lines(line)}\n")
+
+
+def _printable_lines(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def _write_text(stream: TextIO | None, text: str) -> None:
     if stream is None:  # the process was started with the descriptor closed
         return
-    line = "\n".join(map(printable, text.split("\n")))
     try:
         try:
-            stream.write(f"{line}\n")
+            stream.write(text)
         except UnicodeEncodeError as error:
-            encoded = line.encode(error.encoding, "backslashreplace")
-            stream.write(f"{encoded.decode(error.encoding)}\n")
+            encoded = text.encode(error.encoding, "backslashreplace")
+            stream.write(encoded.decode(error.encoding))
         stream.flush()
     except OSError as error:
         if error.errno in _READER_GONE:

@@ -31,16 +31,17 @@ if TYPE_CHECKING:
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
+REGISTERED = frozenset(
+    {RegistrarEvent.REGISTERED, RegistrarEvent.UPDATED, RegistrarEvent.RE_REGISTERED}
+)
+"""Events after which clients use the instance."""
+
 DRAIN_POLL_INTERVAL = 0.1
 """Seconds between checks whether a drain is over. Signals and the child's end are noticed at
 once."""
 
 HANG_POLL_INTERVAL = 1.0
 """Seconds between checks whether the child is hung. Signals and its end are noticed at once."""
-
-DEREGISTER_WITHIN = 3.0
-"""Seconds that Consul has for the deregistration at the end. Without it the check turns critical by
-itself, so the process does not wait longer."""
 
 COMMAND_NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """Exit codes, as in a shell."""
@@ -98,7 +99,8 @@ def exec_(
         _report_started(child, on_event)
         registrar.register_when_healthy()
         if _run_until_stop_signal(child, registrar, on_event, hang_limit, stop_within):
-            if on_event.registered and child.returncode is None:  # otherwise there are no clients
+            # A hung instance is critical, so its clients have left, and it would report nothing.
+            if on_event.registered and child.returncode is None and not registrar.hung():
                 _drain(child, registrar, drain_within)
             _stop(child, stop_within)
         else:
@@ -120,7 +122,7 @@ class InstanceObserver:
         self.was_healthy = False
 
     def __call__(self, event: RegistrarEvent, subject: str, /, **fields: Any) -> None:
-        if event in (RegistrarEvent.REGISTERED, RegistrarEvent.RE_REGISTERED):
+        if event in REGISTERED:
             self.registered = True
         elif event is RegistrarEvent.CHILD_STARTED:
             self.was_healthy = False
@@ -135,7 +137,6 @@ def _registrar(options: JobOptions, on_event: EventSink) -> "Registrar":
     return Registrar(
         options.definitions,
         options.settings,
-        consul_within=DEREGISTER_WITHIN,
         owner=owner_of(options),
         on_event=on_event,
     )

@@ -4,11 +4,13 @@ import signal
 import socket
 import sys
 import threading
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from kato_consul import DefinitionError, EventSink, RegistrarEvent
+from kato_consul import DefinitionError, EventSink, Health, RegistrarEvent
 from kato_consul.cli.commands.registrar import job_registrar, print_progress
 from kato_consul.cli.event_output import event_sink
 from kato_consul.cli.options.definition_files import STANDARD_INPUT, DefinitionFiles
@@ -35,7 +37,7 @@ def run(options: JobOptions) -> None:
     Consul. Prints which instances are hung: they need a restart. Registers
     again what the agent loses. Deregisters what an earlier run of the same file
     left behind when it crashed. On SIGTERM or Ctrl-C it deregisters all
-    instances and exits with 0.
+    instances and exits with 0, within 5 seconds even if Consul hangs.
 
       kato-consul run -f kato.toml
 
@@ -49,14 +51,26 @@ def run(options: JobOptions) -> None:
     if options.files is not None:
         _reload_on_sighup(reload_requested)
     all_registered = False
+    statuses: dict[str, str] = {}
     try:
-        with job_registrar(options, owner=owner_of(options)) as registrar, registrar:
+        with (
+            job_registrar(options, owner=owner_of(options), statuses=statuses) as registrar,
+            registrar,
+        ):
             all_registered = True
-            print_progress(options, "all registered; SIGTERM or Ctrl-C deregisters them")
+            counts = _counts(statuses) if options.wait else ""
+            print_progress(options, f"all registered{counts}; SIGTERM or Ctrl-C deregisters them")
             _follow_files(registrar, options, reload_requested)
     except KeyboardInterrupt:
         if not all_registered:  # interrupted: instances that were registered before still are
             raise
+
+
+def _counts(statuses: Mapping[str, str]) -> str:
+    """Return how many instances have each status, such as ": 2 passing, 1 warning"."""
+    counts = Counter(statuses.values())
+    found = [f"{counts[one]} {one}" for one in map(str, Health) if counts[one]]
+    return f": {', '.join(found)}" if found else ""
 
 
 def owner_of(options: JobOptions) -> str:
