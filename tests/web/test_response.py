@@ -29,6 +29,7 @@ STATUS: dict[type[KatoConsulError], int] = {
     errors.KatoError: 503,
     errors.RequestNotSent: 503,
     errors.SessionBusy: 500,
+    errors.NoThread: 500,
     errors.NoResponse: 503,
     errors.OutcomeUnknown: 500,
     errors.PatternNotStored: 500,
