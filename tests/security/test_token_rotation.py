@@ -70,10 +70,13 @@ def test_run_and_client_go_on_with_a_new_token(
         line_with(run, "registered again")
         acl_agent.register(kato.name, f"{kato.name}-2")
         assert eventually(lambda: len(discovery.snapshot().usable) == 2, within=WITHIN)
+        token_file.rotate()
+        kato.kill()  # the agent reports it with the token that the instance was registered with
+        assert eventually(lambda: len(discovery.snapshot().usable) == 1, within=WITHIN)
         run.terminate()
         assert run.wait(ENDS_WITHIN) == 0
         assert service_id not in services(acl_agent)
-        assert eventually(lambda: len(discovery.snapshot().usable) == 1, within=WITHIN)
+        assert eventually(lambda: len(discovery.snapshot().instances) == 1, within=WITHIN)
 
 
 @pytest.mark.anyio

@@ -47,7 +47,7 @@ class ConsulApi:
         """
         self.address = origin
         self._path = path
-        self._token = token
+        self.token = token
         # Here, and not with the package: py-consul imports requests (`kato_consul._libraries`).
         from kato_consul._consul.request_builder import RequestBuilder
 
@@ -267,7 +267,7 @@ class ConsulApi:
             headers={**request.headers, **self._headers},
             body=request.body,
         )
-        call = ConsulCall(what, send, parse, token=self._token)
+        call = ConsulCall(what, send, parse, token=self.token)
         for name, value in self._parameters.items():
             call = call.with_parameter(name, value)
         return call

@@ -51,11 +51,15 @@ def reconcile_registrations(
     last_error = ""
     compared: dict[str, object] = {}
     pauses = full_jitter(CONSUL_WAIT, random)
+    registered_with = api.token()
     while not state.stopped:
         requests_seen = state.reconcile_requests.current
+        token = api.token()
+        new_token = token != registered_with
         try:
-            if (yield from _reconcile_once(state, api, clock, on_event)):
+            if (yield from _reconcile_once(state, api, clock, on_event, new_token=new_token)):
                 yield from compare_with_pool(state, api, compared, on_event)
+            registered_with = token
         except ConsulError as error:
             # Any error may pass: a token that does not exist yet, a restart. It is reported once.
             if str(error) != last_error:
@@ -75,11 +79,13 @@ def reconcile_registrations(
 
 
 def _reconcile_once(
-    state: RegistrarState, api: ConsulApi, clock: Clock, on_event: EventSink
+    state: RegistrarState, api: ConsulApi, clock: Clock, on_event: EventSink, *, new_token: bool
 ) -> Flow[bool]:
     """Flow: read the agent once and repair all differences.
 
-    Returns True if there was no difference. Then the catalog has had time to receive earlier
+    With a ``new_token`` all instances are registered again: an agent reports the state of an
+    instance to the catalog with the token that it was registered with, which may not exist any
+    more. Returns True if there was no difference. Then the catalog has had time to receive earlier
     repairs. An error does not keep the other instances from being repaired; the first error is
     raised at the end.
     """
@@ -98,7 +104,8 @@ def _reconcile_once(
             continue
         if _is_as_defined(state, instance, services, checks):
             instance.registered, instance.displaced = True, False
-            continue
+            if not new_token:
+                continue
         unchanged = False
         if conflict := check_conflict(instance.definition, checks, to_deregister):
             first_error = first_error or ConsulError(conflict)
