@@ -51,7 +51,8 @@ TABLE: list[tuple[KatoConsulError, Fault, bool | None, bool | None]] = [
     (errors.BadRequest("learn", "kato-1", 400, "empty"), Fault.CALLER, True, False),
     (errors.NotFound("learn", "kato-1", 404, "no"), Fault.CALLER, True, False),
     (errors.ValidationFailed("observe", "kato-1", 422, []), Fault.CALLER, True, False),
-    (errors.ServerFailed("observe", "kato-1", 301, "moved"), Fault.KATO, True, False),
+    (errors.ServerFailed("observe", "kato-1", 418, "a teapot"), Fault.KATO, True, False),
+    (errors.GatewayRefused("observe", "kato-1", 401, "no key"), Fault.CALLER, True, True),
 ]
 
 NAMES = [type(row[0]).__name__ for row in TABLE]
@@ -110,6 +111,7 @@ def test_package_exports_the_whole_tree() -> None:
         (errors.NotFound, errors.KatoAnswerError),
         (errors.ValidationFailed, errors.KatoAnswerError),
         (errors.ServerFailed, errors.KatoAnswerError),
+        (errors.GatewayRefused, errors.ServerFailed),
         (errors.KatoAnswerError, errors.KatoError),
     ],
 )

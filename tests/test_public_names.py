@@ -39,6 +39,7 @@ NAMES = [
     "Fault",
     "FinalizeResult",
     "Finding",
+    "GatewayRefused",
     "Health",
     "Instance",
     "InstanceFacts",
@@ -97,6 +98,7 @@ NAMES = [
     "parse_duration",
     "queries",
     "read_definitions",
+    "trace_id",
 ]
 
 

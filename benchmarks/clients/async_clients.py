@@ -12,6 +12,7 @@ from benchmarks.testbed.processes import Testbed
 from kato_consul import AsyncKatoClient, Settings
 from kato_consul._async.engines import engine_for
 from kato_consul._flow import Reply, Send
+from kato_consul._http.endpoint import Endpoints
 
 OpenClient = Callable[[Testbed], AbstractAsyncContextManager[AsyncCall]]
 
@@ -53,7 +54,7 @@ async def kato_consul_over_httpx(testbed: Testbed) -> AsyncIterator[AsyncCall]:
 @asynccontextmanager
 async def engine(testbed: Testbed) -> AsyncIterator[AsyncCall]:
     """The default HTTP engine and nothing else."""
-    http = engine_for(testbed.settings, None)
+    http = engine_for(testbed.settings, Endpoints(testbed.settings))
 
     async def call(k: int) -> object:
         step = Send(testbed.urls[k % 3], "POST", observe_path(k), 10.0, JSON, BODY)

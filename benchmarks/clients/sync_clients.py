@@ -16,6 +16,7 @@ from benchmarks.testbed.kato_responses import BODY, JSON, STRINGS
 from benchmarks.testbed.processes import SERVICE, Testbed
 from kato_consul import KatoClient, Settings
 from kato_consul._flow import Reply, Send
+from kato_consul._http.endpoint import Endpoints
 from kato_consul._sync.engines import engine_for
 
 OpenClient = Callable[[Testbed], AbstractContextManager[Call]]
@@ -47,7 +48,7 @@ def kato_consul_over_httpx(testbed: Testbed) -> Iterator[Call]:
 @contextmanager
 def engine(testbed: Testbed) -> Iterator[Call]:
     """The default HTTP engine and nothing else."""
-    http = engine_for(testbed.settings, None)
+    http = engine_for(testbed.settings, Endpoints(testbed.settings))
 
     def call() -> object:
         outcome = http.send(Send(testbed.urls[0], "POST", OBSERVE_PATH, 10.0, JSON, BODY))

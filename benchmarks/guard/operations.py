@@ -17,6 +17,7 @@ from benchmarks.testbed.kato_responses import BODY, JSON, STRINGS, PreparedKato,
 from kato_consul import AsyncKatoClient, KatoClient, Settings
 from kato_consul._balancing.pool import Pool
 from kato_consul._flow import Flow, Send
+from kato_consul._http.endpoint import Endpoint
 from kato_consul._http.http1 import ResponseParser, request_bytes
 from kato_consul._kato import writes
 from kato_consul._kato.execute import execute_write
@@ -52,7 +53,8 @@ def observe_flow(instances: int) -> int:
 def serialize_request() -> int:
     """Count the conversion of a step into request bytes."""
     step = Send("http://10.0.0.1:8000", "POST", "/sessions/session-1/observe", 10.0, JSON, BODY)
-    return _median_count(lambda: request_bytes(step, "10.0.0.1:8000"))
+    to = Endpoint("10.0.0.1", 8000, "10.0.0.1:8000", is_kato=True)
+    return _median_count(lambda: request_bytes(step, to))
 
 
 def parse_response() -> int:

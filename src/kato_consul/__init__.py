@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from kato_consul._sync.registrar import Registrar
     from kato_consul._sync.session import Session
     from kato_consul._sync.transport import DiscoveryTransport
+    from kato_consul._tracing import trace_id
     from kato_consul.errors import (
         BadRequest,
         ClientClosed,
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
         DefinitionError,
         DiscoveryError,
         Fault,
+        GatewayRefused,
         InvalidObservation,
         KatoAnswerError,
         KatoConsulError,
@@ -125,6 +127,7 @@ __all__ = [
     "Fault",
     "FinalizeResult",
     "Finding",
+    "GatewayRefused",
     "Health",
     "Instance",
     "InstanceFacts",
@@ -183,6 +186,7 @@ __all__ = [
     "parse_duration",
     "queries",
     "read_definitions",
+    "trace_id",
 ]
 
 _MODULES = {
@@ -217,6 +221,7 @@ _MODULES = {
         "DefinitionError",
         "DiscoveryError",
         "Fault",
+        "GatewayRefused",
         "InvalidObservation",
         "KatoAnswerError",
         "KatoConsulError",
@@ -280,6 +285,7 @@ _MODULES = {
     ),
     "kato_consul._kato.session_state": ("SessionFacts",),
     "kato_consul._secret": ("Secret",),
+    "kato_consul._tracing": ("trace_id",),
     "kato_consul.settings": ("Settings",),
 }
 """The module of each public name, equal to the imports for type checkers above."""

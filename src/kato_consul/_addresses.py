@@ -1,6 +1,7 @@
-"""Addresses of Consul agents and of instances, as users write them in settings."""
+"""Addresses of Consul agents and of instances: what is valid, and how users write them."""
 
 import ipaddress
+import re
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -80,26 +81,58 @@ def _with_brackets(url: str) -> str:
     return f"{scheme}://{netloc}{slash}{path}"
 
 
-def check_instance_url(url: str) -> None:
-    """Check that an instance's address is ``http://host:port``, without any further part.
+DEFAULT_PORTS = {"http": 80, "https": 443}
+"""The schemes of instances, and the port of a URL that has none."""
+
+_PATH_PREFIX = re.compile(
+    r"(/(?!\.{1,2}(?:/|$))(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)*"
+)
+"""Segments of a path as RFC 3986 has them, none of which is empty, ``.`` or ``..``."""
+
+PATH_FORM = "write it like /kato: without spaces, '?', '#' and empty parts"
+"""How a path prefix is written, for error messages."""
+
+
+def is_path_prefix(path: str) -> bool:
+    """Return whether a path can be put before the path of each request: empty, or like ``/kato``,
+    without a slash at its end."""
+    return _PATH_PREFIX.fullmatch(path) is not None
+
+
+class InstanceUrl(NamedTuple):
+    """The URL of an instance in its parts. ``path`` is put before the path of each request."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+
+def instance_url(url: str) -> InstanceUrl:
+    """Return the parts of an instance's URL, ``http://host:port`` or ``https://host:port/path``.
 
     Raises:
-        ConfigurationError: it is not.
+        ConfigurationError: it is no such URL; the message contains the valid forms.
     """
-    try:
-        parts = urlsplit(url)
-        valid = (
-            bool(parts.hostname)
-            and parts.port != 0
-            and parts.scheme == "http"
-            and not parts.path.strip("/")
-            and not any(character in "?#@" or character.isspace() for character in url)
-        )
-    except ValueError:
-        valid = False
-    if not valid:
-        shown = "" if "@" in url else f" {url!r}"  # it may hold a password
+    if "@" in url:  # the message omits the URL: it may hold a password
         raise ConfigurationError(
-            f"the address{shown} of an instance cannot be used: use http://host:port, in KATO_URL "
-            f"or kato_urls"
+            "the address of an instance contains a user or a password: leave them out of KATO_URL "
+            "and kato_urls, and set KATO_API_KEY_FILE or KATO_API_KEY, or kato_headers"
         )
+    try:
+        parts = urlsplit(_with_brackets(url))
+        port = parts.port if parts.port is not None else DEFAULT_PORTS.get(parts.scheme, 0)
+    except ValueError:
+        parts, port = urlsplit(""), 0
+    path = parts.path.rstrip("/")
+    printable = all(33 <= ord(character) <= 126 and character not in "?#" for character in url)
+    if not (parts.hostname and port and parts.scheme in DEFAULT_PORTS and printable):
+        raise ConfigurationError(
+            f"the address {url!r} of an instance cannot be used: use http://host:port or "
+            f"https://host:port, each with a path if a gateway needs one, in KATO_URL or kato_urls"
+        )
+    if not is_path_prefix(path):
+        raise ConfigurationError(
+            f"the path of {url!r} in KATO_URL or kato_urls cannot be used: {PATH_FORM}"
+        )
+    return InstanceUrl(parts.scheme, parts.hostname, port, path)

@@ -24,8 +24,9 @@ from kato_consul._protocols import Random as Random
 class Send:
     """Step: send one HTTP request. Its outcome is a `Reply` or a `Failure`.
 
-    ``origin`` is ``http://host:port``, ``https://host:port`` or ``unix:///path``; ``target`` is the
-    path with its query, already escaped. ``timeout`` (seconds) limits the whole exchange.
+    ``origin`` is ``http://host:port``, ``https://host:port`` or ``unix:///path``; that of KATO may
+    have a path, which is put before ``target``. ``target`` is the path with its query, already
+    escaped. ``timeout`` (seconds) limits the whole exchange.
     """
 
     origin: str
@@ -89,6 +90,7 @@ class Cause(StrEnum):
     """Why there is no complete response."""
 
     CONNECT = "could not connect"
+    TLS = "no TLS connection"
     TIMEOUT = "no answer in time"
     CUT = "connection cut"
     PROTOCOL = "not an HTTP answer"
@@ -97,7 +99,8 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """No complete response. ``bytes_sent`` is False only if certainly no byte of the request left.
+    """No complete response. ``bytes_sent`` is False only if certainly no byte of the request left,
+    or if the server refused the TLS handshake, after which it reads none.
 
     ``detail`` is the engine's description. ``error`` is the engine's own exception, to be chained
     with ``raise … from``.

@@ -13,6 +13,8 @@ import logging
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from kato_consul._tracing import current_trace_id
+
 if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
 
@@ -67,5 +69,7 @@ def _render(
 ) -> tuple[tuple[str], dict[str, Any]]:
     """Return what the standard logger's method is called with (a structlog processor)."""
     name = event.pop("event")
+    if trace_id := current_trace_id():
+        event["trace_id"] = trace_id
     message = " ".join([name, *(f"{key}={value!r}" for key, value in event.items())])
     return (message,), {"extra": {"event": name, "fields": dict(event)}}

@@ -38,6 +38,7 @@ class KatoConsulError(Exception):
         retry_after: Seconds after which a retry makes sense; None if no time is known.
         applied: How many observations of a sequence were applied before this error.
         call: The call on a session that raised it, such as ``learn``; empty for other calls.
+        trace_id: The ``X-Trace-ID`` of the call, if `kato_consul.trace_id` gave it one; else empty.
     """
 
     fault: ClassVar[Fault]
@@ -46,6 +47,11 @@ class KatoConsulError(Exception):
     retry_after: float | None = None
     applied: int = 0
     call: str = ""
+    trace_id: str = ""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{text} (trace id {self.trace_id})" if self.trace_id else text
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Errors are pickled by process pools and task queues. The default would call the class with
@@ -576,3 +582,17 @@ class ValidationFailed(KatoAnswerError):
 
 class ServerFailed(KatoAnswerError):
     """Any other status, or a body that is not KATO's."""
+
+
+class GatewayRefused(ServerFailed):
+    """401, 403, 407 or a redirection: something in front of KATO answered in its place. The message
+    names the setting that changes it. Nothing was applied."""
+
+    fault = Fault.CALLER
+    safe_to_resend = True
+
+    @property
+    def lacks_credentials(self) -> bool:
+        """True for 401 and 407: the request was not applied (RFC 9110, 15.5.2). A gateway that
+        returns another of these statuses may have forwarded it."""
+        return self.status in (401, 407)

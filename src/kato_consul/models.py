@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
-from kato_consul._addresses import is_ip_address
+from kato_consul._addresses import DEFAULT_PORTS, is_ip_address, is_path_prefix
 
 
 class Health(StrEnum):
@@ -62,6 +62,10 @@ class Instance:
         output: The output of the worst check, for messages; empty while all checks pass, except
             for what the registrar's probe reports of a busy machine.
         uid: Unique within a snapshot: the id, or ``id@node`` if two agents have the same id.
+        scheme: ``http`` or ``https``: ``scheme`` in its metadata, else that of its URL or of the
+            setting ``kato_scheme``.
+        path: Put before the path of each request, such as ``/kato`` at a gateway, or empty:
+            ``path`` in its metadata, else that of its URL or of the setting ``kato_path``.
     """
 
     id: str
@@ -76,6 +80,8 @@ class Instance:
     weight: int = 1
     output: str = field(default="", compare=False)
     uid: str = ""
+    scheme: str = "http"
+    path: str = ""
 
     def __post_init__(self) -> None:
         if not self.uid:
@@ -89,8 +95,8 @@ class Instance:
 
     @cached_property
     def address_error(self) -> str:
-        """Why no request can be sent to it: its address or port is invalid. Empty if they are
-        valid.
+        """Why no request can be sent to it: its address, port, scheme or path is invalid. Empty if
+        they are valid.
 
         Consul accepts any text and any number. Such an instance is listed, and never used.
         """
@@ -98,6 +104,10 @@ class Instance:
             return f"its port is {self.port}, which is not from 1 to 65535"
         if not (is_host_name(self.address) or is_ip_address(self.address)):
             return f"its address is {self.address!r}, which is not a host name or an IP address"
+        if self.scheme not in DEFAULT_PORTS:
+            return f"its metadata has the scheme {self.scheme!r}, which is not http or https"
+        if not is_path_prefix(self.path):
+            return f"its metadata has the path {self.path!r}, which is not like /kato"
         return ""
 
     @cached_property
@@ -116,8 +126,8 @@ class Instance:
 
     @cached_property
     def origin(self) -> str:
-        """The origin of its requests: ``http://host:port``."""
-        return f"http://{self.netloc}"
+        """Where its requests go: ``http://host:port`` or ``https://host:port``, with its path."""
+        return f"{self.scheme}://{self.netloc}{self.path}"
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,19 @@ read as Consul's own tools read them
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from kato_consul._addresses import LOCAL, ConsulAddress, check_instance_url, consul_address
+from kato_consul._addresses import (
+    DEFAULT_PORTS,
+    LOCAL,
+    PATH_FORM,
+    ConsulAddress,
+    consul_address,
+    instance_url,
+    is_path_prefix,
+)
 from kato_consul._environment import (
     FromEnvironment,
     flag,
@@ -22,6 +31,14 @@ from kato_consul._environment import (
     words,
 )
 from kato_consul._field_docs import DocWithFields
+from kato_consul._header_values import (
+    API_KEY,
+    CONSUL_TOKEN,
+    check_header_name,
+    check_token,
+    checked_headers,
+    checked_token,
+)
 from kato_consul._protocols import Policy
 from kato_consul._secret import Secret, SecretFile
 from kato_consul.errors import ConfigurationError
@@ -130,9 +147,9 @@ class Settings:
     """Directory of the saved snapshot, which is used at the start while Consul is unreachable.
     Variable: KATO_CONSUL_STATE_DIR. Default: snapshots are not saved."""
     kato_urls: tuple[str, ...] = from_environment("KATO_URL", words, ())
-    """Static list of instances, each ``http://host:port``, which is used while Consul is
-    unreachable at the start; without ``consul_addr`` it is used alone. Variable: KATO_URL,
-    separated by commas or spaces. Default: none."""
+    """Static list of instances, each ``http://host:port`` or ``https://host:port/path``, which is
+    used while Consul is unreachable at the start; without ``consul_addr`` it is used alone.
+    Variable: KATO_URL, separated by commas or spaces. Default: none."""
     deadline: float = 30.0
     """Longest time of a call in seconds, above 0; retries and waiting for an instance included."""
     attempt_timeout: float = 10.0
@@ -163,10 +180,44 @@ class Settings:
     """True: send a read to a second instance too if it takes longer than the 95th percentile of
     recent reads. Off by default, as with Envoy, gRPC and Finagle, because it costs the instances up
     to 5 % more work."""
+    kato_scheme: str = from_environment("KATO_SCHEME", text, "http")
+    """``http`` or ``https``: how instances are reached whose metadata has no ``scheme``. Variable:
+    KATO_SCHEME. URLs in ``kato_urls`` have their own."""
+    kato_path: str = from_environment("KATO_PATH", text, "")
+    """Put before the path of each request to instances whose metadata has no ``path``, such as
+    ``/kato`` at a gateway. Variable: KATO_PATH. URLs in ``kato_urls`` have their own. Default:
+    none."""
+    kato_verify: bool = from_environment("KATO_SSL_VERIFY", flag, True)
+    """False: do not verify the certificates of instances. Variable: KATO_SSL_VERIFY."""
+    kato_cacert: Path | None = from_environment("KATO_CACERT", path, None)
+    """CA file to verify the certificates of instances. Variable: KATO_CACERT. Default: the CAs of
+    the system."""
+    kato_capath: Path | None = from_environment("KATO_CAPATH", path, None)
+    """Directory of CA files to verify the certificates of instances. Variable: KATO_CAPATH."""
+    kato_client_cert: Path | None = from_environment("KATO_CLIENT_CERT", path, None)
+    """Client certificate, for instances that require one; needs ``kato_client_key``. Variable:
+    KATO_CLIENT_CERT."""
+    kato_client_key: Path | None = from_environment("KATO_CLIENT_KEY", path, None)
+    """Private key of the client certificate, without a passphrase. Variable: KATO_CLIENT_KEY."""
+    kato_tls_server_name: str | None = from_environment("KATO_TLS_SERVER_NAME", text, None)
+    """The name in the certificates of instances, if it is not the address of each; also sent as
+    SNI. Variable: KATO_TLS_SERVER_NAME."""
+    kato_api_key: Secret | str | None = from_environment("KATO_API_KEY", secret, None)
+    """API key for a gateway in front of KATO, in printable ASCII. KATO itself has none. Variable:
+    KATO_API_KEY. Default: none."""
+    kato_api_key_file: Path | None = from_environment("KATO_API_KEY_FILE", path, None)
+    """File that contains the API key; takes precedence over ``kato_api_key``. It is read again when
+    it changes. Variable: KATO_API_KEY_FILE."""
+    kato_api_key_header: str = from_environment("KATO_API_KEY_HEADER", text, "Authorization")
+    """The header that carries the API key: ``Authorization`` as ``Bearer <key>``, any other, such
+    as ``X-API-Key`` or ``apikey``, as the key alone. Variable: KATO_API_KEY_HEADER."""
+    kato_headers: Mapping[str, Secret | str] = field(default_factory=dict, hash=False)
+    """Further headers of each request to KATO. Their values are secret. Default: none."""
 
     def __post_init__(self) -> None:
         self._read_environment()
-        object.__setattr__(self, "consul_token", _checked_token(self.consul_token))
+        token = checked_token(self.consul_token, "consul_token", CONSUL_TOKEN)
+        object.__setattr__(self, "consul_token", token)
         if isinstance(self.consul_auth, str):
             object.__setattr__(self, "consul_auth", Secret(self.consul_auth))
         _ = self.consul_addresses, self.token
@@ -205,18 +256,49 @@ class Settings:
                 f"session_ttl must be whole seconds above 0 and up to {MAX_SECONDS:,}, not {ttl!r}"
             )
         for url in self.kato_urls:
-            check_instance_url(url)
+            instance_url(url)
+        self._check_kato()
         self._check_query()
 
     def _read_environment(self) -> None:
         """Set each setting that was not given in code."""
-        token_in_code = not isinstance(self.consul_token, FromEnvironment)
+        in_code = {
+            one.name
+            for one in fields(self)
+            if not isinstance(getattr(self, one.name), FromEnvironment)
+        }
         environ = os.environ if self.trust_env else {}
         for one in fields(self):
             default = getattr(self, one.name)
             if isinstance(default, FromEnvironment):
-                ignored = one.name == "consul_token_file" and token_in_code
+                ignored = _SECRET_OF_FILE.get(one.name) in in_code
                 object.__setattr__(self, one.name, default.value({} if ignored else environ))
+
+    def _check_kato(self) -> None:
+        if self.kato_scheme not in DEFAULT_PORTS:
+            raise ConfigurationError(
+                f"kato_scheme must be http or https, not {self.kato_scheme!r} (KATO_SCHEME)"
+            )
+        object.__setattr__(self, "kato_path", self.kato_path.rstrip("/"))
+        if not is_path_prefix(self.kato_path):
+            raise ConfigurationError(
+                f"kato_path {self.kato_path!r} cannot be used (KATO_PATH): {PATH_FORM}"
+            )
+        if (self.kato_client_cert is None) != (self.kato_client_key is None):
+            raise ConfigurationError(
+                "kato_client_cert and kato_client_key (KATO_CLIENT_CERT, KATO_CLIENT_KEY) belong "
+                "together: give both, or neither"
+            )
+        token = checked_token(self.kato_api_key, "kato_api_key", API_KEY)
+        object.__setattr__(self, "kato_api_key", token)
+        object.__setattr__(self, "kato_headers", checked_headers(self.kato_headers))
+        check_header_name(self.kato_api_key_header, "kato_api_key_header")
+        has_key = self.kato_api_key or self.kato_api_key_file
+        if has_key and self.kato_api_key_header.lower() in map(str.lower, self.kato_headers):
+            raise ConfigurationError(
+                f"kato_headers has {self.kato_api_key_header}, which carries the API key: leave "
+                f"one of them out, or name another header in kato_api_key_header"
+            )
 
     def _check_query(self) -> None:
         for name, values in (
@@ -292,8 +374,17 @@ class Settings:
         if self.consul_token_file is None:
             return lambda: token
         name = "consul_token_file (CONSUL_HTTP_TOKEN_FILE)"
-        file = SecretFile(self.consul_token_file, name, _check_token_text)
+        file = SecretFile(self.consul_token_file, name, partial(check_token, CONSUL_TOKEN))
         return lambda: file.current() or token
+
+    def kato_key_reader(self) -> Callable[[], Secret]:
+        """Return a function that returns the API key for KATO, as `token_reader` does the token."""
+        key = self.kato_api_key if isinstance(self.kato_api_key, Secret) else Secret("")
+        if self.kato_api_key_file is None:
+            return lambda: key
+        name = "kato_api_key_file (KATO_API_KEY_FILE)"
+        file = SecretFile(self.kato_api_key_file, name, partial(check_token, API_KEY))
+        return lambda: file.current() or key
 
     @property
     def auth(self) -> Secret:
@@ -301,25 +392,8 @@ class Settings:
         return self.consul_auth if isinstance(self.consul_auth, Secret) else Secret("")
 
 
-def _checked_token(token: Any) -> Secret | None:
-    """Return the token if a header can carry it. The error does not contain it."""
-    if token is None:
-        return None
-    if isinstance(token, str):
-        token = Secret(token.strip())
-    if not isinstance(token, Secret):
-        raise ConfigurationError(f"consul_token must be text, not {type(token).__name__}")
-    _check_token_text(token)
-    return token
-
-
-def _check_token_text(token: Secret) -> None:
-    if not all(33 <= ord(character) <= 126 for character in token.reveal()):
-        raise ConfigurationError(
-            "the Consul token contains a space, a line break or a character that is not printable "
-            "ASCII: does its file contain anything else?"
-        )
-
+_SECRET_OF_FILE = {"consul_token_file": "consul_token", "kato_api_key_file": "kato_api_key"}
+"""A secret that is given in code takes precedence over a file that a variable names."""
 
 MAX_SECONDS = 1_000_000
 """Longest of these times, 11 days: the system's own calls take no arbitrary ones."""

@@ -27,6 +27,8 @@ from tests.testing.waiting import eventually
 FIELDS = {
     "id": str,
     "address": str,
+    "scheme": str,
+    "path": str,
     "port": int,
     "health": str,
     "used": bool,

@@ -57,7 +57,7 @@ def changed(**fields: object) -> bytes:
         (b"[]", "cannot be read"),
         (CONTENT[:-20], "cannot be read"),
         (CONTENT.replace(b"10.0.0.6", b"10.0.0.7"), "digest"),
-        (changed(version=1), "has version 1, and this is version 2"),
+        (changed(version=2), "has version 2, and this is version 3"),
         (changed(query='{"service": "other"}'), 'another query: {"service": "other"}'),
         (changed(confirmed_at="yesterday"), "cannot be read"),
         (changed(instances=[]), "digest"),

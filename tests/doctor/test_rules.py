@@ -116,6 +116,7 @@ def test_findings_about_consul_and_pool(changed: dict[str, Any], found: list[str
         (Health.PASSING, {"unreachable": "refused"}, ["instance.unreachable"]),
         (Health.CRITICAL, {"unreachable": "refused"}, ["instance.stale"]),
         (Health.PASSING, {"health": None}, ["instance.not-kato"]),
+        (Health.PASSING, {"health": None, "refused": "401: no key"}, ["instance.refused"]),
         (Health.MAINTENANCE, {}, ["instance.maintenance"]),
         (Health.PASSING, {"workers": 4}, ["instance.workers"]),
         (Health.PASSING, {"workers": None}, []),

@@ -44,6 +44,11 @@ def answering(answers: Answers, took: float, clock: ManualClock) -> Callable[[Se
     return answer
 
 
+def not_trusted() -> Failure:
+    """Return the failure of a TLS handshake."""
+    return Failure(Cause.TLS, bytes_sent=False, detail="unknown CA")
+
+
 @pytest.mark.parametrize(
     ("changed", "status", "note"),
     [
@@ -56,6 +61,18 @@ def answering(answers: Answers, took: float, clock: ManualClock) -> Callable[[Se
         ({"GET /health": reply(200, b"<html>")}, C, "not KATO: /health returned 200"),
         ({"GET /health": reply(200, ["healthy"])}, C, "not KATO: /health returned 200"),
         ({"GET /health": reply(404, b"")}, C, "not KATO: /health returned 404"),
+        ({"GET /health": reply(401, b"no key")}, C, "not KATO: /health returned 401: a gateway"),
+        (
+            {"GET /health": reply(301, location="https://a/?key=x")},
+            C,
+            "not KATO: /health returned 301: it redirects to https://a/: ",
+        ),
+        (
+            {"POST /sessions": reply(403, b"")},
+            C,
+            "a request returned 403: a gateway in front of KATO refused",
+        ),
+        ({"GET /health": not_trusted()}, C, "no TLS connection (unknown CA)"),
         ({"GET /health": AT_LIMIT}, W, "at its limit of concurrent requests"),
         ({"POST /sessions": reply(500, b"Internal Server Error")}, C, "its store does not answer"),
         ({"POST /sessions": hung()}, C, "its store does not answer: a session request got no"),

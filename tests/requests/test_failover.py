@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 
-from kato_consul._flow import Outcome, Send
+from kato_consul._flow import Cause, Failure, Outcome, Send
 from kato_consul._requests.classify import ANY_RESPONSE, describe
 from kato_consul._requests.request import Answer, Request
 from kato_consul.errors import (
@@ -212,6 +212,14 @@ def test_request_not_sent_at_the_deadline(request_: Request) -> None:
     assert request_.what in str(caught.value)
     assert "could not connect (refused)" in str(caught.value)
     assert (caught.value.sent, caught.value.safe_to_resend) == (False, True)
+
+
+def test_connection_that_the_deadline_cuts_off_hides_no_reason() -> None:
+    """The error has the reason of the attempt before: a short last one shows nothing new."""
+    expired = Failure(Cause.TIMEOUT, bytes_sent=False, detail="expired while connecting")
+    service = ScriptedService(refused(), expired)
+    with pytest.raises(RequestNotSent, match=f"Last attempt: {FIRST.id}: .*refused"):
+        service.call(READ, within=5.0)
 
 
 def test_no_response_at_the_deadline() -> None:

@@ -41,6 +41,7 @@ STATUS: dict[type[KatoConsulError], int] = {
     errors.NotFound: 404,
     errors.ValidationFailed: 422,
     errors.ServerFailed: 500,
+    errors.GatewayRefused: 500,
 }
 
 SECRETS = ("10.1.2.3", "kato-7", "t0ken", "session-9", "node-5")

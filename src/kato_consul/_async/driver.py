@@ -23,10 +23,11 @@ from kato_consul._flow import (
     cut_by_closing,
     may_have_been_sent,
 )
-from kato_consul._http.endpoint import tls_context
+from kato_consul._http.endpoint import Endpoints
 from kato_consul._libraries import load_libraries
 from kato_consul._logging import logger
-from kato_consul.errors import ClientClosed
+from kato_consul._tracing import add_trace_id, background_context
+from kato_consul.errors import ClientClosed, KatoConsulError
 from kato_consul.settings import Settings
 
 T = TypeVar("T")
@@ -47,10 +48,12 @@ class AsyncDriver:
         settings: Settings,
         *,
         owner: object | None = None,
+        endpoints: Endpoints | None = None,
         on_closed_origin: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         """``owner`` is what users hold: if it is garbage-collected, the driver is closed, and the
-        warning names ``owner_name``, its class unless set.
+        warning names ``owner_name``, its class unless set. ``endpoints`` are those of ``settings``,
+        if they exist already.
         ``on_closed_origin`` is called with each origin whose connections are closed."""
         self._on_closed_origin = on_closed_origin
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -59,7 +62,7 @@ class AsyncDriver:
         self._closed = False
         self._process: int | None = None
         load_libraries()
-        self._engine = engine_for(settings, tls_context(settings))
+        self._engine = engine_for(settings, endpoints or Endpoints(settings))
         self.owner_name = type(owner).__name__
         if owner is not None:
             weakref.finalize(owner, self._owner_collected).atexit = False
@@ -85,6 +88,9 @@ class AsyncDriver:
         except StopIteration as stop:
             result: T = stop.value
             return result
+        except KatoConsulError as error:
+            add_trace_id(error)
+            raise
         finally:
             flow.close()
 
@@ -104,7 +110,7 @@ class AsyncDriver:
             except Exception:
                 log.exception("background.crashed", name=name)  # no caller receives it
 
-        task = asyncio.create_task(until_closed(), name=name)
+        task = asyncio.create_task(until_closed(), name=name, context=background_context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

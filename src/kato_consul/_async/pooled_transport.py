@@ -1,5 +1,6 @@
 """Pooled transport: one httpx transport for each instance, closed when Consul no longer has it."""
 
+import itertools
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -7,7 +8,9 @@ import httpx
 
 from kato_consul._async import runtime
 from kato_consul._async.engines.httpx_network import new_transport
+from kato_consul._http.discovered_service import FOR_KATO
 from kato_consul._http.httpx_adapter import transport_options
+from kato_consul._http.tls import TlsContexts
 
 
 class AsyncPooledTransport(httpx.AsyncBaseTransport):
@@ -15,36 +18,47 @@ class AsyncPooledTransport(httpx.AsyncBaseTransport):
 
     Args:
         keepalive: seconds that a connection may be idle.
+        tls: has the context for KATO. Other services are verified with the system's CAs.
     """
 
-    def __init__(self, keepalive: float) -> None:
+    def __init__(self, keepalive: float, tls: TlsContexts) -> None:
         self._keepalive = keepalive
+        self._kato_tls = tls
         self._tls: ssl.SSLContext | None = None
         runtime.in_each_process(self, AsyncPooledTransport._set_up)
 
     def _set_up(self) -> None:
-        self._pools: dict[str, _OriginPool] = {}
+        self._pools: dict[tuple[str, bool], _OriginPool] = {}
         self._pools_lock = runtime.ThreadLock()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request over the pool of its origin."""
         url = request.url
-        origin = f"{url.scheme}://{url.netloc.decode('ascii')}"
+        for_kato = bool(request.extensions.get(FOR_KATO))
+        key = (f"{url.scheme}://{url.netloc.decode('ascii')}", for_kato)
         with self._pools_lock:
-            pool = self._pools.get(origin)
+            pool = self._pools.get(key)
             if pool is None:
-                if url.scheme == "https" and self._tls is None:
-                    self._tls = ssl.create_default_context()
-                pool = self._pools[origin] = _OriginPool(self._keepalive, self._tls)
+                tls = self._context(for_kato=for_kato) if url.scheme == "https" else None
+                pool = self._pools[key] = _OriginPool(self._keepalive, tls)
             pool.acquire()
         return await pool.send(request)
 
+    def _context(self, *, for_kato: bool) -> ssl.SSLContext:
+        if for_kato:
+            return self._kato_tls.kato
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+        return self._tls
+
     async def close_origin(self, origin: str) -> None:
         """Close the idle connections to ``origin`` now, and those in use after their responses."""
-        for scheme in ("http", "https"):
+        netloc = origin.partition("://")[2].partition("/")[0]
+        for scheme, for_kato in itertools.product(("http", "https"), (False, True)):
             with self._pools_lock:
-                netloc = httpx.URL(origin).netloc.decode("ascii")
-                pool = self._pools.pop(f"{scheme}://{netloc}", None)
+                # httpx leaves out the scheme's own port.
+                same = httpx.URL(f"{scheme}://{netloc}").netloc.decode("ascii")
+                pool = self._pools.pop((f"{scheme}://{same}", for_kato), None)
             if pool is not None:
                 await pool.retire()
 

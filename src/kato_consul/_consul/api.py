@@ -14,7 +14,12 @@ from urllib.parse import quote
 
 from kato_consul._consul.call import CONSUL_TIMEOUT, ConsulCall, T, no_token
 from kato_consul._consul.health_query import HealthQuery, HealthResponse, quoted, read_response
-from kato_consul._consul.snapshot_decoder import read_prepared_query, read_snapshot
+from kato_consul._consul.snapshot_decoder import (
+    OWN_ADDRESS,
+    AddressChoice,
+    read_prepared_query,
+    read_snapshot,
+)
 from kato_consul._flow import Reply, Send
 from kato_consul._secret import Secret
 from kato_consul.models import Health, Snapshot
@@ -86,13 +91,20 @@ class ConsulApi:
         return self._call("reading the token's permissions", request)
 
     def health(
-        self, service: str, *, index: int = 0, wait: float | None = None
+        self,
+        service: str,
+        *,
+        index: int = 0,
+        wait: float | None = None,
+        address: AddressChoice = OWN_ADDRESS,
     ) -> ConsulCall[Snapshot]:
         """Return the call for all instances of a service, in any health.
 
         With an ``index`` above 0 it is a blocking query, held for up to ``wait`` seconds.
         """
-        call: ConsulCall[Any] = self.query_health(HealthQuery(service), index=index, wait=wait)
+        call: ConsulCall[Any] = self.query_health(
+            HealthQuery(service, address=address), index=index, wait=wait
+        )
         return replace(call, parse=lambda reply: call.parse(reply).snapshot)
 
     def query_health(

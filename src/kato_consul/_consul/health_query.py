@@ -66,10 +66,17 @@ def health_queries(settings: Settings) -> tuple[HealthQuery, ...]:
             consistency=settings.consistency,
             cached=settings.agent_cache,
             max_age=int(settings.query_interval),
-            address=AddressChoice(settings.tagged_address, settings.port_name),
+            address=address_choice(settings),
             use_critical=settings.when_all_critical == "use_all",
         )
         for datacenter in settings.datacenters
+    )
+
+
+def address_choice(settings: Settings) -> AddressChoice:
+    """Return which address of each instance the settings choose."""
+    return AddressChoice(
+        settings.tagged_address, settings.port_name, settings.kato_scheme, settings.kato_path
     )
 
 

@@ -134,8 +134,7 @@ class RegistrationPayload:
             yield "sidecar", sidecar_id, "another one" if sidecar_id in services else None
 
     def _all_meta(self) -> dict[str, str]:
-        zone = {"zone": self.definition.zone} if self.definition.zone else {}
-        return {**self.meta, **self.definition.meta, **zone}
+        return {**self.meta, **self.definition.meta, **self.definition.meta_fields}
 
     def checks(self) -> list[dict[str, Any]]:
         """Return the checks as the agent accepts them, each with its ``CheckID``."""

@@ -115,10 +115,14 @@ _prepared_query_decoder = msgspec.json.Decoder(_PreparedQueryRecord)
 @dataclass(frozen=True, slots=True)
 class AddressChoice:
     """Which address and port of an instance are used: the address with this tag, such as ``wan``,
-    if it has one; and the port with this name. Empty: its own address, and its default port."""
+    if it has one; and the port with this name. Empty: its own address, and its default port.
+
+    ``scheme`` and ``path`` are those of instances whose metadata has none."""
 
     tag: str = ""
     port_name: str = ""
+    scheme: str = "http"
+    path: str = ""
 
 
 OWN_ADDRESS = AddressChoice()
@@ -168,6 +172,7 @@ def read_prepared_query(
 def read_instance(record: HealthRecord, choice: AddressChoice) -> Instance:
     """Return the instance that a record describes."""
     node, service = record.node, record.service
+    meta = service.meta or {}
     health, output = read_health(record.checks or ())
     weights = service.weights or WeightsRecord()
     address, port = _address_and_port(node, service, choice)
@@ -180,10 +185,12 @@ def read_instance(record: HealthRecord, choice: AddressChoice) -> Instance:
         node=node.node,
         datacenter=node.datacenter,
         tags=service.tags or (),
-        meta=service.meta or {},
+        meta=meta,
         weight=_weight(weights.warning if health is Health.WARNING else weights.passing),
         output=output,
         uid=service.id,
+        scheme=meta.get("scheme") or choice.scheme,
+        path=(meta.get("path") or choice.path).rstrip("/"),
     )
 
 

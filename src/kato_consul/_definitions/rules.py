@@ -11,6 +11,7 @@ from dataclasses import field, fields
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from kato_consul._addresses import DEFAULT_PORTS, PATH_FORM, is_path_prefix
 from kato_consul._durations import parse_duration
 from kato_consul.models import is_host_name
 
@@ -176,6 +177,15 @@ def host(value: str) -> str | None:
 
 def non_empty_host(value: str) -> str | None:
     return not_empty(value) or host(value)
+
+
+def scheme(value: str) -> str | None:
+    valid = not value or value in DEFAULT_PORTS
+    return None if valid else f"{value!r} is not a scheme of KATO's: write http or https"
+
+
+def path_prefix(value: str) -> str | None:
+    return None if is_path_prefix(value) else f"{value!r} is not a path: {PATH_FORM}"
 
 
 def url(value: str | None) -> str | None:

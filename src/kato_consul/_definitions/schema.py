@@ -129,6 +129,10 @@ class ServiceDefinition:
             ``-`` and ``_``; values of at most 512 characters (``agent/structs`` of Consul).
         zone: zone of the instance; default none. It is written to the metadata as ``zone``, where
             clients read it, so ``meta`` must not have another one.
+        scheme: ``https`` if clients connect to it over https, ``http`` if they do not; default
+            none, which means http. Written to the metadata as ``scheme``, as ``zone`` is.
+        path: put before the path of each request, such as ``/kato`` at a gateway; default none.
+            Without a slash at its end. Written to the metadata as ``path``, as ``zone`` is.
         weights: share of the traffic; see `Weights`.
         tagged_addresses: further addresses by their tag, such as ``wan``; see `TaggedAddress`.
             Default none.
@@ -149,6 +153,8 @@ class ServiceDefinition:
     tags: tuple[str, ...] = ruled_field(rules.list_of_strings, default=())
     meta: dict[str, str] = field(default_factory=dict, metadata={"rule": rules.metadata})
     zone: str = ""
+    scheme: str = ruled_field(rules.scheme, default="")
+    path: str = ruled_field(rules.path_prefix, default="")
     weights: Weights = field(default_factory=Weights)
     tagged_addresses: dict[str, TaggedAddress] = field(default_factory=dict)
     connect: ConnectDefinition | None = None
@@ -158,8 +164,9 @@ class ServiceDefinition:
 
     def __post_init__(self) -> None:
         mistakes = [*field_mistakes(self)]
-        if self.zone and self.meta.get("zone", self.zone) != self.zone:
-            mistakes.append("zone: meta has a different zone")
+        for name, value in self.meta_fields.items():
+            if self.meta.get(name, value) != value:
+                mistakes.append(f"{name}: meta has a different {name}")
         if mistakes:
             raise DefinitionError(mistakes)
         if not self.id:
@@ -200,10 +207,18 @@ class ServiceDefinition:
         return f"{self.id}{SIDECAR_SUFFIX}"
 
     @property
+    def meta_fields(self) -> dict[str, str]:
+        """The fields that are written to the metadata under their own names."""
+        fields = {"zone": self.zone, "scheme": self.scheme, "path": self.path}
+        return {name: value for name, value in fields.items() if value}
+
+    @property
     def origin(self) -> str:
         """URL at which the registrar reaches the instance; without an address, on ``localhost``."""
         host = f"[{self.address}]" if ":" in self.address else self.address or "localhost"
-        return f"http://{host}:{self.port}"
+        scheme = self.scheme or self.meta.get("scheme", "http")
+        path = self.path or self.meta.get("path", "").rstrip("/")
+        return f"{scheme}://{host}:{self.port}{path}"
 
     def _checks_by_place(self) -> Iterator[tuple[str, str]]:
         """Yield the id of each check, and its place in the definition."""

@@ -6,16 +6,16 @@ Decoding checks that the content has this format, belongs to the same query, and
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
-from urllib.parse import urlsplit
 
 import msgspec
 
+from kato_consul._addresses import instance_url
 from kato_consul.models import Instance, Snapshot, Source
 from kato_consul.settings import Settings
 
-VERSION = 2
+VERSION = 3
 """The format of the file; a file of another version is ignored, with a warning in the log."""
 
 
@@ -57,6 +57,8 @@ def query_fingerprint(settings: Settings) -> str:
         "partition": settings.partition,
         "tagged_address": settings.tagged_address,
         "port_name": settings.port_name,
+        "https": settings.kato_scheme == "https",
+        "path": settings.kato_path,
     }
     return json.dumps({name: value for name, value in selection.items() if value})
 
@@ -98,14 +100,13 @@ def decode(content: bytes, service: str, fingerprint: str) -> SavedSnapshot:
 
 
 def static_snapshot(service: str, urls: Iterable[str]) -> Snapshot:
-    """Return the snapshot of a static list. The id of an instance is its host and port, since it
-    has no other."""
+    """Return the snapshot of a static list. The id of an instance is its host and port with its
+    path, since it has no other."""
     instances = []
     for url in urls:
-        parts = urlsplit(url)
-        assert parts.hostname is not None  # validated by the settings
-        unnamed = Instance("", service, parts.hostname, parts.port or 80)
-        instances.append(Instance(unnamed.netloc, service, unnamed.address, unnamed.port))
+        scheme, host, port, path = instance_url(url)
+        unnamed = Instance("", service, host, port, scheme=scheme, path=path)
+        instances.append(replace(unnamed, id=f"{unnamed.netloc}{path}", uid=""))
     by_id = {instance.id: instance for instance in instances}
     return Snapshot(service, tuple(by_id[id_] for id_ in sorted(by_id)), source=Source.STATIC)
 

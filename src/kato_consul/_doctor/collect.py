@@ -10,6 +10,7 @@ import msgspec
 from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.call import ConsulCall, T, call_consul
 from kato_consul._consul.permissions import read_permissions
+from kato_consul._consul.snapshot_decoder import OWN_ADDRESS, AddressChoice
 from kato_consul._doctor.facts import DeploymentFacts, InstanceFacts
 from kato_consul._doctor.registrations import (
     Registrations,
@@ -28,6 +29,7 @@ from kato_consul._registration.health_report import (
 )
 from kato_consul._registration.instance_info import field_of
 from kato_consul._registration.worker_count import find_workers
+from kato_consul._requests.gateway import gateway_refusal
 from kato_consul._runtime_defaults import clock
 from kato_consul.errors import ConsulDenied, ConsulError, ConsulUnreachable
 from kato_consul.models import Instance
@@ -64,6 +66,7 @@ class FactCollector:
     service: str
     keepalive: float
     now: WallClock
+    address: AddressChoice = OWN_ADDRESS
     registrations: Registrations = field(default_factory=dict)
     """Consul's records of the instances, as `from_consul` has read them."""
 
@@ -80,7 +83,7 @@ class FactCollector:
         response: Outcome = yield leader_query.send
         skew = self._skew(response) if isinstance(response, Reply) else None
         leader = yield from failures.execute(leader_query)
-        snapshot = yield from failures.execute(self.api.health(self.service))
+        snapshot = yield from failures.execute(self.api.health(self.service, address=self.address))
         records = (yield from failures.execute(registrations_call(self.api, self.service))) or {}
         listed = {(one.node, one.id) for one in snapshot.instances} if snapshot else set()
         self.registrations = {key: one for key, one in records.items() if key in listed}
@@ -137,6 +140,8 @@ class FactCollector:
             queue_full = connect_timed_out(health) and HUNG_NOTE in instance.output
             hung = shows_hang(health) or queue_full
             return replace(facts, unreachable=str(health), hung=hung)
+        if refusal := gateway_refusal(health):
+            return replace(facts, refused=f"{health.status}: {refusal}")
         report = read_report(health)
         skew = self._skew(health)
         store = yield from _use_store(instance)

@@ -36,6 +36,7 @@ class InstanceFacts:
 
     ``instance`` is the instance as Consul has it.
     ``unreachable`` is why there was no response, or empty.
+    ``refused`` is why something in front of KATO refused the requests, or empty.
     ``hung``: it accepts connections and does not answer.
     ``health`` is the ``status`` of KATO's ``/health``: ``healthy``, ``degraded`` or ``unhealthy``.
     ``issues`` are the names of KATO's reasons for it, such as ``High CPU usage``.
@@ -49,6 +50,7 @@ class InstanceFacts:
 
     instance: Instance
     unreachable: str = ""
+    refused: str = ""
     hung: bool = False
     health: str | None = None
     issues: tuple[str, ...] = ()

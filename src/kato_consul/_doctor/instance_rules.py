@@ -30,13 +30,22 @@ def check_instance(facts: InstanceFacts, keepalive: float) -> Iterator[Finding]:
         if facts.registration.node_alive is not False:  # what is dead is reported already
             yield _unreachable(facts, uid, health)
         return
+    if facts.refused:
+        yield Finding(
+            "instance.refused",
+            Severity.ERROR,
+            uid,
+            f"{facts.instance.origin} answers {facts.refused}",
+            "set it for clients and for the registrar",
+        )
+        return
     if facts.health is None:
         yield Finding(
             "instance.not-kato",
             Severity.WARNING,
             uid,
-            f"{facts.instance.netloc} is not KATO: its /health returns something else",
-            "check the address and the port of the registration",
+            f"{facts.instance.origin} is not KATO: its /health returns something else",
+            "check the address, the port, the scheme and the path of the registration",
         )
         return
     report = HealthReport(facts.health, facts.issues)
@@ -127,7 +136,7 @@ def _is_explained(registration: RegistrationFacts) -> bool:
 
 
 def _unreachable(facts: InstanceFacts, uid: str, health: Health) -> Finding:
-    no_response = f"no response from {facts.instance.netloc}: {facts.unreachable}"
+    no_response = f"no response from {facts.instance.origin}: {facts.unreachable}"
     if health is Health.CRITICAL:
         return Finding(
             "instance.stale",

@@ -39,7 +39,8 @@ def check_registration(facts: InstanceFacts) -> Iterator[Finding]:
             instance.uid,
             f"clients cannot use it: {instance.address_error}",
             f"correct its definition{_by(registration)}, and register it again with the agent of "
-            f"node {instance.node}: a host name or an IP address, and a port from 1 to 65535",
+            f"node {instance.node}: a host name or an IP address, a port from 1 to 65535, and "
+            "a valid scheme and path",
         )
     if registration.registrars:
         yield Finding(

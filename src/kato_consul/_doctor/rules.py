@@ -25,6 +25,7 @@
 | instance.busy         | note     | KATO reports one of these because of the load of its machine  |
 | instance.hung         | error    | it accepts connections and does not answer                    |
 | instance.unreachable  | warning  | Consul does not report critical, but there is no response     |
+| instance.refused      | error    | a gateway in front of it asks for credentials, or redirects   |
 | instance.stale        | warning  | Consul reports critical, and there is no response             |
 | instance.not-kato     | warning  | its /health is not KATO's                                     |
 | instance.maintenance  | note     | it is in maintenance mode                                     |
@@ -35,7 +36,7 @@
 | instance.flapping     | warning  | its registration changes again and again                      |
 | check.none            | warning  | it has no check, and so is always passing                     |
 | check.expired         | warning  | nothing reports to its TTL check any more, and it works       |
-| instance.address      | error    | clients cannot use its address or port                        |
+| instance.address      | error    | clients cannot use its address, port, scheme or path          |
 | instance.no-address   | note     | registered without an address: clients use the node's         |
 """
 

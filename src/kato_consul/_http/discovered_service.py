@@ -2,6 +2,10 @@
 
 The client sends requests to ``http://<service>/…``. Idempotent methods (RFC 9110, 9.2.2) are
 retried after any failure; others only if the request was certainly not sent.
+
+An instance whose metadata has ``scheme=https`` is reached over https, although the URL has http;
+never the other way round. Its ``path`` is put before that of the URL. What the settings have for
+KATO (scheme, path, TLS, API key, headers) is for the service that they name, and no other.
 """
 
 import math
@@ -15,15 +19,21 @@ from kato_consul._balancing.pool import pool_for
 from kato_consul._discovery.discovery_service import DiscoveryService
 from kato_consul._flow import Outcome, Reply, Send
 from kato_consul._http.httpx_adapter import SendTrace, to_failure
+from kato_consul._http.kato_headers import KatoHeaders
 from kato_consul._requests.classify import ANY_RESPONSE, LIMIT_BODY
 from kato_consul._requests.failover import Failover
 from kato_consul._requests.request import Request
 from kato_consul._runtime_defaults import clock, uniform
+from kato_consul._tracing import TRACE_HEADER
 from kato_consul.errors import ClientClosed, KatoConsulError, NoResponse, OutcomeUnknown
 from kato_consul.settings import Settings
 
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """The idempotent methods of RFC 9110."""
+
+
+FOR_KATO = "kato_consul.for_kato"
+"""The extension of a request for the service that the settings name."""
 
 
 @dataclass
@@ -36,7 +46,9 @@ class DiscoveredService:
     @classmethod
     def create(cls, name: str, settings: Settings) -> "DiscoveredService":
         """Return the service with this name, and otherwise the client's settings."""
-        discovery = DiscoveryService(replace(settings, service=name))
+        if name != settings.service:  # without metadata its instances are not reached as KATO is
+            settings = replace(settings, service=name, kato_scheme="http", kato_path="")
+        discovery = DiscoveryService(settings)
         failover = Failover(
             discovery.store,
             pool_for(settings),
@@ -51,6 +63,7 @@ class DiscoveredService:
 class Exchange:
     """One request of an httpx client, and its attempts on one or more instances.
 
+    ``kato_headers`` are added if it is for the service that the settings name.
     ``reports_first_byte``: True if the inner transport certainly traces the first byte of each
     request.
     Any other transport is trusted only if it traces at least one event. If it traces none, a
@@ -61,6 +74,7 @@ class Exchange:
     request: httpx.Request
     settings: Settings
     reports_first_byte: bool
+    kato_headers: KatoHeaders | None
     response: httpx.Response | None = None
     error: httpx.TransportError | None = None
     trace: SendTrace = field(default_factory=SendTrace)
@@ -74,6 +88,11 @@ class Exchange:
         self._attempt = min(attempt, self.settings.deadline)
         limit = _total(attempt, self._wait)
         self.deadline = clock() + min(limit, self.settings.deadline)
+
+    @property
+    def is_kato(self) -> bool:
+        """True if the request is for the service that the settings name."""
+        return self.request.url.host == self.settings.service
 
     def to_request(self) -> Request:
         """Return the request for `Failover`."""
@@ -93,15 +112,27 @@ class Exchange:
     ) -> httpx.Request:
         """Return the request for one instance.
 
-        Its Host header, and the name that the certificate must have, are the service's.
+        Its Host header, and the name that the certificate must have, are the service's if the URL
+        has https, and the instance's own if only its metadata has it.
         ``limited`` returns a timeout for each operation that also limits all of them together.
         """
         self.trace = SendTrace()
         url = self.request.url
-        instance_url = httpx.URL(step.origin)
-        extensions = {**self.request.extensions, "trace": trace}
+        upgraded = url.scheme == "http" and step.origin.startswith("https://")
+        origin = step.origin
+        if url.scheme == "https":
+            origin = f"https://{origin.partition('://')[2]}"
+        base = httpx.URL(origin)
+        headers = self.request.headers.copy()
+        extensions = {**self.request.extensions, "trace": trace, FOR_KATO: self.is_kato}
         if url.scheme == "https":
             extensions.setdefault("sni_hostname", url.host)
+        elif upgraded and headers["host"] == url.netloc.decode("ascii"):
+            headers["host"] = base.netloc.decode("ascii")
+        if self.is_kato and self.settings.kato_tls_server_name:
+            extensions["sni_hostname"] = self.settings.kato_tls_server_name
+        for name, value in self._added_headers(step).items():
+            headers.setdefault(name, value)
         seconds = step.timeout
         extensions["timeout"] = {
             "connect": min(_seconds(self._connect), self.settings.connect_timeout, seconds),
@@ -111,11 +142,18 @@ class Exchange:
         }
         return httpx.Request(
             self.request.method,
-            url.copy_with(host=instance_url.host, port=instance_url.port),
-            headers=self.request.headers,
+            base.copy_with(raw_path=base.raw_path.rstrip(b"/") + url.raw_path),
+            headers=headers,
             stream=self.request.stream,
             extensions=extensions,
         )
+
+    def _added_headers(self, step: Send) -> dict[str, str]:
+        """Return the headers that the request gets if the caller has not given them."""
+        trace_id = {name: step.headers[name] for name in (TRACE_HEADER,) if name in step.headers}
+        if self.is_kato and self.kato_headers is not None:
+            return {**trace_id, **self.kato_headers.all()}
+        return trace_id
 
     def record_failure(self, error: Exception) -> Outcome:
         """Record an exception of the transport and return it as a failure."""

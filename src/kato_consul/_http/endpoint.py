@@ -1,4 +1,4 @@
-"""Endpoints: the address and TLS of an origin, for all engines.
+"""Endpoints: the address, TLS and headers of an origin, for all engines.
 
 An engine carries out one `Send`: it sends the request once, never retries, and returns the outcome.
 Whether a byte was sent decides if the request may be sent again. An engine determines this from the
@@ -6,11 +6,19 @@ point in its code that was reached, never from the name of an error.
 """
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from kato_consul._flow import Send
-from kato_consul.errors import ConfigurationError
+from kato_consul._addresses import DEFAULT_PORTS, is_path_prefix
+from kato_consul._flow import Cause, Failure, Outcome, Send
+from kato_consul._http.kato_headers import KatoHeaders, kato_headers
+from kato_consul._http.tls import (
+    CLIENT_CERT,
+    TlsContexts,
+    describe_kato_tls_error,
+    find_tls_error,
+    refused_handshake,
+)
 from kato_consul.settings import Settings
 
 STATUSES_THAT_CLOSE = frozenset({500, 502, 503, 504})
@@ -28,52 +36,96 @@ MAX_BODY = 256 * 1_048_576
 so this is over two million. Without a limit, a response that does not end fills the memory."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Endpoint:
-    """The address and TLS of an origin.
+    """The address and TLS of an origin, and what each request to it has in addition.
 
     ``host`` is the Host header; ``path`` is that of a unix socket, or "". ``tls`` is None for plain
-    HTTP; ``server_name`` is the name that the certificate must have.
+    HTTP; ``server_name`` is the name that the certificate must have. ``prefix`` is put before each
+    target. ``headers`` are those of KATO; None if there are none. ``is_kato`` is False for Consul.
+    ``answered``: there was a response over TLS.
     """
 
     address: str
     port: int
     host: str
-    path: str
-    tls: ssl.SSLContext | None
-    server_name: str | None
+    path: str = ""
+    tls: ssl.SSLContext | None = None
+    server_name: str | None = None
+    prefix: str = ""
+    headers: KatoHeaders | None = None
+    is_kato: bool = False
+    answered: bool = False
+
+    def checked(self, outcome: Outcome) -> Outcome:
+        """Return an outcome of this endpoint as it may be shown: an error page without the secrets
+        that were sent, and a TLS error with what to do about it."""
+        if isinstance(outcome, Failure):
+            return outcome if self.tls is None else self._with_tls_reason(outcome)
+        if self.tls is not None:
+            self.answered = True
+        if outcome.status >= 300 and self.headers is not None:
+            return self.headers.hidden_in(outcome)
+        return outcome
+
+    def _with_tls_reason(self, failure: Failure) -> Failure:
+        if find_tls_error(failure.error) is None:
+            if failure.cause is not Cause.CUT or self.answered or not self.is_kato:
+                return failure
+            # asyncio's servers, such as uvicorn, close the connection without an alert.
+            detail = f"{failure.detail}; if it requires a client certificate, {CLIENT_CERT}"
+            return replace(failure, detail=detail)
+        hint = describe_kato_tls_error(failure.error) if self.is_kato else ""
+        detail = f"{failure.detail}: {hint}" if hint else failure.detail
+        if not failure.bytes_sent or refused_handshake(failure.error):
+            return Failure(Cause.TLS, bytes_sent=False, detail=detail, error=failure.error)
+        return replace(failure, detail=detail)
 
 
-def check_origin(origin: str) -> None:
-    """Check the address of an origin, which may be one that Consul accepted.
+class Endpoints:
+    """The endpoints of one client: the TLS and the headers that its settings have for an origin.
 
     Raises:
-        ValueError: it has no host or no valid port, or its host is no text that is sent.
+        ConfigurationError: a certificate file, or the file of the API key, cannot be used.
     """
-    if not origin.startswith("unix://"):
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._consul_origins = settings.consul_origins
+        self.tls = TlsContexts(settings)
+        self.kato_headers = kato_headers(settings)
+
+    def of(self, origin: str) -> Endpoint:
+        """Return the endpoint of an origin, which may be an address that Consul accepted.
+
+        Raises:
+            ValueError: it is not an origin.
+        """
+        if origin.startswith("unix://"):
+            return Endpoint("", 0, "consul", origin.removeprefix("unix://"))
         parts = urlsplit(origin)
-        if not parts.hostname or parts.port == 0 or parts.path:
+        address, default = parts.hostname, DEFAULT_PORTS.get(parts.scheme)
+        if not address or default is None or parts.port == 0 or not is_path_prefix(parts.path):
             raise ValueError(f"{origin!a} is not http://host:port")
-        parts.hostname.encode("ascii")
-
-
-def endpoint_for(origin: str, settings: Settings, consul_tls: ssl.SSLContext | None) -> Endpoint:
-    """Return the endpoint of ``origin``. ``consul_tls`` is used for Consul only.
-
-    Raises:
-        ValueError, OSError: it is not an origin, or there are no certificates for TLS.
-    """
-    if origin.startswith("unix://"):
-        return Endpoint("", 0, "consul", origin.removeprefix("unix://"), None, None)
-    check_origin(origin)
-    parts = urlsplit(origin)
-    address = parts.hostname or ""
-    if parts.scheme != "https":
-        return Endpoint(address, parts.port or 80, parts.netloc, "", None, None)
-    context, server_name = consul_tls, settings.consul_tls_server_name
-    if origin not in settings.consul_origins or context is None:
-        context, server_name = ssl.create_default_context(), None
-    return Endpoint(address, parts.port or 443, parts.netloc, "", context, server_name or address)
+        address.encode("ascii")
+        port = parts.port or default
+        host = parts.netloc.removesuffix(f":{default}")
+        uses_tls = parts.scheme == "https"
+        if origin in self._consul_origins:
+            if not uses_tls:
+                return Endpoint(address, port, host)
+            server_name = self._settings.consul_tls_server_name or address
+            return Endpoint(address, port, host, "", self.tls.consul, server_name)
+        return Endpoint(
+            address,
+            port,
+            host,
+            tls=self.tls.kato if uses_tls else None,
+            server_name=(self._settings.kato_tls_server_name or address) if uses_tls else None,
+            prefix=parts.path,
+            headers=self.kato_headers,
+            is_kato=True,
+        )
 
 
 def require_one_request(step: Send) -> None:
@@ -88,26 +140,3 @@ def require_one_request(step: Send) -> None:
     for value in step.headers.values():
         if "\n" in value or "\r" in value:
             raise ValueError("a line break in a header")
-
-
-def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """Return the TLS context for Consul; None if no agent has an https origin.
-
-    Raises:
-        ConfigurationError: a certificate file cannot be used.
-    """
-    if not any(origin.startswith("https://") for origin in settings.consul_origins):
-        return None
-    try:
-        context = ssl.create_default_context(
-            cafile=settings.consul_cacert and str(settings.consul_cacert),
-            capath=settings.consul_capath and str(settings.consul_capath),
-        )
-        if settings.consul_client_cert is not None:
-            context.load_cert_chain(settings.consul_client_cert, settings.consul_client_key)
-    except OSError as error:
-        raise ConfigurationError(f"the TLS files for Consul cannot be used: {error}") from error
-    if not settings.consul_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

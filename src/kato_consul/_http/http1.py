@@ -8,7 +8,13 @@ compression.
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from kato_consul._flow import Reply, Send
-from kato_consul._http.endpoint import MAX_BODY, MAX_HEAD, STATUSES_THAT_CLOSE, require_one_request
+from kato_consul._http.endpoint import (
+    MAX_BODY,
+    MAX_HEAD,
+    STATUSES_THAT_CLOSE,
+    Endpoint,
+    require_one_request,
+)
 
 HttpError = HttpParserError
 
@@ -19,14 +25,16 @@ METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 """Methods whose requests need a ``content-length``, even if it is 0."""
 
 
-def request_bytes(step: Send, host: str) -> bytes:
+def request_bytes(step: Send, to: Endpoint) -> bytes:
     """Return the whole request.
 
     Raises:
         ValueError: it would not be exactly one request.
     """
     require_one_request(step)
-    head = f"{step.method} {step.target} HTTP/1.1\r\nhost: {host}\r\n"
+    head = f"{step.method} {to.prefix}{step.target} HTTP/1.1\r\nhost: {to.host}\r\n"
+    if to.headers is not None:
+        head += to.headers.lines()
     for name, value in step.headers.items():
         head += f"{name}: {value}\r\n"
     body = step.body

@@ -14,7 +14,7 @@ import httpcore  # noqa: F401  # httpx imports it with its first transport: see 
 import httpx
 
 from kato_consul._flow import Cause, Failure, Outcome, Reply, Send
-from kato_consul._http.endpoint import check_origin, require_one_request
+from kato_consul._http.endpoint import Endpoint, require_one_request
 from kato_consul.settings import Settings
 
 T = TypeVar("T")
@@ -45,26 +45,20 @@ class OriginPool(Generic[T]):
     """
 
     transport: T
+    endpoint: Endpoint
     users: set[object] = field(default_factory=set)
     retired: bool = False
 
 
-def origin_options(
-    origin: str, settings: Settings, consul_tls: ssl.SSLContext | None
-) -> dict[str, Any]:
-    """Return the keyword arguments of httpx's sync and async transport for an origin.
+def endpoint_options(endpoint: Endpoint, keepalive: float) -> dict[str, Any]:
+    """Return the keyword arguments of httpx's sync and async transport for an endpoint.
 
     Each origin has its own transport, and so its own connection pool. There are no proxies, cookies
-    or redirects: requests go to the instance's own address. ``consul_tls`` is used for Consul only.
-
-    Raises:
-        ValueError: it is not an origin.
+    or redirects: requests go to the instance's own address.
     """
-    check_origin(origin)
-    tls = consul_tls if origin in settings.consul_origins else None
-    options = transport_options(settings.keepalive, tls)
-    if origin.startswith("unix://"):
-        options["uds"] = origin.removeprefix("unix://")
+    options = transport_options(keepalive, endpoint.tls)
+    if endpoint.path:
+        options["uds"] = endpoint.path
     return options
 
 
@@ -84,14 +78,14 @@ def transport_options(keepalive: float, tls: ssl.SSLContext | None) -> dict[str,
     }
 
 
-def to_httpx_request(step: Send, settings: Settings, trace: Any) -> httpx.Request:
+def to_httpx_request(step: Send, to: Endpoint, settings: Settings, trace: Any) -> httpx.Request:
     """Return a step as an httpx request. ``trace`` is called with its trace events.
 
     Raises:
         ValueError: it would not be exactly one request.
     """
     require_one_request(step)
-    base = "http://consul" if step.origin.startswith("unix://") else step.origin
+    base = "http://consul" if to.path else step.origin
     timeout = {
         "connect": min(settings.connect_timeout, step.timeout),
         "read": step.timeout,
@@ -99,12 +93,13 @@ def to_httpx_request(step: Send, settings: Settings, trace: Any) -> httpx.Reques
         "pool": step.timeout,
     }
     extensions: dict[str, Any] = {"timeout": timeout, "trace": trace}
-    if settings.consul_tls_server_name and step.origin in settings.consul_origins:
-        extensions["sni_hostname"] = settings.consul_tls_server_name  # also verified
+    if to.server_name not in (None, to.address):
+        extensions["sni_hostname"] = to.server_name  # also verified
+    headers = dict(step.headers) if to.headers is None else {**to.headers.all(), **step.headers}
     return httpx.Request(
         step.method,
         base + step.target,
-        headers=dict(step.headers),
+        headers=headers,
         content=step.body or None,
         extensions=extensions,
     )

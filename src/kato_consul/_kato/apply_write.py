@@ -16,6 +16,7 @@ from kato_consul._kato.writes import Write
 from kato_consul._logging import logger
 from kato_consul.errors import (
     ClientClosed,
+    GatewayRefused,
     KatoAnswerError,
     KatoConsulError,
     NoResponse,
@@ -99,6 +100,8 @@ def _attempt(
             state.pending = None
         raise
     except ServerFailed as error:
+        if isinstance(error, GatewayRefused) and error.lacks_credentials:
+            raise
         # Something before KATO returned it, and may have forwarded the write all the same.
         why = OutcomeUnknown(write.what, error.instance, f"{error.status} {error.detail}")
         applied = yield from _settle_unknown(api, state, deadline, write, why)

@@ -19,9 +19,11 @@ from kato_consul._kato.session_state import SessionState
 from kato_consul._logging import logger
 from kato_consul._requests.classify import Delivery, classify, describe
 from kato_consul._requests.failover import Failover
+from kato_consul._requests.gateway import gateway_refusal, strange_body
 from kato_consul._requests.request import Answer, Request, RoutingHint
 from kato_consul.errors import (
     BadRequest,
+    GatewayRefused,
     KatoAnswerError,
     NoInstances,
     NoResponse,
@@ -230,11 +232,16 @@ def decode_reply(request: Request, uid: str, reply: Reply) -> Any:
     """Return KATO's decoded JSON. ``uid`` is the instance's, for errors.
 
     Raises:
-        KatoAnswerError: the reply is an error, or it is not a KATO response (`ServerFailed`).
+        KatoAnswerError: the reply is an error, or it is not a KATO response (`ServerFailed`), or
+            something in front of KATO refused the request (`GatewayRefused`).
         OutcomeUnknown: it is a success, but not KATO's, and the request is not repeatable.
     """
     what = request.what
     success = 200 <= reply.status < 300
+    if refusal := gateway_refusal(reply):
+        text = _text(reply)
+        said = f". Its answer: {text}" if text else ""
+        raise GatewayRefused(what, uid, reply.status, f"{refusal}{said}")
     try:
         response = msgspec.json.decode(reply.body)
         if success:
@@ -243,6 +250,8 @@ def decode_reply(request: Request, uid: str, reply: Reply) -> Any:
     except _NOT_KATO as error:
         why = f" ({error})" if isinstance(error, msgspec.ValidationError) else ""
         reason = f"not a KATO response{why}: {_text(reply)}"
+        if hint := strange_body(reply):
+            reason += f". {hint[0].upper()}{hint[1:]}"
         if success and not request.repeatable:  # a proxy answered: it may have forwarded the write
             raise OutcomeUnknown(what, uid, reason) from None
         raise ServerFailed(what, uid, reply.status, reason) from None

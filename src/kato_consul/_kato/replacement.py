@@ -27,6 +27,7 @@ from kato_consul._requests.request import Request
 from kato_consul.errors import (
     BadRequest,
     ConfigurationError,
+    GatewayRefused,
     KatoError,
     OutcomeUnknown,
     RequestNotSent,
@@ -81,6 +82,8 @@ def replace_session(
                 break
             failure = StoreUnavailable(RESTORING, "acknowledged, and not saved")
         except (OutcomeUnknown, SessionGone, ServerFailed) as error:
+            if isinstance(error, GatewayRefused) and error.lacks_credentials:
+                raise
             failure = error
         except RequestNotSent as error:  # no time is left: what failed before is the reason
             if failure is None:

@@ -23,6 +23,7 @@ from kato_consul._kato.shared_nodes import SharedNodes
 from kato_consul._observable import SnapshotStore
 from kato_consul._requests.failover import Failover
 from kato_consul._runtime_defaults import clock, uniform
+from kato_consul._tracing import add_trace_id
 from kato_consul.errors import ClientClosed, RequestNotSent, SessionBusy
 from kato_consul.settings import Settings
 
@@ -158,11 +159,13 @@ class SessionFactory:
 
     def turn_did_not_come(self, state: SessionState) -> RequestNotSent:
         """Return the error of a call that waited for the session's turn until its deadline."""
-        return RequestNotSent(
+        error = RequestNotSent(
             f"session {state.key!r}: calls on a session run one at a time, and those before this "
             f"one did not end before its deadline ({self._settings.deadline:g} s). Nothing of it "
             f"was sent"
         )
+        add_trace_id(error)
+        return error
 
     def busy(self, state: SessionState) -> SessionBusy:
         """Return the error of a call that is made from within another call on the session."""

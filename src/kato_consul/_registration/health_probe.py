@@ -33,6 +33,7 @@ from kato_consul._definitions.schema import ProbeDefinition
 from kato_consul._durations import parse_duration
 from kato_consul._flow import (
     JSON_HEADERS,
+    Cause,
     Clock,
     Failure,
     Flow,
@@ -51,6 +52,7 @@ from kato_consul._registration.health_report import (
 from kato_consul._registration.hysteresis import HUNG, Hysteresis, ProbeResult
 from kato_consul._registration.instance_info import field_of, read_info
 from kato_consul._registration.registrar_state import HealthStatus, ManagedInstance, RegistrarState
+from kato_consul._requests.gateway import gateway_refusal, strange_body
 from kato_consul.models import Health
 
 PROBE_NODE_ID = "kato-consul-probe"
@@ -109,7 +111,9 @@ class Prober:
         assert isinstance(outcome, Reply)
         report = read_report(outcome)
         if report is None:
-            return ProbeResult(Health.CRITICAL, f"not KATO: /health returned {outcome.status}")
+            why = gateway_refusal(outcome) or strange_body(outcome)
+            note = f"not KATO: /health returned {outcome.status}"
+            return ProbeResult(Health.CRITICAL, f"{note}: {why}" if why else note)
         if report.status == "healthy":
             return ProbeResult(Health.PASSING, PASSING_NOTE)
         if report.is_load and not self._warn_on_load:
@@ -232,6 +236,8 @@ def _store_problem(outcome: Outcome) -> ProbeResult | None:
     assert isinstance(outcome, Reply)
     if outcome.status == 200:
         return None
+    if refusal := gateway_refusal(outcome):
+        return ProbeResult(Health.CRITICAL, f"a request returned {outcome.status}: {refusal}")
     return ProbeResult(
         Health.CRITICAL,
         f"its store does not answer: a session request returned {outcome.status}",
@@ -240,9 +246,11 @@ def _store_problem(outcome: Outcome) -> ProbeResult | None:
 
 def _transport_problem(outcome: Outcome) -> ProbeResult | None:
     if isinstance(outcome, Failure):
+        # What else is in an outcome differs from probe to probe. A TLS error does not.
+        note = str(outcome) if outcome.cause is Cause.TLS else str(outcome.cause)
         return ProbeResult(
             Health.CRITICAL,
-            str(outcome.cause),
+            note,
             connect_timed_out=connect_timed_out(outcome),
             no_connection=not outcome.bytes_sent,
         )

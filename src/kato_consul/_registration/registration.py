@@ -261,9 +261,15 @@ def _definition_of(service_id: str, service: Mapping[str, Any]) -> ServiceDefini
     or the port 70000. It can be deregistered all the same.
     """
     name, port = service["Service"], service["Port"]
-    address = service.get("Address") or ""
+    address, meta = service.get("Address") or "", service.get("Meta") or {}
     try:
-        return ServiceDefinition(name=name, id=service_id, address=address, port=port)
+        return ServiceDefinition(
+            name=name,
+            id=service_id,
+            address=address,
+            port=port,
+            meta={name: meta[name] for name in ("scheme", "path") if name in meta},
+        )
     except DefinitionError:
         valid = port if 0 < port <= MAX_PORT else 1
         return ServiceDefinition(name=name or "?", id=service_id, port=valid)

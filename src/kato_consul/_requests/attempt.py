@@ -1,5 +1,6 @@
 """Attempts: one request to one instance, or hedged to two, and what the pool records of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kato_consul._balancing.pool import Pool
@@ -12,11 +13,12 @@ from kato_consul._requests.classify import (
     retry_after,
 )
 from kato_consul._requests.request import Request
+from kato_consul._tracing import TRACE_HEADER, current_trace_id
 from kato_consul.models import Instance
 
 log = logger("requests")
 
-NO_HEADERS: dict[str, str] = {}
+NO_HEADERS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +105,15 @@ def _start(
     now = clock()
     timeout = min(request.timeout, max(deadline - now, 0.001))
     pool.outliers.attempt_started(uid, now, timeout)
+    headers = JSON_HEADERS if request.body else NO_HEADERS
+    if trace_id := current_trace_id():
+        headers = {**headers, TRACE_HEADER: trace_id}
     send = Send(
         origin=instance.origin,
         method=request.method,
         target=request.target,
         timeout=timeout,
-        headers=JSON_HEADERS if request.body else NO_HEADERS,
+        headers=headers,
         body=request.body,
     )
     return _Attempt(instance, send, now, pool.load.started(uid))

@@ -254,9 +254,12 @@ class _Call:
                     answered=_is_server_error(outcome),
                 )
             self._may_be_received = True
-        self._last_failure = f"{instance.uid}: {describe(outcome)}"
-        # An attempt that the deadline cut short does not show that the application works again.
+        # An attempt that the deadline cut short does not show that the application works again; and
+        # if it could not even be sent, it does not show why.
         cut_short = isinstance(outcome, Failure) and self._failover.clock() >= self._deadline
+        left = isinstance(outcome, Reply) or outcome.bytes_sent
+        if left or not (cut_short and self._last_failure):
+            self._last_failure = f"{instance.uid}: {describe(outcome)}"
         if not cut_short:
             self._last_is_server_error = _is_server_error(outcome)
         self._tried.add(instance.uid)

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from kato_consul._consul.agents import consul_api
+from kato_consul._consul.health_query import address_choice
 from kato_consul._doctor.collect import FactCollector
 from kato_consul._doctor.facts import DeploymentFacts
 from kato_consul._doctor.findings import Diagnosis
 from kato_consul._doctor.rules import apply_rules
+from kato_consul._http.endpoint import Endpoints
 from kato_consul._sync.driver import Driver
 from kato_consul._sync.keepalive_probe import closed_while_idle
 from kato_consul.settings import Settings
@@ -45,10 +47,15 @@ def diagnose(
 
 
 def _collect(settings: Settings, on_progress: Callable[[str], None] | None) -> DeploymentFacts:
-    driver = Driver(settings)
+    endpoints = Endpoints(settings)
+    driver = Driver(settings, endpoints=endpoints)
     try:
         collector = FactCollector(
-            consul_api(settings), settings.service, settings.keepalive, time.time
+            consul_api(settings),
+            settings.service,
+            settings.keepalive,
+            time.time,
+            address_choice(settings),
         )
         facts = driver.run(collector.from_consul())
         if facts.instances and on_progress is not None:
@@ -61,9 +68,9 @@ def _collect(settings: Settings, on_progress: Callable[[str], None] | None) -> D
             driver.run(collector.from_instance(listed)) for listed in facts.instances or ()
         ]
         reachable = {
-            observed.instance.uid: (observed.instance.address, observed.instance.port)
+            observed.instance.uid: endpoints.of(observed.instance.origin)
             for observed in instances
-            if not observed.unreachable
+            if not observed.unreachable and not observed.instance.address_error
         }
         closed = closed_while_idle(reachable, settings.keepalive)
         # Last: by now, registrars have had seconds to change something.

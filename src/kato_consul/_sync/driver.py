@@ -25,12 +25,13 @@ from kato_consul._flow import (
     cut_by_closing,
     may_have_been_sent,
 )
-from kato_consul._http.endpoint import tls_context
+from kato_consul._http.endpoint import Endpoints
 from kato_consul._libraries import load_libraries
 from kato_consul._logging import logger
 from kato_consul._sync.engines import engine_for
 from kato_consul._sync.fork_hooks import reset_in_child
-from kato_consul.errors import ClientClosed, NoThread
+from kato_consul._tracing import add_trace_id
+from kato_consul.errors import ClientClosed, KatoConsulError, NoThread
 from kato_consul.settings import Settings
 
 T = TypeVar("T")
@@ -55,10 +56,12 @@ class Driver:
         settings: Settings,
         *,
         owner: object | None = None,
+        endpoints: Endpoints | None = None,
         on_closed_origin: Callable[[str], None] | None = None,
     ) -> None:
         """``owner`` is what users hold: if it is garbage-collected, the driver is closed, and the
-        warning names ``owner_name``, its class unless set.
+        warning names ``owner_name``, its class unless set. ``endpoints`` are those of ``settings``,
+        if they exist already.
         ``on_closed_origin`` is called with each origin whose connections are closed."""
         self._on_closed_origin = on_closed_origin
         self._threads: set[threading.Thread] = set()
@@ -67,7 +70,7 @@ class Driver:
         self._used = False
         self._dropped = False
         load_libraries()
-        self._engine = engine_for(settings, tls_context(settings))
+        self._engine = engine_for(settings, endpoints or Endpoints(settings))
         reset_in_child(self, Driver._reset_in_child)
         self.owner_name = type(owner).__name__
         if owner is not None:
@@ -95,6 +98,9 @@ class Driver:
         except StopIteration as stop:
             result: T = stop.value
             return result
+        except KatoConsulError as error:
+            add_trace_id(error)
+            raise
         finally:
             flow.close()
 

@@ -2,33 +2,40 @@
 
 import http.client
 import selectors
+import socket
+import ssl
 import time
 from collections.abc import Mapping
+
+from kato_consul._http.endpoint import Endpoint
 
 KEEPALIVE_PROBE_TIMEOUT = 5.0
 """Seconds to connect, and seconds for each read of the response."""
 
 
-def closed_while_idle(endpoints: Mapping[str, tuple[str, int]], seconds: float) -> dict[str, bool]:
+def closed_while_idle(endpoints: Mapping[str, Endpoint], seconds: float) -> dict[str, bool]:
     """Send a request to each endpoint, and keep its connection idle for ``seconds``.
 
     Args:
-        endpoints: host and port by name. All are probed at the same time.
+        endpoints: the endpoints by name. All are probed at the same time.
         seconds: how long each connection is idle.
 
     Returns:
         Whether the server closed the connection, by name. Endpoints that do not answer are left
         out.
     """
-    connections: list[http.client.HTTPConnection] = []
+    connections: list[_Connection] = []
     closed: dict[str, bool] = {}
     with selectors.DefaultSelector() as selector:
         try:
-            for name, (host, port) in endpoints.items():
-                connection = http.client.HTTPConnection(host, port, KEEPALIVE_PROBE_TIMEOUT)
+            for name, endpoint in endpoints.items():
+                connection = _Connection(endpoint)
                 connections.append(connection)
+                headers = {"host": endpoint.host}
+                if endpoint.headers is not None:
+                    headers |= endpoint.headers.all()
                 try:
-                    connection.request("GET", "/health")
+                    connection.request("GET", f"{endpoint.prefix}/health", headers=headers)
                     connection.getresponse().read()
                 except (OSError, http.client.HTTPException):
                     continue
@@ -38,9 +45,39 @@ def closed_while_idle(endpoints: Mapping[str, tuple[str, int]], seconds: float) 
             deadline = time.monotonic() + seconds
             while len(selector.get_map()) and (remaining := deadline - time.monotonic()) > 0:
                 for key, _ in selector.select(remaining):
-                    closed[key.data] = True
-                    selector.unregister(key.fileobj)
+                    assert isinstance(key.fileobj, socket.socket)
+                    if _is_closed(key.fileobj):
+                        closed[key.data] = True
+                        selector.unregister(key.fileobj)
         finally:
             for connection in connections:
                 connection.close()
     return closed
+
+
+class _Connection(http.client.HTTPConnection):
+    """A connection to an endpoint. http.client's own for TLS takes no server name."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint.address, endpoint.port, KEEPALIVE_PROBE_TIMEOUT)
+        self._endpoint = endpoint
+
+    def connect(self) -> None:
+        super().connect()
+        tls = self._endpoint.tls
+        if tls is not None:
+            self.sock = tls.wrap_socket(self.sock, server_hostname=self._endpoint.server_name)
+
+
+def _is_closed(connected: socket.socket) -> bool:
+    """Return whether a readable connection is closed: over TLS it may be a new session ticket."""
+    if not isinstance(connected, ssl.SSLSocket):
+        return True
+    connected.setblocking(False)
+    try:
+        connected.recv(1)
+    except ssl.SSLWantReadError:
+        return False
+    except OSError:
+        pass
+    return True

@@ -10,6 +10,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeVar
 
 from kato_consul._sync.fork_hooks import reset_in_child
@@ -69,7 +71,9 @@ def map_concurrently(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     try:
         with suppress(RuntimeError):  # the system allows no more threads
             for _ in range(helpers):
-                threading.Thread(target=work, name="kato-consul map", daemon=True).start()
+                # In the context of the caller, as a task is: it has the trace id.
+                run = partial(copy_context().run, work)
+                threading.Thread(target=run, name="kato-consul map", daemon=True).start()
         work()
         results: dict[int, Any] = {}
         while len(results) < total:

@@ -12,6 +12,7 @@ from kato_consul._http.discovered_service import (
     Exchange,
     may_be_concurrency_limit,
 )
+from kato_consul._http.endpoint import Endpoints
 from kato_consul._http.service_directory import ServiceDirectory
 from kato_consul._runtime_defaults import clock
 from kato_consul._sync import runtime
@@ -32,6 +33,9 @@ class DiscoveryTransport(httpx.BaseTransport):
     The host of a URL is the name of a service; its port is ignored. Methods that are not idempotent
     are retried only if the request was certainly not sent. Request bodies are read into memory, so
     that they can be sent again; response bodies are not.
+
+    An instance whose metadata has ``scheme=https`` or a ``path`` is reached that way. The settings
+    for KATO (``kato_…``) are for requests to ``settings.service``, and to no other service.
 
     The timeouts of the httpx client apply to each attempt: ``connect`` (at most
     ``settings.connect_timeout``), ``write`` and ``read``. ``pool`` is how long a call waits for a
@@ -57,8 +61,12 @@ class DiscoveryTransport(httpx.BaseTransport):
         self, settings: Settings | None = None, *, inner: httpx.BaseTransport | None = None
     ) -> None:
         self._settings = settings or Settings()
-        pooled = PooledTransport(self._settings.keepalive)
-        self._driver = Driver(self._settings, owner=self, on_closed_origin=pooled.close_origin)
+        endpoints = Endpoints(self._settings)
+        self._kato_headers = endpoints.kato_headers
+        pooled = PooledTransport(self._settings.keepalive, endpoints.tls)
+        self._driver = Driver(
+            self._settings, owner=self, endpoints=endpoints, on_closed_origin=pooled.close_origin
+        )
         self._inner = inner or pooled
         self._reports_first_byte = inner is None or isinstance(inner, httpx.HTTPTransport)
         self._limited = limited_timeout if inner is None else min
@@ -90,7 +98,7 @@ class DiscoveryTransport(httpx.BaseTransport):
         except ClientClosed as error:
             raise RuntimeError(f"cannot send a request: {error}") from error
         request.read()
-        exchange = Exchange(request, self._settings, self._reports_first_byte)
+        exchange = Exchange(request, self._settings, self._reports_first_byte, self._kato_headers)
 
         def send(step: Send) -> Outcome:
             _discard_response(exchange)

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kato_consul import Health, Snapshot
+from kato_consul import Health, Instance, Snapshot
 from kato_consul.cli.output import excerpt, printable
 
 COLOURS = {
@@ -31,7 +31,7 @@ def _table(snapshot: Snapshot) -> Table:
     rows = [
         {
             "id": Text(printable(instance.id)),
-            "address": Text(printable(instance.netloc)),
+            "address": Text(printable(_address(instance))),
             "health": Text(instance.health, COLOURS[instance.health]),
             "used": Text("yes" if instance in snapshot.usable else "no"),
             "zone": Text(printable(instance.zone)),
@@ -49,3 +49,9 @@ def _table(snapshot: Snapshot) -> Table:
     for row in rows:
         table.add_row(*(row[name] for name in headings))
     return table
+
+
+def _address(instance: Instance) -> str:
+    """Return ``host:port``, or the whole URL if that is not plain HTTP without a path."""
+    plain = instance.scheme == "http" and not instance.path
+    return instance.netloc if plain else instance.origin

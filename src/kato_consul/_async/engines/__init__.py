@@ -1,9 +1,9 @@
 """Engine: sends HTTP requests on asyncio."""
 
-import ssl
 from typing import Protocol
 
 from kato_consul._flow import Outcome, Send
+from kato_consul._http.endpoint import Endpoints
 from kato_consul.settings import Settings
 
 
@@ -20,12 +20,12 @@ class AsyncEngine(Protocol):
         """Close every connection; requests in flight fail as cut."""
 
 
-def engine_for(settings: Settings, tls: ssl.SSLContext | None) -> AsyncEngine:
-    """Return the engine that the settings name, and import no other. ``tls`` is for Consul."""
+def engine_for(settings: Settings, endpoints: Endpoints) -> AsyncEngine:
+    """Return the engine that the settings name, and import no other."""
     if settings.engine == "httpx":
         from kato_consul._async.engines.httpx_engine import HttpxEngine
 
-        return HttpxEngine(settings, tls)
+        return HttpxEngine(settings, endpoints)
     from kato_consul._async.engines.httptools_engine import HttptoolsEngine
 
-    return HttptoolsEngine(settings, tls)
+    return HttptoolsEngine(settings, endpoints)

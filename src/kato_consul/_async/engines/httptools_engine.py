@@ -9,13 +9,12 @@ import asyncio
 import contextlib
 import os
 import select
-import ssl
 from typing import cast
 
 from kato_consul._async.engines.connecting import connect_tcp
 from kato_consul._async.engines.time_limits import TimeLimits
 from kato_consul._flow import Cause, Failure, Outcome, Send
-from kato_consul._http.endpoint import Endpoint, endpoint_for
+from kato_consul._http.endpoint import Endpoint, Endpoints
 from kato_consul._http.http1 import HttpError, ResponseParser, request_bytes
 from kato_consul.settings import Settings
 
@@ -26,9 +25,9 @@ READ_SIZE = 65_536
 class HttptoolsEngine:
     """The `AsyncEngine` of the setting ``engine="httptools"``."""
 
-    def __init__(self, settings: Settings, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, settings: Settings, endpoints: Endpoints) -> None:
         self._settings = settings
-        self._tls = tls
+        self._endpoints = endpoints
         self._pools: dict[str, _ConnectionPool] = {}
         self._retired_pools: list[_ConnectionPool] = []
         self._connecting = TimeLimits()
@@ -39,10 +38,10 @@ class HttptoolsEngine:
         pool = self._pools.get(step.origin)
         try:
             if pool is None:
-                endpoint = endpoint_for(step.origin, self._settings, self._tls)
+                endpoint = self._endpoints.of(step.origin)
                 pool = _ConnectionPool(endpoint, self._settings.keepalive)
                 self._pools[step.origin] = pool
-            request = request_bytes(step, pool.endpoint.host)
+            request = request_bytes(step, pool.endpoint)
         except (ValueError, OSError) as error:
             return Failure(Cause.CONNECT, bytes_sent=False, detail=str(error), error=error)
         remaining = step.timeout
@@ -55,11 +54,12 @@ class HttptoolsEngine:
                     connection = await pool.connect(timeout)
             except (OSError, ValueError, OverflowError) as error:  # also a bad name or port
                 detail = str(error) or type(error).__name__
-                return Failure(Cause.CONNECT, bytes_sent=False, detail=detail, error=error)
+                failure = Failure(Cause.CONNECT, bytes_sent=False, detail=detail, error=error)
+                return pool.endpoint.checked(failure)
             remaining -= asyncio.get_running_loop().time() - started
             if self._closed:
                 connection.abort()
-        return await connection.exchange(request, remaining)
+        return pool.endpoint.checked(await connection.exchange(request, remaining))
 
     async def close_origin(self, origin: str) -> None:
         """Close the idle connections to ``origin`` now, and those in use after their responses."""

@@ -1,6 +1,5 @@
 """The httpx engine on asyncio: one httpx transport for each origin."""
 
-import ssl
 from typing import Any
 
 import httpx
@@ -9,7 +8,7 @@ from kato_consul._async.engines.httpx_network import new_transport
 from kato_consul._async.engines.time_limits import TimeLimits
 from kato_consul._flow import Cause, Failure, Outcome, Send
 from kato_consul._http import httpx_adapter
-from kato_consul._http.endpoint import MAX_BODY, STATUSES_THAT_CLOSE
+from kato_consul._http.endpoint import MAX_BODY, STATUSES_THAT_CLOSE, Endpoints
 from kato_consul._http.httpx_adapter import OriginPool
 from kato_consul.settings import Settings
 
@@ -19,9 +18,9 @@ _OriginPool = OriginPool[httpx.AsyncHTTPTransport]
 class HttpxEngine:
     """The `AsyncEngine` of the setting ``engine="httpx"``."""
 
-    def __init__(self, settings: Settings, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, settings: Settings, endpoints: Endpoints) -> None:
         self._settings = settings
-        self._tls = tls
+        self._endpoints = endpoints
         self._pools: dict[str, _OriginPool] = {}
         self._retired_pools: list[_OriginPool] = []
         self._in_flight = TimeLimits()
@@ -35,7 +34,7 @@ class HttpxEngine:
         user = object()
         pool.users.add(user)
         try:
-            return await self._exchange(pool.transport, step)
+            return pool.endpoint.checked(await self._exchange(pool, step))
         finally:
             pool.users.discard(user)
             if pool.retired and not pool.users:
@@ -62,23 +61,24 @@ class HttpxEngine:
             await pool.transport.aclose()
 
     def _new_pool(self, origin: str) -> _OriginPool:
-        options = httpx_adapter.origin_options(origin, self._settings, self._tls)
-        pool = self._pools[origin] = OriginPool(new_transport(**options))
+        endpoint = self._endpoints.of(origin)
+        options = httpx_adapter.endpoint_options(endpoint, self._settings.keepalive)
+        pool = self._pools[origin] = OriginPool(new_transport(**options), endpoint)
         return pool
 
-    async def _exchange(self, transport: httpx.AsyncHTTPTransport, step: Send) -> Outcome:
+    async def _exchange(self, pool: _OriginPool, step: Send) -> Outcome:
         send_trace = httpx_adapter.SendTrace()
 
         async def trace(event: str, info: Any) -> None:
             send_trace.record(event)
 
         try:
-            request = httpx_adapter.to_httpx_request(step, self._settings, trace)
+            request = httpx_adapter.to_httpx_request(step, pool.endpoint, self._settings, trace)
         except (ValueError, httpx.InvalidURL) as error:
             return Failure(Cause.CONNECT, bytes_sent=False, detail=str(error), error=error)
         try:
             async with self._in_flight.limit(step.timeout):
-                response = await transport.handle_async_request(request)
+                response = await pool.transport.handle_async_request(request)
                 assert isinstance(response.stream, httpx.AsyncByteStream)
                 try:
                     # Not aread: after it the connection may belong to another task.

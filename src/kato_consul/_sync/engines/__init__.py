@@ -1,9 +1,9 @@
 """Engine: sends HTTP requests for threads."""
 
-import ssl
 from typing import Protocol
 
 from kato_consul._flow import Outcome, Send
+from kato_consul._http.endpoint import Endpoints
 from kato_consul.settings import Settings
 
 
@@ -26,12 +26,12 @@ class Engine(Protocol):
         """In a forked child, drop the parent's connections without sending anything on them."""
 
 
-def engine_for(settings: Settings, tls: ssl.SSLContext | None) -> Engine:
-    """Return the engine that the settings name, and import no other. ``tls`` is for Consul."""
+def engine_for(settings: Settings, endpoints: Endpoints) -> Engine:
+    """Return the engine that the settings name, and import no other."""
     if settings.engine == "httpx":
         from kato_consul._sync.engines.httpx_engine import HttpxEngine
 
-        return HttpxEngine(settings, tls)
+        return HttpxEngine(settings, endpoints)
     from kato_consul._sync.engines.httptools_engine import HttptoolsEngine
 
-    return HttptoolsEngine(settings, tls)
+    return HttptoolsEngine(settings, endpoints)

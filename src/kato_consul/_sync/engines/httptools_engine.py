@@ -13,7 +13,7 @@ import time
 import weakref
 
 from kato_consul._flow import Cause, Failure, Outcome, Send
-from kato_consul._http.endpoint import Endpoint, endpoint_for
+from kato_consul._http.endpoint import Endpoint, Endpoints
 from kato_consul._http.http1 import HttpError, ResponseParser, request_bytes
 from kato_consul._sync.engines.connecting import connect_tcp, connect_unix
 from kato_consul.settings import Settings
@@ -32,9 +32,9 @@ class HttptoolsEngine:
     idle list keep a connection: one that an interrupt took from both is closed at once.
     """
 
-    def __init__(self, settings: Settings, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, settings: Settings, endpoints: Endpoints) -> None:
         self._settings = settings
-        self._tls = tls
+        self._endpoints = endpoints
         self._closed = False
         self._pools: dict[str, _ConnectionPool] = {}
         self._open: weakref.WeakValueDictionary[int, _Connection] = weakref.WeakValueDictionary()
@@ -46,9 +46,9 @@ class HttptoolsEngine:
         pool = self._pools.get(step.origin)
         try:
             if pool is None:
-                new = _ConnectionPool(endpoint_for(step.origin, self._settings, self._tls))
+                new = _ConnectionPool(self._endpoints.of(step.origin))
                 pool = self._pools.setdefault(step.origin, new)
-            request = request_bytes(step, pool.endpoint.host)
+            request = request_bytes(step, pool.endpoint)
         except (ValueError, OSError) as error:
             return Failure(Cause.CONNECT, bytes_sent=False, detail=str(error), error=error)
         if started - self._last_sweep > self._settings.keepalive:
@@ -60,7 +60,8 @@ class HttptoolsEngine:
                 connection = _Connection(_connect(pool.endpoint, timeout))
             except (OSError, ValueError, OverflowError) as error:  # also a bad name or port
                 detail = str(error) or type(error).__name__
-                return Failure(Cause.CONNECT, bytes_sent=False, detail=detail, error=error)
+                failure = Failure(Cause.CONNECT, bytes_sent=False, detail=detail, error=error)
+                return pool.endpoint.checked(failure)
             self._open[id(connection)] = connection
         reuse = False
         try:
@@ -77,7 +78,7 @@ class HttptoolsEngine:
                 connection.close()
         if pool.retired:  # it may have been retired during this exchange
             self._close_idle(pool)
-        return outcome
+        return pool.endpoint.checked(outcome)
 
     def close_origin(self, origin: str) -> None:
         """Close the idle connections to ``origin`` now, and those in use after their responses."""

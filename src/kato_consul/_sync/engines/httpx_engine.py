@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-import ssl
 import time
 import weakref
 from typing import Any
@@ -11,7 +10,7 @@ import httpx
 
 from kato_consul._flow import Cause, Failure, Outcome, Send
 from kato_consul._http import httpx_adapter
-from kato_consul._http.endpoint import MAX_BODY, STATUSES_THAT_CLOSE
+from kato_consul._http.endpoint import MAX_BODY, STATUSES_THAT_CLOSE, Endpoints
 from kato_consul._http.httpx_adapter import OriginPool
 from kato_consul._sync.engines.httpx_network import Deadline, new_transport
 from kato_consul.settings import Settings
@@ -29,9 +28,9 @@ class HttpxEngine:
     Threads share only dicts and sets, whose single operations are atomic.
     """
 
-    def __init__(self, settings: Settings, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, settings: Settings, endpoints: Endpoints) -> None:
         self._settings = settings
-        self._tls = tls
+        self._endpoints = endpoints
         self._closed = False
         self._pools: dict[str, OriginPool[httpx.HTTPTransport]] = {}
         self._sockets: weakref.WeakValueDictionary[int, socket.socket] = (
@@ -43,14 +42,16 @@ class HttpxEngine:
         pool = self._pools.get(step.origin)
         if pool is None:
             try:
-                options = httpx_adapter.origin_options(step.origin, self._settings, self._tls)
+                endpoint = self._endpoints.of(step.origin)
             except ValueError as error:
                 return Failure(Cause.CONNECT, bytes_sent=False, detail=str(error), error=error)
-            pool = self._pools.setdefault(step.origin, OriginPool(new_transport(**options)))
+            options = httpx_adapter.endpoint_options(endpoint, self._settings.keepalive)
+            new = OriginPool(new_transport(**options), endpoint)
+            pool = self._pools.setdefault(step.origin, new)
         user = object()
         pool.users.add(user)
         try:
-            return self._exchange(pool.transport, step)
+            return pool.endpoint.checked(self._exchange(pool, step))
         finally:
             pool.users.discard(user)
             if pool.retired and not pool.users:
@@ -91,7 +92,7 @@ class HttpxEngine:
         references = self._sockets.valuerefs()  # one operation, unlike iterating
         return [found for reference in references if (found := reference()) is not None]
 
-    def _exchange(self, transport: httpx.HTTPTransport, step: Send) -> Outcome:
+    def _exchange(self, pool: OriginPool[httpx.HTTPTransport], step: Send) -> Outcome:
         send_trace = httpx_adapter.SendTrace()
 
         def trace(event: str, info: Any) -> None:
@@ -104,14 +105,14 @@ class HttpxEngine:
                     raise httpx.ConnectError("this client is closed")
 
         try:
-            request = httpx_adapter.to_httpx_request(step, self._settings, trace)
+            request = httpx_adapter.to_httpx_request(step, pool.endpoint, self._settings, trace)
         except (ValueError, httpx.InvalidURL) as error:
             return Failure(Cause.CONNECT, bytes_sent=False, detail=str(error), error=error)
         # Otherwise they would be for each read and write, and not for the whole exchange.
         deadline = Deadline(time.monotonic() + step.timeout)
         request.extensions["timeout"].update(read=deadline, write=deadline)
         try:
-            response = transport.handle_request(request)
+            response = pool.transport.handle_request(request)
             assert isinstance(response.stream, httpx.SyncByteStream)
             try:
                 chunks, size = [], 0

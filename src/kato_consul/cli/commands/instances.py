@@ -82,6 +82,8 @@ def _instance_as_json(instance: Instance, *, used: bool) -> dict[str, Any]:
         "id": instance.id,
         "address": instance.address,
         "port": instance.port,
+        "scheme": instance.scheme,
+        "path": instance.path,
         "health": instance.health.value,
         "used": used,
         "zone": instance.zone,

@@ -49,6 +49,23 @@ Zone = Annotated[
     str | None,
     _option(metavar="ZONE", panel=_INSTANCE, help="Its zone; clients prefer their own zone."),
 ]
+Scheme = Annotated[
+    str | None,
+    _option(
+        metavar="SCHEME",
+        panel=_INSTANCE,
+        help="https if clients reach it over TLS. Default: http.",
+    ),
+]
+PathPrefix = Annotated[
+    str | None,
+    _option(
+        "--path",
+        metavar="PATH",
+        panel=_INSTANCE,
+        help="A path before that of each request, such as /kato at a gateway.",
+    ),
+]
 CheckTcp = Annotated[
     str | None,
     _option(metavar="HOST:PORT", panel=_CHECK, help="The agent connects to this address, instead."),
@@ -109,6 +126,8 @@ def instance_options(job: Callable[..., None], *, waits: bool = True) -> Callabl
         tag: Tag = None,
         meta: Meta = None,
         zone: Zone = None,
+        scheme: Scheme = None,
+        path: PathPrefix = None,
         check_http: CheckHttp = None,
         check_tcp: CheckTcp = None,
         interval: Interval = None,
@@ -116,7 +135,18 @@ def instance_options(job: Callable[..., None], *, waits: bool = True) -> Callabl
     ) -> None:
         with exit_on_error():
             flags = InstanceFlags(
-                name, id, address, port, tag, meta, zone, check_http, check_tcp, interval
+                name,
+                id,
+                address,
+                port,
+                tag,
+                meta,
+                zone,
+                scheme,
+                path,
+                check_http,
+                check_tcp,
+                interval,
             )
             options = job_options(
                 definition_files_option(file, expand=expand),

@@ -23,7 +23,7 @@ DEFAULT_WAIT_CONSUL = 10.0
 """Seconds that the agent may take to answer, unless --wait-consul is given; as in `Registrar`."""
 
 _FLAG_OF_CHECK_FIELD = {"http": "check-http", "tcp": "check-tcp", "interval": "interval"}
-_FLAG_OF_FIELD = {"name": "name", "port": "port", "address": "address"}
+_FLAG_OF_FIELD = {name: name for name in ("name", "port", "address", "scheme", "path")}
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class InstanceFlags:
     tags: list[str] | None
     meta: list[str] | None
     zone: str | None
+    scheme: str | None
+    path: str | None
     check_http: str | None
     check_tcp: str | None
     interval: str | None
@@ -171,6 +173,8 @@ def _from_flags(flags: InstanceFlags, mistakes: Mistakes) -> list[ServiceDefinit
             tags=tuple(flags.tags or ()),
             meta=meta,
             zone=flags.zone or "",
+            scheme=flags.scheme or "",
+            path=flags.path or "",
             check=check,
             probe=probe,
         )
