@@ -253,3 +253,22 @@ def test_sequential_requests_are_spread_over_idle_instances(
         for _ in range(40):
             assert client.request("GET", "http://idle/").status_code == 200
         assert min(len(server.requests) for server in idle.servers) >= 5
+
+
+def test_static_list_of_kato_is_not_used_for_another_service(agent: ConsulAgent) -> None:
+    """``kato_urls`` serves the service of the settings only: with Consul, without it, and while it
+    cannot be reached."""
+    with Registered(agent, "orders", wire_server.respond_ok) as orders:
+        with WireServer(wire_server.respond_ok) as kato:
+            for address in (agent.http_addr, None, "127.0.0.1:1"):
+                settings = Settings(kato_urls=(kato.origin,), consul_addr=address, deadline=5.0)
+                transport = DiscoveryTransport(settings)
+                with httpx.Client(transport=transport, timeout=2.0) as http:
+                    if address != agent.http_addr:
+                        assert http.get("http://kato/").status_code == 200
+                        with pytest.raises(httpx.ConnectError):
+                            http.get("http://orders/")
+                    else:
+                        assert http.get("http://orders/").status_code == 200
+            assert len(kato.requests) == 2
+        assert len(orders.servers[0].requests) == 1

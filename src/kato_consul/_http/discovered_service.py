@@ -46,8 +46,10 @@ class DiscoveredService:
     @classmethod
     def create(cls, name: str, settings: Settings) -> "DiscoveredService":
         """Return the service with this name, and otherwise the client's settings."""
-        if name != settings.service:  # without metadata its instances are not reached as KATO is
-            settings = replace(settings, service=name, kato_scheme="http", kato_path="")
+        if name != settings.service:  # what is set for KATO is not for another service
+            settings = replace(
+                settings, service=name, kato_urls=(), kato_scheme="http", kato_path=""
+            )
         discovery = DiscoveryService(settings)
         failover = Failover(
             discovery.store,

@@ -24,8 +24,8 @@ class ServiceDirectory:
         if service is None:
             new = DiscoveredService.create(name, self._settings)
             service = self._services.setdefault(name, new)
-        if self._settings.uses_consul:
-            discovery = service.discovery
+        discovery = service.discovery
+        if discovery.settings.uses_consul:
             self.scheduler.keep_watching(
                 discovery, deadline, discovery.new_watch, lambda: self._end(name, service)
             )
