@@ -370,26 +370,29 @@ class Settings:
 
         It raises `ConfigurationError` if the file could never be read.
         """
-        token = self.consul_token if isinstance(self.consul_token, Secret) else Secret("")
-        if self.consul_token_file is None:
-            return lambda: token
         name = "consul_token_file (CONSUL_HTTP_TOKEN_FILE)"
-        file = SecretFile(self.consul_token_file, name, partial(check_token, CONSUL_TOKEN))
-        return lambda: file.current() or token
+        return _reader(self.consul_token, self.consul_token_file, name, CONSUL_TOKEN)
 
     def kato_key_reader(self) -> Callable[[], Secret]:
         """Return a function that returns the API key for KATO, as `token_reader` does the token."""
-        key = self.kato_api_key if isinstance(self.kato_api_key, Secret) else Secret("")
-        if self.kato_api_key_file is None:
-            return lambda: key
         name = "kato_api_key_file (KATO_API_KEY_FILE)"
-        file = SecretFile(self.kato_api_key_file, name, partial(check_token, API_KEY))
-        return lambda: file.current() or key
+        return _reader(self.kato_api_key, self.kato_api_key_file, name, API_KEY)
 
     @property
     def auth(self) -> Secret:
         """``user:password`` for basic authentication; empty if there is none."""
         return self.consul_auth if isinstance(self.consul_auth, Secret) else Secret("")
+
+
+def _reader(
+    secret: Secret | str | None, path: Path | None, setting: str, what: str
+) -> Callable[[], Secret]:
+    """Return a function that returns the secret in a file, or ``secret`` if the file is empty."""
+    otherwise = secret if isinstance(secret, Secret) else Secret("")
+    if path is None:
+        return lambda: otherwise
+    file = SecretFile(path, setting, partial(check_token, what))
+    return lambda: file.current() or otherwise
 
 
 _SECRET_OF_FILE = {"consul_token_file": "consul_token", "kato_api_key_file": "kato_api_key"}
