@@ -13,6 +13,7 @@ from kato_consul._discovery.snapshot_codec import (
     query_fingerprint,
     static_snapshot,
 )
+from kato_consul._flow import Reply
 from kato_consul._http.kato_headers import kato_headers
 from kato_consul.errors import DefinitionError
 from kato_consul.models import Instance
@@ -187,6 +188,20 @@ def test_key_file_is_read_again(tmp_path: Path) -> None:
     in_code = kato_headers(settings_of(variables, kato_api_key="mine"))
     assert in_code is not None
     assert in_code.lines() == "Authorization: Bearer mine\r\n"
+
+
+def test_rotated_key_is_hidden(tmp_path: Path) -> None:
+    """The new one and the one before: an error page may repeat either. On each engine's way."""
+    path = tmp_path / "key"
+    path.write_text("first-key")
+    for read in ("lines", "all"):
+        made = kato_headers(Settings(kato_api_key_file=path))
+        assert made is not None
+        path.write_text("second-key")
+        getattr(made, read)()
+        hidden = made.hidden_in(Reply(403, {}, b"first-key second-key"))
+        assert hidden.body == b"*** ***"
+        path.write_text("first-key")
 
 
 def test_key_file_that_cannot_be_read_is_told_at_once(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ class KatoHeaders:
         self._key_header = settings.kato_api_key_header
         self._read_key = settings.kato_key_reader()
         self._key = Secret("")
+        self._key_before = Secret("")
         self._lines = ""
         self._render(self._read_key())
 
@@ -39,27 +40,37 @@ class KatoHeaders:
 
     def lines(self) -> str:
         """Return the headers as lines of a request."""
-        if (key := self._read_key()) is not self._key:
-            self._render(key)
+        self._read_key_again()
         return self._lines
 
     def all(self) -> dict[str, str]:
         """Return the headers by name."""
-        key = self._read_key().reveal()
-        prefix = "Bearer " if self._key_header.lower() == "authorization" else ""
-        return {**self._fixed, **({self._key_header: prefix + key} if key else {})}
+        self._read_key_again()
+        return self._by_name()
 
     def hidden_in(self, reply: Reply) -> Reply:
         """Return a reply without the secrets: an error page may repeat the request's headers."""
         body = reply.body
-        for value in (*self._fixed.values(), self._key.reveal()):
+        keys = (self._key.reveal(), self._key_before.reveal())  # a request may have had either
+        for value in (*self._fixed.values(), *keys):
             if len(value) >= SHORTEST_HIDDEN:
                 body = body.replace(value.encode("ascii"), HIDDEN)
         return reply if body is reply.body else Reply(reply.status, reply.headers, body)
 
+    def _read_key_again(self) -> None:
+        if (key := self._read_key()) is not self._key:
+            self._render(key)
+
     def _render(self, key: Secret) -> None:
+        if key != self._key:
+            self._key_before = self._key
         self._key = key
-        self._lines = "".join(f"{name}: {value}\r\n" for name, value in self.all().items())
+        self._lines = "".join(f"{name}: {value}\r\n" for name, value in self._by_name().items())
+
+    def _by_name(self) -> dict[str, str]:
+        key = self._key.reveal()
+        prefix = "Bearer " if self._key_header.lower() == "authorization" else ""
+        return {**self._fixed, **({self._key_header: prefix + key} if key else {})}
 
 
 def kato_headers(settings: Settings) -> KatoHeaders | None:
