@@ -2,6 +2,7 @@
 
 import os
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,8 +82,6 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     assert file.current() == Secret("second")
     path.write_text("third!")  # the same length, within the resolution of the modification time
     assert file.current() == Secret("third!")
-    path.write_text("")
-    assert not file.current()
 
 
 def test_an_unchanged_file_is_not_read_again(
@@ -96,6 +95,32 @@ def test_an_unchanged_file_is_not_read_again(
     assert file.current() == Secret("first")
     monkeypatch.setattr(Path, "read_text", None)
     assert file.current() == Secret("first")
+
+
+def test_empty_file_is_one_that_is_being_replaced(tmp_path: Path) -> None:
+    """A file that was truncated to be written anew does not take the secret away. One that was
+    always empty has none."""
+    path = tmp_path / "token"
+    path.write_text("\n")
+    file = SecretFile(path, "token_file", check)
+    assert not file.current()
+    path.write_text("first")
+    assert file.current() == Secret("first")
+    path.write_text("")
+    assert file.current() == Secret("first")
+    path.write_text("second")
+    assert file.current() == Secret("second")
+
+
+def test_what_uses_a_file_shares_what_was_read(tmp_path: Path) -> None:
+    """What is made while the file is being replaced has the last secret, too."""
+    path = tmp_path / "token"
+    path.write_text("first")
+    settings = Settings(consul_token_file=path)
+    path.unlink()
+    assert replace(settings, service="other").token_reader()() == Secret("first")
+    path.write_text("second")
+    assert settings.token == Secret("second")
 
 
 @pytest.mark.parametrize("broken", [None, b"\xff\xfe", b"a b"])

@@ -56,8 +56,9 @@ class SecretFile:
         self._secret: Secret | None = None
 
     def current(self) -> Secret:
-        """Return the newest secret; empty if the file is. While the file is being replaced and
-        cannot be read, it is the one that was read last.
+        """Return the newest secret; empty if the file never had one. While the file is being
+        replaced, and so missing, empty or not valid, it is the one that was read last: without a
+        token Consul would not refuse a read, but hide what it may not show.
 
         Raises:
             ConfigurationError: the file could never be read, or its content not be used.
@@ -69,7 +70,9 @@ class SecretFile:
                 secret = Secret(self._path.read_text(encoding="utf-8").strip())
                 self._check(secret)
                 settled = time.time() - status.st_mtime > SETTLED_AFTER
-                self._secret, self._stamp = secret, stamp if settled else None
+                self._stamp = stamp if settled else None
+                if secret or self._secret is None:
+                    self._secret = secret
         except (OSError, UnicodeDecodeError) as error:
             if self._secret is None:
                 reason = getattr(error, "strerror", None) or type(error).__name__
@@ -80,3 +83,15 @@ class SecretFile:
             if self._secret is None:
                 raise
         return self._secret
+
+
+_files: dict[tuple[Path, str], SecretFile] = {}
+
+
+def secret_file(path: Path, setting: str, check: Callable[[Secret], None]) -> SecretFile:
+    """Return the file at ``path`` of this process, with the arguments of `SecretFile`.
+
+    All that is made from settings with this file shares what was read from it last. So a client
+    that is created, or asks for another service, while the file is being replaced works, too.
+    """
+    return _files.setdefault((path, setting), SecretFile(path, setting, check))

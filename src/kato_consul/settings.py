@@ -40,7 +40,7 @@ from kato_consul._header_values import (
     checked_token,
 )
 from kato_consul._protocols import Policy
-from kato_consul._secret import Secret, SecretFile
+from kato_consul._secret import Secret, secret_file
 from kato_consul.errors import ConfigurationError
 
 ENGINES = ("httptools", "httpx")
@@ -391,7 +391,7 @@ def _reader(
     otherwise = secret if isinstance(secret, Secret) else Secret("")
     if path is None:
         return lambda: otherwise
-    file = SecretFile(path, setting, partial(check_token, what))
+    file = secret_file(path, setting, partial(check_token, what))
     return lambda: file.current() or otherwise
 
 

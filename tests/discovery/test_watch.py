@@ -67,6 +67,7 @@ class Watched:
         at: Sequence[str] = (AT,),
         wait: float = BLOCKING_WAIT,
         first_timeout: float = CONSUL_TIMEOUT,
+        wait_while_hidden: float = BLOCKING_WAIT,
         load: AgentLoad | None = None,
     ) -> None:
         self.store = SnapshotStore("kato")
@@ -81,6 +82,7 @@ class Watched:
             random=lambda: draw,
             wait=wait,
             first_timeout=first_timeout,
+            wait_while_hidden=wait_while_hidden,
             load=load or AgentLoad(),
         )
         with self.store.listening(self._record), contextlib.suppress(ScriptEnds):
@@ -118,6 +120,26 @@ def test_first_query_does_not_block() -> None:
 def test_second_query_blocks() -> None:
     """The second query has the index of the response, and how long to wait."""
     assert Watched(health(7, "kato-1")).queries == [{}, {"index": "7", "wait": "60.000s"}]
+
+
+FILTERED = {"x_consul_results_filtered_by_acls": "true"}
+
+
+@pytest.mark.parametrize(
+    ("answers", "wait"),
+    [
+        ([health(7, "kato-1")], "60.000s"),
+        ([health(7), health(7)], "5.000s"),  # the second confirms the first
+        ([health(7, "kato-1", **FILTERED)], "5.000s"),
+        ([health(7, "kato-1", **FILTERED), health(8, "kato-1")], "60.000s"),
+    ],
+)
+def test_query_blocks_shorter_while_the_token_may_hide_instances(
+    answers: list[Outcome], wait: str
+) -> None:
+    """It would not return when another token is used that may read them."""
+    watched = Watched(*answers, wait_while_hidden=5.0)
+    assert watched.queries[-1]["wait"] == wait
 
 
 @pytest.mark.parametrize(

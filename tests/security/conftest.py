@@ -32,9 +32,12 @@ class AclAgent(ConsulAgent):
         own = self._send("GET", "/v1/acl/token/self", token=token).json()
         self._send("DELETE", f"/v1/acl/token/{own['AccessorID']}")
 
-    def register(self, service: str, service_id: str) -> None:
+    def register(
+        self, service: str, service_id: str, address: str = "127.0.0.1", port: int = 1
+    ) -> None:
         """Register an instance without checks."""
-        body: dict[str, object] = {"Name": service, "ID": service_id, "Port": 1}
+        body: dict[str, object] = {"Name": service, "ID": service_id}
+        body |= {"Address": address, "Port": port}
         self._send("PUT", "/v1/agent/service/register", body)
 
     def deregister(self, service_id: str) -> None:

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
-from kato_consul import AsyncDiscovery, Discovery, Settings
+from kato_consul import AsyncDiscovery, Discovery, DiscoveryTransport, Settings
 from kato_consul.settings import ENGINES
 from kato_consul.testing import StandInKato
 from tests.cli.running import ENDS_WITHIN, fresh_name, line_with, started
@@ -100,3 +101,38 @@ async def test_async_client_goes_on_with_a_new_token(
         async for snapshot in discovery.changes():
             if [one.id for one in snapshot.instances] == ["a", "b"]:
                 break
+
+
+def test_token_that_may_not_read_is_replaced(acl_agent: AclAgent, tmp_path: Path) -> None:
+    """Consul lists nothing for the first token, and its query blocks. The next one is used soon
+    all the same."""
+    path, service = tmp_path / "token", fresh_name()
+    path.write_text(acl_agent.token('service "other" { policy = "read" }'))
+    settings = Settings(
+        consul_addr=acl_agent.http_addr, consul_token_file=path, service=service, trust_env=False
+    )
+    acl_agent.register(service, "a")
+    with Discovery(settings) as discovery:
+        assert discovery.snapshot().instances == ()
+        path.write_text(acl_agent.token(RULES))
+        assert eventually(lambda: len(discovery.snapshot().usable) == 1, within=WITHIN)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_file_that_is_being_replaced_costs_no_call(
+    acl_agent: AclAgent, kato: StandInKato, token_file: TokenFile, engine: str
+) -> None:
+    """It is missing or empty while services are called for the first time."""
+    settings = Settings(
+        consul_addr=acl_agent.http_addr, consul_token_file=token_file.path, engine=engine
+    )
+    token = token_file.path.read_text()
+    names = [fresh_name() for _ in range(2)]
+    for name in names:
+        acl_agent.register(name, name, kato.host, kato.port)
+    with httpx.Client(transport=DiscoveryTransport(settings)) as http:
+        token_file.path.unlink()
+        assert http.get(f"http://{names[0]}/health").status_code == 200
+        token_file.path.write_text("")
+        assert http.get(f"http://{names[1]}/health").status_code == 200
+        token_file.path.write_text(token)

@@ -14,7 +14,12 @@ from kato_consul._discovery.connection_cleanup import closing_removed
 from kato_consul._discovery.datacenters import Datacenters
 from kato_consul._discovery.snapshot_codec import static_snapshot
 from kato_consul._discovery.snapshot_file import SnapshotFile
-from kato_consul._discovery.watch import FIRST_RESPONSE_TIMEOUT, watch
+from kato_consul._discovery.watch import (
+    BLOCKING_WAIT,
+    FIRST_RESPONSE_TIMEOUT,
+    TOKEN_WAIT,
+    watch,
+)
 from kato_consul._flow import LONG_WAIT, Flow, WaitForChange
 from kato_consul._observable import SnapshotStore
 from kato_consul._runtime_defaults import clock, uniform
@@ -110,6 +115,7 @@ class DiscoveryService:
             random=uniform,
             query_interval=self.settings.query_interval,
             first_timeout=FIRST_RESPONSE_TIMEOUT if self.store.has_fallback else CONSUL_TIMEOUT,
+            wait_while_hidden=TOKEN_WAIT if self.settings.consul_token_file else BLOCKING_WAIT,
             needed=needed,
         )
 

@@ -4,7 +4,7 @@ It follows HashiCorp's rules (https://developer.hashicorp.com/consul/api-docs/fe
 some more:
 
 * the index is 0 at first; after that it is at least 1, because a query with 0 does not block;
-* an index that went down, or an error, resets it to 0;
+* an index that went down, an error, or another token resets it to 0;
 * a response need not contain a change; one without a change is not decoded;
 * the server adds up to wait/16 to a wait, so the timeout allows for that and for the network;
 * queries after a response are rate-limited by a token bucket; errors are followed by a backoff with
@@ -25,7 +25,7 @@ from kato_consul._consul.agent_load import AgentLoad, agent_load
 from kato_consul._consul.agents import Agents, another_agent_may_serve
 from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.blocking_query import TokenBucket, next_index, query_timeout
-from kato_consul._consul.call import CONSUL_TIMEOUT, call_consul
+from kato_consul._consul.call import CONSUL_TIMEOUT, call_consul, no_token
 from kato_consul._consul.health_query import HealthQuery, HealthResponse
 from kato_consul._flow import Clock, Flow, Random, Sleep
 from kato_consul._logging import logger
@@ -43,6 +43,10 @@ EMPTY_CONFIRM_DELAY = 1.0
 """Seconds between an empty response and the read that confirms it. An agent that restarted has
 loaded its services from disk, or got them from its registrar, within this time."""
 
+TOKEN_WAIT = 5.0
+"""Seconds that a query with the token of a file may block while Consul lists no instance, or hides
+some: it does not return when the file gets another token, which may read them."""
+
 FIRST_RESPONSE_TIMEOUT = 1.0
 """Seconds that the first response may take if there is a fallback until then."""
 
@@ -57,28 +61,35 @@ def watch(
     wait: float = BLOCKING_WAIT,
     query_interval: float = 10.0,
     first_timeout: float = CONSUL_TIMEOUT,
+    wait_while_hidden: float = BLOCKING_WAIT,
     needed: Callable[[], bool] = lambda: True,
     load: AgentLoad | None = None,
 ) -> Flow[None]:
     """Flow: keep ``store`` up to date with Consul, while ``needed()`` is true.
 
     ``wait`` is how long a query may block, if it is the only watch. ``query_interval`` is the mean
-    time between executions of a prepared query. ``first_timeout`` is that of the first query. All
-    are in seconds. ``load`` is what the watches of this process share; unless given, that of
+    time between executions of a prepared query. ``first_timeout`` is that of the first query.
+    ``wait_while_hidden`` is how long a query may block while the token may be the reason why
+    nothing is listed. All are in seconds. ``load`` is what the watches of this process share; unless given, that of
     `agent_load`.
     """
     load, this_watch = load or agent_load(agents.addresses), object()
     bucket = TokenBucket()
     pause_after = _pauses(random)
     index, last = 0, None
+    token = no_token()
     failures = 0
     at_intervals = False
     load.add(this_watch)
     try:
         while needed():
             api = agents.current
+            if (newest := api.token()) != token:
+                index, token = 0, newest  # which may read more, or less, at the same index
             try:
                 seconds = load.blocking_wait(wait) if index else None
+                if seconds is not None and _may_be_hidden(last):
+                    seconds = min(seconds, wait_while_hidden)
                 call = api.query_health(query, index=index, wait=seconds, last=last)
                 if seconds is not None:
                     call = call.with_timeout(query_timeout(seconds))
@@ -123,6 +134,11 @@ def watch(
                 yield Sleep(_jittered(load.read_interval, random))
     finally:
         load.remove(this_watch)
+
+
+def _may_be_hidden(last: HealthResponse | None) -> bool:
+    """Return whether Consul may have left out instances that the token may not read."""
+    return last is not None and (not last.snapshot.instances or last.snapshot.filtered)
 
 
 def _jittered(interval: float, random: Random) -> float:
