@@ -13,6 +13,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Route
+from starlette.websockets import WebSocket
 
 from kato_consul.errors import BadRequest, KatoConsulError, OutcomeUnknown, StoreUnavailable
 from kato_consul.web import flask as for_flask
@@ -109,3 +110,44 @@ def test_response_needs_no_framework() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "[]\n"
+
+
+def messages_of_websocket(app: Any, path: str) -> list[Any]:
+    """Return what an ASGI application sends to a WebSocket client that only connects."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope: dict[str, Any] = {"type": "websocket", "path": path, "headers": []}
+    scope |= {"query_string": b"", "root_path": ""}
+    scope["extensions"] = {"websocket.http.response": {}}
+    asyncio.run(app(scope, receive, send))
+    return sent
+
+
+@pytest.mark.parametrize(("path", "code"), [("/unknown", 1011), ("/store", 1013)])
+@pytest.mark.parametrize("kind", [Starlette, FastAPI])
+def test_accepted_websocket_is_closed(kind: Any, path: str, code: int) -> None:
+    """It cannot have a response. One that was not accepted gets the response."""
+
+    async def accept_and_fail(websocket: WebSocket) -> None:
+        await websocket.accept()
+        raise_error(path)
+
+    async def fail(websocket: WebSocket) -> None:
+        raise_error(path)
+
+    app = kind()
+    app.router.add_websocket_route("/accepted", accept_and_fail)
+    app.router.add_websocket_route("/refused", fail)
+    for_starlette.install_error_handler(app)
+    accepted, closed = messages_of_websocket(app, "/accepted")
+    assert accepted["type"] == "websocket.accept"
+    assert (closed["type"], closed["code"]) == ("websocket.close", code)
+    refused = messages_of_websocket(app, "/refused")[0]
+    assert refused["type"] == "websocket.http.response.start"
+    assert refused["status"] == {1011: 500, 1013: 503}[code]

@@ -70,8 +70,8 @@ def watch(
     ``wait`` is how long a query may block, if it is the only watch. ``query_interval`` is the mean
     time between executions of a prepared query. ``first_timeout`` is that of the first query.
     ``wait_while_hidden`` is how long a query may block while the token may be the reason why
-    nothing is listed. All are in seconds. ``load`` is what the watches of this process share; unless given, that of
-    `agent_load`.
+    nothing is listed. All are in seconds. ``load`` is what the watches of this process share;
+    unless given, that of `agent_load`.
     """
     load, this_watch = load or agent_load(agents.addresses), object()
     bucket = TokenBucket()
