@@ -41,6 +41,7 @@ FORMS = (
         ("https://[::1]", "https://[::1]:443"),
         ("unix:///run/consul.sock", "unix:///run/consul.sock"),
         ("http://fd00::5:8500", "http://[fd00::5]:8500"),
+        ("http://[fe80::1%25eth0]:8500", "http://[fe80::1%eth0]:8500"),
         ("fd00::5:8500", "http://[fd00::5]:8500"),
         ("https://2001:db8:0:0:0:0:0:1:8501", "https://[2001:db8:0:0:0:0:0:1]:8501"),
         ("::1:8500", "http://[::1]:8500"),
@@ -428,6 +429,50 @@ def test_list_that_is_no_list_of_texts_is_refused(name: str, value: Any) -> None
     """A text instead of a list would make each of its letters an entry."""
     with pytest.raises(ConfigurationError, match=f"{name} must be a tuple of texts"):
         Settings(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"consul_addr": [HIDDEN]},
+        {"consul_token_file": 3},
+        {"consul_auth": 3},
+        {"consul_ssl": "false"},
+        {"trust_env": "no"},
+        {"service": None},
+        {"datacenter": ["east", "west"]},
+        {"tags": None},
+        {"kato_urls": None},
+        {"meta": ["zone"]},
+        {"meta": {"zone": 1}},
+        {"filter": None},
+        {"tagged_address": None},
+        {"port_name": 80},
+        {"zone": None},
+        {"kato_path": None},
+        {"kato_tls_server_name": b"kato"},
+    ],
+    ids=str,
+)
+def test_value_of_another_type_is_refused(given: dict[str, Any]) -> None:
+    """At construction, with the setting's name, and without a value that may be secret."""
+    (name,) = given
+    with pytest.raises(ConfigurationError, match=f"^{name} must be") as caught:
+        Settings(**given)
+    assert HIDDEN not in str(caught.value)
+
+
+def test_path_may_be_text(tmp_path: Path) -> None:
+    """As in a configuration file."""
+    (tmp_path / "token").write_text("abc")
+    given: dict[str, Any] = {
+        "consul_token_file": f"{tmp_path}/token",
+        "state_dir": str(tmp_path),
+        "kato_cacert": f"{tmp_path}/ca",
+    }
+    settings = Settings(**given)
+    assert settings.token == Secret("abc")
+    assert (settings.state_dir, settings.kato_cacert) == (tmp_path, tmp_path / "ca")
 
 
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf"), 1e7, "10"])

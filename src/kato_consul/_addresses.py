@@ -58,6 +58,7 @@ def consul_address(address: str, *, ssl: bool = False) -> ConsulAddress:
     # Consul's own client also uses the scheme's port if the address has none (api.NewClient).
     scheme = "https" if ssl else parts.scheme
     port = port if port is not None else (443 if scheme == "https" else 80)
+    host = host.replace("%25", "%")  # a zone, as a URL has it (RFC 6874)
     netloc = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return ConsulAddress(f"{scheme}://{netloc}", parts.path.rstrip("/"))
 

@@ -61,7 +61,7 @@ class Settings:
 
     A setting that is given in code takes precedence, also None. One that is not given comes from
     the environment variable that is named here, and if that is not set or empty, it has its
-    default. All times are in seconds.
+    default. All times are in seconds; a path may also be given as text.
 
     Raises:
         ConfigurationError: a value is invalid, or two settings contradict each other.
@@ -216,10 +216,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         self._read_environment()
+        self._check_types()
         token = checked_token(self.consul_token, "consul_token", CONSUL_TOKEN)
         object.__setattr__(self, "consul_token", token)
-        if isinstance(self.consul_auth, str):
-            object.__setattr__(self, "consul_auth", Secret(self.consul_auth))
         _ = self.consul_addresses, self.token
         for name in _SECONDS:
             value = getattr(self, name)
@@ -237,19 +236,11 @@ class Settings:
             raise ConfigurationError(
                 f"engine must be one of {', '.join(ENGINES)}, not {self.engine!r}"
             )
-        if not self.service:
-            raise ConfigurationError("service must be the name the instances are registered under")
         if (self.consul_client_cert is None) != (self.consul_client_key is None):
             raise ConfigurationError(
                 "consul_client_cert and consul_client_key (CONSUL_CLIENT_CERT, CONSUL_CLIENT_KEY) "
                 "belong together: give both, or neither"
             )
-
-        for name in ("tags", "kato_urls"):
-            value = getattr(self, name)
-            if isinstance(value, str) or not all(isinstance(one, str) for one in value):
-                raise ConfigurationError(f"{name} must be a tuple of texts, not {value!r}")
-            object.__setattr__(self, name, tuple(value))
         ttl: Any = self.session_ttl
         if ttl is not None and (not isinstance(ttl, int) or not 0 < ttl <= MAX_SECONDS):
             raise ConfigurationError(
@@ -273,6 +264,33 @@ class Settings:
             if isinstance(default, FromEnvironment):
                 ignored = _SECRET_OF_FILE.get(one.name) in in_code
                 object.__setattr__(self, one.name, default.value({} if ignored else environ))
+
+    def _check_types(self) -> None:
+        """Convert what has another form in code, and refuse what no other check would."""
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.type == Path | None and isinstance(value, str | os.PathLike):
+                object.__setattr__(self, one.name, value := Path(value))
+            for kind, called in _KINDS:
+                if one.type == kind and not isinstance(value, kind):
+                    raise ConfigurationError(
+                        f"{one.name} must be {called}, not {type(value).__name__}"
+                    )
+        for name in ("tags", "kato_urls"):
+            value = getattr(self, name)
+            if not isinstance(value, tuple | list) or not all(map(_is_text, value)):
+                raise ConfigurationError(f"{name} must be a tuple of texts, not {value!r}")
+            object.__setattr__(self, name, tuple(value))
+        if not self.service:
+            raise ConfigurationError("service must be the name the instances are registered under")
+        meta: Any = self.meta
+        if not isinstance(meta, Mapping) or not all(map(_is_text, (*meta, *meta.values()))):
+            raise ConfigurationError(f"meta must be a mapping of texts to texts, not {meta!r}")
+        auth: Any = self.consul_auth
+        if auth is not None and not isinstance(auth, str | Secret):
+            raise ConfigurationError(f"consul_auth must be text, not {type(auth).__name__}")
+        if isinstance(auth, str):
+            object.__setattr__(self, "consul_auth", Secret(auth))
 
     def _check_kato(self) -> None:
         if self.kato_scheme not in DEFAULT_PORTS:
@@ -394,6 +412,18 @@ def _reader(
     file = secret_file(path, setting, partial(check_token, what))
     return lambda: file.current() or otherwise
 
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+_KINDS: tuple[tuple[Any, str], ...] = (
+    (str, "text"),
+    (str | None, "text or None"),
+    (Path | None, "a path or None"),
+    (bool, "True or False"),
+)
+"""The types of settings that have no check of their own, and what they are called."""
 
 _SECRET_OF_FILE = {"consul_token_file": "consul_token", "kato_api_key_file": "kato_api_key"}
 """A secret that is given in code takes precedence over a file that a variable names."""
