@@ -166,6 +166,15 @@ def test_record_that_cannot_be_read_does_not_hide_the_others(
     assert snapshot.summary() == "1 instance: 1 passing; 1 cannot be read"
 
 
+def test_record_that_is_not_utf8_does_not_hide_the_others() -> None:
+    """A proxy, or an agent of another kind, may send any bytes."""
+    body = json.dumps([record({"Meta": {"zone": "ODD"}}), record({"ID": "kato-2"})]).encode()
+    snapshot = read_snapshot("kato", 7, body.replace(b"ODD", b"\xff"))
+    assert [one.id for one in snapshot.instances] == ["kato-2"]
+    (unreadable,) = snapshot.unreadable
+    assert unreadable.startswith("'kato-1': 'utf-8' codec can't decode")
+
+
 @pytest.mark.parametrize(
     ("status", "weight"), [("passing", 3), ("warning", 1), ("critical", 3), (None, 3)]
 )

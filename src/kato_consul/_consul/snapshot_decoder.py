@@ -127,6 +127,9 @@ class AddressChoice:
 
 OWN_ADDRESS = AddressChoice()
 
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for a record; the second for bytes that are not UTF-8."""
+
 DecodedRecords = dict[bytes, Instance]
 """The raw records of the last response, with the instances they were decoded to. Most records do
 not change from one response to the next: if one of a thousand instances changes, one record is
@@ -149,7 +152,8 @@ def read_snapshot(
     the snapshot has it in ``unreadable``.
 
     Raises:
-        msgspec.DecodeError: it is not such a response, or none of its records can be decoded.
+        msgspec.DecodeError, UnicodeDecodeError, RecursionError: it is not such a response, or none
+            of its records can be decoded.
     """
     records = _records_decoder.decode(body)
     return _snapshot(service, index, records, decoded, choice, use_critical)
@@ -261,7 +265,7 @@ def _snapshot(
         known = before.get(record)
         try:
             after[record] = known or read_instance(_record_decoder.decode(record), choice)
-        except msgspec.DecodeError as error:
+        except _UNREADABLE as error:
             unreadable.append(f"{_id_in(record)}: {error}")
             if len(unreadable) == len(records):
                 raise
@@ -286,6 +290,6 @@ def _snapshot(
 
 def _id_in(record: bytes) -> str:
     """Return the id in a record that cannot be decoded, or a placeholder."""
-    with contextlib.suppress(msgspec.DecodeError, RecursionError):
+    with contextlib.suppress(*_UNREADABLE):
         return repr(msgspec.json.decode(record, type=_IdentifiedRecord).service.id)
     return "an instance without an id"
