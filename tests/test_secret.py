@@ -97,6 +97,16 @@ def test_an_unchanged_file_is_not_read_again(
     assert file.current() == Secret("first")
 
 
+def test_a_change_that_keeps_the_time_is_noticed(tmp_path: Path) -> None:
+    """Copying programs set the modification time of the file that they copy."""
+    path = tmp_path / "token"
+    file = SecretFile(path, "token_file", check)
+    for text in ("first", "other"):
+        path.write_text(text)
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+        assert file.current() == Secret(text)
+
+
 def test_empty_file_is_one_that_is_being_replaced(tmp_path: Path) -> None:
     """A file that was truncated to be written anew does not take the secret away. One that was
     always empty has none."""

@@ -2,6 +2,9 @@
 
 import inspect
 import os
+import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
@@ -460,6 +463,21 @@ def test_value_of_another_type_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=f"^{name} must be") as caught:
         Settings(**given)
     assert HIDDEN not in str(caught.value)
+
+
+def test_settings_can_be_pickled(tmp_path: Path) -> None:
+    """With their secrets, but without the content of files. In another process the token file is
+    read when they are loaded: a missing one is told there."""
+    path = tmp_path / "token"
+    path.write_text(HIDDEN)
+    settings = Settings(consul_token_file=path, consul_auth="user:password")
+    pickled = pickle.dumps(settings)
+    assert HIDDEN.encode() not in pickled
+    assert pickle.loads(pickled) == settings
+    path.unlink()
+    code = "import pickle, sys; pickle.load(sys.stdin.buffer)"
+    loaded = subprocess.run([sys.executable, "-c", code], input=pickled, capture_output=True)
+    assert b"ConfigurationError: consul_token_file" in loaded.stderr
 
 
 def test_path_may_be_text(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ class SecretFile:
         self._path = path
         self._setting = setting
         self._check = check
-        self._stamp: tuple[int, int, int] | None = None
+        self._stamp: tuple[int, ...] | None = None
         self._secret: Secret | None = None
 
     def current(self) -> Secret:
@@ -65,7 +65,8 @@ class SecretFile:
         """
         try:
             status = self._path.stat()
-            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+            times = status.st_mtime_ns, status.st_ctime_ns  # `cp -p` and rsync set only the first
+            stamp = (*times, status.st_size, status.st_ino)
             if self._secret is None or stamp != self._stamp:
                 secret = Secret(self._path.read_text(encoding="utf-8").strip())
                 self._check(secret)

@@ -24,8 +24,10 @@ current_trace_id = _current.get
 def trace_id(value: str | None) -> Iterator[None]:
     """Give all requests to KATO that are sent in the block the same ``X-Trace-ID``.
 
-        with trace_id(request.headers.get("X-Request-ID")):
+        with trace_id("order-4711"):
             session.observe(["checkout"])
+
+    Check a value that comes from outside, such as a header of a request, before it is given here.
 
     The retries of a call have it, and the requests that settle it. Errors of these calls have it as
     ``trace_id``, and log events as the field ``trace_id``. It works in threads and in tasks; a task

@@ -251,6 +251,12 @@ class Settings:
         self._check_kato()
         self._check_query()
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a pickled copy. Another process has not read its token file yet: a mistake is
+        told here, and not by a watch in the background."""
+        self.__dict__.update(state)
+        _ = self.token
+
     def _read_environment(self) -> None:
         """Set each setting that was not given in code."""
         in_code = {
