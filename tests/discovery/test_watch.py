@@ -39,13 +39,13 @@ AT, OTHER = "http://consul.test:8500", "http://other.test:8500"
 KATO = HealthQuery("kato")
 
 
-def health(index: int, *ids: str, **headers: str) -> Outcome:
-    """Return Consul's response with these instances, all passing."""
+def health(index: int, *ids: str, status: str = "passing", **headers: str) -> Outcome:
+    """Return Consul's response with these instances, all in the same health."""
     records = [
         {
             "Node": {"Node": "n1", "Address": "10.0.0.1"},
             "Service": {"ID": one, "Service": "kato", "Address": "", "Port": 8000},
-            "Checks": [{"CheckID": "alive", "Status": "passing"}],
+            "Checks": [{"CheckID": "alive", "Status": status}],
         }
         for one in ids
     ]
@@ -437,6 +437,17 @@ def test_outage_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     assert outage.startswith("consul.error service='kato' why='no answer from Consul at ")
     assert outage.endswith("snapshot_source='consul'")
     assert recovery == "consul.recovered service='kato'"
+
+
+@pytest.mark.parametrize("before", [[], [health(5, "a")], [health(5), health(5)]])
+def test_use_of_critical_instances_is_logged_once(
+    before: list[Outcome], caplog: pytest.LogCaptureFixture
+) -> None:
+    """When it begins: at the start, after healthy instances, and after none."""
+    critical = [health(index, "a", status="critical") for index in (6, 7)]
+    Watched(*before, *critical, query=HealthQuery("kato", use_critical=True))
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith("discovery.using_critical service='kato'")
 
 
 # --- empty responses ------------------------------------------------------------------------

@@ -256,6 +256,20 @@ def test_transport_follows_the_metadata(
 
 
 @pytest.mark.parametrize("get", [get_sync, get_async])
+def test_transport_knows_the_service_in_any_case(
+    agent: ConsulAgent, certificates: Certificates, get: Get
+) -> None:
+    """httpx changes the name in a URL to lower case. The key and the path are KATO's all the same."""
+    with WireServer(wire_server.respond_ok) as server:
+        service = fresh_name().upper()
+        put(agent, service, int(server.origin.rsplit(":", 1)[1]))
+        used = settings(agent, certificates, service=service, kato_path="/kato")
+        assert get(used, f"http://{service}/health").status_code == 200
+        assert server.requests[0].startswith(b"GET /kato/health HTTP/1.1\r\n")
+        assert KEY.encode() in server.requests[0]
+
+
+@pytest.mark.parametrize("get", [get_sync, get_async])
 def test_transport_sends_the_key_to_no_other_service(
     agent: ConsulAgent, certificates: Certificates, get: Get
 ) -> None:

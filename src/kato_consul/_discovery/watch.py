@@ -171,8 +171,12 @@ def _log_unusable(store: SnapshotStore, snapshot: Snapshot) -> None:
     for why in snapshot.unreadable:
         if before is None or why not in before.unreadable:
             log.warning("instance.unreadable", service=store.service, why=why)
-    if not snapshot.healthy and snapshot.usable and (before is None or before.healthy):
+    if _uses_critical(snapshot) and (before is None or not _uses_critical(before)):
         log.warning("discovery.using_critical", service=store.service, why=snapshot.summary())
+
+
+def _uses_critical(snapshot: Snapshot) -> bool:
+    return bool(snapshot.usable and not snapshot.healthy)
 
 
 def _known_empty(store: SnapshotStore) -> bool:

@@ -46,7 +46,7 @@ class DiscoveredService:
     @classmethod
     def create(cls, name: str, settings: Settings) -> "DiscoveredService":
         """Return the service with this name, and otherwise the client's settings."""
-        if name != settings.service:  # what is set for KATO is not for another service
+        if not _is_kato(name, settings):  # what is set for KATO is not for another service
             settings = replace(
                 settings, service=name, kato_urls=(), kato_scheme="http", kato_path=""
             )
@@ -94,7 +94,7 @@ class Exchange:
     @property
     def is_kato(self) -> bool:
         """True if the request is for the service that the settings name."""
-        return self.request.url.host == self.settings.service
+        return _is_kato(self.request.url.host, self.settings)
 
     def to_request(self) -> Request:
         """Return the request for `Failover`."""
@@ -190,6 +190,12 @@ class Exchange:
         is_timeout = isinstance(self.error, httpx.TimeoutException)
         kind = httpx.ConnectTimeout if is_timeout else httpx.ConnectError
         raise kind(str(error), request=self.request) from error
+
+
+def _is_kato(name: str, settings: Settings) -> bool:
+    """Return whether a service is the one that the settings name. httpx changes the host of a URL
+    to lower case, and Consul finds services in any case."""
+    return name.lower() == settings.service.lower()
 
 
 def _seconds(timeout: float | None) -> float:
