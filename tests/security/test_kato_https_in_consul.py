@@ -259,7 +259,7 @@ def test_transport_follows_the_metadata(
 def test_transport_knows_the_service_in_any_case(
     agent: ConsulAgent, certificates: Certificates, get: Get
 ) -> None:
-    """httpx changes the name in a URL to lower case. The key and the path are KATO's all the same."""
+    """httpx changes the name in a URL to lower case. The key and the path are used all the same."""
     with WireServer(wire_server.respond_ok) as server:
         service = fresh_name().upper()
         put(agent, service, int(server.origin.rsplit(":", 1)[1]))
