@@ -145,7 +145,10 @@ class ConsulApi:
             choice=query.address,
             use_critical=query.use_critical,
         )
-        call: ConsulCall[Any] = self._call(f"reading the health of {service!r}", request)
+        what = f"reading the health of {service!r}"
+        if query.prepared_query:
+            what = f"executing the prepared query {query.prepared_query!r}"
+        call: ConsulCall[Any] = self._call(what, request)
         for name in query.modes:
             call = call.with_parameter(name)
         send = replace(call.send, headers={**call.send.headers, **headers})

@@ -105,15 +105,15 @@ def _context(files: _Files) -> ssl.SSLContext:
     used = ""
     try:
         if files.capath is not None:
-            used = files.named("capath")
+            used = f"{files.named('capath')}: {files.capath}"
             next(files.capath.iterdir(), None)  # OpenSSL ignores a directory that is not there
         if files.cacert is not None:
-            used = files.named("cacert")
+            used = f"{files.named('cacert')}: {files.cacert}"
         context = ssl.create_default_context(
             cafile=files.cacert and str(files.cacert), capath=files.capath and str(files.capath)
         )
         if files.client_cert is not None:
-            used = files.named("client_cert", "client_key")
+            used = f"{files.named('client_cert', 'client_key')}: {files.client_cert}"
             context.load_cert_chain(files.client_cert, files.client_key, _no_passphrase)
     except OSError as error:
         whose = "Consul" if files.prefix == "consul" else "KATO"
