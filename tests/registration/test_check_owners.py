@@ -4,8 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from kato_consul import CheckDefinition, ConnectDefinition, DefinitionError, SidecarDefinition
-from kato_consul._registration.check_owners import check_conflict
+from kato_consul import (
+    CheckDefinition,
+    ConnectDefinition,
+    DefinitionError,
+    ServiceDefinition,
+    SidecarDefinition,
+)
+from kato_consul._registration.check_owners import check_conflict, released_checks
 from tests.building import reply
 from tests.flows import TooLong
 from tests.registration.fake_agent import ONE, TWO, Agent, Run, listed
@@ -17,29 +23,53 @@ WITH_SIDECAR = replace(ONE, connect=ConnectDefinition(sidecar_service=SidecarDef
 
 
 @pytest.mark.parametrize(
-    ("checks", "leaving", "owner"),
+    ("checks", "released", "owner"),
     [
         ({}, (), None),
         ({"other": {"ServiceID": "theirs"}}, (), None),
         ({"alive": {"ServiceID": "kato-1"}}, (), None),
         ({"alive": {"ServiceID": "theirs"}}, (), "'theirs'"),
-        ({"alive": {"ServiceID": "theirs"}}, ("theirs",), None),
+        ({"alive": {"ServiceID": "theirs"}}, ("alive",), None),
         ({"alive": {"ServiceID": ""}}, (), '"the agent\'s node"'),
         ({"alive": {}}, (), '"the agent\'s node"'),
     ],
 )
 def test_conflict(
-    checks: dict[str, dict[str, str]], leaving: tuple[str, ...], owner: str | None
+    checks: dict[str, dict[str, str]], released: tuple[str, ...], owner: str | None
 ) -> None:
-    """An instance's own check is no conflict, nor is that of a service that is about to go."""
-    conflict = check_conflict(MINE, checks, leaving)
+    """An instance's own check is no conflict, nor is one that its service is about to lose."""
+    conflict = check_conflict(MINE, checks, released)
     if owner is None:
         assert conflict is None
     else:
-        assert conflict == (
+        assert conflict is not None
+        assert conflict.startswith(
             f"kato-1 is not registered: the check id 'alive' is that of a check of {owner} on "
             f"this agent, which would lose it: give the check its own id"
         )
+        assert ("or deregister 'theirs'" in conflict) is (owner == "'theirs'")
+
+
+@pytest.mark.parametrize(
+    ("owner", "changing", "leaving", "released"),
+    [
+        ("theirs", (), (), set()),
+        ("theirs", (MINE,), (), set()),
+        ("theirs", (), ("theirs",), {"alive"}),
+        ("kato-1", (MINE,), (), set()),
+        ("kato-1", (ONE,), (), {"alive"}),
+        ("", (ONE,), ("kato/2",), set()),
+    ],
+)
+def test_released(
+    owner: str,
+    changing: tuple[ServiceDefinition, ...],
+    leaving: tuple[str, ...],
+    released: set[str],
+) -> None:
+    """A service loses a check if it is to be deregistered, or registered without it."""
+    checks = {"alive": {"ServiceID": owner}}
+    assert released_checks(checks, changing, leaving) == released
 
 
 def test_checks_of_the_own_sidecar() -> None:

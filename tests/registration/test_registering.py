@@ -105,6 +105,16 @@ def test_changed_instance_stays_in_maintenance_mode() -> None:
     assert "replace-existing-checks" not in second
 
 
+def test_former_checks_go_in_maintenance_mode_too() -> None:
+    """A check that is not defined any more would decide about the instance later."""
+    maintenance = {"_service_maintenance:pay-1": {"ServiceID": "pay-1", "Status": "critical"}}
+    others = {"theirs": {"ServiceID": "pay-2", "Status": "passing"}}
+    first, second = sent(PAY, {**checks_of("former"), **checks_of(), **maintenance, **others})
+    assert first.startswith("/v1/agent/check/deregister/former")
+    assert second.startswith("/v1/agent/service/register")
+    assert "replace-existing-checks" not in second
+
+
 @pytest.mark.parametrize(
     ("ttl", "kind", "counts"),
     [(True, "ttl", True), (True, "http", False), (False, "http", True), (False, "ttl", False)],

@@ -17,7 +17,11 @@ from kato_consul._backoff import CONSUL_WAIT, full_jitter
 from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.call import call_consul
 from kato_consul._flow import Clock, Flow, Random, WaitForChange
-from kato_consul._registration.check_owners import check_conflict
+from kato_consul._registration.check_owners import (
+    check_conflict,
+    released_checks,
+    waits_for_checks,
+)
 from kato_consul._registration.contest import describe_differences
 from kato_consul._registration.events import EventSink, RegistrarEvent
 from kato_consul._registration.instance_info import differences
@@ -28,6 +32,7 @@ from kato_consul._registration.registering import (
     in_maintenance,
     is_critical,
     registration_calls,
+    releasing_calls,
 )
 from kato_consul._registration.registrar_state import (
     INFO_FIELDS,
@@ -96,6 +101,8 @@ def _reconcile_once(
     joined = [one for one in list(state.instances.values()) if state.join(one.definition.id)]
     services = yield from call_consul(api.agent_services())
     checks = yield from call_consul(api.agent_checks())
+    changing = [one.definition for one in joined if not one.registered]
+    released = released_checks(checks, changing, to_deregister)
     first_error: ConsulError | None = None
     unchanged = True
     for instance in joined:
@@ -107,12 +114,19 @@ def _reconcile_once(
             if not new_token:
                 continue
         unchanged = False
-        if conflict := check_conflict(instance.definition, checks, to_deregister):
+        if conflict := check_conflict(instance.definition, checks, released):
             first_error = first_error or ConsulError(conflict)
             continue
         if not _may_repair(state, instance, services, checks, clock(), on_event):
             continue
         try:
+            if waits_for_checks(instance.definition, checks):
+                # Their services lose them now. It has its turn the next time; until then it gives
+                # up its own, which another one may wait for.
+                if instance.definition.id in services:
+                    for call in releasing_calls(api, state.payload(instance), checks):
+                        yield from call_consul(call)
+                continue
             yield from _repair(state, instance, api, services, checks, on_event)
         except ConsulError as error:
             first_error = first_error or error

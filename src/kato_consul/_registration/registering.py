@@ -37,15 +37,29 @@ def registration_calls(
 
     ``services`` and ``checks`` are those that the agent has now.
     """
-    # Replacing all checks would remove the check that is maintenance mode.
     draining = in_maintenance(checks, payload.id)
     registers = api.register(payload, replace_checks=not draining)
-    if not has_stale_status(payload, services.get(payload.id), checks):
+    if has_stale_status(payload, services.get(payload.id), checks):
+        return [*releasing_calls(api, payload, checks), registers]
+    if not draining:
         return [registers]
-    if draining:  # it stays critical meanwhile
-        stale = check_ids(checks, payload.id) & {one["CheckID"] for one in payload.checks()}
-        return [*(api.deregister_check(check_id) for check_id in sorted(stale)), registers]
-    return [api.register(payload, checks=[not_checked_yet(payload.id)]), registers]
+    # Replacing all checks would remove the check that is maintenance mode. So those that are not
+    # defined any more are removed one by one.
+    former = _checks_of_definition(checks, payload.id) - {
+        one["CheckID"] for one in payload.checks()
+    }
+    return [*(api.deregister_check(check_id) for check_id in sorted(former)), registers]
+
+
+def releasing_calls(
+    api: ConsulApi, payload: RegistrationPayload | FormerRegistration, checks: Checks
+) -> list[ConsulCall[bool]]:
+    """Return the calls after which a registered instance has none of its checks, and is critical
+    until it is registered with its own."""
+    if in_maintenance(checks, payload.id):  # it stays critical meanwhile
+        ids = sorted(_checks_of_definition(checks, payload.id))
+        return [api.deregister_check(check_id) for check_id in ids]
+    return [api.register(payload, checks=[not_checked_yet(payload.id)])]
 
 
 def has_stale_status(
@@ -98,6 +112,11 @@ def not_checked_yet(service_id: str) -> dict[str, Any]:
 def in_maintenance(checks: Checks, service_id: str) -> bool:
     """Return whether the instance itself, not only its node, is in maintenance mode."""
     return f"{SERVICE_MAINTENANCE}:{service_id}" in checks
+
+
+def _checks_of_definition(checks: Checks, service_id: str) -> set[str]:
+    """Return the ids of an instance's checks, without maintenance mode."""
+    return check_ids(checks, service_id) - {f"{SERVICE_MAINTENANCE}:{service_id}"}
 
 
 def check_ids(checks: Checks, service_id: str) -> set[str]:

@@ -13,7 +13,7 @@ from kato_consul._consul.call import ConsulCall, T, call_consul, call_consul_wit
 from kato_consul._definitions.rules import MAX_PORT
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._flow import Clock, Flow, Random, Sleep
-from kato_consul._registration.check_owners import check_conflict
+from kato_consul._registration.check_owners import check_conflict, released_checks
 from kato_consul._registration.contest import describe_differences
 from kato_consul._registration.events import EventSink, RegistrarEvent
 from kato_consul._registration.instance_info import read_info
@@ -23,6 +23,7 @@ from kato_consul._registration.registering import (
     Services,
     is_fed,
     registration_calls,
+    releasing_calls,
 )
 from kato_consul._registration.registrar_state import (
     INFO_FIELDS,
@@ -87,7 +88,12 @@ class Registration:
         yield from self._join_all()
         services = yield from self._execute(self._api.agent_services())
         checks = yield from self._execute(self._api.agent_checks())
-        self._refuse_check_conflicts(checks)
+        released = self._released_or_refused(checks)
+        if owners := sorted({checks[check_id]["ServiceID"] for check_id in released}):
+            for service_id in owners:
+                yield from self._release_checks(self._state.instances[service_id], services, checks)
+            services = yield from self._execute(self._api.agent_services())
+            checks = yield from self._execute(self._api.agent_checks())
         for instance in self._state.instances.values():
             yield from self._register_one(instance, services, checks)
 
@@ -104,12 +110,29 @@ class Registration:
         if why := self._state.locks_unusable:
             self._on_event(RegistrarEvent.LOCKS_UNUSABLE, "kato-consul", why=why)
 
-    def _refuse_check_conflicts(self, checks: Checks) -> None:
-        conflicts = (
-            check_conflict(one.definition, checks) for one in self._state.instances.values()
-        )
+    def _released_or_refused(self, checks: Checks) -> set[str]:
+        """Return the ids of the checks that one instance has now, and another one is to have.
+
+        Raises:
+            DefinitionError: another service has one of the checks.
+        """
+        definitions = [one.definition for one in self._state.instances.values()]
+        released = released_checks(checks, definitions)
+        conflicts = (check_conflict(one, checks, released) for one in definitions)
         if mistakes := [conflict for conflict in conflicts if conflict]:
             raise DefinitionError(mistakes)
+        return released & {check_id for one in definitions for check_id in one.check_ids}
+
+    def _release_checks(
+        self, instance: ManagedInstance, services: Services, checks: Checks
+    ) -> Flow[None]:
+        """Flow: let an instance that is registered give up its former checks."""
+        payload = self._state.payload(instance)
+        change = Change(payload, services, checks, in_flight=True)
+        self._rollback.changes[payload.id] = change
+        for call in releasing_calls(self._api, payload, checks):
+            yield from self._execute(call)
+        change.in_flight = False
 
     def publish_metadata(self) -> Flow[None]:
         """Flow: read each instance's info and add it to its metadata in Consul.
@@ -212,7 +235,7 @@ class Registration:
             instance.info = {name: meta[name] for name in INFO_FIELDS if name in meta}
             self._warn_of_rival(instance, services, checks)
         change = Change(self._state.payload(instance), services, checks)
-        self._rollback.changes[service_id] = change
+        self._rollback.changes.setdefault(service_id, change)
         yield from self._register(instance, services, checks)
         instance.registered = True
         self._on_event(
@@ -243,7 +266,7 @@ class Registration:
         except ConsulError as error:
             change.in_flight = isinstance(error, ConsulUnreachable)
             refused = isinstance(error, ConsulDenied | ConsulRejected)
-            if refused and not accepted and change.payload == payload:
+            if refused and not accepted and change.services_before is services:
                 del self._rollback.changes[payload.id]  # there is nothing to roll back
             raise
         change.payload, change.confirmed, change.in_flight = payload, True, False

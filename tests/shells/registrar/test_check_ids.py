@@ -1,6 +1,8 @@
 """Both registrars on a real agent on which another service has the id of a check."""
 
 import asyncio
+import dataclasses
+import socket
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
@@ -15,8 +17,11 @@ from kato_consul import (
 )
 from kato_consul.testing import ConsulAgent
 from tests.cli.running import get_json
+from tests.testing.waiting import eventually
 
-Register = Callable[[ConsulAgent, Sequence[ServiceDefinition]], None]
+Definitions = Sequence[ServiceDefinition]
+Condition = Callable[[], bool]
+Register = Callable[[ConsulAgent, Definitions], None]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +31,7 @@ def agent() -> Iterator[ConsulAgent]:
         yield running
 
 
-def register(agent: ConsulAgent, definitions: Sequence[ServiceDefinition]) -> None:
+def register(agent: ConsulAgent, definitions: Definitions) -> None:
     """Register with threads."""
     registrar = Registrar(definitions, Settings(consul_addr=agent.http_addr), wait=0)
     try:
@@ -35,7 +40,7 @@ def register(agent: ConsulAgent, definitions: Sequence[ServiceDefinition]) -> No
         registrar.close()
 
 
-def register_async(agent: ConsulAgent, definitions: Sequence[ServiceDefinition]) -> None:
+def register_async(agent: ConsulAgent, definitions: Definitions) -> None:
     """Register on asyncio."""
 
     async def run() -> None:
@@ -46,6 +51,37 @@ def register_async(agent: ConsulAgent, definitions: Sequence[ServiceDefinition])
             await registrar.aclose()
 
     asyncio.run(run())
+
+
+def replace(
+    agent: ConsulAgent, before: Definitions, after: Definitions, condition: Condition
+) -> bool:
+    """Replace the definitions of a registrar that runs, with threads; return whether the condition
+    holds in the end."""
+    settings = Settings(consul_addr=agent.http_addr)
+    with Registrar(before, settings, wait=0) as registrar:
+        registrar.replace(after)
+        return eventually(condition)
+
+
+def replace_async(
+    agent: ConsulAgent, before: Definitions, after: Definitions, condition: Condition
+) -> bool:
+    """The same on asyncio."""
+
+    async def run() -> bool:
+        settings = Settings(consul_addr=agent.http_addr)
+        async with AsyncRegistrar(before, settings, wait=0) as registrar:
+            registrar.replace(after)
+            return await asyncio.to_thread(eventually, condition)
+
+    return asyncio.run(run())
+
+
+def owners(agent: ConsulAgent) -> dict[str, tuple[str, str]]:
+    """Return the service and the status of each check."""
+    checks = get_json(agent, "/v1/agent/checks")
+    return {name: (one["ServiceID"], one["Status"]) for name, one in checks.items()}
 
 
 def mail(service_id: str, check_id: str, port: int = 2525) -> ServiceDefinition:
@@ -67,6 +103,53 @@ def test_check_of_another_service(agent: ConsulAgent, run: Register) -> None:
     assert not {f"{name}-b", f"{name}-c"} & set(get_json(agent, "/v1/agent/services"))
     run(agent, [mail(first, check_id, port=2526)])  # its own check may change
     assert get_json(agent, "/v1/agent/services")[first]["Port"] == 2526
+
+
+@pytest.mark.parametrize("run", [register, register_async])
+def test_exchanged_check_ids(agent: ConsulAgent, run: Register) -> None:
+    """Definitions may exchange the ids of their checks, or pass one on: none is lost."""
+    one, two, three = (f"{run.__name__}-{number}" for number in range(3))
+    run(agent, [mail(one, one), mail(two, two), mail(three, three)])
+    run(agent, [mail(one, two), mail(two, one), mail(three, three)])
+    assert (owners(agent)[two][0], owners(agent)[one][0]) == (one, two)
+    run(agent, [mail(three, one), mail(two, f"{two}-new"), mail(one, two)])
+    assert {one, two, f"{two}-new"} <= owners(agent).keys()
+    assert owners(agent)[one][0] == three
+    assert three not in owners(agent)
+
+
+@pytest.mark.parametrize("run", [replace, replace_async])
+def test_check_ids_exchanged_while_it_runs(agent: ConsulAgent, run: Callable[..., bool]) -> None:
+    """A registrar that runs lets its instances exchange the ids of their checks."""
+    one, two = f"{run.__name__}-1", f"{run.__name__}-2"
+
+    def exchanged() -> bool:
+        found = owners(agent)
+        return (found.get(two, "")[:1], found.get(one, "")[:1]) == ((one,), (two,))
+
+    before, after = [mail(one, one), mail(two, two)], [mail(one, two), mail(two, one)]
+    assert run(agent, before, after, exchanged)
+
+
+@pytest.mark.parametrize("run", [replace, replace_async])
+def test_check_id_of_an_instance_that_leaves(agent: ConsulAgent, run: Callable[..., bool]) -> None:
+    """The status of an instance that is not defined any more is not that of its successor."""
+    old, new = f"{run.__name__}-old", f"{run.__name__}-new"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        check = CheckDefinition(id=old, tcp=f"127.0.0.1:{port}", status="passing", interval="1h")
+        before = ServiceDefinition(name="mail", id=old, port=port, check=check)
+        dead = dataclasses.replace(check, tcp="127.0.0.1:9", status=None)
+        after = ServiceDefinition(name="mail", id=new, port=9, check=dead)
+        seen = []
+
+        def registered() -> bool:
+            seen.append(owners(agent).get(old, ("", "")))
+            return seen[-1][0] == new
+
+        assert run(agent, [before], [after], registered)
+    assert seen[-1] == (new, "critical")
+    assert old not in get_json(agent, "/v1/agent/services")
 
 
 @pytest.mark.parametrize("kind", [Registrar, AsyncRegistrar])
