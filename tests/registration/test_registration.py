@@ -254,7 +254,7 @@ def test_registered_returns_instances_of_any_origin() -> None:
     invalid = {"ID": "odd", "Service": "odd", "Address": "http://10.0.0.5:80", "Port": 80}
     without_port = {"ID": "db", "Service": "db", "Address": "", "Port": 0}
     run = Run(Agent(services=listed(ONE) | {"odd": invalid, "db": without_port}))
-    found = run.player.play(run.flows.registered())
+    found = run.player.play(run.flows.removal.registered())
     assert [(one.id, one.name, one.address, one.port) for one in found] == [
         ("kato-1", "kato", "", 8001),
         ("odd", "odd", "", 80),

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 from kato_consul._consul.api import ConsulApi
+from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._flow import Flow, Outcome, Reply, Send
 from kato_consul._registration.events import RegistrarEvent
 from kato_consul._registration.removal import CATALOG_LAG, PUT_BACK_WITHIN, Removal
@@ -43,6 +44,7 @@ class Consul:
     ends: dict[str, float] = field(default_factory=dict)
     denied: set[str] = field(default_factory=set)
     writes: list[Any] = field(default_factory=list)
+    may_read_services: bool = True
     may_read_nodes: bool = True
     leaderless: bool = False
 
@@ -62,7 +64,9 @@ class Consul:
             self.services.pop(service_id, None)
             return reply(200)
         if path == "internal/acl/authorize":
-            return reply(200, [{"Allow": self.may_read_nodes}] * 3)
+            return reply(
+                200, [{"Allow": one} for one in (True, self.may_read_services, self.may_read_nodes)]
+            )
         if path == "catalog/deregister":
             self.writes.append(json.loads(send.body))
             return reply(200, True)
@@ -106,11 +110,18 @@ class Operator:
 
     def from_agent(self, *ids: str) -> dict[str, str]:
         """Deregister from the agent; return the reasons why instances are still registered."""
-        return self._reasons(self._removal().from_agent(ids))
+        return self._reasons(self._removal().from_agent(dict.fromkeys(ids, "kato")))
 
     def from_node(self, name: str, ids: Iterable[str]) -> dict[str, str]:
         """Remove from a node; return the reasons likewise."""
         return self._reasons(self._removal().from_node(name, ids))
+
+    def registered(self, service: str | None) -> list[ServiceDefinition]:
+        """Return the instances of a service, or of any, that the agent has."""
+        found: list[ServiceDefinition] = Player(self.consul, clock=self.consul.clock).play(
+            self._removal().registered(service=service)
+        )
+        return found
 
     def _removal(self) -> Removal:
         def on_event(event: RegistrarEvent, subject: str, /, **fields: Any) -> None:
@@ -128,10 +139,10 @@ class Operator:
 
 
 def test_instances_of_the_agent() -> None:
-    """Each is deregistered once, in the given order; others stay; nothing is waited for."""
+    """Each is deregistered, in the given order; others stay; nothing is waited for."""
     services = {name: {"Service": "kato"} for name in ("kato-1", "kato-2", "kato-3")}
     operator = Operator(Consul(services=services))
-    assert operator.from_agent("kato-3", "kato-1", "kato-3") == {}
+    assert operator.from_agent("kato-3", "kato-1") == {}
     assert operator.consul.writes == ["kato-3", "kato-1"]
     assert operator.events == [
         ("kato-3", RegistrarEvent.DEREGISTERED),
@@ -163,6 +174,26 @@ def test_token_that_may_not_read_nodes() -> None:
     operator = Operator(Consul(may_read_nodes=False))
     assert operator.from_agent("kato-9") == {}
     assert operator.events == [("kato-9", RegistrarEvent.NOT_ON_AGENT)]
+
+
+def test_token_that_may_not_read_the_service() -> None:
+    """Consul hides instances then: they are not called unregistered; others are deregistered."""
+    services = {"kato-1": {"Service": "kato"}}
+    operator = Operator(Consul(services=services, may_read_services=False))
+    with pytest.raises(ConsulDenied, match="lacks service:read on 'kato'"):
+        operator.from_agent("kato-9", "kato-1")
+    assert operator.events == [("kato-1", RegistrarEvent.DEREGISTERED)]
+
+
+@pytest.mark.parametrize("service", ["kato", None])
+def test_hidden_instances_are_no_empty_list(service: str | None) -> None:
+    """An empty list of a service that the token may not read is an error."""
+    operator = Operator(Consul(may_read_services=False))
+    if service is None:
+        assert operator.registered(service) == []
+        return
+    with pytest.raises(ConsulDenied, match="lacks service:read on 'kato'"):
+        operator.registered(service)
 
 
 @pytest.mark.parametrize("serf", [CRITICAL, None])

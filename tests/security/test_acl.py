@@ -85,7 +85,7 @@ def test_operator_removes_an_instance_of_a_dead_node(
     env = {"CONSUL_HTTP_ADDR": acl_agent.http_addr}
     rules = policy("operator", kato.name)
     env["CONSUL_HTTP_TOKEN"] = acl_agent.token(rules.partition("node_prefix")[0])
-    command = ["deregister", f"{kato.name}-9"]
+    command = ["deregister", f"{kato.name}-9", "--service", kato.name]
     done = kato_consul(*command, env=env)
     assert "was not registered with this agent" in done.stdout
     assert "the token lacks node:read" in done.stdout
@@ -198,6 +198,26 @@ def test_hidden_instances_are_not_called_unregistered(
             client.observe("user-1", ["a"])
     finally:
         kato_consul("deregister", f"{kato.name}-1", env=root)
+
+
+def test_hidden_instances_are_not_called_deregistered(
+    acl_agent: AclAgent, kato: StandInKato
+) -> None:
+    """`deregister` fails if the token may not read the service, and the instance stays."""
+    service_id, service = f"{kato.name}-1", ["--service", kato.name]
+    acl_agent.register(kato.name, service_id)
+    token = acl_agent.token('node_prefix "" { policy = "read" }')
+    env = {"CONSUL_HTTP_ADDR": acl_agent.http_addr, "CONSUL_HTTP_TOKEN": token}
+    for command in (
+        ["deregister", service_id, *service],
+        ["deregister", "--all", *service],
+        ["drain", "--all", *service],
+    ):
+        done = kato_consul(*command, env=env)
+        assert done.returncode == 4, command
+        assert f"the token lacks service:read on '{kato.name}'" in done.stderr
+        assert "not registered" not in done.stdout
+    assert service_id in services(acl_agent)
 
 
 @pytest.mark.parametrize("name", ["client", "operator", "registrar"])

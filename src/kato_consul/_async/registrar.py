@@ -149,16 +149,20 @@ class AsyncRegistrar:
         for instance in new:
             self._start_instance_flows(instance)
 
-    async def registered(self, node: str | None = None) -> list[ServiceDefinition]:
-        """Return the instances of all services of the agent, whatever registered them.
+    async def registered(
+        self, node: str | None = None, service: str | None = None
+    ) -> list[ServiceDefinition]:
+        """Return the instances that the agent has, whatever registered them.
 
         Args:
             node: the name of a node, to read its instances from the catalog instead.
+            service: the name of the service; all services unless given.
 
         Raises:
+            ConsulDenied: the token may not read the service.
             ConsulError: the agent did not answer, or there is no such node.
         """
-        return await self._driver.run(self._service.registration.registered(node))
+        return await self._driver.run(self._service.registration.removal.registered(node, service))
 
     def hung(self) -> dict[str, float]:
         """Return the instances that are hung: they accept connections and do not answer.
@@ -224,9 +228,10 @@ class AsyncRegistrar:
                 runs has registered an instance again. The error has what to do.
             ConsulError: an instance could not be deregistered; the others were.
         """
-        removal, ids = self._service.registration.removal, tuple(self._service.state.instances)
+        removal, state = self._service.registration.removal, self._service.state
+        names = {key: one.definition.name for key, one in state.instances.items()}
         await self._driver.run(
-            removal.from_agent(ids) if node is None else removal.from_node(node, ids)
+            removal.from_agent(names) if node is None else removal.from_node(node, names)
         )
 
     async def aclose(self) -> None:

@@ -27,3 +27,10 @@ def read_permissions(
         return dict.fromkeys(names, True) if "ACL support disabled" in str(error) else {}
     except (ConsulError, ValueError):
         return {}
+
+
+def hidden_service(api: ConsulApi, service: str) -> ConsulDenied:
+    """Return the error for instances of a service that the token may not read."""
+    what = f"reading the instances of {service!r}"
+    why = f"the token lacks {SERVICE_READ} on {service!r}, so Consul hides the instances"
+    return ConsulDenied(api.address, what, why)

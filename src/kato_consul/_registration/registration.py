@@ -5,13 +5,10 @@ passing instance does not flap. If a run fails, the instances that it added are 
 those that were registered before are put back as they were (`Rollback`).
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.call import ConsulCall, T, call_consul, call_consul_with_retry
-from kato_consul._definitions.rules import MAX_PORT
-from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._flow import Clock, Flow, Random, Sleep
 from kato_consul._registration.check_owners import check_conflict, released_checks
 from kato_consul._registration.contest import describe_differences
@@ -211,19 +208,6 @@ class Registration:
             return True
         return service_id in services
 
-    def registered(self, node: str | None = None) -> Flow[list[ServiceDefinition]]:
-        """Flow: read all instances of any service that the agent has, or a node of the catalog,
-        whatever registered them."""
-        if node is None:
-            services = yield from self._execute(self._api.agent_services())
-        else:
-            services = (yield from self.removal.node_record(node))["Services"]
-        return [
-            _definition_of(service_id, service)
-            for service_id, service in services.items()
-            if service.get("Port")  # a service without a port is not an instance
-        ]
-
     def _register_one(
         self, instance: ManagedInstance, services: Services, checks: Checks
     ) -> Flow[None]:
@@ -275,24 +259,3 @@ class Registration:
     def _execute(self, call: ConsulCall[T], until: float | None = None) -> Flow[T]:
         within = self._consul_within if until is None else until - self._clock()
         return call_consul_with_retry(call, within, clock=self._clock, random=self._random)
-
-
-def _definition_of(service_id: str, service: Mapping[str, Any]) -> ServiceDefinition:
-    """Return the definition of a service that the agent has.
-
-    Other programs may have registered what the rules reject, such as an address with a port in it,
-    or the port 70000. It can be deregistered all the same.
-    """
-    name, port = service["Service"], service["Port"]
-    address, meta = service.get("Address") or "", service.get("Meta") or {}
-    try:
-        return ServiceDefinition(
-            name=name,
-            id=service_id,
-            address=address,
-            port=port,
-            meta={name: meta[name] for name in ("scheme", "path") if name in meta},
-        )
-    except DefinitionError:
-        valid = port if 0 < port <= MAX_PORT else 1
-        return ServiceDefinition(name=name or "?", id=service_id, port=valid)

@@ -13,15 +13,27 @@ from typing import Any
 
 from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.call import ConsulCall, T, call_consul, call_consul_with_retry
-from kato_consul._consul.permissions import NODE_READ, read_permissions
+from kato_consul._consul.permissions import (
+    NODE_READ,
+    SERVICE_READ,
+    hidden_service,
+    read_permissions,
+)
 from kato_consul._consul.snapshot_decoder import NODE_HEALTH
-from kato_consul._definitions.schema import probe_check_id
+from kato_consul._definitions.rules import MAX_PORT
+from kato_consul._definitions.schema import ServiceDefinition, probe_check_id
 from kato_consul._flow import Clock, Flow, Random, Sleep
 from kato_consul._registration.events import EventSink, RegistrarEvent
 from kato_consul._registration.reconciler import RECONCILE_INTERVAL
 from kato_consul._registration.registering import Checks, Services
 from kato_consul._registration.registrar_state import OWNER_KEY
-from kato_consul.errors import ConsulError, ConsulRejected, StillRegistered
+from kato_consul.errors import (
+    ConsulDenied,
+    ConsulError,
+    ConsulRejected,
+    DefinitionError,
+    StillRegistered,
+)
 from kato_consul.models import Health
 
 PUT_BACK_WITHIN = 2.5 * RECONCILE_INTERVAL
@@ -54,26 +66,31 @@ class Removal:
     on_event: EventSink
     consul_within: float
 
-    def from_agent(self, ids: Iterable[str]) -> Flow[None]:
+    def from_agent(self, instances: Mapping[str, str]) -> Flow[None]:
         """Flow: deregister the instances from the agent. One that no node has is not an error.
 
+        ``instances`` maps their ids to the names of their services.
+
         Raises:
+            ConsulDenied: the token may not read the service, so it is not known whether an
+                instance is registered.
             StillRegistered: another node has an instance, or it was registered again.
             ConsulError: the first error; the other instances were deregistered all the same.
         """
         services: Services = yield from self._execute(self.api.agent_services())
         checks: Checks = yield from self._execute(self.api.agent_checks())
-        wanted = list(dict.fromkeys(ids))
-        missing = [one for one in wanted if one not in services]
-        elsewhere, unknown = yield from self._elsewhere(missing)
+        missing = {one: name for one, name in instances.items() if one not in services}
+        elsewhere, unknown, hidden = yield from self._elsewhere(missing)
         reasons = {one: _on_other_nodes(one, nodes) for one, nodes in elsewhere.items()}
         first_error: ConsulError | None = None
         managed: dict[str, str] = {}
-        for service_id in wanted:
+        for service_id, name in instances.items():
             if service_id in elsewhere:
                 continue
             if service_id not in services:
-                if unknown:
+                if name in hidden:
+                    first_error = first_error or hidden[name]
+                elif unknown:
                     self.on_event(RegistrarEvent.NOT_ON_AGENT, service_id, why=unknown)
                 else:
                     self.on_event(RegistrarEvent.NOT_REGISTERED, service_id)
@@ -117,6 +134,27 @@ class Removal:
             else:
                 self.on_event(RegistrarEvent.NOT_REGISTERED, service_id)
 
+    def registered(
+        self, node: str | None = None, service: str | None = None
+    ) -> Flow[list[ServiceDefinition]]:
+        """Flow: read the instances of one or any service that the agent has, or a node of the
+        catalog, whatever registered them."""
+        if node is None:
+            services = yield from self._execute(self.api.agent_services())
+        else:
+            services = (yield from self.node_record(node))["Services"]
+        found = [
+            _definition_of(service_id, one)
+            for service_id, one in services.items()
+            if one.get("Port")  # a service without a port is not an instance
+            and (service is None or one["Service"] == service)
+        ]
+        if service is not None and not found:
+            allowed = yield from read_permissions(self.api, service)
+            if not allowed.get(SERVICE_READ, True):
+                raise hidden_service(self.api, service)
+        return found
+
     def node_record(self, node: str) -> Flow[dict[str, Any]]:
         """Flow: read a node of the catalog (``Node``) with its services by id (``Services``).
 
@@ -131,27 +169,35 @@ class Removal:
             raise ConsulRejected(self.api.address, call.what, 404, why)
         return record
 
-    def _elsewhere(self, ids: Collection[str]) -> Flow[tuple[dict[str, list[NodeEntry]], str]]:
-        """Flow: return which nodes of the catalog have instances that the agent does not have, and
-        why this is not known, or "".
+    def _elsewhere(
+        self, missing: Mapping[str, str]
+    ) -> Flow[tuple[dict[str, list[NodeEntry]], str, dict[str, ConsulDenied]]]:
+        """Flow: return which nodes of the catalog have instances that the agent does not have; why
+        this is not known, or ""; and the services that Consul hides.
 
         The agent's own node may be listed for a moment after the agent has deregistered one.
         """
-        if not ids:
-            return {}, ""
+        if not missing:
+            return {}, "", {}
         until = self.clock() + CATALOG_LAG
         while True:
             try:
-                found = yield from self._look_up(ids)
+                found = yield from self._look_up(missing)
             except ConsulError as error:  # the agent answers also while it has no servers
-                return {}, str(error)
+                return {}, str(error), {}
             living = any(node.alive for nodes in found.values() for node in nodes)
             if not living or self.clock() >= until:
                 break
             yield Sleep(PUT_BACK_POLL)
-        allowed = yield from read_permissions(self.api, "")
-        hidden = not allowed.get(NODE_READ, True)
-        return found, f"the token lacks {NODE_READ}" if hidden else ""
+        hidden: dict[str, ConsulDenied] = {}
+        unknown = ""
+        for service in sorted({*missing.values()}):
+            allowed = yield from read_permissions(self.api, service)
+            if not allowed.get(SERVICE_READ, True):
+                hidden[service] = hidden_service(self.api, service)
+            if not allowed.get(NODE_READ, True):
+                unknown = f"the token lacks {NODE_READ}"
+        return found, unknown, hidden
 
     def _look_up(self, ids: Collection[str]) -> Flow[dict[str, list[NodeEntry]]]:
         found: dict[str, list[NodeEntry]] = {}
@@ -219,3 +265,24 @@ def _of_living_node(service_id: str, node: NodeEntry) -> str:
         f"on node {node.name}, whose agent is alive and would register it "
         f"again. Use that agent: '{deregister_command(service_id)} --consul {host}:8500'"
     )
+
+
+def _definition_of(service_id: str, service: Mapping[str, Any]) -> ServiceDefinition:
+    """Return the definition of a service that the agent has.
+
+    Other programs may have registered what the rules reject, such as an address with a port in it,
+    or the port 70000. It can be deregistered all the same.
+    """
+    name, port = service["Service"], service["Port"]
+    address, meta = service.get("Address") or "", service.get("Meta") or {}
+    try:
+        return ServiceDefinition(
+            name=name,
+            id=service_id,
+            address=address,
+            port=port,
+            meta={key: meta[key] for key in ("scheme", "path") if key in meta},
+        )
+    except DefinitionError:
+        valid = port if 0 < port <= MAX_PORT else 1
+        return ServiceDefinition(name=name or "?", id=service_id, port=valid)

@@ -30,6 +30,13 @@ def file(agent: ConsulAgent, service: str, instance: HealthServer, tmp_path: Pat
     return path
 
 
+def test_all_of_a_service_that_has_none(agent: ConsulAgent, service: str) -> None:
+    """It ends with 0, and says that there was nothing to do."""
+    done = kato_consul("deregister", "--all", "--service", service, env=agent_env(agent))
+    assert done.returncode == 0
+    assert done.stderr == f"this agent has no instance of '{service}'\n"
+
+
 def test_by_id(agent: ConsulAgent, service: str, file: Path) -> None:
     """Ids are arguments or given with --id; other instances stay registered."""
     command = ["deregister", f"{service}-1", "--id", f"{service}-3", f"{service}-1"]

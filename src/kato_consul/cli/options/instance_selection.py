@@ -12,6 +12,7 @@ from kato_consul import (
 )
 from kato_consul.cli.help_format import flag
 from kato_consul.cli.options.definition_files import DefinitionFiles
+from kato_consul.cli.output import print_status
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", hidden=True)]
 IdOption = Annotated[
@@ -64,11 +65,15 @@ def select_instances(
         return files.read(print_warnings=False)  # they are about registering
     registrar = Registrar([], settings, on_event=on_event)
     try:
+        if all_:
+            found = registrar.registered(node, settings.service)
+            if not found:
+                where = "this agent" if node is None else f"node {node}"
+                print_status(f"{where} has no instance of {settings.service!r}")
+            return found
         registered = {instance.id: instance for instance in registrar.registered(node)}
     finally:
         registrar.close()
-    if all_:
-        return [instance for instance in registered.values() if instance.name == settings.service]
     return [
         registered.get(service_id)
         or ServiceDefinition(name=settings.service, id=service_id, port=1)
