@@ -1,9 +1,10 @@
 """HCL: reads Consul's configuration language as plain values.
 
 The parser is python-hcl2's, for HCL 2. Consul reads HCL 1 (https://github.com/hashicorp/hcl/tree/hcl1),
-which has no expressions, and in three points is written differently: ``${…}`` in a string is text,
-the names of attributes may be quoted, and commas may separate attributes. `_as_hcl2` rewrites them,
-line by line the same, so that the lines of mistakes are the file's own.
+which has no expressions, and is written differently in some points: ``${…}`` in a string is text,
+the names of attributes may be quoted, and commas may separate attributes; in ``{…}`` behind a ``=``
+they need not, and there may be blocks. `_as_hcl2` rewrites them, line by line the same, so that the
+lines of mistakes are the file's own.
 """
 
 import re
@@ -28,6 +29,7 @@ _PART = re.compile(
 )
 _NAME = re.compile(r'"([A-Za-z_][A-Za-z0-9_-]*)"')
 _AFTER_NAME = re.compile(r"\s*[={]")
+_BLOCK, _OBJECT, _LIST = "block", "object", "list"
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
 _ESCAPES = {
     "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v",
@@ -76,21 +78,25 @@ def _mistake(line: int, text: str) -> ValueError:
 
 
 def _as_hcl2(text: str) -> str:
-    blocks: list[bool] = []
-    """For each open brace and bracket: whether it is that of a block."""
+    open_: list[str] = []
+    """For each open brace and bracket, what it begins: a block, an object or a list."""
     parts, end = [], 0
     before, before_that = "", ""  # the last two signs, or kinds of parts
     for match in _PART.finditer(text):
         part, kind = match[0], match.lastgroup
-        in_block = not blocks or blocks[-1]
+        in_block = not open_ or open_[-1] == _BLOCK
+        in_object = not in_block and open_[-1] == _OBJECT
         if kind == "sign":
             if part == '"':
                 line = text.count("\n", 0, match.start()) + 1
                 raise _mistake(line, "a string does not end on its line")
             if part in "{[":
-                blocks.append(part == "{" and in_block and before != "=")
-            elif part in "}]" and blocks:
-                blocks.pop()
+                is_block = in_block and before != "="
+                open_.append(_LIST if part == "[" else _BLOCK if is_block else _OBJECT)
+                if in_object and before in ("word", "string"):
+                    part = f"= {part}"
+            elif part in "}]" and open_:
+                open_.pop()
             elif part == "," and in_block:
                 part = " "
         elif kind == "string":
@@ -98,8 +104,11 @@ def _as_hcl2(text: str) -> str:
             is_label = before in ("word", "string") and before_that != "="
             is_name = _AFTER_NAME.match(text, match.end()) and not is_label
             part = f" {name[1]} " if name and in_block and is_name else _guarded(part)
+        if in_object and kind in ("word", "string") and _AFTER_NAME.match(text, match.end()):
+            on_this_line = "\n" not in text[end : match.start()]
+            part = f", {part}" if on_this_line and before not in ("{", ",") else part
         if kind != "comment":
-            before, before_that = part if kind == "sign" else str(kind), before
+            before, before_that = match[0] if kind == "sign" else str(kind), before
         parts += [text[end : match.start()], part]
         end = match.end()
     return "".join([*parts, text[end:]])
@@ -205,6 +214,13 @@ def _heredoc_lines(node: "Node") -> list[str]:
     return str(node.children[0]).rstrip("\r\n").replace("\r\n", "\n").split("\n")[1:]
 
 
+def _integer(node: "Node") -> int:
+    digits = str(node.children[0])
+    if digits.lstrip("-").startswith("0") and digits != "0":
+        raise _mistake(_line(node), f"{digits}: write the number without zeros before it")
+    return int(digits)
+
+
 def _negative(node: "Node") -> Any:
     (term,) = _nodes(node)
     (number,) = _nodes(term)
@@ -217,7 +233,7 @@ _VALUES: dict[str, Callable[["Node"], Any]] = {
     "string": _string,
     "heredoc_template": _heredoc,
     "heredoc_template_trim": _indented_heredoc,
-    "int_lit": lambda node: int(str(node.children[0])),
+    "int_lit": _integer,
     "float_lit": lambda node: float(str(node.children[0])),
     "literal_value": lambda node: {"true": True, "false": False}.get(str(node.children[0])),
     "tuple": lambda node: [_value(item) for item in _nodes(node)],
