@@ -54,6 +54,15 @@ def test_folder(tmp_path: Path) -> None:
     assert ids(tmp_path / "c.HCL", tmp_path / "a.json") == ["c", "a"]
 
 
+def test_empty_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty name is not the current folder: most likely, a variable is not set."""
+    write(tmp_path, a_toml='[[service]]\nname = "kato"\nport = 8000\n')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DefinitionError, match="the name of a definition file is empty"):
+        read_definitions("")
+    assert len(read_definitions(".")) == 1
+
+
 def test_links_in_a_folder(tmp_path: Path) -> None:
     """Links to files count, as Kubernetes mounts a ConfigMap; a broken one is a mistake."""
     (tmp_path / "..data").mkdir()

@@ -215,6 +215,29 @@ def test_all_mistakes_are_reported_at_once() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [".", "..", "a//b", "a/./b", "../x", "/a", "a/..", "a\0b", "a\nb", "a\x7fb", "a\u2028b"],
+)
+def test_name_that_no_request_can_have(name: str) -> None:
+    """Consul registers it, but refuses each request to deregister or to list it."""
+    refused = "cannot be in a path of Consul's API"
+    with pytest.raises(DefinitionError, match=f"name: .* {refused}"):
+        ServiceDefinition(name=name, port=8000)
+    with pytest.raises(DefinitionError, match=f"id: .* {refused}"):
+        ServiceDefinition(name="kato", port=8000, id=name)
+    with pytest.raises(DefinitionError, match=f"id: .* {refused}"):
+        CheckDefinition(id=name)
+
+
+@pytest.mark.parametrize(
+    "name", ["web/blue 1:8080", "a/", "...", "a/.b", " ", "ü", "a%2fb", "a?b#c"]
+)
+def test_odd_ids(name: str) -> None:
+    """An id may have all that can be in a path."""
+    assert ServiceDefinition(name="kato", port=8000, id=name).id == name
+
+
 @pytest.mark.parametrize("after", ["1m", "60s", "2h"])
 def test_shortest_reap_time_is_accepted(after: str) -> None:
     """Consul's own minimum, one minute, is accepted."""

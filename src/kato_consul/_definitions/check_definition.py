@@ -89,7 +89,7 @@ class CheckDefinition:
     )
     interval: str = ruled_field(rules.duration, default=DEFAULT_INTERVAL)
     timeout: str = ruled_field(rules.duration, default="5s")
-    id: str | None = None
+    id: str | None = ruled_field(rules.unset_or_name_in_paths, default=None)
     name: str | None = None
     notes: str | None = None
     status: str | None = ruled_field(rules.check_status, default=None)

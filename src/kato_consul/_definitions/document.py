@@ -69,6 +69,9 @@ def definition_files(*paths: Path | str) -> list[Path]:
 def read_documents(paths: Iterable[Path | str], mistakes: list[str]) -> Iterator[Document]:
     """Yield each document that could be parsed; append what is wrong with the others."""
     for path in paths:
+        if str(path) == "":  # not the current folder: a variable that is not set
+            mistakes.append("the name of a definition file is empty")
+            continue
         try:
             files = definition_files(path) if str(path) != STANDARD_INPUT else [STANDARD_INPUT]
         except OSError as error:

@@ -70,6 +70,26 @@ def not_empty(value: str) -> str | None:
     return None if value.strip() else "must not be empty"
 
 
+def name_in_paths(value: str) -> str | None:
+    """Consul's API has names and ids in the paths of its URLs. What it refuses there, or redirects
+    elsewhere, could be registered but never deregistered."""
+    *parts, last = value.split("/")
+    if value.isprintable() and not {*parts, last or "last"} & {"", ".", ".."}:
+        return None
+    return (
+        f"{value!r} cannot be in a path of Consul's API: write it without control characters, "
+        f"a slash at its start, '//', and '.' or '..' as a part"
+    )
+
+
+def service_name(value: str) -> str | None:
+    return not_empty(value) or name_in_paths(value)
+
+
+def unset_or_name_in_paths(value: str | None) -> str | None:
+    return name_in_paths(value) if value else None
+
+
 def unset_or_not_empty(value: str | None) -> str | None:
     return None if value is None else not_empty(value)
 

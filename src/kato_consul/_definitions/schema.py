@@ -118,7 +118,8 @@ class ServiceDefinition:
     default `ProbeDefinition`.
 
     Attributes:
-        name: name of the service, which clients look up; not empty.
+        name: name of the service, which clients look up; not empty. As ids, without control
+            characters, a slash at its start, ``//``, and ``.`` or ``..`` between slashes.
         port: port that clients connect to, 1 to 65535.
         id: id of the instance, unique on its agent; default ``name-port``.
         address: host name or IP address that clients connect to, without scheme, port, path and
@@ -146,9 +147,9 @@ class ServiceDefinition:
         DefinitionError: one or more values are not allowed; it holds every mistake.
     """
 
-    name: str = ruled_field(rules.not_empty)
+    name: str = ruled_field(rules.service_name)
     port: int = ruled_field(rules.port)
-    id: str = ""
+    id: str = ruled_field(rules.unset_or_name_in_paths, default="")
     address: str = ruled_field(rules.host, default="")
     tags: tuple[str, ...] = ruled_field(rules.list_of_strings, default=())
     meta: dict[str, str] = field(default_factory=dict, metadata={"rule": rules.metadata})

@@ -82,7 +82,9 @@ class FactCollector:
         leader_query = self.api.leader()
         response: Outcome = yield leader_query.send
         skew = self._skew(response) if isinstance(response, Reply) else None
-        leader = yield from failures.execute(leader_query)
+        # An agent that hangs has had its time.
+        again = leader_query if isinstance(response, Reply) else leader_query.within(0)
+        leader = yield from failures.execute(again)
         snapshot = yield from failures.execute(self.api.health(self.service, address=self.address))
         records = (yield from failures.execute(registrations_call(self.api, self.service))) or {}
         listed = {(one.node, one.id) for one in snapshot.instances} if snapshot else set()

@@ -20,7 +20,7 @@ from kato_consul._consul.permissions import (
     read_permissions,
 )
 from kato_consul._consul.snapshot_decoder import NODE_HEALTH
-from kato_consul._definitions.rules import MAX_PORT
+from kato_consul._definitions.rules import MAX_PORT, name_in_paths, service_name
 from kato_consul._definitions.schema import ServiceDefinition, probe_check_id
 from kato_consul._flow import Clock, Flow, Random, Sleep
 from kato_consul._registration.events import EventSink, RegistrarEvent
@@ -148,6 +148,7 @@ class Removal:
             for service_id, one in services.items()
             if one.get("Port")  # a service without a port is not an instance
             and (service is None or one["Service"] == service)
+            and name_in_paths(service_id) is None  # no request can deregister it
         ]
         if service is not None and not found:
             allowed = yield from read_permissions(self.api, service)
@@ -285,4 +286,5 @@ def _definition_of(service_id: str, service: Mapping[str, Any]) -> ServiceDefini
         )
     except DefinitionError:
         valid = port if 0 < port <= MAX_PORT else 1
-        return ServiceDefinition(name=name or "?", id=service_id, port=valid)
+        valid_name = "?" if service_name(name) else name
+        return ServiceDefinition(name=valid_name, id=service_id, port=valid)
