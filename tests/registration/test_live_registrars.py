@@ -91,6 +91,21 @@ def test_directory_that_cannot_be_used(tmp_path: Path, problem: str) -> None:
     one.end(ID)
 
 
+def test_last_one_removes_the_folder_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder in the temporary directory goes with the last file, and is made again."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    first, second = LiveRegistrars("agent"), LiveRegistrars("agent")
+    assert first.join(ID)
+    assert second.join("orders-2")
+    assert first.leave(ID)
+    first.end(ID)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert second.leave("orders-2")
+    second.end("orders-2")
+    assert list(tmp_path.iterdir()) == []
+    assert first.join(ID)
+
+
 def test_directory_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder in which others may write is not used: they could keep the lock for ever."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

@@ -69,6 +69,8 @@ class LiveRegistrars:
             self._close(service_id)
         except OSError as error:
             self._close(service_id)
+            if isinstance(error, FileNotFoundError) and self._directory is None:
+                return False  # the last process of another service has just removed the folder
             self.unusable = f"{error.strerror}: {error.filename}" if error.filename else str(error)
             return True
         return False
@@ -101,6 +103,8 @@ class LiveRegistrars:
                 path = self._path(service_id)
                 if _is_at(file, path):
                     path.unlink()
+                    if self._directory is None:
+                        path.parent.rmdir()  # not, if there are other files in it
         self._close(service_id)
 
     def close(self) -> None:
@@ -114,10 +118,9 @@ class LiveRegistrars:
         _close_all(self._files)
 
     def _path(self, service_id: str) -> Path:
-        if self._directory is None:
-            self._directory = _user_directory()
+        directory = _user_directory() if self._directory is None else self._directory
         name = hashlib.sha256(f"{self._agent}\n{service_id}".encode()).hexdigest()[:32]
-        return self._directory / f"{name}.lock"
+        return directory / f"{name}.lock"
 
     def _close(self, service_id: str) -> None:
         self._exclusive.discard(service_id)

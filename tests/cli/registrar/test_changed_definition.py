@@ -38,7 +38,7 @@ def flags(service: str, port: int, *more: str) -> list[str]:
 def test_dead_port_is_never_passing(
     agent: ConsulAgent, service: str, check: str, tmp_path: Path
 ) -> None:
-    """The same id with a port that nobody listens on is not passing; when the wait fails, the
+    """The same id with a port on which nothing listens is not passing; when the wait fails, the
     former definition is back, and passes again."""
     (dead,) = free_ports(1)
     with StandInKato(store=tmp_path / "store.sqlite", name=service) as kato:
