@@ -15,7 +15,7 @@ import atexit
 import os
 from typing import Any
 
-from flask import Flask, jsonify, request
+from flask import Flask, abort, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from kato_consul import KatoClient, Session, Settings
@@ -45,7 +45,9 @@ def view(user: str) -> ResponseReturnValue:
 
     It makes one call that changes something, so that a 503 means: nothing was recorded.
     """
-    seen: dict[str, Any] = request.get_json()
+    seen: Any = request.get_json()
+    if not isinstance(seen, dict):
+        abort(422)
     emotives = {"rating": seen["rating"]} if "rating" in seen else None
     product: Any = seen.get("product")  # if it is no text, the client refuses it: a 422
     observed = session_of(user).observe([product], emotives=emotives)

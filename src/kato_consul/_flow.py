@@ -91,6 +91,7 @@ class Cause(StrEnum):
 
     CONNECT = "could not connect"
     TLS = "no TLS connection"
+    NOT_TLS = "it does not speak TLS"
     TIMEOUT = "no answer in time"
     CUT = "connection cut"
     PROTOCOL = "not an HTTP answer"

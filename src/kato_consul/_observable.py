@@ -50,7 +50,8 @@ class SnapshotStore(Observable[Snapshot | None]):
 
     Times are seconds on the writer's clock. ``confirmed_at`` is when Consul last confirmed the
     current snapshot (None: never). ``empty_since`` is when Consul first reported no usable instance
-    (None: there is one).
+    (None: there is one). ``empty_unconfirmed`` is True while there is no snapshot, since a response
+    without instances is being confirmed.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class SnapshotStore(Observable[Snapshot | None]):
         self.last_error: KatoConsulError | None = None
         self.confirmed_at: float | None = None
         self.empty_since: float | None = None
+        self.empty_unconfirmed = False
         self._fallback = fallback
         self._fallback_confirmed_at = fallback_confirmed_at
 
@@ -103,6 +105,11 @@ class SnapshotStore(Observable[Snapshot | None]):
             self.set(self._fallback)
 
     @property
+    def lists_none(self) -> bool:
+        """True if Consul has answered, and has listed no instance."""
+        return self.empty_unconfirmed if self.current is None else not self.current.instances
+
+    @property
     def has_fallback(self) -> bool:
         """True if there is a snapshot to use until Consul's first response."""
         return self._fallback is not None
@@ -112,6 +119,7 @@ class SnapshotStore(Observable[Snapshot | None]):
         if self.current is not None:
             self._fallback, self._fallback_confirmed_at = self.current, self.confirmed_at
         self.current = self.last_error = self.confirmed_at = self.empty_since = None
+        self.empty_unconfirmed = False
 
     def _keep_static_list(self) -> bool:
         """Keep a static list current until Consul has reported an instance.

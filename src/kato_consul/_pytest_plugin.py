@@ -36,9 +36,9 @@ def kato_fleet(_kato_fleet_of_session: "Fleet") -> "Iterator[Fleet]":
     """A real Consul agent with three stand-in instances of KATO, registered and passing.
 
     The instances are ``kato_fleet.instances["kato-1"]`` to ``"kato-3"``: kill them, freeze them,
-    or switch their store. After each test they are repaired, and all sessions and patterns are
-    deleted. A client or service under test uses ``kato_fleet.settings``, or the variables
-    ``kato_fleet.environment``.
+    or switch their store. The agent is ``kato_fleet.agent``: kill or freeze it. After each test
+    all of them are repaired, and all sessions and patterns are deleted. A client or service under
+    test uses ``kato_fleet.settings``, or the variables ``kato_fleet.environment``.
     """
     yield _kato_fleet_of_session
     _kato_fleet_of_session.reset()

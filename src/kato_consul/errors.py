@@ -123,10 +123,19 @@ class DefinitionError(ConfigurationError):
 
 
 class InvalidObservation(KatoConsulError):
-    """An observation cannot be sent: a symbol is not text, or a part is not JSON."""
+    """An observation cannot be sent: a symbol is not text, or a part is not JSON.
+
+    Attributes:
+        place: Where in the call's arguments it is, such as ``("strings", 1)`` or ``("observations",
+            0, "emotives", "joy")``; empty if that is not known.
+    """
 
     fault = Fault.CALLER
     safe_to_resend = False
+
+    def __init__(self, text: str, place: Sequence[str | int] = ()) -> None:
+        self.place = tuple(place)
+        super().__init__(text)
 
 
 class ClientClosed(KatoConsulError):

@@ -91,7 +91,7 @@ def test_page_has_all_events_of_registrars() -> None:
 
 @pytest.mark.parametrize("number", [0, 1], ids=["standard library", "structlog"])
 def test_formatters_write_event_and_fields_as_json(number: int) -> None:
-    """Also the exception of an event that has one."""
+    """Also the exception of a record that has one, whichever library logs it."""
     log = """
 from kato_consul._logging import logger
 logger("session").warning("session.replaced", key="user-123", replayed=3)
@@ -100,16 +100,24 @@ try:
 except ZeroDivisionError:
     logger("driver").exception("background.crashed", name="watch")
 logging.getLogger("other").warning("plain %s", "text")
+try:
+    1 / 0
+except ZeroDivisionError:
+    logging.getLogger("other").exception("failed")
 """
     program = blocks(PAGE, "python")[number] + log
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    first, second, third = map(json.loads, done.stderr.splitlines())
+    first, second, third, fourth = map(json.loads, done.stderr.splitlines())
     assert (first["event"], first["key"], first["replayed"]) == ("session.replaced", "user-123", 3)
     assert first["level"].upper() == "WARNING"
     assert first["logger"] == "kato_consul.session"
     assert second["event"] == "background.crashed"
-    assert "ZeroDivisionError" in second["exception"]
     assert third["event"] == "plain text"
+    assert fourth["event"] == "failed"
+    for record in (second, fourth):
+        assert record["exception"].startswith("Traceback (most recent call last)")
+        assert record["exception"].endswith("ZeroDivisionError: division by zero")
+        assert "exc_info" not in record
     assert logging.getLogger("kato_consul").handlers == []

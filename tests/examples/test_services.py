@@ -106,8 +106,10 @@ def test_users_get_predictions_from_others_visits(service: httpx.Client) -> None
     assert service.post("/visits/one-product/end").json() == {"pattern": None}
 
 
-@pytest.mark.parametrize("body", [{"product": 5}, {"product": "a", "rating": "high"}, {}])
-def test_invalid_input_stays_a_422(service: httpx.Client, body: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "body", [{"product": 5}, {"product": "a", "rating": "high"}, {}, ["product"], "product"]
+)
+def test_invalid_input_stays_a_422(service: httpx.Client, body: object) -> None:
     """Whether the framework or the client refuses it."""
     response = service.post("/visits/dan", json=body)
     assert response.status_code == 422

@@ -71,6 +71,8 @@ def test_lone_surrogate_is_refused(symbol: str) -> None:
         {"emotives": 1},
         {"strings": 1},
         {"strings": b"ab"},
+        {"strings": "ab"},
+        {"strings": {"a": 1}},
     ],
 )
 def test_part_that_is_not_json_is_refused(parts: dict[str, Any]) -> None:
@@ -116,3 +118,34 @@ def test_iterators_are_read_once() -> None:
     assert observation(symbol for symbol in "ab") == {"strings": ["a", "b"]}
     assert observation(vectors=((1.0,) for _ in range(2))) == {"vectors": [[1.0], [1.0]]}
     assert observations([symbol] for symbol in "ab") == [{"strings": ["a"]}, {"strings": ["b"]}]
+
+
+@pytest.mark.parametrize(
+    ("parts", "place"),
+    [
+        ({"strings": "ab"}, ("strings",)),
+        ({"strings": {"a": 1}}, ("strings",)),
+        ({"strings": ["a", 5]}, ("strings", 1)),
+        ({"strings": ["a", "\ud800"]}, ("strings", 1)),
+        ({"vectors": 1}, ("vectors",)),
+        ({"vectors": [[1.0], ["x"]]}, ("vectors", 1)),
+        ({"emotives": 1}, ("emotives",)),
+        ({"emotives": {"fear": 1.0, "joy": "high"}}, ("emotives", "joy")),
+        ({"metadata": {"a": object()}}, ("metadata",)),
+        ({"unique_id": object()}, ("unique_id",)),
+    ],
+)
+def test_error_has_the_place(parts: dict[str, Any], place: tuple[str | int, ...]) -> None:
+    """A program finds what it has to correct, and a web service names it to its caller."""
+    with pytest.raises(InvalidObservation) as caught:
+        writes.observe(observation(**parts))
+    assert caught.value.place == place
+
+
+def test_error_of_a_sequence_has_the_place_in_the_sequence() -> None:
+    """A text in place of the list is refused as its first event."""
+    with pytest.raises(InvalidObservation) as caught:
+        observations([["a"], {"strings": ["b", b"c"]}])  # type: ignore[list-item]
+    assert caught.value.place == ("observations", 1, "strings", 1)
+    with pytest.raises(InvalidObservation, match="event 0: strings must be a list"):
+        observations("ab")

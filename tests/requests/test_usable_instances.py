@@ -51,10 +51,10 @@ def test_waits_for_a_usable_instance() -> None:
 @pytest.mark.parametrize(
     ("instances", "reason"),
     [
-        (None, "no instance of 'kato' can be used: Consul has not listed any yet"),
+        (None, "no instance of 'kato' can be used: Consul has not answered yet"),
         (
             (),
-            "Consul lists none. Register one with 'kato-consul register'; or, with ACLs, use",
+            "Consul lists none. Register one with 'kato-consul register'. Or Consul has ACLs",
         ),
         (
             (
@@ -75,6 +75,22 @@ def test_no_instances_error_has_the_reason(
     assert reason in str(caught.value)
     assert service.clock.now == BEGIN + 5.0
     assert service.origins == []
+
+
+def test_response_without_instances_is_an_answer_of_consul() -> None:
+    """Also while it is being confirmed, and there is no snapshot yet."""
+    service = ScriptedService(instances=None)
+    service.store.empty_unconfirmed = True
+    with pytest.raises(NoInstances, match="can be used: Consul lists none"):
+        service.call(within=0.5)
+
+
+def test_command_in_the_error_names_the_service() -> None:
+    """It can be copied into a shell."""
+    service = ScriptedService(instances=())
+    service.store.service = "my service"
+    with pytest.raises(NoInstances, match="'kato-consul doctor --service 'my service''"):
+        service.call(within=5.0)
 
 
 def test_no_instances_error_of_a_token_that_may_not_read() -> None:

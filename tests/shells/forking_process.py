@@ -225,6 +225,17 @@ def async_unused(settings: Settings) -> dict[str, Any]:
     return run_in_child(child)
 
 
+def sync_unused(settings: Settings) -> dict[str, Any]:
+    """Create the client before the fork, and use it in the child only."""
+    kato = KatoClient(settings)
+
+    def child() -> dict[str, Any]:
+        with kato:
+            return {"time": kato.observe("unused", ["x"])["time"]}
+
+    return run_in_child(child)
+
+
 if __name__ == "__main__":
     case, engine, consul = sys.argv[1:]
     settings = Settings(consul_addr=consul, engine=engine, deadline=15.0)

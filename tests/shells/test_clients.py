@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -148,8 +149,9 @@ def test_errors_of_kato_are_raised_and_session_stays_usable(fleet: Fleet, key: s
         with pytest.raises(BadRequest, match="empty STM") as refused:
             session.learn()
         assert refused.value.status == 400
-        with pytest.raises(ValidationFailed, match="valid list"):
-            session.observe("one text")
+        unknown: Any = {"strings": ["x"], "unique_id": 5}
+        with pytest.raises(ValidationFailed, match="unique_id"):
+            session.observe_sequence([unknown])
         assert session.observe(["fine"])["time"] == 1
 
 

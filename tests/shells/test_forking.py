@@ -4,12 +4,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kato_consul import KatoClient
 from kato_consul._sync.registrar import Registrar
 from kato_consul.testing import Fleet
+from tests.testing.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +96,18 @@ def test_async_client_in_use_is_refused_in_child(fleet: Fleet, engine: str) -> N
 def test_async_client_not_used_before_fork_works_in_child(fleet: Fleet, engine: str) -> None:
     """An async client that was created but not used before the fork works in the child."""
     assert run_case(fleet, "async_unused", engine)["time"] == 1
+
+
+def test_saved_snapshot_serves_the_first_call_of_a_child_while_consul_hangs(
+    fleet: Fleet, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child's watch starts at its first call, without what the parent has read."""
+    monkeypatch.setenv("KATO_CONSUL_STATE_DIR", str(tmp_path))
+    with KatoClient(replace(fleet.settings, state_dir=tmp_path)) as kato:
+        kato.observe("earlier process", ["x"])
+        assert eventually(lambda: any(tmp_path.iterdir()))
+    fleet.agent.freeze()
+    try:
+        assert run_case(fleet, "sync_unused", engine)["time"] == 1
+    finally:
+        fleet.agent.thaw()

@@ -17,6 +17,9 @@ from tests.shells.httpx_clients import MakeHttp, Registered, clients, respond_wi
 from tests.shells.wire_server import Handler, WireServer
 from tests.testing.waiting import eventually
 
+LONG = 60.0
+"""Seconds that a call may take, of which none of these takes a part."""
+
 
 @pytest.fixture(scope="module")
 def agent() -> Iterator[ConsulAgent]:
@@ -135,6 +138,17 @@ def test_service_without_instances_raises_connect_error(http: MakeHttp, agent: C
     ) as caught:
         http(deadline=2.0).request("GET", "http://no-such-service/")
     assert caught.value.__cause__ is not None
+
+
+def test_wrong_name_of_a_service_is_told_with_the_right_ones(
+    http: MakeHttp, agent: ConsulAgent
+) -> None:
+    """Consul's names are in the error of a service that it does not have, and of no other."""
+    with Registered(agent, "orders", wire_server.respond_ok):
+        client = http(deadline=LONG, wait_for_instances=0)
+        with pytest.raises(httpx.ConnectError, match=r"Its services: consul, .*orders") as caught:
+            client.request("GET", "http://order/", timeout=LONG)
+        assert "kato-consul doctor --service order" in str(caught.value)
 
 
 def test_response_body_can_be_streamed(agent: ConsulAgent) -> None:

@@ -51,6 +51,12 @@ def trickle_head(server: WireServer, connection: socket.socket) -> None:
             connection.sendall(b"x")
 
 
+def respond_in_plain_http(server: WireServer, connection: socket.socket) -> None:
+    """Respond to whatever comes, such as the begin of a TLS handshake, as an HTTP server does."""
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+
+
 def seconds_of(call: Callable[[], object]) -> float:
     """Return how long a call took that raised an httpx error."""
     started = time.monotonic()
@@ -68,7 +74,7 @@ def test_wait_for_an_instance_is_limited_by_the_pool_timeout(
 ) -> None:
     """Of httpx's timeouts, `pool` is the time to wait for an instance."""
     client = http(deadline=LONG)
-    with pytest.raises(httpx.ConnectError, match="Consul has not listed any yet"):
+    with pytest.raises(httpx.ConnectError, match=r"Consul (lists none|has not answered yet)"):
         client.request("GET", "http://none/", timeout=httpx.Timeout(LONG, pool=0.2))
     assert seconds_of(lambda: client.request("GET", "http://none/", timeout=0.2)) < LONG / 2
 
@@ -77,6 +83,28 @@ def test_settings_limit_the_wait_for_an_instance(http: MakeHttp, agent: ConsulAg
     """With 0, a call fails as soon as Consul has listed no instance."""
     client = http(deadline=LONG, wait_for_instances=0)
     assert seconds_of(lambda: client.request("GET", "http://none/", timeout=LONG)) < LONG / 2
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_https_to_instances_that_speak_http_is_not_retried(
+    http: MakeHttp, agent: ConsulAgent, method: str
+) -> None:
+    """No time mends it: each instance is tried once, and the error says what to write."""
+    with Registered(agent, "plain", respond_in_plain_http, respond_in_plain_http) as plain:
+        client = http(deadline=LONG)
+        with pytest.raises(httpx.ConnectError, match="it speaks http: use http://plain"):
+            client.request(method, "https://plain/x", timeout=LONG)
+        assert [server.connections for server in plain.servers] == [1, 1]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:18101", "[::1]:18101"])
+def test_address_in_place_of_a_service_is_refused(
+    http: MakeHttp, agent: ConsulAgent, host: str
+) -> None:
+    """At once, since an address is the name of no service."""
+    client = http(deadline=LONG)
+    with pytest.raises(httpx.ConnectError, match="must be the name of a service in Consul"):
+        client.request("GET", f"http://{host}/x", timeout=LONG)
 
 
 @pytest.mark.parametrize("handler", [hang, trickle_head])

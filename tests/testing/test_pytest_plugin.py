@@ -31,6 +31,19 @@ def test_starts_with_a_fleet_as_new(kato_fleet, kato_client):
     session.observe(["tent"])
     assert session.predictions() == []
 
+def test_kills_the_agent(kato_fleet, kato_client):
+    session = kato_client.session("dan")
+    session.observe(["tent"])
+    kato_fleet.agent.kill()
+    assert session.observe(["stove"])["time"] == 2
+
+def test_freezes_the_agent_that_was_repaired(kato_fleet, kato_client):
+    assert len(kato_client.instances()) == 3
+    kato_fleet.agent.freeze()
+
+def test_agent_was_thawed(kato_fleet, kato_client):
+    assert len(kato_client.instances()) == 3
+
 def test_environment_is_enough_for_a_program(kato_fleet, monkeypatch):
     for name, value in kato_fleet.environment.items():
         monkeypatch.setenv(name, value)
@@ -59,7 +72,7 @@ def test_each_test_has_a_fleet_as_new(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(TESTS)
     done = run_pytest(tmp_path)
     assert done.returncode == 0, done.stdout
-    assert "3 passed" in done.stdout
+    assert "6 passed" in done.stdout
 
 
 def test_missing_extra_is_told_to_those_who_use_a_fixture(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from kato_consul import errors
+from kato_consul._kato.observations import observation
 from kato_consul.errors import KatoConsulError
 from kato_consul.web import error_response
 from tests.test_errors import TABLE
@@ -126,6 +127,15 @@ def test_invalid_fields_are_named_without_their_values() -> None:
     )
     body = error_response(error).body
     assert body["errors"] == [{"loc": ["body", "x"], "msg": "bad", "type": "t"}]
+
+
+def test_place_of_what_the_client_refuses_is_named_without_its_value() -> None:
+    """In the form of KATO's own 422."""
+    with pytest.raises(errors.InvalidObservation) as caught:
+        observation(["fine", SECRETS])  # type: ignore[list-item]
+    (field,) = error_response(caught.value).body["errors"]
+    assert field["loc"] == ["body", "strings", 1]
+    assert not [secret for secret in SECRETS if secret in json.dumps(field)]
 
 
 @pytest.mark.parametrize(

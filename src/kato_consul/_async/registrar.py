@@ -6,7 +6,7 @@ from typing import Self
 
 from kato_consul._async import runtime
 from kato_consul._async.driver import AsyncDriver
-from kato_consul._definitions.schema import ServiceDefinition
+from kato_consul._definitions.schema import ServiceDefinition, require_definitions
 from kato_consul._registration.events import EventSink
 from kato_consul._registration.registrar_service import RegistrarService, log_event
 from kato_consul._registration.registrar_state import ManagedInstance
@@ -51,7 +51,7 @@ class AsyncRegistrar:
         on_event: EventSink = log_event,
     ) -> None:
         self.settings = settings or Settings()
-        self._definitions = tuple(definitions)
+        self._definitions = require_definitions(definitions)
         self._wait = wait
         self._owner = owner
         if consul_within is None:
@@ -144,8 +144,9 @@ class AsyncRegistrar:
         Args:
             definitions: all instances from now on.
         """
+        definitions = require_definitions(definitions)
         new = self._service.state.replace(definitions)
-        self._definitions = tuple(definitions)
+        self._definitions = definitions
         for instance in new:
             self._start_instance_flows(instance)
 

@@ -18,7 +18,7 @@ from kato_consul._http.discovered_service import (
 from kato_consul._http.endpoint import Endpoints
 from kato_consul._http.service_directory import ServiceDirectory
 from kato_consul._runtime_defaults import clock
-from kato_consul.errors import ClientClosed, KatoConsulError, NoThread
+from kato_consul.errors import ClientClosed, KatoConsulError, NoInstances, NoThread
 from kato_consul.settings import Settings
 
 
@@ -124,9 +124,12 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
             return outcome
 
         try:
-            service = self._service(request.url.host, exchange.deadline)
+            service = self._service(exchange.service, exchange.deadline)
             flow = service.failover.call(exchange.to_request(), exchange.deadline)
-            await self._driver.run(flow, send)
+            try:
+                await self._driver.run(flow, send)
+            except NoInstances as error:
+                raise await self._driver.run(service.with_known_names(error)) from None
         except KatoConsulError as error:
             return exchange.final_response(error)
         except BaseException:  # the caller was cancelled or interrupted

@@ -5,8 +5,9 @@ and all mistakes are reported at once. `kato_consul._definitions.loader` reads d
 `kato_consul._consul.registration_payload` builds what is sent to the agent.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from kato_consul._definitions import rules
 from kato_consul._definitions.check_definition import CheckDefinition
@@ -250,3 +251,24 @@ class ServiceDefinition:
 def probe_check_id(service_id: str) -> str:
     """Return the id of the check that holds the probe's status."""
     return f"kato-probe:{service_id}"
+
+
+def require_definitions(definitions: Any) -> tuple[ServiceDefinition, ...]:
+    """Return the definitions that a caller has made in code.
+
+    Raises:
+        DefinitionError: it is not a list of definitions.
+    """
+    needed = "Give a list of ServiceDefinition objects; read_definitions reads them from a file"
+    if isinstance(definitions, str | bytes | Mapping) or not isinstance(definitions, Iterable):
+        kind = type(definitions).__name__
+        raise DefinitionError([f"the definitions are no list, but {kind}. {needed}"])
+    checked = tuple(definitions)
+    mistakes = [
+        f"definition {number} is no ServiceDefinition, but {type(one).__name__}. {needed}"
+        for number, one in enumerate(checked, 1)
+        if not isinstance(one, ServiceDefinition)
+    ]
+    if mistakes:
+        raise DefinitionError(mistakes)
+    return checked

@@ -102,6 +102,7 @@ def watch(
                 finally:
                     load.end_blocking(this_watch)
                 if not response.snapshot.instances and not _known_empty(store):
+                    store.empty_unconfirmed = True
                     yield Sleep(EMPTY_CONFIRM_DELAY)
                     response = yield from call_consul(api.query_health(query.consistent()))
                 _require_leader(api, response, store)

@@ -8,24 +8,37 @@ never the other way round. Its ``path`` is put before that of the URL. What the 
 KATO (scheme, path, TLS, API key, headers) is for the service that they name, and no other.
 """
 
+import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 from typing import Any
 
 import httpx
 
 from kato_consul._balancing.pool import pool_for
+from kato_consul._consul.call import call_consul
 from kato_consul._discovery.discovery_service import DiscoveryService
-from kato_consul._flow import Outcome, Reply, Send
+from kato_consul._flow import Cause, Failure, Flow, Outcome, Reply, Send
 from kato_consul._http.httpx_adapter import SendTrace, to_failure
 from kato_consul._http.kato_headers import KatoHeaders
+from kato_consul._http.tls import answered_without_tls
 from kato_consul._requests.classify import ANY_RESPONSE, LIMIT_BODY
 from kato_consul._requests.failover import Failover
 from kato_consul._requests.request import Request
 from kato_consul._runtime_defaults import clock, uniform
 from kato_consul._tracing import TRACE_HEADER
-from kato_consul.errors import ClientClosed, KatoConsulError, NoResponse, OutcomeUnknown
+from kato_consul.errors import (
+    ClientClosed,
+    ConfigurationError,
+    ConsulError,
+    KatoConsulError,
+    NoInstances,
+    NoResponse,
+    OutcomeUnknown,
+    excerpt,
+)
 from kato_consul.settings import Settings
 
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -34,6 +47,10 @@ REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 FOR_KATO = "kato_consul.for_kato"
 """The extension of a request for the service that the settings name."""
+
+
+NAMES_WITHIN = 0.5
+"""Seconds that a call which fails for want of instances waits for the names of all services."""
 
 
 @dataclass
@@ -59,6 +76,22 @@ class DiscoveredService:
             wait_for_instances=settings.wait_for_instances,
         )
         return cls(discovery, failover)
+
+    def with_known_names(self, error: NoInstances) -> Flow[NoInstances]:
+        """Flow: return the error. If Consul has no service of this name, it has the names that
+        Consul has."""
+        if not self.discovery.store.lists_none:
+            return error
+        names = self.discovery.agents.current.service_names().with_timeout(NAMES_WITHIN)
+        try:
+            known = yield from call_consul(names)
+        except ConsulError:
+            return error
+        if error.service.lower() not in map(str.lower, known):
+            listed = excerpt(", ".join(known)) or "none that the token may read"
+            text = "The host of a URL is the name of a service, and Consul has none of this name"
+            error.args = (f"{error}. {text}. Its services: {listed}",)
+        return error
 
 
 @dataclass
@@ -95,6 +128,22 @@ class Exchange:
     def is_kato(self) -> bool:
         """True if the request is for the service that the settings name."""
         return _is_kato(self.request.url.host, self.settings)
+
+    @property
+    def service(self) -> str:
+        """The name of the service that the request is for.
+
+        Raises:
+            ConfigurationError: the URL has an IP address in its place.
+        """
+        host = self.request.url.host
+        with contextlib.suppress(ValueError):
+            ip_address(host)
+            raise ConfigurationError(
+                f"the host of the URL must be the name of a service in Consul, and {host} is an "
+                f"address. For addresses use a client without this transport"
+            )
+        return host
 
     def to_request(self) -> Request:
         """Return the request for `Failover`."""
@@ -162,7 +211,16 @@ class Exchange:
         traced = self.reports_first_byte or self.trace.any_event
         sent = self.trace.bytes_sent or not traced
         self.error = _as_transport_error(error, self.request, sent=sent)
+        if not sent and answered_without_tls(error):
+            return Failure(
+                Cause.NOT_TLS, bytes_sent=False, detail=self._how_without_tls(), error=error
+            )
         return to_failure(error, sent=sent)
+
+    def _how_without_tls(self) -> str:
+        if self.request.url.scheme == "https":
+            return f"it speaks http: use http://{self.request.url.host}"
+        return "it speaks http: its scheme must not be https, in its metadata or the settings"
 
     def record_response(self, response: httpx.Response) -> Outcome:
         """Record a response, whose body is not read yet, and return it as an outcome."""

@@ -141,6 +141,12 @@ def find_tls_error(error: BaseException | None) -> ssl.SSLError | None:
     return None
 
 
+def answered_without_tls(error: BaseException | None) -> bool:
+    """Return whether the server answered the handshake without TLS, as plain http does."""
+    tls_error = find_tls_error(error)
+    return tls_error is not None and tls_error.reason in _NOT_TLS
+
+
 def refused_handshake(error: BaseException | None) -> bool:
     """Return whether the server refused the handshake, so that it has read no request."""
     tls_error = find_tls_error(error)
@@ -163,12 +169,15 @@ def describe_kato_tls_error(error: BaseException | None) -> str:
         if tls_error.verify_code in _NOT_TRUSTED:
             return "its CA is not trusted: set kato_cacert (KATO_CACERT)"
         return "the certificate is not valid: renew it"
-    if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
+    if reason in _NOT_TLS:
         return "it does not answer with TLS: is its scheme http (kato_scheme, or its metadata)?"
     if refused_handshake(tls_error):
         return f"it refused the client's certificate, or there was none: {CLIENT_CERT}"
     return ""
 
+
+_NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
+"""OpenSSL's reasons, of different versions, for an answer that is no TLS record."""
 
 _WRONG_NAME = (62, 64)
 """OpenSSL's ``X509_V_ERR_HOSTNAME_MISMATCH`` and ``X509_V_ERR_IP_ADDRESS_MISMATCH``."""

@@ -14,7 +14,12 @@ from kato_consul._kato.plain_json import plain_json, plain_number, plain_text
 from kato_consul._kato.types import Observation
 from kato_consul.errors import InvalidObservation
 
+Place = tuple[str | int, ...]
+
 _PLAIN_NUMBERS = {float, int}
+
+_NO_LISTS = (str, bytes, bytearray, Mapping)
+"""Types that can be iterated, and whose parts are not what a caller means as symbols."""
 
 
 def observation(
@@ -32,22 +37,28 @@ def observation(
     result: Observation = {}
     if strings is not None:
         result["strings"] = _symbols(strings)
+    place: Place = ()
     try:
         if vectors is not None:
-            result["vectors"] = [
-                _numbers(vector, f"vector {index}") for index, vector in enumerate(vectors)
-            ]
+            place, result["vectors"] = ("vectors",), []
+            for index, vector in enumerate(vectors):
+                place = ("vectors", index)
+                result["vectors"].append(_numbers(vector, f"vector {index}"))
         if emotives is not None:
-            result["emotives"] = {
-                plain_text(name, "the name of an emotive"): plain_number(value, f"emotive {name!r}")
-                for name, value in dict(emotives).items()
-            }
+            place, result["emotives"] = ("emotives",), {}
+            for name, value in dict(emotives).items():
+                text = plain_text(name, "the name of an emotive")
+                place = ("emotives", text)
+                result["emotives"][text] = plain_number(value, f"emotive {name!r}")
         if metadata is not None:
+            place = ("metadata",)
             result["metadata"] = plain_json(metadata, "metadata")
-        if others:
-            result.update(plain_json(others, "others"))
+        for name, value in others.items():
+            place = (name,)
+            result[name] = plain_json(value, name)  # type: ignore[literal-required]
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise InvalidObservation(f"a part of the observation is not JSON: {error}") from error
+        text = f"a part of the observation is not JSON: {error}"
+        raise InvalidObservation(text, place) from error
     return result
 
 
@@ -62,7 +73,8 @@ def observations(events: Iterable[Observation | Sequence[str]]) -> list[Observat
         try:
             one = observation(**event) if isinstance(event, Mapping) else observation(event)
         except InvalidObservation as error:
-            raise InvalidObservation(f"event {position}: {error}") from error
+            place = ("observations", position, *error.place)
+            raise InvalidObservation(f"event {position}: {error}", place) from error
         result.append(one)
     return result
 
@@ -75,8 +87,9 @@ def to_json(value: Any) -> bytes:
     """
     try:
         return msgspec.json.encode(value)
-    except (TypeError, ValueError, RecursionError) as error:  # lone surrogates: UnicodeEncodeError
-        raise InvalidObservation(f"it cannot be sent as JSON: {error}") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        place = _place_of_surrogate(value) if isinstance(error, UnicodeEncodeError) else ()
+        raise InvalidObservation(f"it cannot be sent as JSON: {error}", place) from error
 
 
 def _symbols(strings: Iterable[str]) -> list[str]:
@@ -84,21 +97,29 @@ def _symbols(strings: Iterable[str]) -> list[str]:
 
     msgspec would turn bytes, UUIDs, dates and enums into text of its own, and KATO would learn it.
     """
-    if isinstance(strings, str):
-        return strings  # type: ignore[return-value]  # KATO refuses it: not a list
-    if isinstance(strings, bytes | bytearray):
-        raise InvalidObservation("strings must be a list of symbols, not bytes")
+    if isinstance(strings, _NO_LISTS):
+        kind = type(strings).__name__
+        raise InvalidObservation(f"strings must be a list of symbols, not {kind}", ("strings",))
     try:
         symbols = list(strings)
     except TypeError as error:
-        raise InvalidObservation(f"strings must be a list of symbols: {error}") from error
+        text = f"strings must be a list of symbols: {error}"
+        raise InvalidObservation(text, ("strings",)) from error
     for position, symbol in enumerate(symbols):
         if type(symbol) is not str:
             try:
                 symbols[position] = plain_text(symbol, f"symbol {position}")
             except TypeError as error:
-                raise InvalidObservation(str(error)) from None
+                raise InvalidObservation(str(error), ("strings", position)) from None
     return symbols
+
+
+def _place_of_surrogate(body: Any) -> Place:
+    """Return which symbol of one observation has no UTF-8. Other text of it is checked before."""
+    for position, symbol in enumerate(body.get("strings", ())):
+        if any("\ud800" <= char <= "\udfff" for char in symbol):
+            return "strings", position
+    return ()
 
 
 def _numbers(values: Iterable[float], where: str) -> list[float]:

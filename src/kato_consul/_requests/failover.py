@@ -2,7 +2,8 @@
 
 Instances are tried in rounds; `Pool` chooses each next one. An instance that failed is skipped for
 the rest of the round. After a round without success there is a pause, and the next round starts
-with the instances of the newest snapshot, until the deadline.
+with the instances of the newest snapshot, until the deadline. There is none if all instances speak
+plain http where https is used: that is a mistake, which no time mends.
 
 A request that may have been applied is sent again only if it is `repeatable`. Otherwise
 `OutcomeUnknown` is raised, and the caller settles it.
@@ -118,6 +119,7 @@ class _Call:
         "_last_failure",
         "_last_is_server_error",
         "_may_be_received",
+        "_only_not_tls",
         "_pauses",
         "_request",
         "_sent",
@@ -138,6 +140,7 @@ class _Call:
         self._sent = False
         self._last_failure = ""
         self._last_is_server_error = False
+        self._only_not_tls = False
         self._pauses: Iterator[float] | None = None
 
     def run(self) -> Flow[Answer]:
@@ -228,11 +231,11 @@ class _Call:
             error.retry_after = wait
             raise error
         if end_of_round:
-            if self._request.answer_policy.one_round and self._may_be_received:
-                raise NoResponse(
-                    f"{self._request.what}: every instance failed. "
-                    f"Last attempt: {self._last_failure}"
-                )
+            one_round = self._request.answer_policy.one_round and self._may_be_received
+            if one_round or self._only_not_tls:
+                kind = NoResponse if self._may_be_received else RequestNotSent
+                last = self._last_failure
+                raise kind(f"{self._request.what}: every instance failed. Last attempt: {last}")
             self._tried.clear()
         return Sleep(min(max(next(self._pauses), wait), remaining))
 
@@ -242,6 +245,8 @@ class _Call:
         Raises:
             OutcomeUnknown: The request may have been applied and is not repeatable.
         """
+        not_tls = isinstance(outcome, Failure) and outcome.cause is Cause.NOT_TLS
+        self._only_not_tls = not_tls and (self._only_not_tls or not self._failovers)
         self._sent = self._sent or isinstance(outcome, Reply) or outcome.bytes_sent
         if delivery is Delivery.UNKNOWN:
             if not self._request.repeatable:

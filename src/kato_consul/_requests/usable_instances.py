@@ -1,6 +1,7 @@
 """Usable instances: waits until a service has one, or states why it has none."""
 
 import copy
+import shlex
 
 from kato_consul._flow import Clock, Flow, WaitForChange
 from kato_consul._logging import logger
@@ -47,18 +48,20 @@ def wait_for_usable(
 
 def _why_none_usable(store: SnapshotStore, now: float) -> str:
     snapshot = store.current
-    if snapshot is None:
-        return "Consul has not listed any yet"
+    doctor = f"'kato-consul doctor --service {shlex.quote(store.service)}'"
+    if snapshot is None and not store.lists_none:
+        return f"Consul has not answered yet: its agent is starting, or hangs. See {doctor}"
     duration = f", for {now - store.empty_since:.0f} s" if store.empty_since is not None else ""
-    if snapshot.filtered:
+    if snapshot is not None and snapshot.filtered:
         return (
             f"Consul hides instances that the token may not read{duration}. Use a token with "
             f"service:read and node:read (CONSUL_HTTP_TOKEN, CONSUL_HTTP_TOKEN_FILE)"
         )
-    if not snapshot.instances:
+    if snapshot is None or not snapshot.instances:
         return (
-            f"Consul lists none{duration}. Register one with 'kato-consul register'; or, with "
-            f"ACLs, use a token that may read it: 'kato-consul doctor' shows which is the case"
+            f"Consul lists none{duration}. Register one with 'kato-consul register'. Or Consul has "
+            f"ACLs, and there is no token, or one that may not read it: set one with service:read "
+            f"and node:read in CONSUL_HTTP_TOKEN. {doctor} shows which is the case"
         )
     states = "; ".join(
         f"{instance.id} is {instance.health}: {instance.address_error or instance.output}"

@@ -19,7 +19,7 @@ from kato_consul._sync import runtime
 from kato_consul._sync.driver import Driver
 from kato_consul._sync.engines.httpx_network import limited_timeout, time_limit
 from kato_consul._sync.pooled_transport import PooledTransport
-from kato_consul.errors import ClientClosed, KatoConsulError, NoThread
+from kato_consul.errors import ClientClosed, KatoConsulError, NoInstances, NoThread
 from kato_consul.settings import Settings
 
 
@@ -125,9 +125,12 @@ class DiscoveryTransport(httpx.BaseTransport):
             return outcome
 
         try:
-            service = self._service(request.url.host, exchange.deadline)
+            service = self._service(exchange.service, exchange.deadline)
             flow = service.failover.call(exchange.to_request(), exchange.deadline)
-            self._driver.run(flow, send)
+            try:
+                self._driver.run(flow, send)
+            except NoInstances as error:
+                raise self._driver.run(service.with_known_names(error)) from None
         except KatoConsulError as error:
             return exchange.final_response(error)
         except BaseException:  # the caller was cancelled or interrupted

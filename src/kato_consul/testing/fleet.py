@@ -71,7 +71,10 @@ class Fleet:
                 self.instances[f"{self._service}-{number}"] = opening.enter_context(instance)
             if self._registered:
                 self._on_progress("registering the instances")
-                opening.enter_context(Registrar(self.definitions, self.settings))
+                # Closed without deregistering: the agent ends too, and a test may have ended it.
+                registrar = Registrar(self.definitions, self.settings)
+                opening.callback(registrar.close)
+                registrar.start()
             self._open = opening.pop_all()
         return self
 
@@ -79,17 +82,20 @@ class Fleet:
         self._open.close()
 
     def reset(self, timeout: float = 30.0) -> None:
-        """Repair all instances, and delete all sessions and all that was learned.
+        """Repair the agent and all instances, and delete all sessions and all that was learned.
 
-        If they are registered, wait until Consul reports all of them as passing.
+        If they are registered, wait until Consul reports all of them as passing. An agent that was
+        killed is started empty; they are registered with it again.
 
         Args:
             timeout: seconds to wait at most.
 
         Raises:
             TimeoutError: an instance was not passing in time.
+            ConsulFailed: the agent did not start.
             RuntimeError: an instance did not start.
         """
+        self.agent.repair()
         for instance in self.instances.values():
             instance.repair()
         flush(self.folder / STORE)

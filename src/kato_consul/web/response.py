@@ -108,6 +108,9 @@ def error_response(error: KatoConsulError) -> ErrorResponse:
         body["applied"] = error.applied
     if isinstance(error, ValidationFailed):
         body["errors"] = _fields(error.detail)
+    elif isinstance(error, InvalidObservation):  # in the form of KATO's own
+        place = ["body", *error.place]
+        body["errors"] = [{"loc": place, "type": "invalid_observation", "msg": "Not accepted"}]
     headers = {"content-type": MEDIA_TYPE, "cache-control": "no-store"}
     if status == 503:
         headers["retry-after"] = str(max(RETRY_AFTER, math.ceil(error.retry_after or 0)))

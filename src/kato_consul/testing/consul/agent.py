@@ -121,6 +121,14 @@ class ConsulAgent:
         self._started.terminate()
         self.start(timeout)
 
+    def repair(self, timeout: float = 30.0) -> None:
+        """Undo what was done to it: one that ended is started on the same ports, a frozen one is
+        resumed. `timeout` as for `start`."""
+        if self.running:
+            self.thaw()
+        else:
+            self.start(timeout)
+
     @property
     def running(self) -> bool:
         """True if the agent's process runs. A frozen agent is running."""
