@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from kato_consul import CheckDefinition, Registrar, ServiceDefinition, Settings
 from kato_consul.testing import ConsulAgent, ConsulCluster
 from tests.cli.running import (
     ENDS_WITHIN,
@@ -173,6 +174,23 @@ def test_beside_a_registrar_that_runs(
     assert ids(agent, service) == {f"{service}-1"}
     done = kato_consul("deregister", f"{service}-1", env=agent_env(agent))
     assert done.returncode == 0, done.stderr
+    assert ids(agent, service) == set()
+
+
+def test_beside_a_registrar_in_a_program(
+    agent: ConsulAgent, service: str, instance: HealthServer
+) -> None:
+    """A registrar without an owner leaves no mark on an instance with a plain check; that it
+    registers it again is noticed all the same: exit 1, also with --all."""
+    check = CheckDefinition(http=f"http://127.0.0.1:{instance.port}/health", interval="200ms")
+    definition = ServiceDefinition(
+        name=service, id=f"{service}-1", address="127.0.0.1", port=instance.port, check=check
+    )
+    with Registrar([definition], Settings(consul_addr=agent.http_addr)):
+        for which in ([f"{service}-1"], ["--all", "--service", service]):
+            done = kato_consul("deregister", *which, env=agent_env(agent))
+            assert done.returncode == 1, done.stdout
+            assert "registered again by another program, such as a registrar" in done.stderr
     assert ids(agent, service) == set()
 
 
