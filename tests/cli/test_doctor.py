@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +244,40 @@ def test_instance_that_its_registrar_waits_for(pool: Pool) -> None:
     assert f"kato-consul deregister {pool.service}-3" in todo[f"{pool.service}-3"]
     assert "deregister " not in todo[f"{pool.service}-4"]
     assert "end the registrar" in todo[f"{pool.service}-4"]
+
+
+def test_service_that_is_not_kato(agent: ConsulAgent, service: str) -> None:
+    """A healthy service with a /health of its own is a note: exit 0, and nothing is created."""
+    requests: list[str] = []
+
+    class Orders(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            requests.append(f"GET {self.path}")
+            body = b'{"status": "ok"}' if self.path == "/health" else b"no such page"
+            self.send_response(200 if self.path == "/health" else 404)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            requests.append(f"POST {self.path}")
+            self.send_error(405)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Log nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Orders) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        port = int(server.server_address[1])
+        check = CheckDefinition(http=f"http://127.0.0.1:{port}/health", interval="200ms")
+        definition = ServiceDefinition(name=service, address="127.0.0.1", port=port, check=check)
+        with Registrar([definition], Settings(consul_addr=agent.http_addr)):
+            done = kato_consul("doctor", "--service", service, env=agent_env(agent))
+        server.shutdown()
+    assert done.returncode == 0, done.stdout
+    assert "instance.not-kato" in done.stdout
+    assert "check.false-passing" not in done.stdout
+    assert [one for one in requests if one.startswith("POST")] == []
 
 
 def test_full_store(pool: Pool) -> None:

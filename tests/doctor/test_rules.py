@@ -164,6 +164,20 @@ def test_findings_about_an_instance(
     assert all(one.todo for one in findings)
 
 
+@pytest.mark.parametrize(
+    ("registration", "severity"), [({}, Severity.NOTE), ({"probed": True}, Severity.WARNING)]
+)
+def test_service_that_is_not_kato(registration: dict[str, Any], severity: Severity) -> None:
+    """It is no problem, unless it was registered as KATO: only its registration was checked."""
+    nothing = {"health": None, "store_status": None, "version": None, "base_processor_id": None}
+    pool = [
+        replace(one, **nothing, workers=None, **registered(**registration)) for one in (GOOD, OTHER)
+    ]
+    findings = apply_rules(replace(FACTS, instances=tuple(pool)))
+    assert [(one.name, one.severity) for one in findings] == [("instance.not-kato", severity)] * 2
+    assert all("Only its registration was checked" in one.what for one in findings)
+
+
 def test_invalid_address_is_the_only_finding_about_its_instance() -> None:
     """An address that clients cannot use is an error; that there is no response is due to it."""
     bad = replace(GOOD, instance=instance("kato-3", address="http://10.0.0.5"), unreachable="bad")

@@ -28,7 +28,7 @@ from kato_consul._registration.health_report import (
     shows_hang,
 )
 from kato_consul._registration.instance_info import field_of
-from kato_consul._registration.worker_count import find_workers
+from kato_consul._registration.worker_count import find_workers, start_time
 from kato_consul._requests.gateway import gateway_refusal
 from kato_consul._runtime_defaults import clock
 from kato_consul.errors import ConsulDenied, ConsulError, ConsulUnreachable
@@ -144,10 +144,12 @@ class FactCollector:
             return replace(facts, unreachable=str(health), hung=hung)
         if refusal := gateway_refusal(health):
             return replace(facts, refused=f"{health.status}: {refusal}")
+        status = yield from _get(instance, "/status")
+        if start_time(health) is None and _text(status, "base_processor_id") is None:
+            return facts  # many services have a /health with a "status"
         report = read_report(health)
         skew = self._skew(health)
         store = yield from _use_store(instance)
-        status = yield from _get(instance, "/status")
         workers = yield from find_workers(
             instance.origin, INSTANCE_TIMEOUT, COUNT_WITHIN, clock=clock, thorough=True
         )

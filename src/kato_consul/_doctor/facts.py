@@ -16,6 +16,7 @@ class RegistrationFacts:
     ``owner`` is the registrar in its metadata, or empty.
     ``checks`` is the number of its own checks, without maintenance mode; None: not reported.
     ``expired`` are the ids of its TTL checks that have expired.
+    ``probed``: it has the check of KATO's probe, so it is meant to be KATO.
     ``reporting``: a registrar reports to the check of its probe.
     ``registrars`` are the owners that were seen, if the registration changed again and again while
     it was observed; an owner without a name is "".
@@ -26,6 +27,7 @@ class RegistrationFacts:
     owner: str = ""
     checks: int | None = None
     expired: tuple[str, ...] = ()
+    probed: bool = False
     reporting: bool = False
     registrars: tuple[str, ...] = ()
 
@@ -39,6 +41,7 @@ class InstanceFacts:
     ``refused`` is why something in front of KATO refused the requests, or empty.
     ``hung``: it accepts connections and does not answer.
     ``health`` is the ``status`` of KATO's ``/health``: ``healthy``, ``degraded`` or ``unhealthy``.
+    None: what answered is not KATO.
     ``issues`` are the names of KATO's reasons for it, such as ``High CPU usage``.
     ``store_status`` is the HTTP status of a request that needs KATO's store.
     ``version`` and ``base_processor_id`` are those of KATO's ``/status``.

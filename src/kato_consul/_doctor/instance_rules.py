@@ -10,8 +10,13 @@ from kato_consul._registration.health_report import HUNG_NOTE, HealthReport
 from kato_consul.models import Health
 
 
-def check_instance(facts: InstanceFacts, keepalive: float) -> Iterator[Finding]:
-    """Yield the findings about one instance; clients keep connections idle for ``keepalive`` s."""
+def check_instance(
+    facts: InstanceFacts, keepalive: float, *, among_kato: bool
+) -> Iterator[Finding]:
+    """Yield the findings about one instance; clients keep connections idle for ``keepalive`` s.
+
+    ``among_kato``: an instance of its service is KATO.
+    """
     uid, health = facts.instance.uid, facts.instance.health
     yield from check_registration(facts)
     if facts.instance.address_error:
@@ -40,13 +45,7 @@ def check_instance(facts: InstanceFacts, keepalive: float) -> Iterator[Finding]:
         )
         return
     if facts.health is None:
-        yield Finding(
-            "instance.not-kato",
-            Severity.WARNING,
-            uid,
-            f"{facts.instance.origin} is not KATO: its /health returns something else",
-            "check the address, the port, the scheme and the path of the registration",
-        )
+        yield _not_kato(facts, expected=among_kato or facts.registration.probed)
         return
     report = HealthReport(facts.health, facts.issues)
     yield from _check_health(facts, report, uid, health)
@@ -77,6 +76,20 @@ def check_instance(facts: InstanceFacts, keepalive: float) -> Iterator[Finding]:
         )
     if facts.skew is not None and abs(facts.skew) > MAX_SKEW:
         yield clock_skew("instance.clock", uid, facts.skew)
+
+
+def _not_kato(facts: InstanceFacts, *, expected: bool) -> Finding:
+    correct = "check the address, the port, the scheme and the path of the registration"
+    return Finding(
+        "instance.not-kato",
+        Severity.WARNING if expected else Severity.NOTE,
+        facts.instance.uid,
+        f"{facts.instance.origin} is not KATO: its /health and /status return something else. Only "
+        f"its registration was checked",
+        correct
+        if expected
+        else f"nothing, if it is another service; if it should be KATO, {correct}",
+    )
 
 
 def _check_health(

@@ -27,7 +27,8 @@
 | instance.unreachable  | warning  | Consul does not report critical, but there is no response     |
 | instance.refused      | error    | a gateway in front of it asks for credentials, or redirects   |
 | instance.stale        | warning  | Consul reports critical, and there is no response             |
-| instance.not-kato     | warning  | its /health is not KATO's                                     |
+| instance.not-kato     | warning, | its /health and /status are not KATO's; a note if nothing     |
+|                       | note     | shows that its service is KATO: only the registration counts  |
 | instance.maintenance  | note     | it is in maintenance mode                                     |
 | instance.workers      | warning  | several worker processes: two writers overwrite each other    |
 | instance.keepalive    | warning  | it closes idle connections sooner than clients do             |
@@ -62,8 +63,9 @@ def apply_rules(facts: DeploymentFacts) -> tuple[Finding, ...]:
             ),
         )
     findings = [*_check_consul(facts), *_check_token(facts), *_check_pool(facts)]
+    among_kato = any(observed.health is not None for observed in facts.instances or ())
     for observed in facts.instances or ():
-        findings += check_instance(observed, facts.keepalive)
+        findings += check_instance(observed, facts.keepalive, among_kato=among_kato)
     return tuple(sorted(findings, key=lambda finding: -finding.severity))
 
 
