@@ -169,7 +169,12 @@ def test_findings_about_an_instance(
 )
 def test_service_that_is_not_kato(registration: dict[str, Any], severity: Severity) -> None:
     """It is no problem, unless it was registered as KATO: only its registration was checked."""
-    nothing = {"health": None, "store_status": None, "version": None, "base_processor_id": None}
+    nothing: dict[str, Any] = {
+        "health": None,
+        "store_status": None,
+        "version": None,
+        "base_processor_id": None,
+    }
     pool = [
         replace(one, **nothing, workers=None, **registered(**registration)) for one in (GOOD, OTHER)
     ]

@@ -29,11 +29,12 @@ def doctor(service: Service = None, consul: Consul = None, json_: Json = False) 
     Queries Consul, and every instance from this machine. Finds hung instances,
     health checks that do not match the instance, instances that do not work as
     one pool, and stale registrations. The checks of instances are for KATO: of
-    another service, only the registrations are checked. Takes a few seconds, in which idle connections show
-    which instances close them. It changes nothing, except for one session for
-    each instance, which it creates and deletes. Exits with 0 if nothing is
-    wrong (notes do not count), 8 for warnings, 9 for errors, and 3 if Consul
-    does not answer.
+    another service, only the registrations are checked.
+
+    Takes a few seconds, in which idle connections show which instances close
+    them. It changes nothing, except for one session for each instance, which it
+    creates and deletes. Exits with 0 if nothing is wrong (notes do not count),
+    8 for warnings, 9 for errors, and 3 if Consul does not answer.
 
       kato-consul doctor
 
