@@ -119,13 +119,13 @@ class RegistrarService:
             yield from maintenance.enter(self.api, service_id, reason, left, self._on_event)
         definitions = [one.definition for one in self.state.instances.values()]
         left = min(until - clock(), ENTER_WITHIN)
-        paths = yield from maintenance.check_paths(self.api, definitions, left)
+        checks = yield from maintenance.read_checks(self.api, left)
         return (
             yield from maintenance.wait_until_idle(
                 definitions,
                 until - clock(),
                 clock=clock,
                 on_event=self._on_event,
-                check_paths=paths,
+                checks=checks,
             )
         )
