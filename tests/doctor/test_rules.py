@@ -115,6 +115,11 @@ def test_findings_about_consul_and_pool(changed: dict[str, Any], found: list[str
         (Health.CRITICAL, {"unreachable": "no answer", "hung": True}, ["instance.hung"]),
         (Health.PASSING, {"unreachable": "refused"}, ["instance.unreachable"]),
         (Health.CRITICAL, {"unreachable": "refused"}, ["instance.stale"]),
+        (
+            Health.CRITICAL,
+            {"unreachable": "no TLS connection", "untrusted": True},
+            ["instance.unreachable"],
+        ),
         (Health.PASSING, {"health": None}, ["instance.not-kato"]),
         (Health.PASSING, {"health": None, "refused": "401: no key"}, ["instance.refused"]),
         (Health.MAINTENANCE, {}, ["instance.maintenance"]),
@@ -239,6 +244,15 @@ def test_instance_that_does_not_respond(registration: dict[str, Any], todo: list
     (finding,) = apply_rules(replace(FACTS, instances=(GOOD, OTHER, gone)))
     for text in todo:
         assert text in finding.todo
+
+
+@pytest.mark.parametrize("health", [Health.PASSING, Health.CRITICAL])
+def test_certificate_that_is_not_trusted(health: Health) -> None:
+    """The CA is missing here. That is no reason to deregister the instance."""
+    odd = replace(GOOD, instance=instance("kato-3", health), unreachable="no TLS", untrusted=True)
+    (finding,) = apply_rules(replace(FACTS, instances=(GOOD, OTHER, odd)))
+    assert "KATO_CACERT" in finding.todo
+    assert "deregister" not in finding.todo
 
 
 def test_findings_name_the_registrars() -> None:

@@ -19,7 +19,7 @@ from kato_consul._doctor.registrations import (
     registrations_call,
     state_of,
 )
-from kato_consul._flow import JSON_HEADERS, Failure, Flow, Outcome, Reply, Send, Sleep
+from kato_consul._flow import JSON_HEADERS, Cause, Failure, Flow, Outcome, Reply, Send, Sleep
 from kato_consul._registration.health_probe import PROBE_NODE_ID
 from kato_consul._registration.health_report import (
     HUNG_NOTE,
@@ -141,7 +141,8 @@ class FactCollector:
             # The queue of connections of a hung instance may be full. Its registrar knows better.
             queue_full = connect_timed_out(health) and HUNG_NOTE in instance.output
             hung = shows_hang(health) or queue_full
-            return replace(facts, unreachable=str(health), hung=hung)
+            untrusted = health.cause is Cause.TLS
+            return replace(facts, unreachable=str(health), hung=hung, untrusted=untrusted)
         if refusal := gateway_refusal(health):
             return replace(facts, refused=f"{health.status}: {refusal}")
         status = yield from _get(instance, "/status")

@@ -39,6 +39,7 @@ class InstanceFacts:
     ``instance`` is the instance as Consul has it.
     ``unreachable`` is why there was no response, or empty.
     ``refused`` is why something in front of KATO refused the requests, or empty.
+    ``untrusted``: there was a connection, but no TLS connection.
     ``hung``: it accepts connections and does not answer.
     ``health`` is the ``status`` of KATO's ``/health``: ``healthy``, ``degraded`` or ``unhealthy``.
     None: what answered is not KATO.
@@ -54,6 +55,7 @@ class InstanceFacts:
     instance: Instance
     unreachable: str = ""
     refused: str = ""
+    untrusted: bool = False
     hung: bool = False
     health: str | None = None
     issues: tuple[str, ...] = ()

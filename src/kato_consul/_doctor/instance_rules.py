@@ -150,7 +150,7 @@ def _is_explained(registration: RegistrationFacts) -> bool:
 
 def _unreachable(facts: InstanceFacts, uid: str, health: Health) -> Finding:
     no_response = f"no response from {facts.instance.origin}: {facts.unreachable}"
-    if health is Health.CRITICAL:
+    if health is Health.CRITICAL and not facts.untrusted:
         return Finding(
             "instance.stale",
             Severity.WARNING,
@@ -163,5 +163,8 @@ def _unreachable(facts: InstanceFacts, uid: str, health: Health) -> Finding:
         Severity.WARNING,
         uid,
         f"Consul reports {health}, but from here there is {no_response}",
-        "check that clients can reach its address",
+        "set KATO_CACERT to the CA file of its certificate, or what else the reason names; if "
+        "clients have that already, correct the certificate"
+        if facts.untrusted
+        else "check that clients can reach its address",
     )

@@ -24,7 +24,8 @@
 |                       |          | for another reason than the load of its machine               |
 | instance.busy         | note     | KATO reports one of these because of the load of its machine  |
 | instance.hung         | error    | it accepts connections and does not answer                    |
-| instance.unreachable  | warning  | Consul does not report critical, but there is no response     |
+| instance.unreachable  | warning  | Consul does not report critical, but there is no response; or |
+|                       |          | there is no TLS connection                                    |
 | instance.refused      | error    | a gateway in front of it asks for credentials, or redirects   |
 | instance.stale        | warning  | Consul reports critical, and there is no response             |
 | instance.not-kato     | warning, | its /health and /status are not KATO's; a note if nothing     |
