@@ -216,7 +216,9 @@ def test_findings_name_the_issue_and_what_to_do() -> None:
 def test_no_usable_instance() -> None:
     """Without a usable instance, the pool has a finding as well as each instance."""
     critical = replace(GOOD, instance=instance("kato-1", Health.CRITICAL), store_status=500)
-    assert names(replace(FACTS, instances=(critical,))) == ["pool.none-usable", "instance.store"]
+    findings = apply_rules(replace(FACTS, service="orders", instances=(critical,)))
+    assert [one.name for one in findings] == ["pool.none-usable", "instance.store"]
+    assert "'kato-consul instances --service orders'" in findings[0].todo
 
 
 def test_a_client_token_has_no_problem() -> None:

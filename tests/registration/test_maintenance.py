@@ -318,8 +318,20 @@ def test_slow_instance_does_not_prolong_the_drain(within: float, slow: str, answ
 
 
 def test_unknown_instance_cannot_be_drained() -> None:
-    """Draining an instance that the agent does not have is an error."""
+    """Draining an instance that the agent does not have is an error. It names the instance's node,
+    if the catalog has it."""
     missing = reply(404, b'No service registered with ID "kato-1"')
-    flow = enter(ConsulApi("http://consul.test:8500"), "kato-1", "why", 5.0, lambda *_, **__: None)
-    with pytest.raises(ConsulRejected, match="Use the agent that it was registered with"):
-        Player(lambda send: missing).play(flow)
+    listed = [{"Node": "n2", "Address": "10.0.0.2", "ServiceID": "kato-1"}]
+    for catalog, named in (
+        (reply(200, listed, x_consul_index="7"), "registered with, of node n2 (10.0.0.2)"),
+        (reply(200, [], x_consul_index="7"), "registered with"),
+        (refused(), "registered with"),
+    ):
+
+        def answer(send: Send, catalog: Outcome = catalog) -> Outcome:
+            return catalog if "/catalog/service/kato?" in send.target else missing
+
+        flow = enter(ConsulApi("http://consul.test:8500"), ONE, "why", 5.0, lambda *_, **__: None)
+        with pytest.raises(ConsulRejected) as caught:
+            Player(answer).play(flow)
+        assert str(caught.value).endswith(f"Use the agent that it was {named}")

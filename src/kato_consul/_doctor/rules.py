@@ -42,6 +42,7 @@
 | instance.no-address   | note     | registered without an address: clients use the node's         |
 """
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -174,7 +175,8 @@ def _check_pool(facts: DeploymentFacts) -> Iterator[Finding]:
             Severity.ERROR,
             pool,
             f"none of {len(facts.instances)} instances is passing: every request fails",
-            "see the output of their checks: 'kato-consul instances'",
+            f"see the output of their checks: 'kato-consul instances --service "
+            f"{shlex.quote(facts.service)}'",
         )
     elif len(usable) == 1:
         yield Finding(

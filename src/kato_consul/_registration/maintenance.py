@@ -35,14 +35,12 @@ NOT_LISTED = (
 )
 WAS_CRITICAL = "it was critical, so no client uses it"
 
-_NO_SUCH_INSTANCE = "the agent has no such instance. Use the agent that it was registered with"
-
 _CHECKED_URL = re.compile(r"HTTP [A-Z]+ (\S+): ")
 """How the output of an agent's HTTP check begins. Agents do not list what a check requests."""
 
 
 def enter(
-    api: ConsulApi, service_id: str, reason: str, within: float, on_event: EventSink
+    api: ConsulApi, definition: ServiceDefinition, reason: str, within: float, on_event: EventSink
 ) -> Flow[None]:
     """Flow: put an instance into maintenance mode, within so many seconds.
 
@@ -50,16 +48,30 @@ def enter(
         ConsulRejected: the agent has no such instance.
         ConsulError: the agent does not answer, or the token is not allowed to do this.
     """
-    if not (yield from call_consul(api.maintenance(service_id, reason).within(within))):
-        raise ConsulRejected(api.address, f"draining {service_id!r}", 404, _NO_SUCH_INSTANCE)
-    on_event(RegistrarEvent.DRAINING, service_id, reason=reason)
+    if not (yield from call_consul(api.maintenance(definition.id, reason).within(within))):
+        raise (yield from _no_such_instance(api, "draining", definition))
+    on_event(RegistrarEvent.DRAINING, definition.id, reason=reason)
 
 
-def leave(api: ConsulApi, service_id: str, on_event: EventSink) -> Flow[None]:
+def leave(api: ConsulApi, definition: ServiceDefinition, on_event: EventSink) -> Flow[None]:
     """Flow: end an instance's maintenance mode. Raises as `enter`."""
-    if not (yield from call_consul(api.maintenance(service_id, None))):
-        raise ConsulRejected(api.address, f"resuming {service_id!r}", 404, _NO_SUCH_INSTANCE)
-    on_event(RegistrarEvent.RESUMED, service_id)
+    if not (yield from call_consul(api.maintenance(definition.id, None))):
+        raise (yield from _no_such_instance(api, "resuming", definition))
+    on_event(RegistrarEvent.RESUMED, definition.id)
+
+
+def _no_such_instance(
+    api: ConsulApi, doing: str, definition: ServiceDefinition
+) -> Flow[ConsulRejected]:
+    """Flow: return the error for an instance that the agent does not have, with its node if the
+    catalog lists it."""
+    nodes: list[str] = []
+    with suppress(ConsulError):
+        found = yield from call_consul(api.catalog_service(definition.name, [definition.id]))
+        nodes = sorted({f"{one['Node']} ({one['Address']})" for one in found})
+    where = f", of node {' and '.join(nodes)}" if nodes else ""
+    why = f"the agent has no such instance. Use the agent that it was registered with{where}"
+    return ConsulRejected(api.address, f"{doing} {definition.id!r}", 404, why)
 
 
 def read_checks(api: ConsulApi, within: float) -> Flow[Checks]:

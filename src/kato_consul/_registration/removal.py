@@ -265,10 +265,10 @@ def deregister_command(service_id: str, node: str = "") -> str:
 
 
 def _of_living_node(service_id: str, node: NodeEntry) -> str:
-    host = f"[{node.address}]" if ":" in node.address else node.address
     return (
-        f"on node {node.name}, whose agent is alive and would register it "
-        f"again. Use that agent: '{deregister_command(service_id)} --consul {host}:8500'"
+        f"on node {node.name} ({node.address}), whose agent is alive and would register it "
+        f"again. Use that agent: '{deregister_command(service_id)} --consul ADDRESS', with the "
+        f"address of the agent of {node.name}"
     )
 
 

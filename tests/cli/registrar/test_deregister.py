@@ -145,8 +145,8 @@ def test_a_killed_agent_and_a_living_one(service: str) -> None:
         for more in ([], ["--node", there.node]):
             done = kato_consul("deregister", f"{service}-1", *more, env=agent_env(here))
             assert done.returncode == 1, done.stdout
-            assert f"on node {there.node}, whose agent is alive" in done.stderr
-            assert f"kato-consul deregister {service}-1 --consul 127.0.0.1:8500" in done.stderr
+            assert f"on node {there.node} (127.0.0.1), whose agent is alive" in done.stderr
+            assert f"'kato-consul deregister {service}-1 --consul ADDRESS', with" in done.stderr
         there.kill()
         command = ["deregister", f"{service}-1", "--node", there.node]
 
