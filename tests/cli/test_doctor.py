@@ -290,6 +290,16 @@ def test_full_store(pool: Pool) -> None:
     assert httpx.get(f"{second.url}/sessions/count").json() == {"active_session_count": 0}
 
 
+def test_static_list_without_consul(pool: Pool) -> None:
+    """With KATO_URL alone, the instances are checked, and Consul is not asked for."""
+    urls = " ".join(one.url for one in pool.instances.values())
+    done = kato_consul("doctor", env={"KATO_URL": urls})
+    assert done.returncode == 0, done.stdout
+    assert "[consul.none]" in done.stdout
+    assert done.stdout.endswith("kato: checked 2 instances: no problems\n")
+    assert "no answer from Consul" not in done.stderr
+
+
 def test_no_instance_registered(agent: ConsulAgent, service: str) -> None:
     """No instance at all is an error, with advice."""
     done = kato_consul("doctor", "--service", service, env=agent_env(agent))

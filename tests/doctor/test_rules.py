@@ -248,6 +248,26 @@ def test_instance_that_does_not_respond(registration: dict[str, Any], todo: list
         assert text in finding.todo
 
 
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ({}, []),
+        ({"store_status": 500}, ["instance.store"]),
+        ({"health": "unhealthy"}, ["instance.unhealthy"]),
+        ({"unreachable": "refused"}, ["instance.unreachable"]),
+        ({"unreachable": "no answer", "hung": True}, ["instance.hung"]),
+    ],
+)
+def test_static_list_without_consul(changed: dict[str, Any], found: list[str]) -> None:
+    """There is no Consul to check, which is a note; instances are checked, and no finding claims
+    what Consul reports about them."""
+    odd = replace(OTHER, **changed)
+    facts = DeploymentFacts("kato", 4.0, uses_consul=False, instances=(GOOD, odd))
+    findings = apply_rules(facts)
+    assert [one.name for one in findings] == [*found, "consul.none"]
+    assert all("Consul reports" not in one.what for one in findings)
+
+
 @pytest.mark.parametrize("health", [Health.PASSING, Health.CRITICAL])
 def test_certificate_that_is_not_trusted(health: Health) -> None:
     """The CA is missing here. That is no reason to deregister the instance."""

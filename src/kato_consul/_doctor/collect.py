@@ -1,6 +1,6 @@
 """Fact collection: queries Consul first, then each instance, as a client does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -11,6 +11,7 @@ from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.call import ConsulCall, T, call_consul
 from kato_consul._consul.permissions import read_permissions
 from kato_consul._consul.snapshot_decoder import OWN_ADDRESS, AddressChoice
+from kato_consul._discovery.snapshot_codec import static_snapshot
 from kato_consul._doctor.facts import DeploymentFacts, InstanceFacts
 from kato_consul._doctor.registrations import (
     Registrations,
@@ -171,6 +172,14 @@ class FactCollector:
             return parsedate_to_datetime(reply.headers["date"]).timestamp() - self.now()
         except (KeyError, ValueError):
             return None
+
+
+def static_facts(service: str, keepalive: float, urls: Iterable[str]) -> DeploymentFacts:
+    """Return the facts about the instances of a static list, before anything is sent to them."""
+    instances = static_snapshot(service, urls).instances
+    return DeploymentFacts(
+        service, keepalive, uses_consul=False, instances=tuple(map(InstanceFacts, instances))
+    )
 
 
 class _ConsulFailures:

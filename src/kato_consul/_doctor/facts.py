@@ -74,6 +74,8 @@ class DeploymentFacts:
 
     ``service`` is the service's name.
     ``keepalive`` is how many seconds a client keeps an idle connection.
+    ``uses_consul``: False if the instances are the static list of the settings (``KATO_URL``), and
+    no Consul is set. All else is of Consul then, and not reported.
     ``unreachable`` is why there was no response from Consul at all, or empty.
     ``leader`` is the address of Consul's leader; empty: there is none; None: not reported.
     ``skew`` is how many seconds the agent's clock is ahead of this machine's; None: not reported.
@@ -88,6 +90,7 @@ class DeploymentFacts:
 
     service: str
     keepalive: float
+    uses_consul: bool = True
     unreachable: str = ""
     leader: str | None = None
     skew: float | None = None

@@ -11,13 +11,13 @@ from kato_consul.models import Health
 
 
 def check_instance(
-    facts: InstanceFacts, keepalive: float, *, among_kato: bool
+    facts: InstanceFacts, keepalive: float, *, among_kato: bool, uses_consul: bool
 ) -> Iterator[Finding]:
     """Yield the findings about one instance; clients keep connections idle for ``keepalive`` s.
 
-    ``among_kato``: an instance of its service is KATO.
+    ``among_kato``: an instance of its service is KATO. ``uses_consul``: Consul reports its health.
     """
-    uid, health = facts.instance.uid, facts.instance.health
+    uid, health = facts.instance.uid, facts.instance.health if uses_consul else None
     yield from check_registration(facts)
     if facts.instance.address_error:
         return  # nothing was sent to it
@@ -26,7 +26,7 @@ def check_instance(
             "instance.hung",
             Severity.ERROR,
             uid,
-            f"{HUNG_NOTE} (Consul reports {health})",
+            f"{HUNG_NOTE} (Consul reports {health})" if uses_consul else HUNG_NOTE,
             "restart it ('exec' does so itself); if it soon hangs again, check its Redis: KATO "
             "hangs while that does",
         )
@@ -93,7 +93,7 @@ def _not_kato(facts: InstanceFacts, *, expected: bool) -> Finding:
 
 
 def _check_health(
-    facts: InstanceFacts, report: HealthReport, uid: str, health: Health
+    facts: InstanceFacts, report: HealthReport, uid: str, health: Health | None
 ) -> Iterator[Finding]:
     store_works = facts.store_status == 200
     result = f"returns {facts.store_status}" if facts.store_status else "gets no response"
@@ -148,7 +148,7 @@ def _is_explained(registration: RegistrationFacts) -> bool:
     return registration.node_alive is False or bool(registration.expired)
 
 
-def _unreachable(facts: InstanceFacts, uid: str, health: Health) -> Finding:
+def _unreachable(facts: InstanceFacts, uid: str, health: Health | None) -> Finding:
     no_response = f"no response from {facts.instance.origin}: {facts.unreachable}"
     if health is Health.CRITICAL and not facts.untrusted:
         return Finding(
@@ -162,7 +162,7 @@ def _unreachable(facts: InstanceFacts, uid: str, health: Health) -> Finding:
         "instance.unreachable",
         Severity.WARNING,
         uid,
-        f"Consul reports {health}, but from here there is {no_response}",
+        f"Consul reports {health}, but from here there is {no_response}" if health else no_response,
         "set KATO_CACERT to the CA file of its certificate, or what else the reason names; if "
         "clients have that already, correct the certificate"
         if facts.untrusted

@@ -3,6 +3,7 @@
 | finding               | severity | condition                                                     |
 | --------------------- | -------- | ------------------------------------------------------------- |
 | consul.unreachable    | error    | no response from the agent                                    |
+| consul.none           | note     | KATO_URL is set and no Consul: only the instances are checked |
 | consul.failing        | error    | the agent could not answer a query                            |
 | consul.no-leader      | error    | the cluster has no leader                                     |
 | consul.clock          | warning  | the agent's clock is more than `MAX_SKEW` off                 |
@@ -64,11 +65,27 @@ def apply_rules(facts: DeploymentFacts) -> tuple[Finding, ...]:
                 "start the agent, or name one that runs",
             ),
         )
-    findings = [*_check_consul(facts), *_check_token(facts), *_check_pool(facts)]
+    findings = [*_check_pool(facts)]
+    if facts.uses_consul:
+        findings = [*_check_consul(facts), *_check_token(facts), *findings]
+    else:
+        findings.append(_no_consul(facts))
     among_kato = any(observed.health is not None for observed in facts.instances or ())
     for observed in facts.instances or ():
-        findings += check_instance(observed, facts.keepalive, among_kato=among_kato)
+        findings += check_instance(
+            observed, facts.keepalive, among_kato=among_kato, uses_consul=facts.uses_consul
+        )
     return tuple(sorted(findings, key=lambda finding: -finding.severity))
+
+
+def _no_consul(facts: DeploymentFacts) -> Finding:
+    return Finding(
+        "consul.none",
+        Severity.NOTE,
+        f"service {facts.service!r}",
+        "its instances are those of KATO_URL, and no Consul is set: there is none to check",
+        "nothing; or set CONSUL_HTTP_ADDR, to check what Consul lists",
+    )
 
 
 def _check_consul(facts: DeploymentFacts) -> Iterator[Finding]:

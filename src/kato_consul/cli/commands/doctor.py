@@ -84,6 +84,7 @@ def _print(diagnosis: Diagnosis) -> None:
         return
     problems = sum(finding.severity > Severity.NOTE for finding in diagnosis.findings)
     count = len(diagnosis.facts.instances or ())
-    checked = f"checked Consul and {count} instance{'s' if count != 1 else ''}"
+    consul = "Consul and " if diagnosis.facts.uses_consul else ""
+    checked = f"checked {consul}{count} instance{'s' if count != 1 else ''}"
     result = f"{problems or 'no'} problem{'s' if problems != 1 else ''}"
     console.print(Text(printable(f"{diagnosis.facts.service}: {checked}: {result}")))
