@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 REGISTERED = frozenset(
-    {RegistrarEvent.REGISTERED, RegistrarEvent.UPDATED, RegistrarEvent.RE_REGISTERED}
+    {
+        RegistrarEvent.REGISTERED,
+        RegistrarEvent.UPDATED,
+        RegistrarEvent.UNCHANGED,
+        RegistrarEvent.RE_REGISTERED,
+    }
 )
 """Events after which clients use the instance."""
 
