@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,40 @@ def test_instance_that_its_registrar_waits_for(pool: Pool) -> None:
     assert "end the registrar" in todo[f"{pool.service}-4"]
 
 
+def test_service_that_is_not_kato(agent: ConsulAgent, service: str) -> None:
+    """A healthy service with a /health of its own is a note: exit 0, and nothing is created."""
+    requests: list[str] = []
+
+    class Orders(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            requests.append(f"GET {self.path}")
+            body = b'{"status": "ok"}' if self.path == "/health" else b"no such page"
+            self.send_response(200 if self.path == "/health" else 404)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            requests.append(f"POST {self.path}")
+            self.send_error(405)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Log nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Orders) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        port = int(server.server_address[1])
+        check = CheckDefinition(http=f"http://127.0.0.1:{port}/health", interval="200ms")
+        definition = ServiceDefinition(name=service, address="127.0.0.1", port=port, check=check)
+        with Registrar([definition], Settings(consul_addr=agent.http_addr)):
+            done = kato_consul("doctor", "--service", service, env=agent_env(agent))
+        server.shutdown()
+    assert done.returncode == 0, done.stdout
+    assert "instance.not-kato" in done.stdout
+    assert "check.false-passing" not in done.stdout
+    assert [one for one in requests if one.startswith("POST")] == []
+
+
 def test_full_store(pool: Pool) -> None:
     """A store that serves reads but no writes is found, though a plain check is passing; doctor
     deletes its session from an instance that works."""
@@ -253,6 +288,16 @@ def test_full_store(pool: Pool) -> None:
     code, found = pool.findings()
     assert (code, found) == (9, {"check.false-passing": f"{pool.service}-1"})
     assert httpx.get(f"{second.url}/sessions/count").json() == {"active_session_count": 0}
+
+
+def test_static_list_without_consul(pool: Pool) -> None:
+    """With KATO_URL alone, the instances are checked, and Consul is not asked for."""
+    urls = " ".join(one.url for one in pool.instances.values())
+    done = kato_consul("doctor", env={"KATO_URL": urls})
+    assert done.returncode == 0, done.stdout
+    assert "[consul.none]" in done.stdout
+    assert done.stdout.endswith("kato: checked 2 instances: no problems\n")
+    assert "no answer from Consul" not in done.stderr
 
 
 def test_no_instance_registered(agent: ConsulAgent, service: str) -> None:

@@ -48,10 +48,16 @@ FACTS = RegistrationFacts(node_alive=True, checks=1)
         (record(SERF, PLAIN, Address=""), replace(FACTS, no_address=True)),
         (record(SERF, PLAIN, Meta={"registrar": "a"}), replace(FACTS, owner="a")),
         (record(SERF, PLAIN, Meta=None), FACTS),
-        (record(SERF, PROBE), replace(FACTS, reporting=True)),
-        (record(SERF, {**PROBE, "Type": "http"}), FACTS),  # the agent runs it itself
-        (record(SERF, EXPIRED), replace(FACTS, expired=("kato-probe:kato-1",))),
-        (record(SERF, {**EXPIRED, "Status": "passing"}), replace(FACTS, reporting=True)),
+        (record(SERF, PROBE), replace(FACTS, probed=True, reporting=True)),
+        (
+            record(SERF, {**PROBE, "Type": "http"}),
+            replace(FACTS, probed=True),
+        ),  # the agent runs it itself
+        (record(SERF, EXPIRED), replace(FACTS, probed=True, expired=("kato-probe:kato-1",))),
+        (
+            record(SERF, {**EXPIRED, "Status": "passing"}),
+            replace(FACTS, probed=True, reporting=True),
+        ),
     ],
 )
 def test_facts_of_a_registration(given: dict[str, Any] | None, facts: RegistrationFacts) -> None:

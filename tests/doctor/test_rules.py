@@ -115,6 +115,11 @@ def test_findings_about_consul_and_pool(changed: dict[str, Any], found: list[str
         (Health.CRITICAL, {"unreachable": "no answer", "hung": True}, ["instance.hung"]),
         (Health.PASSING, {"unreachable": "refused"}, ["instance.unreachable"]),
         (Health.CRITICAL, {"unreachable": "refused"}, ["instance.stale"]),
+        (
+            Health.CRITICAL,
+            {"unreachable": "no TLS connection", "untrusted": True},
+            ["instance.unreachable"],
+        ),
         (Health.PASSING, {"health": None}, ["instance.not-kato"]),
         (Health.PASSING, {"health": None, "refused": "401: no key"}, ["instance.refused"]),
         (Health.MAINTENANCE, {}, ["instance.maintenance"]),
@@ -164,6 +169,25 @@ def test_findings_about_an_instance(
     assert all(one.todo for one in findings)
 
 
+@pytest.mark.parametrize(
+    ("registration", "severity"), [({}, Severity.NOTE), ({"probed": True}, Severity.WARNING)]
+)
+def test_service_that_is_not_kato(registration: dict[str, Any], severity: Severity) -> None:
+    """It is no problem, unless it was registered as KATO: only its registration was checked."""
+    nothing: dict[str, Any] = {
+        "health": None,
+        "store_status": None,
+        "version": None,
+        "base_processor_id": None,
+    }
+    pool = [
+        replace(one, **nothing, workers=None, **registered(**registration)) for one in (GOOD, OTHER)
+    ]
+    findings = apply_rules(replace(FACTS, instances=tuple(pool)))
+    assert [(one.name, one.severity) for one in findings] == [("instance.not-kato", severity)] * 2
+    assert all("Only its registration was checked" in one.what for one in findings)
+
+
 def test_invalid_address_is_the_only_finding_about_its_instance() -> None:
     """An address that clients cannot use is an error; that there is no response is due to it."""
     bad = replace(GOOD, instance=instance("kato-3", address="http://10.0.0.5"), unreachable="bad")
@@ -192,7 +216,9 @@ def test_findings_name_the_issue_and_what_to_do() -> None:
 def test_no_usable_instance() -> None:
     """Without a usable instance, the pool has a finding as well as each instance."""
     critical = replace(GOOD, instance=instance("kato-1", Health.CRITICAL), store_status=500)
-    assert names(replace(FACTS, instances=(critical,))) == ["pool.none-usable", "instance.store"]
+    findings = apply_rules(replace(FACTS, service="orders", instances=(critical,)))
+    assert [one.name for one in findings] == ["pool.none-usable", "instance.store"]
+    assert "'kato-consul instances --service orders'" in findings[0].todo
 
 
 def test_a_client_token_has_no_problem() -> None:
@@ -220,6 +246,35 @@ def test_instance_that_does_not_respond(registration: dict[str, Any], todo: list
     (finding,) = apply_rules(replace(FACTS, instances=(GOOD, OTHER, gone)))
     for text in todo:
         assert text in finding.todo
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ({}, []),
+        ({"store_status": 500}, ["instance.store"]),
+        ({"health": "unhealthy"}, ["instance.unhealthy"]),
+        ({"unreachable": "refused"}, ["instance.unreachable"]),
+        ({"unreachable": "no answer", "hung": True}, ["instance.hung"]),
+    ],
+)
+def test_static_list_without_consul(changed: dict[str, Any], found: list[str]) -> None:
+    """There is no Consul to check, which is a note; instances are checked, and no finding claims
+    what Consul reports about them."""
+    odd = replace(OTHER, **changed)
+    facts = DeploymentFacts("kato", 4.0, uses_consul=False, instances=(GOOD, odd))
+    findings = apply_rules(facts)
+    assert [one.name for one in findings] == [*found, "consul.none"]
+    assert all("Consul reports" not in one.what for one in findings)
+
+
+@pytest.mark.parametrize("health", [Health.PASSING, Health.CRITICAL])
+def test_certificate_that_is_not_trusted(health: Health) -> None:
+    """The CA is missing here. That is no reason to deregister the instance."""
+    odd = replace(GOOD, instance=instance("kato-3", health), unreachable="no TLS", untrusted=True)
+    (finding,) = apply_rules(replace(FACTS, instances=(GOOD, OTHER, odd)))
+    assert "KATO_CACERT" in finding.todo
+    assert "deregister" not in finding.todo
 
 
 def test_findings_name_the_registrars() -> None:

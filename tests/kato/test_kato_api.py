@@ -12,7 +12,7 @@ from kato_consul._kato.opening import open_session
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.writes import clear_stm
 from kato_consul._requests.request import Request
-from kato_consul.errors import KatoAnswerError, OutcomeUnknown, ServerFailed
+from kato_consul.errors import KatoAnswerError, NoInstances, OutcomeUnknown, ServerFailed
 from tests.building import hung, reply
 from tests.requests.scripted_service import ScriptedService
 
@@ -35,6 +35,16 @@ def call(request: Request, *outcomes: Outcome) -> Any:
     calling = ScriptedService(*outcomes)
     flow = KatoApi(calling.failover, 10.0).call(request, calling.clock() + 30.0)
     return calling.player.play(flow)[0]
+
+
+def test_instance_that_is_not_listed() -> None:
+    """The error has the ids that there are."""
+    calling = ScriptedService()
+    flow = KatoApi(calling.failover, 10.0).call_instance(READ, "kato-9", calling.clock() + 30.0)
+    with pytest.raises(
+        NoInstances, match="does not list 'kato-9'; it lists 'kato-1', 'kato-2', 'kato-3'"
+    ):
+        calling.player.play(flow)
 
 
 @pytest.mark.parametrize("outcome", [*FOREIGN, reply(200, {"stm": []})])

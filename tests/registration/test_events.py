@@ -41,6 +41,7 @@ def test_names_are_stable() -> None:
     assert [event.value for event in RegistrarEvent] == [
         "instance.registered",
         "instance.updated",
+        "instance.unchanged",
         "instance.re_registered",
         "instance.passing",
         "instance.health",

@@ -14,6 +14,7 @@ from kato_consul._registration.maintenance import (
     IDLE_FOR,
     check_paths,
     enter,
+    read_checks,
     wait_until_idle,
 )
 from kato_consul.errors import ConsulRejected
@@ -23,6 +24,8 @@ from tests.flows import Player
 
 ONE = ServiceDefinition(name="kato", id="kato-1", port=8001)
 TWO = ServiceDefinition(name="kato", id="kato-2", port=8002)
+
+PROBED = {"kato-probe:kato-1": {"ServiceID": "kato-1", "Status": "passing", "Output": ""}}
 
 OBSERVE = ("POST", "/sessions/s-1/observe")
 PROBE = ("GET", "/sessions/kato-consul-probe/exists")
@@ -160,7 +163,8 @@ def test_own_check_of_an_unusual_path_is_not_a_client() -> None:
     """What a plain check requests is known from its definition, or from the agent's output."""
     ready = ("GET", "/up")
     assert drain(Kato(ManualClock(100.0), 1, every(0.5, ready)), 3.0)[0] is False
-    given = {"check_paths": {"kato-1": {"/up"}}}
+    output = "HTTP GET http://127.0.0.1:8001/up: 200 OK Output: "
+    given = {"checks": {**PROBED, "c": {"ServiceID": "kato-1", "Output": output}}}
     assert drain(Kato(ManualClock(100.0), 1, every(0.5, ready)), 3.0, **given)[0] is True
 
 
@@ -180,16 +184,57 @@ def test_own_check_of_an_unusual_path_is_not_a_client() -> None:
             {"c": {"ServiceID": "kato-1", "Output": 'Get "http://x:1/up": connection refused'}},
             {"/ready"},
         ),
-        (None, {"/ready"}),
     ],
 )
-def test_check_paths(checks: dict[str, Any] | None, paths: set[str]) -> None:
+def test_check_paths(checks: dict[str, Any], paths: set[str]) -> None:
     """The paths of a definition's checks, and those that the agent's outputs name."""
     check = CheckDefinition(http="http://kato.test:8000/ready")
     definition = ServiceDefinition(name="kato", id="kato-1", port=8000, check=check)
-    outcome = refused() if checks is None else reply(200, checks)
-    flow = check_paths(ConsulApi("http://consul.test:8500"), [definition], 3.0)
-    assert Player(lambda send: outcome).play(flow) == {"kato-1": paths}
+    assert check_paths([definition], checks) == {"kato-1": paths}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "checks"), [(reply(200, {"c": {"ServiceID": "kato-1"}}), {"c"}), (refused(), set())]
+)
+def test_checks_that_cannot_be_read(outcome: Outcome, checks: set[str]) -> None:
+    """A drain goes on without them."""
+    flow = read_checks(ConsulApi("http://consul.test:8500"), 3.0)
+    assert Player(lambda send: outcome).play(flow).keys() == checks
+
+
+def plain_check(status: str) -> dict[str, Any]:
+    """Return the checks of an agent, of which one is the instance's: a plain one."""
+    return {"service:kato-1": {"ServiceID": "kato-1", "Status": status, "Output": ""}}
+
+
+@pytest.mark.parametrize(
+    ("checks", "takes", "why"),
+    [
+        (plain_check("passing"), IDLE_FOR, "does not list its requests as KATO does"),
+        (plain_check("critical"), 0.0, "it was critical"),
+        ({**PROBED, **plain_check("passing")}, 5.0, "did not report its number of requests"),
+    ],
+)
+def test_program_that_is_not_kato(checks: dict[str, Any], takes: float, why: str) -> None:
+    """Its requests cannot be known, so its clients have a second; none uses a critical one. With
+    the check of KATO's probe it should be KATO, and is given the whole time."""
+    clock = ManualClock(100.0)
+    events: list[str] = []
+
+    def on_event(event: RegistrarEvent, subject: str, /, **fields: object) -> None:
+        events.append(describe_event(event, fields))
+
+    flow = wait_until_idle([ONE], 5.0, clock=clock, on_event=on_event, checks=checks)
+    idle = Player(lambda send: reply(404, b"no such page"), clock=clock).play(flow)
+    assert idle is (takes < 5.0)
+    assert clock.now == pytest.approx(100.0 + takes)
+    assert why in events[0]
+
+
+def test_kato_with_a_plain_check() -> None:
+    """It lists its requests, so its clients are waited for."""
+    kato = Kato(ManualClock(100.0), busy={0})
+    assert drain(kato, 3.0, checks=plain_check("passing"))[0] is False
 
 
 def test_instance_that_stops_reporting_is_not_idle() -> None:
@@ -273,8 +318,20 @@ def test_slow_instance_does_not_prolong_the_drain(within: float, slow: str, answ
 
 
 def test_unknown_instance_cannot_be_drained() -> None:
-    """Draining an instance that the agent does not have is an error."""
+    """Draining an instance that the agent does not have is an error. It names the instance's node,
+    if the catalog has it."""
     missing = reply(404, b'No service registered with ID "kato-1"')
-    flow = enter(ConsulApi("http://consul.test:8500"), "kato-1", "why", 5.0, lambda *_, **__: None)
-    with pytest.raises(ConsulRejected, match="Use the agent that it was registered with"):
-        Player(lambda send: missing).play(flow)
+    listed = [{"Node": "n2", "Address": "10.0.0.2", "ServiceID": "kato-1"}]
+    for catalog, named in (
+        (reply(200, listed, x_consul_index="7"), "registered with, of node n2 (10.0.0.2)"),
+        (reply(200, [], x_consul_index="7"), "registered with"),
+        (refused(), "registered with"),
+    ):
+
+        def answer(send: Send, catalog: Outcome = catalog) -> Outcome:
+            return catalog if "/catalog/service/kato?" in send.target else missing
+
+        flow = enter(ConsulApi("http://consul.test:8500"), ONE, "why", 5.0, lambda *_, **__: None)
+        with pytest.raises(ConsulRejected) as caught:
+            Player(answer).play(flow)
+        assert str(caught.value).endswith(f"Use the agent that it was {named}")

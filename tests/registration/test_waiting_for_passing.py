@@ -75,6 +75,34 @@ def test_not_passing_in_time_is_rolled_back() -> None:
     assert run.agent.clock.now == pytest.approx(1_060.0)
 
 
+NOT_FOUND = "HTTP GET http://10.0.0.1:80/sessions/kato-consul-probe/exists: 404 Not Found"
+UNTRUSTED = 'Get "https://a/health": x509: certificate signed by unknown authority'
+PAGE = "HTTP GET http://10.0.0.1:80/health: 404 Not Found"
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        (f"{NOT_FOUND} Output: <!DOCTYPE HTML>\n<html>", f"{NOT_FOUND}. Is this not KATO?"),
+        ("not KATO: /health returned 404", "/health returned 404. Is this not KATO?"),
+        (f"{PAGE} Output: <html>", PAGE),
+        (f"{PAGE} Output: no\nroute", f"{PAGE} Output: no route"),
+        ("HTTP GET http://a/: 500 Internal Server Error", "500 Internal Server Error"),
+        (UNTRUSTED, f"{UNTRUSTED}. It is Consul's agent that does not trust"),
+    ],
+)
+def test_output_of_a_check_and_what_to_do(output: str, reason: str) -> None:
+    """The reason is one line without a web page, with a hint if the output does not say enough."""
+    run = Run(Agent(outputs={"kato-1": output}), (ONE,))
+    with pytest.raises(NotPassing) as caught:
+        run.register(wait=1)
+    shown = caught.value.waiting["kato-1"]
+    assert reason in shown
+    assert "<" not in shown
+    assert "\n" not in shown
+    assert (". I" in shown) == (". I" in reason)
+
+
 def test_existing_instance_that_does_not_pass_stays() -> None:
     """An instance that was registered before the run stays, although it does not pass."""
     run = Run(Agent(services=listed(ONE)))

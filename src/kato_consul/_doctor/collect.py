@@ -1,6 +1,6 @@
 """Fact collection: queries Consul first, then each instance, as a client does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -11,6 +11,7 @@ from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.call import ConsulCall, T, call_consul
 from kato_consul._consul.permissions import read_permissions
 from kato_consul._consul.snapshot_decoder import OWN_ADDRESS, AddressChoice
+from kato_consul._discovery.snapshot_codec import static_snapshot
 from kato_consul._doctor.facts import DeploymentFacts, InstanceFacts
 from kato_consul._doctor.registrations import (
     Registrations,
@@ -19,7 +20,7 @@ from kato_consul._doctor.registrations import (
     registrations_call,
     state_of,
 )
-from kato_consul._flow import JSON_HEADERS, Failure, Flow, Outcome, Reply, Send, Sleep
+from kato_consul._flow import JSON_HEADERS, Cause, Failure, Flow, Outcome, Reply, Send, Sleep
 from kato_consul._registration.health_probe import PROBE_NODE_ID
 from kato_consul._registration.health_report import (
     HUNG_NOTE,
@@ -28,7 +29,7 @@ from kato_consul._registration.health_report import (
     shows_hang,
 )
 from kato_consul._registration.instance_info import field_of
-from kato_consul._registration.worker_count import find_workers
+from kato_consul._registration.worker_count import find_workers, start_time
 from kato_consul._requests.gateway import gateway_refusal
 from kato_consul._runtime_defaults import clock
 from kato_consul.errors import ConsulDenied, ConsulError, ConsulUnreachable
@@ -141,13 +142,16 @@ class FactCollector:
             # The queue of connections of a hung instance may be full. Its registrar knows better.
             queue_full = connect_timed_out(health) and HUNG_NOTE in instance.output
             hung = shows_hang(health) or queue_full
-            return replace(facts, unreachable=str(health), hung=hung)
+            untrusted = health.cause is Cause.TLS
+            return replace(facts, unreachable=str(health), hung=hung, untrusted=untrusted)
         if refusal := gateway_refusal(health):
             return replace(facts, refused=f"{health.status}: {refusal}")
+        status = yield from _get(instance, "/status")
+        if start_time(health) is None and _text(status, "base_processor_id") is None:
+            return facts  # many services have a /health with a "status"
         report = read_report(health)
         skew = self._skew(health)
         store = yield from _use_store(instance)
-        status = yield from _get(instance, "/status")
         workers = yield from find_workers(
             instance.origin, INSTANCE_TIMEOUT, COUNT_WITHIN, clock=clock, thorough=True
         )
@@ -168,6 +172,14 @@ class FactCollector:
             return parsedate_to_datetime(reply.headers["date"]).timestamp() - self.now()
         except (KeyError, ValueError):
             return None
+
+
+def static_facts(service: str, keepalive: float, urls: Iterable[str]) -> DeploymentFacts:
+    """Return the facts about the instances of a static list, before anything is sent to them."""
+    instances = static_snapshot(service, urls).instances
+    return DeploymentFacts(
+        service, keepalive, uses_consul=False, instances=tuple(map(InstanceFacts, instances))
+    )
 
 
 class _ConsulFailures:

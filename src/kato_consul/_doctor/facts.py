@@ -16,6 +16,7 @@ class RegistrationFacts:
     ``owner`` is the registrar in its metadata, or empty.
     ``checks`` is the number of its own checks, without maintenance mode; None: not reported.
     ``expired`` are the ids of its TTL checks that have expired.
+    ``probed``: it has the check of KATO's probe, so it is meant to be KATO.
     ``reporting``: a registrar reports to the check of its probe.
     ``registrars`` are the owners that were seen, if the registration changed again and again while
     it was observed; an owner without a name is "".
@@ -26,6 +27,7 @@ class RegistrationFacts:
     owner: str = ""
     checks: int | None = None
     expired: tuple[str, ...] = ()
+    probed: bool = False
     reporting: bool = False
     registrars: tuple[str, ...] = ()
 
@@ -37,8 +39,10 @@ class InstanceFacts:
     ``instance`` is the instance as Consul has it.
     ``unreachable`` is why there was no response, or empty.
     ``refused`` is why something in front of KATO refused the requests, or empty.
+    ``untrusted``: there was a connection, but no TLS connection.
     ``hung``: it accepts connections and does not answer.
     ``health`` is the ``status`` of KATO's ``/health``: ``healthy``, ``degraded`` or ``unhealthy``.
+    None: what answered is not KATO.
     ``issues`` are the names of KATO's reasons for it, such as ``High CPU usage``.
     ``store_status`` is the HTTP status of a request that needs KATO's store.
     ``version`` and ``base_processor_id`` are those of KATO's ``/status``.
@@ -51,6 +55,7 @@ class InstanceFacts:
     instance: Instance
     unreachable: str = ""
     refused: str = ""
+    untrusted: bool = False
     hung: bool = False
     health: str | None = None
     issues: tuple[str, ...] = ()
@@ -69,6 +74,8 @@ class DeploymentFacts:
 
     ``service`` is the service's name.
     ``keepalive`` is how many seconds a client keeps an idle connection.
+    ``uses_consul``: False if the instances are the static list of the settings (``KATO_URL``), and
+    no Consul is set. All else is of Consul then, and not reported.
     ``unreachable`` is why there was no response from Consul at all, or empty.
     ``leader`` is the address of Consul's leader; empty: there is none; None: not reported.
     ``skew`` is how many seconds the agent's clock is ahead of this machine's; None: not reported.
@@ -83,6 +90,7 @@ class DeploymentFacts:
 
     service: str
     keepalive: float
+    uses_consul: bool = True
     unreachable: str = ""
     leader: str | None = None
     skew: float | None = None

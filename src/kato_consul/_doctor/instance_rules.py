@@ -10,9 +10,14 @@ from kato_consul._registration.health_report import HUNG_NOTE, HealthReport
 from kato_consul.models import Health
 
 
-def check_instance(facts: InstanceFacts, keepalive: float) -> Iterator[Finding]:
-    """Yield the findings about one instance; clients keep connections idle for ``keepalive`` s."""
-    uid, health = facts.instance.uid, facts.instance.health
+def check_instance(
+    facts: InstanceFacts, keepalive: float, *, among_kato: bool, uses_consul: bool
+) -> Iterator[Finding]:
+    """Yield the findings about one instance; clients keep connections idle for ``keepalive`` s.
+
+    ``among_kato``: an instance of its service is KATO. ``uses_consul``: Consul reports its health.
+    """
+    uid, health = facts.instance.uid, facts.instance.health if uses_consul else None
     yield from check_registration(facts)
     if facts.instance.address_error:
         return  # nothing was sent to it
@@ -21,7 +26,7 @@ def check_instance(facts: InstanceFacts, keepalive: float) -> Iterator[Finding]:
             "instance.hung",
             Severity.ERROR,
             uid,
-            f"{HUNG_NOTE} (Consul reports {health})",
+            f"{HUNG_NOTE} (Consul reports {health})" if uses_consul else HUNG_NOTE,
             "restart it ('exec' does so itself); if it soon hangs again, check its Redis: KATO "
             "hangs while that does",
         )
@@ -40,13 +45,7 @@ def check_instance(facts: InstanceFacts, keepalive: float) -> Iterator[Finding]:
         )
         return
     if facts.health is None:
-        yield Finding(
-            "instance.not-kato",
-            Severity.WARNING,
-            uid,
-            f"{facts.instance.origin} is not KATO: its /health returns something else",
-            "check the address, the port, the scheme and the path of the registration",
-        )
+        yield _not_kato(facts, expected=among_kato or facts.registration.probed)
         return
     report = HealthReport(facts.health, facts.issues)
     yield from _check_health(facts, report, uid, health)
@@ -79,8 +78,22 @@ def check_instance(facts: InstanceFacts, keepalive: float) -> Iterator[Finding]:
         yield clock_skew("instance.clock", uid, facts.skew)
 
 
+def _not_kato(facts: InstanceFacts, *, expected: bool) -> Finding:
+    correct = "check the address, the port, the scheme and the path of the registration"
+    return Finding(
+        "instance.not-kato",
+        Severity.WARNING if expected else Severity.NOTE,
+        facts.instance.uid,
+        f"{facts.instance.origin} is not KATO: its /health and /status return something else. Only "
+        f"its registration was checked",
+        correct
+        if expected
+        else f"nothing, if it is another service; if it should be KATO, {correct}",
+    )
+
+
 def _check_health(
-    facts: InstanceFacts, report: HealthReport, uid: str, health: Health
+    facts: InstanceFacts, report: HealthReport, uid: str, health: Health | None
 ) -> Iterator[Finding]:
     store_works = facts.store_status == 200
     result = f"returns {facts.store_status}" if facts.store_status else "gets no response"
@@ -135,9 +148,9 @@ def _is_explained(registration: RegistrationFacts) -> bool:
     return registration.node_alive is False or bool(registration.expired)
 
 
-def _unreachable(facts: InstanceFacts, uid: str, health: Health) -> Finding:
+def _unreachable(facts: InstanceFacts, uid: str, health: Health | None) -> Finding:
     no_response = f"no response from {facts.instance.origin}: {facts.unreachable}"
-    if health is Health.CRITICAL:
+    if health is Health.CRITICAL and not facts.untrusted:
         return Finding(
             "instance.stale",
             Severity.WARNING,
@@ -149,6 +162,9 @@ def _unreachable(facts: InstanceFacts, uid: str, health: Health) -> Finding:
         "instance.unreachable",
         Severity.WARNING,
         uid,
-        f"Consul reports {health}, but from here there is {no_response}",
-        "check that clients can reach its address",
+        f"Consul reports {health}, but from here there is {no_response}" if health else no_response,
+        "set KATO_CACERT to the CA file of its certificate, or what else the reason names; if "
+        "clients have that already, correct the certificate"
+        if facts.untrusted
+        else "check that clients can reach its address",
     )

@@ -71,6 +71,7 @@ def read_registration(
         owner=owner_of(record),
         checks=len(own),
         expired=tuple(expired),
+        probed=probe in own,
         reporting=probe in own and checks[probe].get("Type") == "ttl" and probe not in expired,
     )
 

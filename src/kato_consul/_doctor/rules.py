@@ -3,6 +3,7 @@
 | finding               | severity | condition                                                     |
 | --------------------- | -------- | ------------------------------------------------------------- |
 | consul.unreachable    | error    | no response from the agent                                    |
+| consul.none           | note     | KATO_URL is set and no Consul: only the instances are checked |
 | consul.failing        | error    | the agent could not answer a query                            |
 | consul.no-leader      | error    | the cluster has no leader                                     |
 | consul.clock          | warning  | the agent's clock is more than `MAX_SKEW` off                 |
@@ -24,10 +25,12 @@
 |                       |          | for another reason than the load of its machine               |
 | instance.busy         | note     | KATO reports one of these because of the load of its machine  |
 | instance.hung         | error    | it accepts connections and does not answer                    |
-| instance.unreachable  | warning  | Consul does not report critical, but there is no response     |
+| instance.unreachable  | warning  | Consul does not report critical, but there is no response; or |
+|                       |          | there is no TLS connection                                    |
 | instance.refused      | error    | a gateway in front of it asks for credentials, or redirects   |
 | instance.stale        | warning  | Consul reports critical, and there is no response             |
-| instance.not-kato     | warning  | its /health is not KATO's                                     |
+| instance.not-kato     | warning, | its /health and /status are not KATO's; a note if nothing     |
+|                       | note     | shows that its service is KATO: only the registration counts  |
 | instance.maintenance  | note     | it is in maintenance mode                                     |
 | instance.workers      | warning  | several worker processes: two writers overwrite each other    |
 | instance.keepalive    | warning  | it closes idle connections sooner than clients do             |
@@ -40,6 +43,7 @@
 | instance.no-address   | note     | registered without an address: clients use the node's         |
 """
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -61,10 +65,27 @@ def apply_rules(facts: DeploymentFacts) -> tuple[Finding, ...]:
                 "start the agent, or name one that runs",
             ),
         )
-    findings = [*_check_consul(facts), *_check_token(facts), *_check_pool(facts)]
+    findings = [*_check_pool(facts)]
+    if facts.uses_consul:
+        findings = [*_check_consul(facts), *_check_token(facts), *findings]
+    else:
+        findings.append(_no_consul(facts))
+    among_kato = any(observed.health is not None for observed in facts.instances or ())
     for observed in facts.instances or ():
-        findings += check_instance(observed, facts.keepalive)
+        findings += check_instance(
+            observed, facts.keepalive, among_kato=among_kato, uses_consul=facts.uses_consul
+        )
     return tuple(sorted(findings, key=lambda finding: -finding.severity))
+
+
+def _no_consul(facts: DeploymentFacts) -> Finding:
+    return Finding(
+        "consul.none",
+        Severity.NOTE,
+        f"service {facts.service!r}",
+        "its instances are those of KATO_URL, and no Consul is set: there is none to check",
+        "nothing; or set CONSUL_HTTP_ADDR, to check what Consul lists",
+    )
 
 
 def _check_consul(facts: DeploymentFacts) -> Iterator[Finding]:
@@ -171,7 +192,8 @@ def _check_pool(facts: DeploymentFacts) -> Iterator[Finding]:
             Severity.ERROR,
             pool,
             f"none of {len(facts.instances)} instances is passing: every request fails",
-            "see the output of their checks: 'kato-consul instances'",
+            f"see the output of their checks: 'kato-consul instances --service "
+            f"{shlex.quote(facts.service)}'",
         )
     elif len(usable) == 1:
         yield Finding(

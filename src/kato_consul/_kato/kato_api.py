@@ -107,6 +107,12 @@ class KatoApi:
         answer = yield from self.failover.call(request, deadline, hint)
         return decode_reply(request, answer.instance.uid, answer.reply), answer
 
+    def _not_listed(self, uid: str) -> NoInstances:
+        store = self.failover.store
+        listed = sorted(one.uid for one in store.current.instances) if store.current else []
+        others = f"; it lists {', '.join(map(repr, listed))}" if listed else ""
+        return NoInstances(store.service, f"Consul does not list {uid!r}{others}")
+
     def call_instance(self, request: Request, uid: str, deadline: float) -> Flow[Any]:
         """Flow: send a request to one instance only, and retry until the deadline.
 
@@ -119,7 +125,7 @@ class KatoApi:
         while True:
             outcome = yield from self.failover.attempt(request, uid, deadline)
             if outcome is None:
-                raise NoInstances(self.failover.store.service, f"Consul does not list {uid!r}")
+                raise self._not_listed(uid)
             if classify(outcome) is Delivery.ANSWERED:
                 assert isinstance(outcome, Reply)
                 return decode_reply(request, uid, outcome)

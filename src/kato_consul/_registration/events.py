@@ -14,6 +14,7 @@ class RegistrarEvent(StrEnum):
     Members:
         REGISTERED: an instance that was not in the agent was registered.
         UPDATED: an instance that was in the agent already was registered with its definition.
+        UNCHANGED: the same, and nothing that the agent returns has changed.
         RE_REGISTERED: an instance was missing from the agent or changed in it (``cause``), and was
             registered again.
         PASSING: Consul reports the instance as passing, or as in warning (``status``).
@@ -59,6 +60,7 @@ class RegistrarEvent(StrEnum):
 
     REGISTERED = "instance.registered"
     UPDATED = "instance.updated"
+    UNCHANGED = "instance.unchanged"
     RE_REGISTERED = "instance.re_registered"
     PASSING = "instance.passing"
     HEALTH = "instance.health"
@@ -92,6 +94,7 @@ class RegistrarEvent(StrEnum):
 DESCRIPTIONS = {
     RegistrarEvent.REGISTERED: "registered",
     RegistrarEvent.UPDATED: "registration updated",
+    RegistrarEvent.UNCHANGED: "registered already; nothing that the agent returns has changed",
     RegistrarEvent.RE_REGISTERED: "was {cause} the agent, registered again",
     RegistrarEvent.PASSING: "{status}",
     RegistrarEvent.HEALTH: "{status}: {note}",

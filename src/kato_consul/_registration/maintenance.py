@@ -3,21 +3,24 @@
 Maintenance mode is Consul's own. Clients see it at once and choose other instances; requests in
 progress complete. Clients have left when no worker process of the instance has a request of theirs
 in progress, and none had one for `IDLE_FOR` seconds (`_registration.instance_activity`). An
-instance that does not report its requests gets the whole drain time.
+instance that does not report its requests gets the whole drain time, if it has the check of KATO's
+probe. Without one it need not be KATO, and may never report them: its clients have `IDLE_FOR`
+seconds, or none if it was critical.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.call import call_consul
-from kato_consul._definitions.schema import ServiceDefinition
+from kato_consul._definitions.schema import ServiceDefinition, probe_check_id
 from kato_consul._flow import Clock, Flow, Sleep
 from kato_consul._registration.events import EventSink, RegistrarEvent
 from kato_consul._registration.instance_activity import InstanceActivity
+from kato_consul._registration.registering import Checks, is_critical
 from kato_consul.errors import ConsulError, ConsulRejected
 
 ACTIVITY_POLL_INTERVAL = 0.25
@@ -27,14 +30,17 @@ IDLE_FOR = 1.0
 """Seconds without a request of a client after which an instance is drained. Clients detect
 maintenance mode within milliseconds. Only the next attempt of a call in progress may come later."""
 
-_NO_SUCH_INSTANCE = "the agent has no such instance. Use the agent that it was registered with"
+NOT_LISTED = (
+    f"it does not list its requests as KATO does, so its clients had {IDLE_FOR:g} s to leave"
+)
+WAS_CRITICAL = "it was critical, so no client uses it"
 
 _CHECKED_URL = re.compile(r"HTTP [A-Z]+ (\S+): ")
 """How the output of an agent's HTTP check begins. Agents do not list what a check requests."""
 
 
 def enter(
-    api: ConsulApi, service_id: str, reason: str, within: float, on_event: EventSink
+    api: ConsulApi, definition: ServiceDefinition, reason: str, within: float, on_event: EventSink
 ) -> Flow[None]:
     """Flow: put an instance into maintenance mode, within so many seconds.
 
@@ -42,31 +48,46 @@ def enter(
         ConsulRejected: the agent has no such instance.
         ConsulError: the agent does not answer, or the token is not allowed to do this.
     """
-    if not (yield from call_consul(api.maintenance(service_id, reason).within(within))):
-        raise ConsulRejected(api.address, f"draining {service_id!r}", 404, _NO_SUCH_INSTANCE)
-    on_event(RegistrarEvent.DRAINING, service_id, reason=reason)
+    if not (yield from call_consul(api.maintenance(definition.id, reason).within(within))):
+        raise (yield from _no_such_instance(api, "draining", definition))
+    on_event(RegistrarEvent.DRAINING, definition.id, reason=reason)
 
 
-def leave(api: ConsulApi, service_id: str, on_event: EventSink) -> Flow[None]:
+def leave(api: ConsulApi, definition: ServiceDefinition, on_event: EventSink) -> Flow[None]:
     """Flow: end an instance's maintenance mode. Raises as `enter`."""
-    if not (yield from call_consul(api.maintenance(service_id, None))):
-        raise ConsulRejected(api.address, f"resuming {service_id!r}", 404, _NO_SUCH_INSTANCE)
-    on_event(RegistrarEvent.RESUMED, service_id)
+    if not (yield from call_consul(api.maintenance(definition.id, None))):
+        raise (yield from _no_such_instance(api, "resuming", definition))
+    on_event(RegistrarEvent.RESUMED, definition.id)
 
 
-def check_paths(
-    api: ConsulApi, definitions: Sequence[ServiceDefinition], within: float
-) -> Flow[dict[str, set[str]]]:
-    """Flow: return the paths that each instance's plain HTTP checks request, by the ids: those of
-    its definition, and those that the agent returns within so many seconds, whatever registered
-    them."""
+def _no_such_instance(
+    api: ConsulApi, doing: str, definition: ServiceDefinition
+) -> Flow[ConsulRejected]:
+    """Flow: return the error for an instance that the agent does not have, with its node if the
+    catalog lists it."""
+    nodes: list[str] = []
+    with suppress(ConsulError):
+        found = yield from call_consul(api.catalog_service(definition.name, [definition.id]))
+        nodes = sorted({f"{one['Node']} ({one['Address']})" for one in found})
+    where = f", of node {' and '.join(nodes)}" if nodes else ""
+    why = f"the agent has no such instance. Use the agent that it was registered with{where}"
+    return ConsulRejected(api.address, f"{doing} {definition.id!r}", 404, why)
+
+
+def read_checks(api: ConsulApi, within: float) -> Flow[Checks]:
+    """Flow: return the agent's checks; none if it does not return them within so many seconds."""
+    with suppress(ConsulError):  # then a check of an unusual path is taken for a client
+        return (yield from call_consul(api.agent_checks().within(within)))
+    return {}
+
+
+def check_paths(definitions: Sequence[ServiceDefinition], checks: Checks) -> dict[str, set[str]]:
+    """Return the paths that each instance's plain HTTP checks request, by the ids: those of its
+    definition, and those that the agent's checks name, whatever registered them."""
     paths = {
         one.id: {urlsplit(check.http).path for check in one.plain_checks if check.http}
         for one in definitions
     }
-    checks: Mapping[str, Mapping[str, Any]] = {}
-    with suppress(ConsulError):  # then a check of an unusual path is taken for a client
-        checks = yield from call_consul(api.agent_checks().within(within))
     for check in checks.values():
         url = _CHECKED_URL.match(check.get("Output") or "")
         if url and check.get("ServiceID") in paths:
@@ -80,19 +101,21 @@ def wait_until_idle(
     *,
     clock: Clock,
     on_event: EventSink,
-    check_paths: Mapping[str, Collection[str]] | None = None,
+    checks: Checks = MappingProxyType({}),
 ) -> Flow[bool]:
     """Flow: wait until no client uses the instances, at most ``within`` seconds.
 
-    ``check_paths`` has the paths that each instance's own checks request. Returns whether all
-    became idle in time.
+    ``checks`` are those of the agent, if they are known. Returns whether all became idle in time.
     """
     started = clock()
     until = started + within
-    waiting = {
-        one.id: InstanceActivity(one.origin, clock, (check_paths or {}).get(one.id, ()))
-        for one in definitions
-    }
+    paths = check_paths(definitions, checks)
+    waiting = {one.id: InstanceActivity(one.origin, clock, paths[one.id]) for one in definitions}
+    unprobed = {one.id for one in definitions if not _is_probed(one, checks)}
+    for service_id in unprobed:
+        if is_critical(checks, service_id):
+            on_event(RegistrarEvent.DRAINED, service_id, why=WAS_CRITICAL)
+            del waiting[service_id]
     while waiting and until > clock():
         for service_id, activity in list(waiting.items()):
             # An instance that answers slowly leaves time for the others.
@@ -102,11 +125,21 @@ def wait_until_idle(
             elif (yield from _is_idle(activity, share, clock)):
                 on_event(RegistrarEvent.DRAINED, service_id, why=f"no request for {IDLE_FOR:g} s")
                 del waiting[service_id]
+            elif service_id in unprobed and not activity.workers:
+                on_event(RegistrarEvent.DRAINED, service_id, why=NOT_LISTED)
+                del waiting[service_id]
         if waiting:
             yield Sleep(min(ACTIVITY_POLL_INTERVAL, max(until - clock(), 0.0)))
     for service_id, activity in waiting.items():
         on_event(RegistrarEvent.STILL_BUSY, service_id, why=activity.description)
     return not waiting
+
+
+def _is_probed(definition: ServiceDefinition, checks: Checks) -> bool:
+    """Return whether an instance has the check of KATO's probe: the agent knows best."""
+    if checks:
+        return probe_check_id(definition.id) in checks
+    return definition.probe is not None
 
 
 def _is_idle(activity: InstanceActivity, within: float, clock: Clock) -> Flow[bool]:

@@ -1,5 +1,6 @@
 """Passing: waits until the catalog, which clients read, reports instances as usable."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ from kato_consul._backoff import CONSUL_WAIT, full_jitter
 from kato_consul._consul.api import ConsulApi
 from kato_consul._consul.blocking_query import TokenBucket, next_index
 from kato_consul._consul.call import call_consul
+from kato_consul._consul.registration_payload import STORE_PROBE_PATH
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._flow import Clock, Flow, Random, Sleep
 from kato_consul._registration.events import EventSink, RegistrarEvent
@@ -28,6 +30,11 @@ the two agree soon, but perhaps without a change of the catalog."""
 
 OUTPUTS_WITHIN = 1.0
 """Seconds that the agent has at the end to return why instances are not passing."""
+
+
+_NOT_KATO = re.compile(rf"HTTP GET \S+{re.escape(STORE_PROBE_PATH)}: (404|405|501) |not KATO: ")
+"""The output of the probe's check of an instance that does not have KATO's paths: of the agent's
+check, and of the registrar's."""
 
 
 def wait_until_passing(
@@ -134,19 +141,40 @@ def _reasons_not_passing(
         checks = yield from call_consul(api.agent_checks().with_timeout(OUTPUTS_WITHIN / 2))
     except ConsulError:
         pass  # it is stated without them
-    outputs = {check["ServiceID"]: " ".join(check["Output"].split()) for check in checks.values()}
+    outputs = {check["ServiceID"]: check["Output"] for check in checks.values()}
     reasons = {}
     for service_id, definition in sorted(waiting.items()):
         if replaced := services is not None and _replaced(definition, services.get(service_id)):
             reasons[service_id] = replaced
         elif one := listed.get(service_id):
-            reasons[service_id] = f"{one.health}, {outputs.get(service_id) or one.output}"
+            output = _in_one_line(outputs.get(service_id) or one.output)
+            reasons[service_id] = f"{one.health}, {output}{_hint(output)}"
         else:
             reasons[service_id] = (
                 "not in the catalog yet, or the token may not read it there "
                 "(node:read, service:read)"
             )
     return reasons
+
+
+def _in_one_line(output: str) -> str:
+    """Return a check's output in one line, without a web page that the agent appends to it."""
+    line = " ".join(output.split())
+    head, _, body = line.partition(" Output: ")
+    return head if body.startswith("<") else line
+
+
+def _hint(output: str) -> str:
+    """Return what to do about the output of a check; "" if it speaks for itself."""
+    if "x509: " in output:
+        return (
+            ". It is Consul's agent that does not trust the certificate, whatever KATO_CACERT is: "
+            "add its CA to those of the agent's machine; or use 'run' or 'exec', which probe the "
+            "instance themselves (docs/secure-kato.md)"
+        )
+    if _NOT_KATO.match(output):
+        return ". Is this not KATO? Then give it a check of its own: --check-http or --check-tcp"
+    return ""
 
 
 def _replaced(definition: ServiceDefinition, service: Mapping[str, Any] | None) -> str:

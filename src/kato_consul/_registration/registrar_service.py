@@ -106,7 +106,8 @@ class RegistrarService:
 
     def leave_maintenance(self, service_id: str) -> Flow[None]:
         """Flow: end an instance's maintenance mode."""
-        return maintenance.leave(self.api, service_id, self._on_event)
+        definition = self.state.instances[service_id].definition
+        return maintenance.leave(self.api, definition, self._on_event)
 
     def drain(self, within: float, reason: str) -> Flow[bool]:
         """Flow: put the instances into maintenance mode, and wait until no client uses them.
@@ -114,18 +115,18 @@ class RegistrarService:
         All of it takes ``within`` seconds at most, but each call to Consul has a second.
         """
         until = clock() + within
-        for service_id in self.state.instances:
-            left = min(until - clock(), ENTER_WITHIN)
-            yield from maintenance.enter(self.api, service_id, reason, left, self._on_event)
         definitions = [one.definition for one in self.state.instances.values()]
+        for definition in definitions:
+            left = min(until - clock(), ENTER_WITHIN)
+            yield from maintenance.enter(self.api, definition, reason, left, self._on_event)
         left = min(until - clock(), ENTER_WITHIN)
-        paths = yield from maintenance.check_paths(self.api, definitions, left)
+        checks = yield from maintenance.read_checks(self.api, left)
         return (
             yield from maintenance.wait_until_idle(
                 definitions,
                 until - clock(),
                 clock=clock,
                 on_event=self._on_event,
-                check_paths=paths,
+                checks=checks,
             )
         )

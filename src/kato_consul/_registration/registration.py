@@ -18,6 +18,8 @@ from kato_consul._registration.reconciler import compare_with_pool
 from kato_consul._registration.registering import (
     Checks,
     Services,
+    changed_checks,
+    check_ids_as_defined,
     is_fed,
     registration_calls,
     releasing_calls,
@@ -222,9 +224,7 @@ class Registration:
         self._rollback.changes.setdefault(service_id, change)
         yield from self._register(instance, services, checks)
         instance.registered = True
-        self._on_event(
-            RegistrarEvent.REGISTERED if before is None else RegistrarEvent.UPDATED, service_id
-        )
+        self._on_event(_event_of(change), service_id)
 
     def _warn_of_rival(self, instance: ManagedInstance, services: Services, checks: Checks) -> None:
         """Report a registrar that runs and will put back its own, different definition."""
@@ -259,3 +259,16 @@ class Registration:
     def _execute(self, call: ConsulCall[T], until: float | None = None) -> Flow[T]:
         within = self._consul_within if until is None else until - self._clock()
         return call_consul_with_retry(call, within, clock=self._clock, random=self._random)
+
+
+def _event_of(change: Change) -> RegistrarEvent:
+    """Return the event of a registration. What the agent does not return, such as the timeout of a
+    check, is not compared."""
+    payload, before, checks = change.payload, change.before, change.checks_before
+    if before is None:
+        return RegistrarEvent.REGISTERED
+    ids = check_ids_as_defined(checks, payload)
+    differs = any(True for _ in payload.differences(change.services_before, ids)) or any(
+        True for _ in changed_checks(payload, before, checks)
+    )
+    return RegistrarEvent.UPDATED if differs else RegistrarEvent.UNCHANGED

@@ -3,7 +3,9 @@
 An agent knows only its own instances, so one that it does not have is looked up in the catalog. On
 a node whose agent is dead, or that never had one, it can be removed only from the catalog. On a
 living node this would be in vain: the agent adds its instances to the catalog again. So would a
-registrar that runs, to its agent: what was deregistered is watched until it would have done so.
+registrar that runs, to its agent: what was deregistered is watched until it would have done so. A
+registrar in a program leaves no sign of itself beside plain checks, so all are watched, except what
+`register` has left: the agent runs the check of its probe.
 """
 
 import shlex
@@ -233,15 +235,17 @@ class Removal:
 
 
 def registrar_of(service_id: str, service: Mapping[str, Any], checks: Checks) -> str:
-    """Return which registrar may be managing an instance, for people; empty if there is no sign.
+    """Return what may be managing an instance, for people; empty if nothing is.
 
     A crashed registrar leaves the same signs for some time.
     """
     if owner := (service.get("Meta") or {}).get(OWNER_KEY):
         return f"the 'kato-consul run' or 'exec' of {owner}"
-    if checks.get(probe_check_id(service_id), {}).get("Type") == "ttl":
-        return "a registrar in a program (Registrar, AsyncRegistrar)"
-    return ""
+    probe = checks.get(probe_check_id(service_id), {}).get("Type")
+    if probe == "http":  # a startup job's
+        return ""
+    in_program = "a registrar in a program (Registrar, AsyncRegistrar, 'kato-consul dev')"
+    return in_program if probe == "ttl" else f"another program, such as {in_program}"
 
 
 def _on_other_nodes(service_id: str, nodes: Iterable[NodeEntry]) -> str:
@@ -261,10 +265,10 @@ def deregister_command(service_id: str, node: str = "") -> str:
 
 
 def _of_living_node(service_id: str, node: NodeEntry) -> str:
-    host = f"[{node.address}]" if ":" in node.address else node.address
     return (
-        f"on node {node.name}, whose agent is alive and would register it "
-        f"again. Use that agent: '{deregister_command(service_id)} --consul {host}:8500'"
+        f"on node {node.name} ({node.address}), whose agent is alive and would register it "
+        f"again. Use that agent: '{deregister_command(service_id)} --consul ADDRESS', with the "
+        f"address of the agent of {node.name}"
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from kato_consul._consul.agents import consul_api
 from kato_consul._consul.health_query import address_choice
-from kato_consul._doctor.collect import FactCollector
+from kato_consul._doctor.collect import FactCollector, static_facts
 from kato_consul._doctor.facts import DeploymentFacts
 from kato_consul._doctor.findings import Diagnosis
 from kato_consul._doctor.rules import apply_rules
@@ -57,7 +57,10 @@ def _collect(settings: Settings, on_progress: Callable[[str], None] | None) -> D
             time.time,
             address_choice(settings),
         )
-        facts = driver.run(collector.from_consul())
+        if settings.uses_consul:
+            facts = driver.run(collector.from_consul())
+        else:
+            facts = static_facts(settings.service, settings.keepalive, settings.kato_urls)
         if facts.instances and on_progress is not None:
             count = len(facts.instances)
             on_progress(

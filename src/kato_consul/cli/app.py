@@ -22,7 +22,7 @@ from kato_consul.cli.commands import (
 )
 from kato_consul.cli.commands import exec as exec_command
 from kato_consul.cli.exit_codes import EXITS
-from kato_consul.cli.help_format import CONTEXT_SETTINGS, Command, Group, flag
+from kato_consul.cli.help_format import CONTEXT_SETTINGS, OPTIONS_FIRST, Command, Group, flag
 from kato_consul.cli.output import PROGRAM, print_version
 
 HELP = """Register KATO instances in Consul, and see which instances clients find.
@@ -77,9 +77,8 @@ for panel, command in (
     (_LOCAL, demo.demo),
 ):
     name = command.__name__.strip("_")
-    app.command(name, cls=Command, rich_help_panel=panel, context_settings=CONTEXT_SETTINGS)(
-        command
-    )
+    context = OPTIONS_FIRST if command is exec_command.exec_ else CONTEXT_SETTINGS
+    app.command(name, cls=Command, rich_help_panel=panel, context_settings=context)(command)
 
 
 def _version(requested: bool) -> None:

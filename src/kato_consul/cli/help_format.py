@@ -7,6 +7,9 @@ from typer.core import TyperCommand, TyperGroup
 
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
 
+OPTIONS_FIRST = {**CONTEXT_SETTINGS, "allow_interspersed_args": False}
+"""For a command that runs another one: what follows that one's name are its own options."""
+
 NO_METAVAR = ""
 """The metavar of a flag, which takes no value; Typer's default is <bool>."""
 

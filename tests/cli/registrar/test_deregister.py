@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from kato_consul import CheckDefinition, Registrar, ServiceDefinition, Settings
 from kato_consul.testing import ConsulAgent, ConsulCluster
 from tests.cli.running import (
     ENDS_WITHIN,
@@ -144,8 +145,8 @@ def test_a_killed_agent_and_a_living_one(service: str) -> None:
         for more in ([], ["--node", there.node]):
             done = kato_consul("deregister", f"{service}-1", *more, env=agent_env(here))
             assert done.returncode == 1, done.stdout
-            assert f"on node {there.node}, whose agent is alive" in done.stderr
-            assert f"kato-consul deregister {service}-1 --consul 127.0.0.1:8500" in done.stderr
+            assert f"on node {there.node} (127.0.0.1), whose agent is alive" in done.stderr
+            assert f"'kato-consul deregister {service}-1 --consul ADDRESS', with" in done.stderr
         there.kill()
         command = ["deregister", f"{service}-1", "--node", there.node]
 
@@ -173,6 +174,23 @@ def test_beside_a_registrar_that_runs(
     assert ids(agent, service) == {f"{service}-1"}
     done = kato_consul("deregister", f"{service}-1", env=agent_env(agent))
     assert done.returncode == 0, done.stderr
+    assert ids(agent, service) == set()
+
+
+def test_beside_a_registrar_in_a_program(
+    agent: ConsulAgent, service: str, instance: HealthServer
+) -> None:
+    """A registrar without an owner leaves no mark on an instance with a plain check; that it
+    registers it again is noticed all the same: exit 1, also with --all."""
+    check = CheckDefinition(http=f"http://127.0.0.1:{instance.port}/health", interval="200ms")
+    definition = ServiceDefinition(
+        name=service, id=f"{service}-1", address="127.0.0.1", port=instance.port, check=check
+    )
+    with Registrar([definition], Settings(consul_addr=agent.http_addr)):
+        for which in ([f"{service}-1"], ["--all", "--service", service]):
+            done = kato_consul("deregister", *which, env=agent_env(agent))
+            assert done.returncode == 1, done.stdout
+            assert "registered again by another program, such as a registrar" in done.stderr
     assert ids(agent, service) == set()
 
 

@@ -287,6 +287,46 @@ def test_command_that_cannot_run(
     assert ids(agent, service) == set()
 
 
+@pytest.mark.parametrize("separator", [[], ["--"]])
+def test_program_that_is_not_kato(
+    agent: ConsulAgent, service: str, tmp_path: Path, separator: list[str]
+) -> None:
+    """With a plain check it is registered at once. On SIGTERM its clients have a second, whatever
+    --drain is. Its own options need no `--` before it."""
+    port = free_ports(1)[0]
+    flags = ["--name", service, "--id", f"{service}-1", "--address", "127.0.0.1"]
+    flags += ["--port", str(port), "--check-http", f"http://127.0.0.1:{port}/"]
+    flags += ["--interval", "200ms", "--drain", "10m", *separator]
+    command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]
+    with started(
+        "exec", *flags, *command, env=agent_env(agent), cwd=tmp_path, stderr=subprocess.DEVNULL
+    ) as process:
+        assert eventually(lambda: passing(agent, service))
+        process.terminate()
+        line_with(process, f"{service}-1: drained: it does not list its requests as KATO does")
+        assert process.wait(ENDS_WITHIN) == 143
+    assert ids(agent, service) == set()
+
+
+def test_program_that_never_passed(agent: ConsulAgent, service: str) -> None:
+    """No client uses it, so nothing is waited for."""
+    flags = ["--name", service, "--id", f"{service}-1", "--address", "127.0.0.1", "--port", "9"]
+    flags += ["--check-tcp", "127.0.0.1:9", "--drain", "10m"]
+    with started("exec", *flags, "sleep", "600", env=agent_env(agent)) as process:
+        line_with(process, f"{service}-1: registered")
+        process.terminate()
+        line_with(process, f"{service}-1: drained: it was critical")
+        assert process.wait(ENDS_WITHIN) == 143
+    assert ids(agent, service) == set()
+
+
+def test_options_after_the_command_are_its_own(service: str) -> None:
+    """They are not taken for options of exec, which are missing then: exit 2."""
+    done = kato_consul("exec", "--name", service, "true", "--port", "8000")
+    assert done.returncode == 2
+    assert "--port is missing" in done.stderr
+
+
 def test_invalid_arguments(tmp_path: Path) -> None:
     """Several instances, or no command: exit 2."""
     path = tmp_path / "kato.toml"

@@ -68,7 +68,11 @@ def test_registering_again(agent: ConsulAgent, service: str, instance: HealthSer
     assert kato_consul(*command, env=agent_env(agent)).returncode == 0
     again = kato_consul(*command, env=agent_env(agent))
     assert again.returncode == 0
-    assert f"{service}-1: registration updated" in again.stdout
+    assert f"{service}-1: registered already; nothing that the agent returns" in again.stdout
+    changed = kato_consul(
+        "register", *instance.flags(service), "--tag", "blue", env=agent_env(agent)
+    )
+    assert f"{service}-1: registration updated" in changed.stdout
     assert healths(agent, service) == {f"{service}-1": "passing"}
 
 

@@ -28,11 +28,13 @@ def doctor(service: Service = None, consul: Consul = None, json_: Json = False) 
 
     Queries Consul, and every instance from this machine. Finds hung instances,
     health checks that do not match the instance, instances that do not work as
-    one pool, and stale registrations. Takes a few seconds, in which idle connections show
-    which instances close them. It changes nothing, except for one session for
-    each instance, which it creates and deletes. Exits with 0 if nothing is
-    wrong (notes do not count), 8 for warnings, 9 for errors, and 3 if Consul
-    does not answer.
+    one pool, and stale registrations. The checks of instances are for KATO: of
+    another service, only the registrations are checked.
+
+    Takes a few seconds, in which idle connections show which instances close
+    them. It changes nothing, except for one session for each instance, which it
+    creates and deletes. Exits with 0 if nothing is wrong (notes do not count),
+    8 for warnings, 9 for errors, and 3 if Consul does not answer.
 
       kato-consul doctor
 
@@ -82,6 +84,7 @@ def _print(diagnosis: Diagnosis) -> None:
         return
     problems = sum(finding.severity > Severity.NOTE for finding in diagnosis.findings)
     count = len(diagnosis.facts.instances or ())
-    checked = f"checked Consul and {count} instance{'s' if count != 1 else ''}"
+    consul = "Consul and " if diagnosis.facts.uses_consul else ""
+    checked = f"checked {consul}{count} instance{'s' if count != 1 else ''}"
     result = f"{problems or 'no'} problem{'s' if problems != 1 else ''}"
     console.print(Text(printable(f"{diagnosis.facts.service}: {checked}: {result}")))

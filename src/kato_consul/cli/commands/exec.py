@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 REGISTERED = frozenset(
-    {RegistrarEvent.REGISTERED, RegistrarEvent.UPDATED, RegistrarEvent.RE_REGISTERED}
+    {
+        RegistrarEvent.REGISTERED,
+        RegistrarEvent.UPDATED,
+        RegistrarEvent.UNCHANGED,
+        RegistrarEvent.RE_REGISTERED,
+    }
 )
 """Events after which clients use the instance."""
 
@@ -68,7 +73,8 @@ def exec_(
 ) -> None:
     """Run an instance: start, register, and drain it at the end.
 
-    Runs CMD, and registers it when it is ready. On SIGTERM or Ctrl-C it sends
+    Runs CMD, and registers it when its probe passes; with --check-http or -tcp
+    at once, since Consul's agent checks it then. On SIGTERM or Ctrl-C it sends
     clients to other instances, waits until they have left, stops CMD, and
     deregisters it; a second signal skips the wait. When CMD exits by itself, it
     is deregistered at once. Other signals are forwarded to CMD. Exits with the
@@ -78,7 +84,9 @@ def exec_(
       kato-consul exec --name kato --port 8000 -- \\
           uvicorn kato.api.main:app --port 8000
 
-    While Consul is down CMD runs on, and is registered when Consul answers.
+    Options of exec come before CMD; all that follows CMD is passed to it.
+    What is not KATO does not list its requests: its clients have a second to
+    leave. While Consul is down CMD runs on, and is registered when Consul answers.
     Works as a container's first process: it reaps all processes that CMD
     leaves behind.
     """
