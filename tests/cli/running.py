@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -174,6 +175,41 @@ def processes(kato: StandInKato) -> int:
     """Return the number of worker processes that respond."""
     responses = [HTTP.get(f"{kato.url}/health", headers={"connection": "close"}) for _ in range(32)]
     return len({one.json()["last_collection"] for one in responses})
+
+
+@contextlib.contextmanager
+def client_of(kato: StandInKato) -> Iterator[None]:
+    """Send requests to each worker process on a connection of its own, also before the block.
+
+    To each: which of them accept connections while a drain looks for them is the scheduler's
+    choice.
+    """
+    begun, over = threading.Event(), threading.Event()
+    with contextlib.ExitStack() as stack:
+        connections: dict[float, httpx.Client] = {}
+        hung = time.monotonic() + ENDS_WITHIN
+        while len(connections) < kato.workers:
+            assert time.monotonic() < hung, f"{len(connections)} of {kato.workers} processes accept"
+            http = stack.enter_context(
+                httpx.Client(base_url=kato.url, trust_env=False, verify=False)
+            )
+            worker = http.get("/health").raise_for_status().json()["last_collection"]
+            if connections.setdefault(worker, http) is not http:
+                http.close()
+
+        def send_requests() -> None:
+            while not over.wait(0.05):
+                for http in connections.values():
+                    http.get("/sessions/none/exists").raise_for_status()
+                begun.set()
+
+        client = stack.enter_context(ThreadPoolExecutor(1)).submit(send_requests)
+        try:
+            assert begun.wait(ENDS_WITHIN)
+            yield
+        finally:
+            over.set()
+            client.result()
 
 
 def marker_env() -> dict[str, str]:

@@ -145,5 +145,6 @@ def _is_probed(definition: ServiceDefinition, checks: Checks) -> bool:
 def _is_idle(activity: InstanceActivity, within: float, clock: Clock) -> Flow[bool]:
     """Flow: return whether no client used the instance in the last `IDLE_FOR` seconds."""
     until = clock() + within
-    yield from activity.find_workers(within)
+    if not activity.workers:
+        yield from activity.find_workers(within)
     return (yield from activity.is_idle(IDLE_FOR, until - clock()))

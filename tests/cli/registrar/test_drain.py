@@ -1,17 +1,14 @@
 """`kato-consul drain`: clients switch to other instances, and it waits until they have left."""
 
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from kato_consul.testing import ConsulAgent, StandInKato
 from tests.cli.running import (
     agent_env,
+    client_of,
     get_json,
     healths,
     ids,
@@ -83,7 +80,7 @@ def test_checks_and_worker_processes(
     agent: ConsulAgent, service: str, tmp_path: Path, workers: int
 ) -> None:
     """An agent's check every second, as of `kato-consul dev`, is no client, whatever the number of
-    worker processes: idle ends with 0; with a client of one connection it ends with 7."""
+    worker processes: idle ends with 0; with a client it ends with 7."""
     store = tmp_path / "store.sqlite"
     with StandInKato(store=store, name=service, workers=workers) as kato:
         assert eventually(lambda: processes(kato) == workers)
@@ -100,25 +97,6 @@ def test_checks_and_worker_processes(
             assert done.returncode == 7, done.stdout
         finally:
             kato_consul("deregister", f"{service}-1", env=agent_env(agent))
-
-
-@contextmanager
-def client_of(kato: StandInKato) -> Iterator[None]:
-    """Send requests on one connection, until the end of the block."""
-    over = threading.Event()
-
-    def send_requests() -> None:
-        with httpx.Client(base_url=kato.url, trust_env=False) as http:
-            while not over.wait(0.02):
-                http.get("/sessions/none/exists").raise_for_status()
-
-    with ThreadPoolExecutor(1) as pool:
-        client = pool.submit(send_requests)
-        try:
-            yield
-        finally:
-            over.set()
-    client.result()
 
 
 def test_unknown_instance(agent: ConsulAgent, service: str) -> None:

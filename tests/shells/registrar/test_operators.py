@@ -1,12 +1,8 @@
 """Draining and removing instances from code, with both registrars and engines."""
 
 import asyncio
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
-import httpx
 import pytest
 
 from kato_consul import (
@@ -19,7 +15,7 @@ from kato_consul import (
 )
 from kato_consul.settings import ENGINES
 from kato_consul.testing import ConsulAgent, StandInKato
-from tests.cli.running import HTTP, get_json, ids, processes
+from tests.cli.running import HTTP, client_of, get_json, ids, processes
 from tests.testing.waiting import eventually
 
 WORKERS = 4
@@ -42,27 +38,6 @@ def kato(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandInKato]:
         yield running
 
 
-@contextmanager
-def client_of(kato: StandInKato) -> Iterator[None]:
-    """Send requests on one connection, so to one worker process, also before the block begins."""
-    begun, over = threading.Event(), threading.Event()
-
-    def send_requests() -> None:
-        with httpx.Client(base_url=kato.url, trust_env=False) as http:
-            while not over.wait(0.05):
-                http.get("/sessions/none/exists").raise_for_status()
-                begun.set()
-
-    with ThreadPoolExecutor(1) as pool:
-        client = pool.submit(send_requests)
-        try:
-            assert begun.wait(30)
-            yield
-        finally:
-            over.set()
-    client.result()
-
-
 def drained(definition: ServiceDefinition, settings: Settings, shell: str, within: float) -> bool:
     """Register an instance, drain it with a registrar of the shell, and return the result."""
 
@@ -79,7 +54,7 @@ def drained(definition: ServiceDefinition, settings: Settings, shell: str, withi
 @pytest.mark.parametrize("shell", ["sync", "async"])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_drain(agent: ConsulAgent, kato: StandInKato, shell: str, engine: str) -> None:
-    """Checks keep no worker process busy, and a client of one of them does."""
+    """Checks keep no worker process busy, and a client does."""
     check = CheckDefinition(http=f"{kato.url}/health", interval="500ms")
     definition = ServiceDefinition(
         name="kato", id="kato-1", address=kato.host, port=kato.port, check=check
