@@ -16,6 +16,7 @@ from typing import IO, Any
 import httpx
 
 from kato_consul.testing import ConsulAgent, StandInKato
+from kato_consul.testing.ports import free_ports
 
 ENDS_WITHIN = 60.0
 """Seconds after which a command that should have ended counts as hung."""
@@ -116,7 +117,7 @@ class HealthServer:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 """Log nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", free_ports(1)[0]), Handler)
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
 

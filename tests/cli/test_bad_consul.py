@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kato_consul.testing.ports import free_ports
 from tests.cli.running import all_at_once
 
 ONE = ["--name", "kato", "--port", "8000", "--address", "127.0.0.1"]
@@ -35,7 +36,7 @@ def answering(status: int, body: bytes, headers: dict[str, str]) -> Iterator[str
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Log nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", free_ports(1)[0]), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:

@@ -266,7 +266,7 @@ def test_service_that_is_not_kato(agent: ConsulAgent, service: str) -> None:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Log nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Orders) as server:
+    with ThreadingHTTPServer(("127.0.0.1", free_ports(1)[0]), Orders) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         port = int(server.server_address[1])
         check = CheckDefinition(http=f"http://127.0.0.1:{port}/health", interval="200ms")

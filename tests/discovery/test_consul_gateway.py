@@ -10,6 +10,7 @@ import pytest
 from kato_consul import Discovery, Settings
 from kato_consul.settings import ENGINES
 from kato_consul.testing import ConsulAgent
+from kato_consul.testing.ports import free_ports
 from tests.cli.running import HealthServer, fresh_name, kato_consul
 from tests.discovery.agents import discovers
 
@@ -47,7 +48,7 @@ def gateway(agent: ConsulAgent) -> Iterator[str]:
         def handle_error(self, request: object, client_address: object) -> None:
             """Ignore clients that leave."""
 
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", free_ports(1)[0]), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:

@@ -21,6 +21,7 @@ import httpx
 import pytest
 
 from kato_consul.testing import Fleet
+from kato_consul.testing.ports import free_ports
 from tests.docs.pages import ROOT, with_our_programs
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -96,7 +97,7 @@ class Orders(http.server.BaseHTTPRequestHandler):
 def fleet() -> Iterator[Fleet]:
     """Three registered instances of KATO, and a service ``orders``."""
     with Fleet(3, registered=True) as fleet:
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Orders)
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", free_ports(1)[0]), Orders)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         with contextlib.closing(server.socket):
             httpx.put(

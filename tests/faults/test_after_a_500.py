@@ -13,6 +13,7 @@ from kato_consul._async.driver import AsyncDriver
 from kato_consul._flow import Flow, Outcome, Reply, Send
 from kato_consul._sync.driver import Driver
 from kato_consul.settings import Settings
+from kato_consul.testing.ports import free_ports
 
 CALLERS = 12
 SECONDS = 2.0
@@ -38,7 +39,7 @@ def origin() -> Iterator[str]:
             writer.close()
 
     async def serve() -> asyncio.Server:
-        return await asyncio.start_server(answer, "127.0.0.1", 0, backlog=1_000)
+        return await asyncio.start_server(answer, "127.0.0.1", free_ports(1)[0], backlog=1_000)
 
     async def end() -> None:
         server.close()

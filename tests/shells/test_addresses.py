@@ -186,7 +186,7 @@ def test_address_of_a_family_that_the_kernel_lacks_is_a_failed_attempt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A name may resolve to ::1 and 127.0.0.1 all the same."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with socket.create_server(("127.0.0.1", free_ports(1)[0])) as server:
         address = server.getsockname()
         monkeypatch.setattr(socket, "socket", WithoutIPv6)
         addresses: list[Any] = [

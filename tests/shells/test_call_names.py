@@ -21,6 +21,7 @@ from kato_consul import (
 )
 from kato_consul._kato import writes
 from kato_consul._kato.journal import Journal
+from kato_consul.testing.ports import free_ports
 
 CALLS: dict[str, Callable[[Any], Any]] = {
     "observe": lambda session: session.observe(["a"]),
@@ -48,7 +49,7 @@ NEEDS_AN_OPEN_SESSION = {"settle", "exists", "delete"}
 def settings(request: pytest.FixtureRequest) -> Iterator[Settings]:
     """Settings for one instance, which refuses connections or accepts them and sends nothing."""
     with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
+        listening.bind(("127.0.0.1", free_ports(1)[0]))
         if request.param == "is silent":
             listening.listen(100)
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"

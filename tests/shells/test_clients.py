@@ -26,6 +26,7 @@ from kato_consul import (
 )
 from kato_consul._sync.registrar import Registrar
 from kato_consul.testing import Fleet
+from kato_consul.testing.ports import free_ports
 
 EVENTS = [["wake"], ["coffee", "bread"], ["work"], ["sleep"]]
 
@@ -209,7 +210,7 @@ async def test_async_discovery_yields_changes(fleet: Fleet) -> None:
 
 def test_unreachable_consul_raises_with_its_address() -> None:
     """Without an agent, a call fails at its deadline; the error has the address that was tried."""
-    with socket.create_server(("127.0.0.1", 0)) as closed:
+    with socket.create_server(("127.0.0.1", free_ports(1)[0])) as closed:
         address = f"127.0.0.1:{closed.getsockname()[1]}"
     settings = Settings(consul_addr=address, deadline=0.5)
     with KatoClient(settings) as kato, pytest.raises(ConsulUnreachable, match=address):

@@ -24,6 +24,7 @@ from kato_consul._flow import Cause, Failure, Flow, Hedge, Reply, Send, Sleep, W
 from kato_consul._observable import Observable
 from kato_consul._sync.driver import Driver
 from kato_consul.settings import Settings
+from kato_consul.testing.ports import free_ports
 from tests.event_loops import EVENT_LOOPS, loop_factory
 from tests.shells import silent_kato, test_wire, wire_server
 from tests.shells.sockets import open_sockets
@@ -62,7 +63,10 @@ def settings(kato_server: WireServer, engine: str) -> Settings:
 @contextlib.contextmanager
 def full_listener() -> Iterator[str]:
     """The origin of a listener whose queue is full: connections to it are never established."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as s:
+    with (
+        socket.create_server(("127.0.0.1", free_ports(1)[0]), backlog=0) as listener,
+        contextlib.ExitStack() as s,
+    ):
         address = listener.getsockname()
         for _ in range(3):
             waiting = s.enter_context(socket.socket())

@@ -13,6 +13,7 @@ from kato_consul._async.driver import AsyncDriver
 from kato_consul._flow import Cause, Flow, Outcome, Reply, Send
 from kato_consul._sync.driver import Driver
 from kato_consul.settings import Settings
+from kato_consul.testing.ports import free_ports
 
 CALLERS = 16
 REQUESTS_EACH = 60
@@ -46,7 +47,7 @@ def origin() -> Iterator[str]:
     stopping = asyncio.Event()
 
     async def serve() -> None:
-        server = await asyncio.start_server(echo, "127.0.0.1", 0, backlog=1_000)
+        server = await asyncio.start_server(echo, "127.0.0.1", free_ports(1)[0], backlog=1_000)
         ports.append(server.sockets[0].getsockname()[1])
         started.set()
         await stopping.wait()

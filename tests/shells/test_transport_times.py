@@ -16,6 +16,7 @@ from kato_consul._async.transport import AsyncDiscoveryTransport
 from kato_consul._sync.transport import DiscoveryTransport
 from kato_consul.settings import Settings
 from kato_consul.testing import ConsulAgent
+from kato_consul.testing.ports import free_ports
 from tests.shells import wire_server
 from tests.shells.httpx_clients import MakeHttp, Registered, clients
 from tests.shells.wire_server import Handler, WireServer
@@ -140,7 +141,7 @@ def test_deadline_limits_the_end_of_a_call(
 def test_connect_timeout_of_the_request(http: MakeHttp, agent: ConsulAgent) -> None:
     """A connection that is not accepted in time is httpx's own timeout, and was not sent."""
     with ExitStack() as stack:
-        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        full = stack.enter_context(socket.create_server(("127.0.0.1", free_ports(1)[0]), backlog=0))
         for _ in range(4):  # the kernel accepts no more connections
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)

@@ -79,7 +79,7 @@ def test_refused_connection_counts_as_not_sent(driver: BlockingDriver) -> None:
 def test_full_accept_queue_counts_as_not_sent(driver: BlockingDriver) -> None:
     """If the server's accept queue is full, the connect timeout ends the wait; nothing was sent."""
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind(("127.0.0.1", free_ports(1)[0]))
         listener.listen(0)
         address = listener.getsockname()
         with socket.create_connection(address):  # fills the queue of one

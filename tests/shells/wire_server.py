@@ -8,6 +8,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from kato_consul.testing.ports import free_ports
+
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 
 Handler = Callable[["WireServer", socket.socket], None]
@@ -23,7 +25,8 @@ class WireServer:
         self.closed = 0
         self.requests: list[bytes] = []
         self.ending = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        # Not port 0: the kernel may choose one that a test in another process still connects to.
+        self._listener = socket.create_server(("127.0.0.1", free_ports(1)[0]))
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._accepting = threading.Thread(target=self._accept)

@@ -16,6 +16,7 @@ from kato_consul import (
     Settings,
 )
 from kato_consul.testing import ConsulAgent
+from kato_consul.testing.ports import free_ports
 from tests.cli.running import get_json
 from tests.testing.waiting import eventually
 
@@ -135,7 +136,7 @@ def test_check_ids_exchanged_while_it_runs(agent: ConsulAgent, run: Callable[...
 def test_check_id_of_an_instance_that_leaves(agent: ConsulAgent, run: Callable[..., bool]) -> None:
     """The status of an instance that is not defined any more is not that of its successor."""
     old, new = f"{run.__name__}-old", f"{run.__name__}-new"
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with socket.create_server(("127.0.0.1", free_ports(1)[0])) as server:
         port = server.getsockname()[1]
         check = CheckDefinition(id=old, tcp=f"127.0.0.1:{port}", status="passing", interval="1h")
         before = ServiceDefinition(name="mail", id=old, port=port, check=check)

@@ -19,6 +19,7 @@ from kato_consul import (
     diagnose,
 )
 from kato_consul.testing import ConsulAgent, StandInKato
+from kato_consul.testing.ports import free_ports
 from tests.cli.running import get_json, healths
 from tests.testing.waiting import eventually
 
@@ -106,7 +107,10 @@ def test_hung_instance_with_a_full_queue_of_connections(
     agent = publishing_agent
     probe = replace(QUICK, interval="100ms", timeout="300ms")
     chosen = replace(settings(agent), engine=engine, connect_timeout=0.3, service="kato")
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, ExitStack() as open_now:
+    with (
+        socket.create_server(("127.0.0.1", free_ports(1)[0]), backlog=0) as server,
+        ExitStack() as open_now,
+    ):
         port = server.getsockname()[1]
         full = ServiceDefinition(
             name="kato", id="kato-1", address="127.0.0.1", port=port, probe=probe
