@@ -1,5 +1,6 @@
 """A gateway in front of a stand-in KATO: TLS, a path prefix and an API key, in this process."""
 
+import contextlib
 import socket
 import ssl
 import subprocess
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from kato_consul.testing import find_consul
 from kato_consul.testing.kato.app import create_app
 from kato_consul.testing.kato.state import Options
+from kato_consul.testing.ports import free_ports
 from tests.shells.wire_server import WireServer
 from tests.testing.waiting import eventually
 
@@ -85,7 +87,7 @@ class Gateway:
         self._kato: ASGIApp | None = None
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        self._listener.bind((host, 0))
+        self._listener.bind((host, free_ports(1)[0]))
         self.host, self.port = host, int(self._listener.getsockname()[1])
         self.scheme = "http" if certificates is None else "https"
         options: dict[str, Any] = {}
@@ -121,9 +123,21 @@ class Gateway:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._wait_until_all_are_accepted()
         self._server.should_exit = True
         self._thread.join()
         self._listener.close()
+
+    def _wait_until_all_are_accepted(self) -> None:
+        """Wait until the server has accepted each connection that a client has made, and given up
+        on: asyncio leaves one open that it accepts while its loop ends."""
+        with (
+            socket.create_connection((self.host, self.port), timeout=10) as last,
+            contextlib.suppress(ConnectionError),
+        ):
+            last.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            while last.recv(65_536):
+                pass
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers, path = Headers(scope=scope), scope["path"]

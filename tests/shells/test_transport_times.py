@@ -13,7 +13,10 @@ import httpx
 import pytest
 
 from kato_consul._async.transport import AsyncDiscoveryTransport
+from kato_consul._http.discovered_service import Exchange
+from kato_consul._runtime_defaults import clock
 from kato_consul._sync.transport import DiscoveryTransport
+from kato_consul.errors import RequestNotSent
 from kato_consul.settings import Settings
 from kato_consul.testing import ConsulAgent
 from kato_consul.testing.ports import free_ports
@@ -151,6 +154,20 @@ def test_connect_timeout_of_the_request(http: MakeHttp, agent: ConsulAgent) -> N
         client = http(deadline=LONG)
         with pytest.raises(httpx.ConnectTimeout):
             client.request("POST", "http://full/", timeout=httpx.Timeout(0.3, connect=0.1))
+
+
+@pytest.mark.parametrize("first", [httpx.ConnectError, httpx.ConnectTimeout])
+def test_attempt_that_the_deadline_cut_short_is_no_reason(
+    first: type[httpx.TransportError],
+) -> None:
+    """The exception is that of the attempts before it, whose reason the text has."""
+    exchange = Exchange(httpx.Request("GET", "http://orders/"), Settings(), True, None)
+    exchange.record_failure(first("the reason"))
+    exchange.deadline = clock()
+    exchange.record_failure(httpx.ConnectTimeout("no time was left"))
+    with pytest.raises(httpx.TransportError) as caught:
+        exchange.final_response(RequestNotSent("no instance answered before the deadline"))
+    assert type(caught.value) is first
 
 
 def test_body_of_a_response_may_take_longer_than_the_deadline(

@@ -210,7 +210,9 @@ class Exchange:
         """Record an exception of the transport and return it as a failure."""
         traced = self.reports_first_byte or self.trace.any_event
         sent = self.trace.bytes_sent or not traced
-        self.error = _as_transport_error(error, self.request, sent=sent)
+        # As in `Failover`: an attempt that the deadline cut short does not show why.
+        if sent or self.error is None or clock() < self.deadline:
+            self.error = _as_transport_error(error, self.request, sent=sent)
         if not sent and answered_without_tls(error):
             return Failure(
                 Cause.NOT_TLS, bytes_sent=False, detail=self._how_without_tls(), error=error
