@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +43,22 @@ def test_a_started_agent_has_a_leader_and_its_node(agent: ConsulAgent) -> None:
     nodes = get(agent, "/v1/catalog/nodes")
     assert isinstance(nodes, list)
     assert [node["Node"] for node in nodes] == [agent.node]
+
+
+def test_agent_whose_leader_forgot_its_addresses_is_ready() -> None:
+    """On a busy machine a leader registers a node after its agent has, without the addresses."""
+    with ConsulAgent() as agent:
+        node = get(agent, f"/v1/catalog/node/{agent.node}")
+        assert isinstance(node, dict)
+        known = {"Node": agent.node, "ID": node["Node"]["ID"], "Address": node["Node"]["Address"]}
+        url = f"{agent.url}/v1/catalog/register"
+        httpx.put(url, json=known, trust_env=False).raise_for_status()
+        node = get(agent, f"/v1/catalog/node/{agent.node}")
+        assert isinstance(node, dict)
+        assert not node["Node"]["TaggedAddresses"]
+        assert agent._wait_until_ready(agent._started, time.monotonic() + 10.0) is None
+        register(agent, "synced")
+        assert eventually(lambda: get(agent, "/v1/catalog/service/synced") != [])
 
 
 def test_addresses_are_those_of_the_agent(agent: ConsulAgent) -> None:
