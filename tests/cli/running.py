@@ -100,6 +100,13 @@ def line_with(process: Process, text: str, *, stream: IO[str] | None = None) -> 
     raise AssertionError(f"{text!r} is not in:\n{''.join(seen)}")
 
 
+def without_waiting(errors: str) -> str:
+    """Return standard error without the line that says that Consul has not answered yet: on a busy
+    machine an agent takes its time."""
+    lines = errors.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.endswith("yet; still trying\n"))
+
+
 class HealthServer:
     """A server with an instance's /health endpoint; ``healthy`` may be changed at any time."""
 

@@ -24,6 +24,7 @@ from tests.cli.running import (
     line_with,
     marker_env,
     started,
+    without_waiting,
 )
 from tests.testing.waiting import eventually
 
@@ -200,7 +201,7 @@ def test_signal_before_registration(
         line_with(process, f"{service}-1: critical")
         process.terminate()
         _, errors = process.communicate(timeout=ENDS_WITHIN)
-    assert (process.returncode, errors) == (143, "")
+    assert (process.returncode, without_waiting(errors)) == (143, "")
 
 
 def test_invalid_tls_files(instance: ChildInstance) -> None:
@@ -218,7 +219,7 @@ def test_output_as_json(agent: ConsulAgent, service: str, instance: ChildInstanc
     done = kato_consul(
         "exec", *instance.flags, "--json", "--", "sh", "-c", "exit 3", env=agent_env(agent)
     )
-    assert (done.returncode, done.stderr) == (3, "")
+    assert (done.returncode, without_waiting(done.stderr)) == (3, "")
     events = [json.loads(line) for line in done.stdout.splitlines()]
     names = [event["event"] for event in events if event["instance"] == "kato-consul"]
     assert names == ["child.started", "child.ended"]
