@@ -88,7 +88,7 @@ class InstanceActivity:
         """Flow: find worker processes within so many seconds, beside those that are known.
 
         On a busy machine the scheduler lets some processes accept all connections for a while: four
-        processes were not all seen at once in 45 of 120 counts, and in 2 of 120 by four counts in a
+        processes were not all seen at once in 53 of 120 counts, and in 2 of 120 by four counts in a
         second (measured with the stand-in on two cores and three other busy processes).
         """
         found = yield from find_workers(self.origin, ACTIVITY_TIMEOUT, within, clock=self.clock)
