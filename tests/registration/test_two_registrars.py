@@ -10,10 +10,12 @@ from kato_consul._flow import Outcome
 from kato_consul._registration.registrar_state import OWNER_KEY, HealthStatus
 from kato_consul._registration.ttl_heartbeat import send_heartbeats
 from kato_consul.models import Health
+from tests.building import reply
 from tests.flows import TooLong
 from tests.registration.fake_agent import ONE, Agent, Run, listed
 
-READS = {"agent/services", "agent/checks"}
+CHECKS = "agent/checks"
+READS = {"agent/services", CHECKS}
 REGISTERS = "agent/service/register/kato-1"
 
 
@@ -72,6 +74,15 @@ def test_other_definition_is_reported_once_and_repaired_rarely() -> None:
         "host:other.toml registers it too, but otherwise: port 9 there, 8001 here. Each replaces"
     )
     assert run.agent.requests.count(REGISTERS) < 10
+
+
+def test_registration_between_two_reads_does_not_name_this_registrar() -> None:
+    """The service was read with the mark of this one, and then another one replaced its checks."""
+    without_checks = Agent(override=lambda request: reply(200, {}) if request == CHECKS else None)
+    run = Run(without_checks, (ONE,), owner="me")
+    reconcile(run, most=200)
+    assert run.agent.requests.count(REGISTERS) > 1
+    assert not any("registers it too" in event for _, event in run.events)
 
 
 @pytest.mark.parametrize("displaced", [True, False])
