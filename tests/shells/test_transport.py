@@ -1,5 +1,6 @@
 """Discovery transports under plain httpx clients, with a real agent and real sockets."""
 
+import itertools
 import socket
 import threading
 from collections.abc import Iterator
@@ -129,6 +130,32 @@ def test_last_response_is_returned_and_503_and_429_are_retried(
         assert (response.status_code, response.text) == (status, "body")
         sent = service.requests
         assert sent >= requests if status == 429 else sent == requests
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 503), ("GET", 429), ("POST", 429)])
+def test_attempt_that_the_deadline_cuts_short_leaves_the_last_response(
+    http: MakeHttp, agent: ConsulAgent, method: str, status: int
+) -> None:
+    """If the deadline cuts the last attempt short, the response before it is returned. After a POST
+    that was sent, it is not: the request may have been applied."""
+
+    earlier_requests = itertools.count()
+
+    def respond_once(server: WireServer, connection: socket.socket) -> None:
+        server.read(connection)
+        if next(earlier_requests):
+            server.ending.wait(10.0)
+        connection.sendall(b"HTTP/1.1 %d Reason\r\ncontent-length: 4\r\n\r\nbody" % status)
+
+    with Registered(agent, "once", respond_once, respond_once) as service:
+        client = http(deadline=2.0)
+        if method == "POST":
+            with pytest.raises(httpx.ReadTimeout):
+                client.request(method, "http://once/", json={})
+        else:
+            response = client.request(method, "http://once/")
+            assert (response.status_code, response.text) == (status, "body")
+        assert service.requests == 2
 
 
 def test_service_without_instances_raises_connect_error(http: MakeHttp, agent: ConsulAgent) -> None:

@@ -20,11 +20,11 @@ import httpx
 from kato_consul._balancing.pool import pool_for
 from kato_consul._consul.call import call_consul
 from kato_consul._discovery.discovery_service import DiscoveryService
-from kato_consul._flow import Cause, Failure, Flow, Outcome, Reply, Send
+from kato_consul._flow import Cause, Failure, Flow, Reply, Send
 from kato_consul._http.httpx_adapter import SendTrace, to_failure
 from kato_consul._http.kato_headers import KatoHeaders
 from kato_consul._http.tls import answered_without_tls
-from kato_consul._requests.classify import ANY_RESPONSE, LIMIT_BODY
+from kato_consul._requests.classify import ANY_RESPONSE, REFUSED
 from kato_consul._requests.failover import Failover
 from kato_consul._requests.request import Request
 from kato_consul._runtime_defaults import clock, uniform
@@ -43,6 +43,13 @@ from kato_consul.settings import Settings
 
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """The idempotent methods of RFC 9110."""
+
+
+MAY_BE_REPEATED = REFUSED | {502, 503, 504}
+"""The statuses after which `ANY_RESPONSE` may attempt again."""
+
+READ_AT_ONCE = 65_536
+"""Bytes of the longest body of such a response that is read before the next attempt."""
 
 
 FOR_KATO = "kato_consul.for_kato"
@@ -206,7 +213,7 @@ class Exchange:
             return {**trace_id, **self.kato_headers.all()}
         return trace_id
 
-    def record_failure(self, error: Exception) -> Outcome:
+    def record_failure(self, error: Exception) -> Failure:
         """Record an exception of the transport and return it as a failure."""
         traced = self.reports_first_byte or self.trace.any_event
         sent = self.trace.bytes_sent or not traced
@@ -219,12 +226,19 @@ class Exchange:
             )
         return to_failure(error, sent=sent)
 
+    def keeps_response(self, failure: Failure) -> bool:
+        """Return whether the response of an earlier attempt is still the last one after a failure.
+
+        So it is if the deadline cut the attempt short, and the attempt had no effect."""
+        without_effect = not failure.bytes_sent or self.request.method in REPEATABLE
+        return without_effect and clock() >= self.deadline
+
     def _how_without_tls(self) -> str:
         if self.request.url.scheme == "https":
             return f"it speaks http: use http://{self.request.url.host}"
         return "it speaks http: its scheme must not be https, in its metadata or the settings"
 
-    def record_response(self, response: httpx.Response) -> Outcome:
+    def record_response(self, response: httpx.Response) -> Reply:
         """Record a response, whose body is not read yet, and return it as an outcome."""
         self.response = response
         response.request = self.request
@@ -280,8 +294,10 @@ def _as_transport_error(
     return converted
 
 
-def may_be_concurrency_limit(response: httpx.Response) -> bool:
-    """Return whether the body must be read to detect a concurrency limit of the server."""
-    return response.status_code == 503 and response.headers.get("content-length") == str(
-        len(LIMIT_BODY)
-    )
+def may_be_repeated(response: httpx.Response) -> bool:
+    """Return whether another attempt may follow this response. Its body, if small, is read at once:
+    it shows a concurrency limit of the server, frees the connection for the next attempt, and
+    keeps the response for the caller in case that the deadline cuts that attempt short."""
+    length = response.headers.get("content-length", "")
+    small = length.isdecimal() and int(length) <= READ_AT_ONCE
+    return small and response.status_code in MAY_BE_REPEATED

@@ -10,7 +10,7 @@ from kato_consul._flow import Cause, Failure, Outcome, Reply, Send
 from kato_consul._http.discovered_service import (
     DiscoveredService,
     Exchange,
-    may_be_concurrency_limit,
+    may_be_repeated,
 )
 from kato_consul._http.endpoint import Endpoints
 from kato_consul._http.service_directory import ServiceDirectory
@@ -101,7 +101,9 @@ class DiscoveryTransport(httpx.BaseTransport):
         exchange = Exchange(request, self._settings, self._reports_first_byte, self._kato_headers)
 
         def send(step: Send) -> Outcome:
-            _discard_response(exchange)
+            earlier = exchange.response
+            if earlier is not None and not earlier.is_closed:
+                _discard_response(exchange)
 
             def trace(event: str, info: Any) -> None:
                 exchange.trace.record(event)
@@ -116,11 +118,13 @@ class DiscoveryTransport(httpx.BaseTransport):
                 with time_limit(step.timeout):
                     response = self._inner.handle_request(attempt)
                     outcome = exchange.record_response(response)
-                    if may_be_concurrency_limit(response) and isinstance(outcome, Reply):
+                    if may_be_repeated(response):
                         outcome = Reply(outcome.status, outcome.headers, response.read())
             except (httpx.TransportError, OSError, UnicodeError) as error:
-                _discard_response(exchange)
-                return exchange.record_failure(error)
+                failure = exchange.record_failure(error)
+                if exchange.response is not earlier or not exchange.keeps_response(failure):
+                    _discard_response(exchange)
+                return failure
             exchange.limit_body_only_by_request(attempt)
             return outcome
 
@@ -159,7 +163,7 @@ class DiscoveryTransport(httpx.BaseTransport):
 
 
 def _discard_response(exchange: Exchange) -> None:
-    """Close the response of an attempt that is followed by another."""
+    """Close the response, which is not returned."""
     response, exchange.response = exchange.response, None
     if response is not None:
         response.close()
