@@ -346,6 +346,33 @@ class RequestNotSent(KatoError):
     fault = Fault.NETWORK
 
 
+class SessionDirectoryUnavailable(RequestNotSent):
+    """The session directory did not answer before the deadline, or refused what it was asked for.
+    Without it, it is not certain that this process alone writes to the session.
+
+    Attributes:
+        directory: What it is, and where, without credentials: ``Consul at 127.0.0.1:8500``.
+    """
+
+    def __init__(self, directory: str, text: str) -> None:
+        self.directory = directory
+        super().__init__(f"session directory ({directory}): {text}. Nothing was sent to KATO")
+
+
+class SessionOwnedElsewhere(RequestNotSent):
+    """Another process owns the session, and did not release it before the deadline.
+
+    Attributes:
+        key: The caller's key.
+        owner: The process that owns it, as ``host:pid``.
+    """
+
+    def __init__(self, key: str, owner: str, text: str) -> None:
+        self.key = key
+        self.owner = owner
+        super().__init__(f"session {key!r} is owned by {owner}: {text}. Nothing was sent to KATO")
+
+
 class SessionBusy(RequestNotSent):
     """A session was used from within one of its own calls, such as from a log handler. That call
     would wait for itself. A ``progress`` callback of a sync session may use it."""

@@ -1,0 +1,111 @@
+"""Directory: the interface of Consul's and Redis' session directories.
+
+All methods that wait are flows. A request whose answer was lost is repeated until the deadline: each
+of them has the same effect again.
+"""
+
+from typing import Protocol
+
+from kato_consul._directory.entry import Entry
+from kato_consul._directory.lease import Lease
+from kato_consul._flow import Flow
+from kato_consul._observable import Observable
+from kato_consul.errors import KatoConsulError
+
+
+class LeaseLost(KatoConsulError):
+    """Another process has acquired the session, or may have. It never reaches callers.
+
+    Whether what was sent is applied shows in the entry of a later owner.
+    """
+
+
+class Held:
+    """A session that this process has acquired.
+
+    ``entry`` is the entry as this process wrote it last. ``lease`` is the lease that it was acquired
+    under: once that is lost, so is this. ``token`` belongs to the directory. ``acquired_at`` is on
+    the lease's clock. ``wanted``: another process waits for the session.
+    """
+
+    __slots__ = ("acquired_at", "entry", "lease", "token", "wanted")
+
+    def __init__(self, entry: Entry, lease: Lease, token: object, *, wanted: bool = False) -> None:
+        self.entry = entry
+        self.lease = lease
+        self.token = token
+        self.acquired_at = lease.now()
+        self.wanted = wanted
+
+
+class Directory(Protocol):
+    """The sessions of one service, for one client.
+
+    ``name`` is what errors call it, without credentials. ``nonce`` is this owner's id. ``wanted``
+    are the keys of sessions that this process owns and others wait for; it is notified of each.
+    """
+
+    name: str
+    nonce: str
+    wanted: Observable[frozenset[str]]
+
+    def acquire(self, key: str, deadline: float) -> Flow[tuple[Held, Entry | None]]:
+        """Flow: wait for the session in the order of arrival, and acquire it.
+
+        Return it, and the entry as it was before: None if there was none. The lease is valid when
+        this returns, with most of its time left. ``deadline`` is on `time.monotonic`'s clock.
+
+        Raises:
+            SessionDirectoryUnavailable: the directory did not answer before the deadline.
+            SessionOwnedElsewhere: its owner did not release it before the deadline.
+        """
+        ...
+
+    def write(self, held: Held, entry: Entry, deadline: float) -> Flow[None]:
+        """Flow: replace the entry of a session that this process owns; set ``held.entry``.
+
+        ``entry`` has the next revision of ``held.entry``, and otherwise the same owner and epoch.
+
+        Raises:
+            LeaseLost: it is another's, or no longer there.
+            SessionDirectoryUnavailable: the directory did not answer before the deadline. The
+                entry may be written all the same.
+        """
+        ...
+
+    def release(self, held: Held, entry: Entry, deadline: float) -> Flow[None]:
+        """Flow: write the entry and give up the session: the process that waits longest is next.
+
+        The errors are those of `write`.
+        """
+        ...
+
+    def remove(self, held: Held, deadline: float) -> Flow[None]:
+        """Flow: remove the entry and give up the session. The errors are those of `write`."""
+        ...
+
+    def confirm(self, deadline: float) -> Flow[bool]:
+        """Flow: confirm this process' lease, and return whether it is still the same one.
+
+        Raises:
+            SessionDirectoryUnavailable: the directory did not answer before the deadline.
+        """
+        ...
+
+    def entry(self, key: str, deadline: float) -> Flow[Entry | None]:
+        """Flow: read the entry of a key; None if there is none."""
+        ...
+
+    def entries(self, deadline: float) -> Flow[list[Entry]]:
+        """Flow: read all entries of the service, ordered by key."""
+        ...
+
+    def background(self) -> list[tuple[Flow[None], str]]:
+        """Return the flows that run as long as the client, each with its name: the heartbeat and
+        confirmation of the lease, the messages of other processes, the removal of old entries."""
+        ...
+
+    def leave(self, deadline: float) -> Flow[None]:
+        """Flow: end this process' lease: what it still owns is free for others at once or after
+        the lease. Nothing is raised if the directory cannot be reached."""
+        ...

@@ -1,0 +1,130 @@
+"""Entry: what a session directory stores of one session.
+
+It is written when a session is opened, continued under another id of KATO's, handed over, and before
+a write that cannot be repeated. It is not written for each call. An entry is one JSON object of at
+most `MAX_BYTES`; the parts that can grow have limits of their own.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+MAX_BYTES = 65_536
+"""Bytes of an entry. Consul's limit is 512 KiB, and each owner reads and writes the whole."""
+
+MAX_JOURNAL_BYTES = 16_384
+"""Bytes of the observations that an entry may hold. With more, it has only their digest."""
+
+MAX_CUTS = 8
+"""Takeovers whose cut is kept: an owner that was stopped for longer cannot know its outcome."""
+
+MAX_ALIASES = 8
+"""Earlier ids of KATO's that are kept."""
+
+
+class Cut(msgspec.Struct, frozen=True, array_like=True):
+    """The state in which a takeover found KATO's session: nothing that the owners before ``epoch``
+    sent, and that is not in it, will be in the session.
+
+    ``time`` is KATO's counter, ``events`` the length of its short-term memory, and ``digest`` that
+    of its events (`digest_of`).
+    """
+
+    epoch: int
+    time: int
+    events: int
+    digest: str
+
+
+class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A write that is never sent twice, recorded before it is sent: a learn, or a clear_all.
+
+    ``what`` names the call. ``time`` and ``events`` are the counter and the length of the memory
+    before it, ``instance`` is the uid of the instance that it is sent to. ``pattern`` is the name
+    of the pattern that it learns, ``frequency`` how often that was learned before; "" and None if
+    that is unknown.
+    """
+
+    what: str
+    time: int
+    events: int
+    instance: str
+    pattern: str = ""
+    frequency: int | None = None
+
+
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One session of a service.
+
+    ``key`` is the caller's. ``owner`` is the nonce of the process that owns it, or owned it last,
+    and ``owner_label`` names that process to people: ``host:pid``. ``epoch`` grows by one with each
+    acquisition, ``revision`` with each write. ``released``: the last owner has handed it over, so
+    nothing that it sent is on its way.
+
+    ``id`` is KATO's id, "" until the session is opened, and ``aliases`` are earlier ones, newest
+    first. ``node_id``, ``config``, ``metadata`` and ``ttl`` (seconds) are what reopening needs.
+    ``time``, ``events`` and ``digest`` are KATO's counter, the length and the digest of its memory
+    as of the last write of the entry. ``journal`` are the observations in the memory, None if they
+    are not kept. ``lossy``: an observation since then had emotives or metadata, which a takeover
+    cannot restore. ``unsaved``: KATO has not shown yet that it saved the last acknowledged learn.
+
+    ``cuts`` are those of the last takeovers, oldest first. ``mark`` is a write that may be on its
+    way.
+
+    ``written_at`` and ``expires_at`` are Unix times.
+    """
+
+    key: str
+    owner: str = ""
+    owner_label: str = ""
+    epoch: int = 0
+    revision: int = 0
+    released: bool = False
+    id: str = ""
+    aliases: tuple[str, ...] = ()
+    node_id: str = ""
+    config: Mapping[str, Any] = {}
+    metadata: Mapping[str, Any] = {}
+    ttl: int | None = None
+    time: int = 0
+    events: int = 0
+    digest: str = ""
+    journal: tuple[dict[str, Any], ...] | None = None
+    lossy: bool = False
+    unsaved: bool = False
+    cuts: tuple[Cut, ...] = ()
+    mark: Mark | None = None
+    written_at: float = 0.0
+    expires_at: float = 0.0
+
+    def acquired_by(self, owner: str, label: str) -> "Entry":
+        """Return the entry as its next owner acquires it."""
+        return msgspec.structs.replace(
+            self,
+            owner=owner,
+            owner_label=label,
+            epoch=self.epoch + 1,
+            revision=self.revision + 1,
+            released=False,
+        )
+
+    def encode(self) -> bytes:
+        """Return the entry as JSON."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Entry":
+        """Read an entry. Fields that a newer version added are ignored.
+
+        Raises:
+            ValueError: it is no entry.
+        """
+        return msgspec.json.decode(data, type=cls)
+
+
+def digest_of(events: Sequence[Sequence[str]]) -> str:
+    """Return a digest of the events of a short-term memory, without regard to the order in one."""
+    content = msgspec.json.encode([sorted(event) for event in events])
+    return hashlib.sha256(content).hexdigest()[:16]
