@@ -10,13 +10,13 @@ from kato_consul._directory.entry import Entry
 from kato_consul._directory.lease import Lease
 from kato_consul._flow import Flow
 from kato_consul._observable import Observable
-from kato_consul.errors import KatoConsulError
 
 
-class LeaseLost(KatoConsulError):
-    """Another process has acquired the session, or may have. It never reaches callers.
+class LeaseLost(Exception):  # noqa: N818  # it is no error: callers never see it
+    """Another process has acquired the session, or may have.
 
-    Whether what was sent is applied shows in the entry of a later owner.
+    Whether what was sent is applied shows in the entry of a later owner. It is no
+    `KatoConsulError`, so that nothing handles it as a call that failed.
     """
 
 

@@ -73,6 +73,9 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     ``cuts`` are those of the last takeovers, oldest first. ``mark`` is a write that may be on its
     way.
 
+    ``auto_learn`` is when KATO learns by itself (`Journal.auto_learn`). ``incarnation`` is the same
+    for as long as the directory keeps the entry: it differs if the entry was lost and made again.
+
     ``written_at`` and ``expires_at`` are Unix times.
     """
 
@@ -86,6 +89,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     aliases: tuple[str, ...] = ()
     node_id: str = ""
     config: Mapping[str, Any] = {}
+    auto_learn: tuple[int, bool] = (0, False)
     metadata: Mapping[str, Any] = {}
     ttl: int | None = None
     time: int = 0
@@ -96,6 +100,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     unsaved: bool = False
     cuts: tuple[Cut, ...] = ()
     mark: Mark | None = None
+    incarnation: str = ""
     written_at: float = 0.0
     expires_at: float = 0.0
 
@@ -105,6 +110,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             self,
             owner=owner,
             owner_label=label,
+            incarnation=self.incarnation or owner,
             epoch=self.epoch + 1,
             revision=self.revision + 1,
             released=False,

@@ -83,6 +83,26 @@ class Journal:
         self.auto_learn = NEVER
         self.last_write: object = None
 
+    @classmethod
+    def restored(
+        cls,
+        config: Mapping[str, Any],
+        session_id: str | None,
+        *,
+        time: int,
+        events: int,
+        entries: Sequence[Observation],
+        auto_learn: AutoLearn,
+    ) -> "Journal":
+        """Return the journal of a session that another process has left."""
+        journal = cls(config, session_id)
+        journal.time = time
+        journal.events = events
+        journal._log = list(entries)
+        journal._count = len(journal._log)
+        journal.auto_learn = auto_learn
+        return journal
+
     @property
     def entries(self) -> list[Observation]:
         """The observations since the memory was emptied, oldest first."""

@@ -15,6 +15,7 @@ import msgspec
 from kato_consul._backoff import INSTANCE_WAIT, full_jitter
 from kato_consul._flow import Flow, Reply, Sleep
 from kato_consul._kato import response_shapes as shapes
+from kato_consul._kato.ownership import Owner
 from kato_consul._kato.session_state import SessionState
 from kato_consul._logging import logger
 from kato_consul._requests.classify import Delivery, classify, describe
@@ -54,7 +55,8 @@ JSON that is nested too deeply."""
 @dataclass(frozen=True, slots=True)
 class KatoApi:
     """Sends requests to KATO. ``attempt_timeout`` is in seconds, for one attempt, ``call_timeout``
-    for each further part of a call that has several.
+    for each further part of a call that has several. ``owner`` owns the sessions, if they are shared
+    with other processes.
 
     A ``deadline`` is a time on the clock of `now`, in seconds.
     """
@@ -62,6 +64,7 @@ class KatoApi:
     failover: Failover
     attempt_timeout: float
     call_timeout: float = 30.0
+    owner: Owner | None = None
 
     def now(self) -> float:
         """Return the time on the client's monotonic clock, in seconds."""

@@ -1,0 +1,132 @@
+"""Ownership: what the flows of a session need while several processes share it.
+
+Without a session directory there is no `Owner`, and nothing here is used. With one, a process owns a
+session under a lease: it sends and acknowledges only while that is valid. If it was lost meanwhile,
+`LeaseLost` ends what is in progress, and `Owner.resume` acquires the session again and determines
+from what a later owner found whether the pending write was applied.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from kato_consul._directory.directory import Held
+from kato_consul._directory.directory import LeaseLost as LeaseLost
+from kato_consul._directory.entry import Entry
+from kato_consul._flow import Flow
+from kato_consul._kato.journal import Journal
+
+if TYPE_CHECKING:
+    from kato_consul._kato.session_state import SessionState
+    from kato_consul._kato.writes import Write
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Ownership:
+    """What this process knows of its ownership of one session.
+
+    ``held`` is the session while this process owns it *completely*: its state is that of the last
+    owner, or was restored from it. ``acquired`` is a session that it has acquired, and the entry
+    before that, until it owns it completely. ``epoch`` is the last epoch in which it did, 0 if never.
+    ``used``: a call has ended since this was last reset.
+
+    ``takeovers`` counts acquisitions from an owner that had not released the session, ``waits``
+    those for which this process had to wait for another owner. ``lossy``: a takeover restored
+    observations without their emotives or metadata.
+    """
+
+    held: Held | None = None
+    acquired: tuple[Held, Entry | None] | None = None
+    epoch: int = 0
+    used: bool = False
+    takeovers: int = 0
+    waits: int = 0
+    lossy: bool = False
+
+
+class Owner(Protocol):
+    """Owns the sessions of one client. All methods but `require` are flows."""
+
+    def require(self, state: "SessionState") -> None:
+        """Return if the session is owned at this moment.
+
+        Raises:
+            LeaseLost: it is not, or this is not certain.
+        """
+        ...
+
+    def before_write(
+        self, state: "SessionState", write: "Write[Any]", deadline: float
+    ) -> Flow[None]:
+        """Flow: called before each attempt of a write, with the journal that it will change.
+
+        Raises:
+            LeaseLost: the session is not owned any more.
+            SessionDirectoryUnavailable: what has to be recorded before it could not be.
+        """
+        ...
+
+    def after_answer(
+        self, state: "SessionState", write: "Write[Any]", after: Journal, deadline: float
+    ) -> Flow[None]:
+        """Flow: return if ``write``, which KATO has answered, may be acknowledged.
+
+        ``after`` is the journal with it.
+
+        Raises:
+            LeaseLost: another process may have acquired the session before the answer.
+            OutcomeUnknown: the directory did not answer before the deadline.
+        """
+        ...
+
+    def after_read(self, state: "SessionState", deadline: float) -> Flow[None]:
+        """Flow: return if the response to a read, just received, is the session's state.
+
+        Raises:
+            LeaseLost: another process may have acquired the session before it.
+        """
+        ...
+
+    def switch(self, state: "SessionState", journal: Journal, deadline: float) -> Flow[None]:
+        """Flow: record that the session continues as ``journal``, in its ``session_id``.
+
+        Called before it does.
+
+        Raises:
+            LeaseLost: another process has acquired the session: the new id must not be used.
+            SessionDirectoryUnavailable: it could not be recorded.
+        """
+        ...
+
+    def resume(self, state: "SessionState", deadline: float) -> Flow[bool | None]:
+        """Flow: own the session again, after `LeaseLost`.
+
+        Return whether ``state.pending`` was applied, as the entry of a later owner shows, and settle
+        it. None: there is none, or it is still pending and has to be settled by reading KATO.
+
+        Raises:
+            OutcomeUnknown: it is not known any more whether it was applied, or it must not be sent
+                again.
+            SessionConflict: the directory has lost the entry, and another process has opened another
+                session.
+            RequestNotSent: the session could not be acquired before the deadline.
+        """
+        ...
+
+    def removed(self, state: "SessionState", deadline: float) -> Flow[None]:
+        """Flow: record that KATO's session was deleted."""
+        ...
+
+
+def while_owned(
+    owner: Owner | None, state: "SessionState", deadline: float, flow: Callable[[], Flow[T]]
+) -> Flow[T]:
+    """Flow: run a flow that may be repeated, until it ends while the session is owned."""
+    while True:
+        try:
+            return (yield from flow())
+        except LeaseLost:
+            assert owner is not None
+            yield from owner.resume(state, deadline)

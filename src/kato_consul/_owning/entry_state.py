@@ -1,0 +1,133 @@
+"""Entry and state: what of a session's state is in its entry, and the state that an entry restores.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from kato_consul._directory.entry import (
+    MAX_ALIASES,
+    MAX_CUTS,
+    MAX_JOURNAL_BYTES,
+    Cut,
+    Entry,
+    digest_of,
+)
+from kato_consul._kato.journal import (
+    VECTOR_EVENT,
+    AutoLearn,
+    Journal,
+    event_of,
+    is_same_event,
+)
+from kato_consul._kato.session_state import SessionState
+from kato_consul._kato.types import Event, Observation
+
+DEFAULT_TTL = 3600
+"""Seconds that KATO keeps a session that is opened without a time to live."""
+
+
+def next_entry(
+    last: Entry, state: SessionState, journal: Journal, *, with_observations: bool, **changes: Any
+) -> Entry:
+    """Return the entry to write after ``last``, for a session that continues as ``journal``.
+
+    ``with_observations``: it may hold the observations. ``changes`` are fields that are not part of
+    the state.
+    """
+    now = time.time()
+    old, new = last.id, journal.session_id or ""
+    aliases = last.aliases if old in ("", new) else (old, *last.aliases)[:MAX_ALIASES]
+    fields: dict[str, Any] = {
+        "revision": last.revision + 1,
+        "id": new,
+        "aliases": aliases,
+        "node_id": state.node_id,
+        "config": journal.config,
+        "auto_learn": tuple(journal.auto_learn),
+        "metadata": state.metadata,
+        "ttl": state.ttl,
+        "time": journal.time,
+        "events": journal.events,
+        "digest": _digest(journal),
+        "journal": _small(journal) if with_observations else None,
+        "lossy": False,
+        "unsaved": state.unsaved is not None or state.store_loses,
+        "mark": None,
+        "written_at": now,
+        # Longer than KATO keeps the session: an owner writes the entry again before half of it.
+        "expires_at": now + 2 * (state.ttl or DEFAULT_TTL),
+    }
+    return msgspec.structs.replace(last, **{**fields, **changes})
+
+
+def with_cut(entry: Entry, cut: Cut) -> tuple[Cut, ...]:
+    """Return the cuts of ``entry`` and ``cut``, the newest last."""
+    return (*entry.cuts, cut)[-MAX_CUTS:]
+
+
+def cut_of(entry: Entry, time: int, stm: Sequence[Event]) -> Cut:
+    """Return the cut of a takeover that found this counter and memory."""
+    return Cut(entry.epoch, time, len(stm), digest_of(stm))
+
+
+def shows(cut: Cut, journal: Journal) -> bool:
+    """Return whether a takeover found the session as ``journal`` says.
+
+    Only the owner of that time wrote to the session, one write at a time, and each changes the
+    counter or the number of events. The digest tells if that was not so.
+    """
+    digest = _digest(journal)
+    same = (cut.time, cut.events) == (journal.time, len(journal.stm) if digest else journal.events)
+    return same and digest in ("", cut.digest)
+
+
+def restored(entry: Entry) -> Journal:
+    """Return the journal of a session that its owner has released. Without observations in the
+    entry, it is not `Journal.complete` unless the memory is empty."""
+    return Journal.restored(
+        entry.config,
+        entry.id or None,
+        time=entry.time,
+        events=entry.events,
+        entries=[Observation(**one) for one in entry.journal or ()],  # type: ignore[typeddict-item]
+        auto_learn=AutoLearn(*entry.auto_learn),
+    )
+
+
+def found(entry: Entry, time: int, stm: Sequence[Event]) -> tuple[Journal, bool]:
+    """Return the journal of KATO's counter and memory, and whether it may lack emotives or metadata
+    of observations. Those that the entry has are taken from there."""
+    known = list(entry.journal or ())
+    events = [event for event in map(event_of, known) if event]  # type: ignore[arg-type]
+    if len(events) > len(stm) or not all(map(is_same_event, events, stm)):
+        known, events = [], []
+    observations = [*known, *({"strings": list(event)} for event in stm[len(events) :])]
+    journal = Journal.restored(
+        entry.config,
+        entry.id,
+        time=time,
+        events=len(stm),
+        entries=[Observation(**one) for one in observations],  # type: ignore[typeddict-item]
+        auto_learn=AutoLearn(*entry.auto_learn),
+    )
+    return journal, (entry.lossy or entry.journal is None) and len(stm) > len(events)
+
+
+def _digest(journal: Journal) -> str:
+    """Return the digest of the memory; "" if the journal does not know it: not all events of it, or
+    not the symbols that KATO chose for vectors."""
+    stm = journal.stm
+    if VECTOR_EVENT in stm or not journal.complete:
+        return ""
+    return digest_of(stm)
+
+
+def _small(journal: Journal) -> tuple[Observation, ...] | None:
+    """Return the observations for an entry; None if they are too large for it, or not all known."""
+    if not journal.complete:
+        return None
+    entries = tuple(journal.entries)
+    return entries if len(msgspec.json.encode(entries)) <= MAX_JOURNAL_BYTES else None
