@@ -25,17 +25,27 @@ class Held:
 
     ``entry`` is the entry as this process wrote it last. ``lease`` is the lease that it was acquired
     under: once that is lost, so is this. ``token`` belongs to the directory. ``acquired_at`` is on
-    the lease's clock. ``wanted``: another process waits for the session.
+    the lease's clock. ``wanted``: another process waits for the session. ``waited``: this process
+    had to wait for it.
     """
 
-    __slots__ = ("acquired_at", "entry", "lease", "token", "wanted")
+    __slots__ = ("acquired_at", "entry", "lease", "token", "waited", "wanted")
 
-    def __init__(self, entry: Entry, lease: Lease, token: object, *, wanted: bool = False) -> None:
+    def __init__(
+        self,
+        entry: Entry,
+        lease: Lease,
+        token: object,
+        *,
+        wanted: bool = False,
+        waited: bool = False,
+    ) -> None:
         self.entry = entry
         self.lease = lease
         self.token = token
         self.acquired_at = lease.now()
         self.wanted = wanted
+        self.waited = waited
 
 
 class Directory(Protocol):

@@ -73,6 +73,8 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     ``cuts`` are those of the last takeovers, oldest first. ``mark`` is a write that may be on its
     way.
 
+    ``attached``: KATO's session was created by another client.
+
     ``auto_learn`` is when KATO learns by itself (`Journal.auto_learn`). ``incarnation`` is the same
     for as long as the directory keeps the entry: it differs if the entry was lost and made again.
 
@@ -87,6 +89,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     released: bool = False
     id: str = ""
     aliases: tuple[str, ...] = ()
+    attached: bool = False
     node_id: str = ""
     config: Mapping[str, Any] = {}
     auto_learn: tuple[int, bool] = (0, False)

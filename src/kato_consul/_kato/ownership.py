@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from kato_consul._directory.directory import Held
 from kato_consul._directory.directory import LeaseLost as LeaseLost
-from kato_consul._directory.entry import Entry
+from kato_consul._directory.entry import Cut, Entry, Mark
 from kato_consul._flow import Flow
 from kato_consul._kato.journal import Journal
 
 if TYPE_CHECKING:
+    from kato_consul._kato.kato_api import KatoApi
     from kato_consul._kato.session_state import SessionState
     from kato_consul._kato.writes import Write
 
 T = TypeVar("T")
+
+CallFlow = Callable[["KatoApi", "SessionState", float], Flow[T]]
+"""A call on a session: a flow of the API, the session's state and the deadline."""
 
 
 @dataclass(slots=True)
@@ -28,9 +32,13 @@ class Ownership:
     """What this process knows of its ownership of one session.
 
     ``held`` is the session while this process owns it *completely*: its state is that of the last
-    owner, or was restored from it. ``acquired`` is a session that it has acquired, and the entry
-    before that, until it owns it completely. ``epoch`` is the last epoch in which it did, 0 if never.
-    ``used``: a call has ended since this was last reset.
+    owner, or was restored from it. ``acquired`` is a session that it has acquired, and the entry as
+    it was before, until it owns it completely. ``epoch`` is the last epoch in which it did, 0 if it
+    never did, and ``incarnation`` that of the entry then. ``cuts`` and ``mark`` are those to be
+    recorded at the end of a takeover.
+
+    ``resolved`` is whether the pending write of an earlier call was applied, if the start of this
+    call has shown it. ``used_at`` is when a call ended last, on the lease's clock.
 
     ``takeovers`` counts acquisitions from an owner that had not released the session, ``waits``
     those for which this process had to wait for another owner. ``lossy``: a takeover restored
@@ -40,7 +48,11 @@ class Ownership:
     held: Held | None = None
     acquired: tuple[Held, Entry | None] | None = None
     epoch: int = 0
-    used: bool = False
+    incarnation: str = ""
+    cuts: tuple[Cut, ...] = ()
+    mark: Mark | None = None
+    resolved: bool | None = None
+    used_at: float = 0.0
     takeovers: int = 0
     waits: int = 0
     lossy: bool = False
@@ -100,7 +112,20 @@ class Owner(Protocol):
         """
         ...
 
-    def resume(self, state: "SessionState", deadline: float) -> Flow[bool | None]:
+    def run(
+        self, api: "KatoApi", flow: "CallFlow[T]", state: "SessionState", deadline: float
+    ) -> Flow[T]:
+        """Flow: run a call on a session that this process owns, acquired first if necessary.
+
+        Raises:
+            RequestNotSent: the session could not be acquired before the deadline.
+            OutcomeUnknown, SessionConflict: see `resume`.
+        """
+        ...
+
+    def resume(
+        self, api: "KatoApi", state: "SessionState", deadline: float
+    ) -> Flow[bool | None]:
         """Flow: own the session again, after `LeaseLost`.
 
         Return whether ``state.pending`` was applied, as the entry of a later owner shows, and settle
@@ -121,12 +146,12 @@ class Owner(Protocol):
 
 
 def while_owned(
-    owner: Owner | None, state: "SessionState", deadline: float, flow: Callable[[], Flow[T]]
+    api: "KatoApi", state: "SessionState", deadline: float, flow: "CallFlow[T]"
 ) -> Flow[T]:
     """Flow: run a flow that may be repeated, until it ends while the session is owned."""
     while True:
         try:
-            return (yield from flow())
+            return (yield from flow(api, state, deadline))
         except LeaseLost:
-            assert owner is not None
-            yield from owner.resume(state, deadline)
+            assert api.owner is not None
+            yield from api.owner.resume(api, state, deadline)

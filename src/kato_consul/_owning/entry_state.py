@@ -16,6 +16,7 @@ from kato_consul._directory.entry import (
     digest_of,
 )
 from kato_consul._kato.journal import (
+    MAX_STM_EVENTS,
     VECTOR_EVENT,
     AutoLearn,
     Journal,
@@ -38,12 +39,14 @@ def next_entry(
     the state.
     """
     now = time.time()
+    observations = _small(journal) if with_observations else None
     old, new = last.id, journal.session_id or ""
     aliases = last.aliases if old in ("", new) else (old, *last.aliases)[:MAX_ALIASES]
     fields: dict[str, Any] = {
         "revision": last.revision + 1,
         "id": new,
         "aliases": aliases,
+        "attached": state.attached,
         "node_id": state.node_id,
         "config": journal.config,
         "auto_learn": tuple(journal.auto_learn),
@@ -52,8 +55,8 @@ def next_entry(
         "time": journal.time,
         "events": journal.events,
         "digest": _digest(journal),
-        "journal": _small(journal) if with_observations else None,
-        "lossy": False,
+        "journal": observations,
+        "lossy": observations is None and any(map(has_more_than_symbols, journal.entries)),
         "unsaved": state.unsaved is not None or state.store_loses,
         "mark": None,
         "written_at": now,
@@ -61,6 +64,11 @@ def next_entry(
         "expires_at": now + 2 * (state.ttl or DEFAULT_TTL),
     }
     return msgspec.structs.replace(last, **{**fields, **changes})
+
+
+def is_old(entry: Entry) -> bool:
+    """Return whether an entry has to be written again so that it outlives KATO's session."""
+    return time.time() - entry.written_at > (entry.ttl or DEFAULT_TTL) / 2
 
 
 def with_cut(entry: Entry, cut: Cut) -> tuple[Cut, ...]:
@@ -79,9 +87,8 @@ def shows(cut: Cut, journal: Journal) -> bool:
     Only the owner of that time wrote to the session, one write at a time, and each changes the
     counter or the number of events. The digest tells if that was not so.
     """
-    digest = _digest(journal)
-    same = (cut.time, cut.events) == (journal.time, len(journal.stm) if digest else journal.events)
-    return same and digest in ("", cut.digest)
+    same = (cut.time, cut.events) == (journal.time, min(journal.events, MAX_STM_EVENTS))
+    return same and _digest(journal) in ("", cut.digest)
 
 
 def restored(entry: Entry) -> Journal:
@@ -113,7 +120,12 @@ def found(entry: Entry, time: int, stm: Sequence[Event]) -> tuple[Journal, bool]
         entries=[Observation(**one) for one in observations],  # type: ignore[typeddict-item]
         auto_learn=AutoLearn(*entry.auto_learn),
     )
-    return journal, (entry.lossy or entry.journal is None) and len(stm) > len(events)
+    return journal, entry.lossy and len(stm) > len(events)
+
+
+def has_more_than_symbols(observation: Observation) -> bool:
+    """Return whether an observation has what a short-term memory does not show."""
+    return bool(observation.get("emotives") or observation.get("metadata"))
 
 
 def _digest(journal: Journal) -> str:

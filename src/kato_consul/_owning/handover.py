@@ -1,0 +1,133 @@
+"""Hand-over: gives a session up in order, when another process waits for it.
+
+The session's state goes into its entry, and the process that waits longest continues from there, in
+the same session of KATO's. So it is given up only between two calls. A session that is idle is handed
+over at once; one in use after `SLICE` seconds, or as soon as it pauses.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from kato_consul._directory.entry import Mark
+from kato_consul._flow import LONG_WAIT, Flow, WaitForChange
+from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.ownership import LeaseLost
+from kato_consul._kato.reconcile import read_memory
+from kato_consul._kato.session_state import SessionState
+from kato_consul._logging import logger
+from kato_consul.errors import KatoConsulError, SessionDirectoryUnavailable
+
+if TYPE_CHECKING:
+    from kato_consul._owning.owner import SessionOwner
+
+log = logger("session")
+
+SLICE = 0.25
+"""Seconds that a process keeps a session in use while others wait for it. A hand-over takes about
+10 ms on Consul: with one after each call, most of the time would go into them."""
+
+PAUSE = 0.002
+"""Seconds without a call after which a session counts as idle: a caller that makes one call after
+the other needs less in between."""
+
+
+def due(owner: "SessionOwner") -> Flow[list[SessionState]]:
+    """Flow: wait until there are sessions to hand over; return them.
+
+    They are idle, or were in use for long enough. The shell then hands each over if it has no call;
+    otherwise that call does it at its end.
+    """
+    wanted = owner.directory.wanted
+    while True:
+        seen = wanted.current
+        others_wait = list(_wanted(owner, seen))
+        ready = [state for state in others_wait if _is_due(state)]
+        if ready:
+            return ready
+        yield WaitForChange(wanted, seen, PAUSE if others_wait else LONG_WAIT)
+
+
+def _wanted(owner: "SessionOwner", keys: frozenset[str]) -> Iterator[SessionState]:
+    for key in keys:
+        state = owner.states.get(key)
+        own = None if state is None else state.ownership
+        if state is None or own is None:
+            continue
+        held = own.held or (own.acquired[0] if own.acquired else None)
+        if held is not None:
+            held.wanted = True
+            yield state
+
+
+def _is_due(state: SessionState) -> bool:
+    own = state.ownership
+    if own is None or own.held is None:
+        return own is not None
+    now = own.held.lease.now()
+    return now - own.used_at > PAUSE or now - own.held.acquired_at >= SLICE
+
+
+def release(
+    owner: "SessionOwner", api: KatoApi, state: SessionState, deadline: float
+) -> Flow[None]:
+    """Flow: give the session up. If it cannot be given up in order, the next owner takes it over.
+
+    Nothing is raised: if the directory cannot be reached, the session stays owned.
+    """
+    own = state.ownership
+    if own is None or (own.held is None and own.acquired is None):
+        return
+    try:
+        if own.held is not None:
+            held = own.held
+            orderly = yield from _is_settled(api, state, deadline)
+            entry = owner.entry_after(
+                held.entry, state, state.journal, released=orderly, mark=_doubt(state)
+            )
+        else:  # it was never continued: it is as it was
+            assert own.acquired is not None
+            held, previous = own.acquired
+            untouched = previous is not None and held.entry.revision == previous.revision + 1
+            entry = msgspec.structs.replace(
+                held.entry,
+                revision=held.entry.revision + 1,
+                released=untouched and previous is not None and previous.released,
+            )
+        yield from owner.directory.release(held, entry, deadline)
+    except LeaseLost:
+        pass
+    except SessionDirectoryUnavailable as error:
+        log.warning("session.not_released", key=state.key, error=str(error))
+        return
+    owner.lose(state)
+
+
+def _is_settled(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool]:
+    """Flow: return whether nothing that this process sent is on its way or without an outcome."""
+    if state.pending is not None or state.deleting:
+        return False
+    if state.id is None or (state.unsaved is None and not state.store_loses):
+        return True
+    try:
+        yield from read_memory(api, state, deadline)
+    except KatoConsulError:
+        return False
+    return True
+
+
+def _doubt(state: SessionState) -> Mark | None:
+    """Return the mark of a learn of this memory whose outcome could not be determined."""
+    doubt = state.doubtful_learn
+    if doubt is None or not doubt.is_about(state.journal):
+        return None
+    pattern = doubt.write.pattern
+    return Mark(
+        what=doubt.write.what,
+        time=state.journal.time,
+        events=state.journal.events,
+        instance="",
+        pattern="" if pattern is None else pattern.name,
+        frequency=None if pattern is None else pattern.frequency,
+    )

@@ -1,0 +1,252 @@
+"""Owner: owns the sessions of one client, under the lease of a session directory.
+
+A call on a session that is owned costs two reads of a clock. Otherwise the session is acquired
+first, and continued from the last owner's state (`takeover`). While other processes wait for it, it
+is handed over at the end of the call in hand (`handover`).
+"""
+
+from typing import Any, TypeVar
+
+from kato_consul._directory.directory import Directory, Held
+from kato_consul._directory.entry import Entry, Mark
+from kato_consul._flow import Flow
+from kato_consul._kato.journal import Journal
+from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.ownership import CallFlow, LeaseLost, Ownership
+from kato_consul._kato.session_state import SessionState
+from kato_consul._kato.writes import Write
+from kato_consul._owning import handover
+from kato_consul._owning.entry_state import has_more_than_symbols, is_old, next_entry
+from kato_consul._owning.takeover import continue_session
+from kato_consul.errors import KatoConsulError, OutcomeUnknown, SessionDirectoryUnavailable
+
+T = TypeVar("T")
+
+
+class SessionOwner:
+    """Owns the sessions of one client.
+
+    ``keeps_observations``: entries may hold them. ``states`` are the sessions that this process has
+    acquired, by key.
+    """
+
+    def __init__(self, directory: Directory, *, keeps_observations: bool) -> None:
+        self.directory = directory
+        self.states: dict[str, SessionState] = {}
+        self._keeps_observations = keeps_observations
+
+    def run(self, api: KatoApi, flow: CallFlow[T], state: SessionState, deadline: float) -> Flow[T]:
+        """Flow: see `Owner`."""
+        own = state.ownership
+        if own is None:
+            own = state.ownership = Ownership()
+        held = own.held
+        if held is not None and held.lease.is_valid() and held.entry.id == (state.id or ""):
+            own.resolved = None
+        else:
+            own.resolved = yield from self._own(api, state, own, deadline)
+        try:
+            result = yield from flow(api, state, deadline)
+        except KatoConsulError:
+            yield from self._after_call(api, state, own, deadline)
+            raise
+        yield from self._after_call(api, state, own, deadline)
+        return result
+
+    def _after_call(
+        self, api: KatoApi, state: SessionState, own: Ownership, deadline: float
+    ) -> Flow[None]:
+        held = own.held
+        if held is None:
+            return
+        own.used_at = held.lease.now()
+        held.lease.used = True
+        if held.wanted and own.used_at - held.acquired_at >= handover.SLICE:
+            yield from handover.release(self, api, state, deadline)
+        elif is_old(held.entry):
+            try:
+                yield from self.record(state, state.journal, deadline, mark=held.entry.mark)
+            except (LeaseLost, SessionDirectoryUnavailable):
+                pass  # the call has ended, and the next one acquires the session again
+
+    def require(self, state: SessionState) -> None:
+        """Return if the session is owned at this moment.
+
+        Raises:
+            LeaseLost: it is not, or this is not certain.
+        """
+        own = state.ownership
+        if own is None or own.held is None or not own.held.lease.is_valid():
+            raise LeaseLost
+
+    def before_write(self, state: SessionState, write: Write[Any], deadline: float) -> Flow[None]:
+        """Flow: see `Owner`.
+
+        Recorded are writes that are never sent twice, and those that set the counter back: a takeover
+        could not tell otherwise whether KATO has lost something. And once for each entry, that an
+        observation has what a takeover cannot restore.
+        """
+        yield from self._require_confirmed(state, deadline)
+        journal = state.journal
+        if write.resets or write.is_once_only(journal):
+            yield from self.record(state, journal, deadline, mark=_mark(write, state))
+        elif not _held(state).entry.lossy and any(map(has_more_than_symbols, write.observations)):
+            yield from self.record(state, journal, deadline, lossy=True)
+
+    def after_answer(
+        self, state: SessionState, write: Write[Any], after: Journal, deadline: float
+    ) -> Flow[None]:
+        """Flow: see `Owner`."""
+        try:
+            if write.config is not None:  # a takeover opens the session with it
+                yield from self.record(state, after, deadline)
+            else:
+                yield from self._require_confirmed(state, deadline)
+        except SessionDirectoryUnavailable as error:
+            unknown = OutcomeUnknown(
+                write.what,
+                state.instance or "",
+                "it was answered, and whether this process still owned the session is not known",
+                answered=True,
+            )
+            raise unknown.because(error) from error
+
+    def after_read(self, state: SessionState, deadline: float) -> Flow[None]:
+        """Flow: see `Owner`."""
+        yield from self._require_confirmed(state, deadline)
+
+    def switch(self, state: SessionState, journal: Journal, deadline: float) -> Flow[None]:
+        """Flow: see `Owner`."""
+        own = state.ownership
+        assert own is not None
+        if own.held is not None:
+            yield from self.record(state, journal, deadline, mark=own.held.entry.mark)
+            return
+        if own.acquired is None:
+            raise LeaseLost
+        yield from self.record(state, journal, deadline, cuts=own.cuts, mark=own.mark)
+
+    def resume(self, api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | None]:
+        """Flow: see `Owner`."""
+        own = state.ownership
+        assert own is not None
+        return (yield from self._own(api, state, own, deadline))
+
+    def removed(self, state: SessionState, deadline: float) -> Flow[None]:
+        """Flow: see `Owner`."""
+        own = state.ownership
+        assert own is not None
+        held, own.held = own.held, None
+        own.epoch = 0
+        self.states.pop(state.key, None)
+        if held is not None:
+            yield from self.directory.remove(held, deadline)
+
+    def record(
+        self, state: SessionState, journal: Journal, deadline: float, **changes: Any
+    ) -> Flow[None]:
+        """Flow: write the session's entry, as ``journal`` and with ``changes``.
+
+        Raises:
+            LeaseLost, SessionDirectoryUnavailable: see `Directory.write`.
+        """
+        held = _held(state)
+        entry = self.entry_after(held.entry, state, journal, **changes)
+        try:
+            yield from self.directory.write(held, entry, deadline)
+        except LeaseLost:
+            self.lose(state)
+            raise
+
+    def entry_after(
+        self, last: Entry, state: SessionState, journal: Journal, **changes: Any
+    ) -> Entry:
+        """Return the entry to write after ``last``: see `next_entry`."""
+        return next_entry(
+            last, state, journal, with_observations=self._keeps_observations, **changes
+        )
+
+    def complete(self, state: SessionState, held: Held) -> None:
+        """Record that this process owns the session completely: its state is the last owner's."""
+        own = state.ownership
+        assert own is not None
+        own.epoch, own.incarnation = held.entry.epoch, held.entry.incarnation
+        own.held, own.acquired = held, None
+        own.cuts, own.mark = (), None
+
+    def lose(self, state: SessionState) -> None:
+        """Record that the session is not owned any more."""
+        own = state.ownership
+        assert own is not None
+        own.held = own.acquired = None
+        self.states.pop(state.key, None)
+
+    def _own(
+        self, api: KatoApi, state: SessionState, own: Ownership, deadline: float
+    ) -> Flow[bool | None]:
+        """Flow: own the session completely. Return whether ``state.pending`` was applied, None if
+        this is still to be settled, or there is none."""
+        held = own.held or (own.acquired[0] if own.acquired else None)
+        if held is not None and not (yield from self._is_confirmed(held, deadline)):
+            self.lose(state)
+        while own.held is None:
+            if own.acquired is None:
+                own.acquired = yield from self.directory.acquire(state.key, deadline)
+                self.states[state.key] = state
+                own.waits += own.acquired[0].waited
+            try:
+                return (yield from continue_session(self, api, state, own, deadline))
+            except LeaseLost:
+                self.lose(state)
+        return None
+
+    def _is_confirmed(self, held: Held, deadline: float) -> Flow[bool]:
+        """Flow: return whether the lease is valid; if it has ended, it may still be confirmed."""
+        lease = held.lease
+        if lease.is_valid():
+            return True
+        if lease.lost or not (yield from self.directory.confirm(deadline)):
+            return False
+        return held.lease.is_valid()
+
+    def _require_confirmed(self, state: SessionState, deadline: float) -> Flow[None]:
+        """Flow: return if the session is owned at this moment.
+
+        Raises:
+            LeaseLost: it is not.
+            SessionDirectoryUnavailable: the directory did not answer before the deadline.
+        """
+        own = state.ownership
+        held = own.held if own is not None else None
+        if held is None or not (yield from self._is_confirmed(held, deadline)):
+            self.lose(state)
+            raise LeaseLost
+
+
+def _held(state: SessionState) -> Held:
+    """Return the session as it is held.
+
+    Raises:
+        LeaseLost: it is not.
+    """
+    own = state.ownership
+    assert own is not None
+    if own.held is not None:
+        return own.held
+    if own.acquired is not None:
+        return own.acquired[0]
+    raise LeaseLost
+
+
+def _mark(write: Write[Any], state: SessionState) -> Mark:
+    """Return the mark of a write that is never sent twice."""
+    pattern = write.pattern
+    journal = state.journal
+    return Mark(
+        what=write.what,
+        time=journal.time,
+        events=journal.events,
+        instance=state.current or state.instance or "",
+        pattern=pattern.name if pattern is not None else "",
+        frequency=pattern.frequency if pattern is not None else None,
+    )

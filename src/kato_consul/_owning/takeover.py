@@ -1,0 +1,319 @@
+"""Takeover: continues a session that another process owned before.
+
+| the entry                                          | continues with                              |
+| -------------------------------------------------- | ------------------------------------------- |
+| there was none                                     | a new session                               |
+| this process owned it last                         | its own memory                              |
+| its owner has released it                          | the entry's state, in the same KATO session |
+| otherwise: its owner died, or was stopped          | a **cut**, in another KATO session          |
+
+A stopped owner may go on at any time, and what it sent may be applied late: no time bound holds. So
+KATO's id of the session is the fencing token. The cut is one read of the counter and the memory; it
+is replayed into another session, and one write of the entry makes that the session of the key. What
+is applied late reaches an id that is not read any more.
+
+An owner that finds a later one has written nothing since. The first cut after it shows whether its
+last write is in the session; if it is not there, it never will be.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from kato_consul._directory.directory import Held, LeaseLost
+from kato_consul._directory.entry import Cut, Entry, Mark
+from kato_consul._flow import Flow
+from kato_consul._kato.journal import Journal
+from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.ownership import Ownership
+from kato_consul._kato.pattern import PatternCount
+from kato_consul._kato.reconcile import lock_barrier
+from kato_consul._kato.replacement import read_session, replace_session
+from kato_consul._kato.session_state import DoubtfulLearn, SessionState
+from kato_consul._kato.types import Event
+from kato_consul._kato.writes import Write, learn
+from kato_consul._logging import logger
+from kato_consul._owning.entry_state import cut_of, found, restored, shows, with_cut
+from kato_consul.errors import (
+    ConfigurationError,
+    OutcomeUnknown,
+    SessionConflict,
+    SessionGone,
+)
+
+if TYPE_CHECKING:
+    from kato_consul._owning.owner import SessionOwner
+
+log = logger("session")
+
+LATER_OWNER = "another process has taken the session over meanwhile"
+
+
+def continue_session(
+    owner: "SessionOwner", api: KatoApi, state: SessionState, own: Ownership, deadline: float
+) -> Flow[bool | None]:
+    """Flow: own an acquired session completely.
+
+    Return whether ``state.pending`` was applied. None: there is none, or it has to be settled by
+    reading KATO, as if the session had been owned all the time.
+
+    Raises:
+        LeaseLost: another process has acquired it.
+        OutcomeUnknown: the pending write may be applied, and this cannot be determined any more.
+        SessionConflict: the directory lost the entry and another process opened another session, or
+            KATO's state is not the one that the last owner left. The next call continues from it.
+        ConfigurationError: the session was opened with another node than this process asks for.
+        KatoConsulError: KATO could not be read, or the session not be restored.
+    """
+    assert own.acquired is not None
+    held, previous = own.acquired
+    if previous is None and own.epoch:
+        log.warning("session.entry_lost", key=state.key, id=state.id)
+        yield from owner.record(state, state.journal, deadline)
+    if previous is None or _was_owned_here(owner, own, previous):
+        owner.complete(state, held)
+        return None
+    _require_same_node(state, previous)
+    conflict: SessionConflict | None = None
+    if own.epoch and previous.incarnation != own.incarnation:
+        conflict = _two_sessions(state, previous)
+    successor = _successor(state, held.entry)
+    orderly = previous.released and held.entry.revision == previous.revision + 1
+    if not held.entry.id:
+        successor.journal = Journal(held.entry.config or state.journal.config)
+    elif orderly:
+        conflict = (yield from _continue(api, successor, held.entry, deadline)) or conflict
+    else:
+        conflict = (yield from _take_over(owner, api, successor, held, deadline)) or conflict
+    pending, decided = state.pending, _outcome(state, held.entry.cuts, own.epoch)
+    if not orderly:
+        own.takeovers += 1
+    _install(api, state, successor)
+    owner.complete(state, held)
+    if conflict is not None:
+        raise conflict
+    return _settled(state, pending, decided)
+
+
+def _was_owned_here(owner: "SessionOwner", own: Ownership, previous: Entry) -> bool:
+    """Return whether no other process has owned it since this one did completely."""
+    here = (owner.directory.nonce, own.epoch, own.incarnation)
+    return (previous.owner, previous.epoch, previous.incarnation) == here
+
+
+def _require_same_node(state: SessionState, entry: Entry) -> None:
+    wanted = state.options.node_id
+    if wanted is not None and entry.id and wanted != entry.node_id:
+        raise ConfigurationError(
+            f"session {state.key!r} was opened by another process with node_id="
+            f"{entry.node_id!r}, and is asked for with node_id={wanted!r} here. Use the same value, "
+            f"none, or another key"
+        )
+
+
+def _two_sessions(state: SessionState, entry: Entry) -> SessionConflict:
+    """Return the error for a session whose entry was lost, and made again by another process."""
+    conflict = SessionConflict(
+        state.key,
+        state.id or "",
+        expected=state.journal.time,
+        found=entry.time,
+        expected_stm=state.journal.stm,
+        found_stm=[],
+    )
+    conflict.add_note(
+        f"the session directory has lost its entry, and another process has opened {entry.id!r} for "
+        f"the same key: the session continues there, without what is in {state.id!r}"
+    )
+    return conflict
+
+
+def _successor(state: SessionState, entry: Entry) -> SessionState:
+    """Return a state for the session as it will be continued: nothing changes before that."""
+    return SessionState(
+        state.key,
+        entry.node_id or state.node_id,
+        metadata=entry.metadata if entry.id else state.metadata,
+        ttl=entry.ttl if entry.id else state.ttl,
+        on_conflict=state.on_conflict,
+        options=state.options,
+        ownership=state.ownership,
+        attached=entry.attached,
+        attach_id="" if entry.id else state.attach_id,
+        owns_node=state.owns_node and not entry.attached and entry.node_id in ("", state.key),
+        nodes=state.nodes,
+        interrupted=state.interrupted,
+    )
+
+
+def _continue(
+    api: KatoApi, successor: SessionState, entry: Entry, deadline: float
+) -> Flow[SessionConflict | None]:
+    """Flow: continue from the entry of an owner that has released the session.
+
+    Return the conflict if KATO's state is not the one in which it was left.
+    """
+    successor.journal = restored(entry)
+    if entry.mark is not None and entry.mark.what == "learn":
+        successor.doubtful_learn = _doubt(entry.mark, successor.journal)
+    if successor.journal.complete and not entry.unsaved:
+        return None
+    try:
+        time, stm = yield from read_session(api, successor, deadline)
+    except SessionGone:
+        if successor.journal.complete:
+            return None  # the first call that needs it opens it again
+        return _differs(successor, 0, [])
+    journal, lossy = found(entry, time, stm)
+    if shows(cut_of(entry, time, stm), successor.journal) and entry.digest in (
+        "",
+        cut_of(entry, time, stm).digest,
+    ):
+        successor.journal = journal
+        return None
+    conflict = _differs(successor, time, stm)
+    successor.journal = journal
+    return None if successor.on_conflict == "adopt" else conflict
+
+
+def _take_over(
+    owner: "SessionOwner", api: KatoApi, successor: SessionState, held: Held, deadline: float
+) -> Flow[SessionConflict | None]:
+    """Flow: continue from a cut, in another session of KATO's.
+
+    Return the conflict if KATO has lost something that an owner had recorded.
+    """
+    entry, own = held.entry, successor.ownership
+    assert own is not None
+    successor.journal = restored(entry)
+    conflict = None
+    reason = "gone"
+    try:
+        time, stm = yield from _read_cut(api, successor, entry.mark, deadline)
+    except SessionGone:
+        cut = Cut(entry.epoch, entry.time, entry.events, entry.digest)
+        if not successor.journal.complete:
+            conflict = _differs(successor, 0, [])
+            successor.journal, lossy = found(entry, 0, [])
+        lossy = entry.lossy
+    else:
+        reason = "taken over"
+        cut = cut_of(entry, time, stm)
+        if time < entry.time and not _sets_back(entry.mark):
+            conflict = _differs(successor, time, stm)
+        successor.journal, lossy = found(entry, time, stm)
+    own.cuts = with_cut(entry, cut)
+    own.mark, successor.doubtful_learn = _kept(entry.mark, successor.journal)
+    own.lossy = own.lossy or lossy
+    if successor.on_conflict == "adopt":  # other writers are expected in it: it is not left
+        yield from owner.switch(successor, successor.journal, deadline)
+    else:
+        journal = successor.journal
+        yield from replace_session(api, successor, journal, deadline, reason=reason)
+    return None if successor.on_conflict == "adopt" else conflict
+
+
+def _read_cut(
+    api: KatoApi, successor: SessionState, mark: Mark | None, deadline: float
+) -> Flow[tuple[int, list[Event]]]:
+    """Flow: read the counter and the memory. If a marked write is not seen in them, its instance is
+    given the time to end it."""
+    api.place_session(successor)
+    time, stm = yield from read_session(api, successor, deadline)
+    if mark is not None and mark.instance and (time, len(stm)) == (mark.time, mark.events):
+        request = lock_barrier(successor, api.attempt_timeout)
+        yield from api.failover.attempt(request, mark.instance, deadline, listed=False)
+        time, stm = yield from read_session(api, successor, deadline)
+    return time, stm
+
+
+def _sets_back(mark: Mark | None) -> bool:
+    """Return whether the marked write sets the counter to 0."""
+    return mark is not None and mark.what.startswith("clear")
+
+
+def _kept(mark: Mark | None, journal: Journal) -> tuple[Mark | None, DoubtfulLearn | None]:
+    """Return the mark for the entry of the continued session, and the learn that may still be
+    applied to the node: if the memory is the one that it would learn."""
+    if mark is None or _sets_back(mark):
+        return None, None
+    if (journal.time, journal.events) != (mark.time, mark.events):
+        return None, None
+    kept = msgspec.structs.replace(mark, time=len(journal), events=journal.events, instance="")
+    return kept, _doubt(mark, journal)
+
+
+def _doubt(mark: Mark, journal: Journal) -> DoubtfulLearn:
+    pattern = PatternCount(mark.pattern, mark.frequency) if mark.pattern else None
+    return DoubtfulLearn(learn(pattern), journal.generation, journal.events)
+
+
+def _differs(successor: SessionState, time: int, stm: list[Event]) -> SessionConflict:
+    journal = successor.journal
+    return SessionConflict(
+        successor.key,
+        successor.id or "",
+        expected=journal.time,
+        found=time,
+        expected_stm=journal.stm,
+        found_stm=stm,
+    )
+
+
+def _outcome(state: SessionState, cuts: tuple[Cut, ...], epoch: int) -> bool | None:
+    """Return whether the pending write was applied: the first cut after ``epoch`` shows it. None if
+    there is no such cut any more."""
+    pending = state.pending
+    later = [cut for cut in cuts if cut.epoch > epoch]
+    if pending is None or not later or (len(later) == len(cuts) and len(cuts) >= MAX_CUTS):
+        return None
+    return shows(later[0], state.journal if state.is_applied else pending.apply(state.journal))
+
+
+def _install(api: KatoApi, state: SessionState, successor: SessionState) -> None:
+    """Replace the state by the one of the continued session."""
+    api.release_placement(state)
+    for name in (
+        "node_id",
+        "metadata",
+        "ttl",
+        "owns_node",
+        "attached",
+        "attach_id",
+        "doubtful_learn",
+        "primary",
+        "current",
+    ):
+        setattr(state, name, getattr(successor, name))
+    if successor.instance is not None:
+        state.instance = successor.instance
+    state.failovers += successor.failovers
+    state.unsaved, state.store_loses, state.deleting, state.avoid = None, False, False, ""
+    state.pending = state.unknown = None
+    state.journal = successor.journal
+
+
+def _settled(
+    state: SessionState, pending: Write[Any] | None, applied: bool | None
+) -> bool | None:
+    """Return whether a pending write was applied.
+
+    Raises:
+        OutcomeUnknown: it is not known; or it is one that must not be sent again, and it may still
+            be applied to the node.
+    """
+    if pending is None:
+        return None
+    if applied is None or (not applied and pending.is_once_only(state.journal)):
+        reason = LATER_OWNER if applied is None else f"{LATER_OWNER}, and it is not in the session"
+        unknown = OutcomeUnknown(pending.what, state.instance or "", reason)
+        if pending.pattern is not None:
+            unknown.pattern = f"PTRN|{pending.pattern.name}"
+            state.note_interrupted(pending.pattern)
+        raise unknown
+    state.settlements += 1
+    log.info("session.settled", key=state.key, what=pending.what, applied=applied)
+    return applied
+
+
+_ = LeaseLost  # raised by the flows that are called here
