@@ -1,7 +1,7 @@
 """Directory: the interface of Consul's and Redis' session directories.
 
-All methods that wait are flows. A request whose answer was lost is repeated until the deadline: each
-of them has the same effect again.
+All methods that wait are flows. A request whose answer was lost is repeated until the deadline:
+each of them has the same effect again.
 """
 
 from typing import Protocol
@@ -12,7 +12,7 @@ from kato_consul._flow import Flow
 from kato_consul._observable import Observable
 
 
-class LeaseLost(Exception):  # noqa: N818  # it is no error: callers never see it
+class LeaseLost(Exception):  # it is no error: callers never see it
     """Another process has acquired the session, or may have.
 
     Whether what was sent is applied shows in the entry of a later owner. It is no
@@ -23,10 +23,10 @@ class LeaseLost(Exception):  # noqa: N818  # it is no error: callers never see i
 class Held:
     """A session that this process has acquired.
 
-    ``entry`` is the entry as this process wrote it last. ``lease`` is the lease that it was acquired
-    under: once that is lost, so is this. ``token`` belongs to the directory. ``acquired_at`` is on
-    the lease's clock. ``wanted``: another process waits for the session. ``waited``: this process
-    had to wait for it.
+    ``entry`` is the entry as this process wrote it last. ``lease`` is the lease that it was
+    acquired under: once that is lost, so is this. ``token`` belongs to the directory.
+    ``acquired_at`` is on the lease's clock. ``wanted``: another process waits for the session.
+    ``waited``: this process had to wait for it.
     """
 
     __slots__ = ("acquired_at", "entry", "lease", "token", "waited", "wanted")

@@ -1,8 +1,8 @@
 """Entry: what a session directory stores of one session.
 
-It is written when a session is opened, continued under another id of KATO's, handed over, and before
-a write that cannot be repeated. It is not written for each call. An entry is one JSON object of at
-most `MAX_BYTES`; the parts that can grow have limits of their own.
+It is written when a session is opened, continued under another id of KATO's, handed over, and
+before a write that cannot be repeated. It is not written for each call. An entry is one JSON object
+of at most `MAX_BYTES`; the parts that can grow have limits of their own.
 """
 
 import hashlib

@@ -39,6 +39,7 @@ def apply_write(api: KatoApi, state: SessionState, deadline: float, write: Write
     """Flow: apply ``write`` to an open session without a pending write, exactly once.
 
     Raises:
+        LeaseLost: the session is not owned any more. If it was sent, it is still pending.
         OutcomeUnknown: the outcome was not known before the deadline; the next call settles it.
         SessionConflict: another writer changed the session.
         StoreUnavailable: KATO acknowledged it, and did not save it.
@@ -82,6 +83,9 @@ def _attempt(
     api: KatoApi, state: SessionState, deadline: float, write: Write[R], *, is_retry: bool
 ) -> Flow[R | _NotApplied]:
     """Flow: send the write once, and settle and verify its outcome. Return its result."""
+    owner = api.owner
+    if owner is not None:
+        yield from owner.before_write(state, write, deadline)
     once_only = write.is_once_only(state.journal)
     after = write.apply(state.journal)
     state.pending, state.unknown, state.request_in_flight = write, None, True
@@ -111,6 +115,8 @@ def _attempt(
         # While the store loses what it acknowledges, the response to an observation proves nothing.
         trusted = once_only or not (state.store_loses and write.observations)
         if trusted and write.is_expected(after, response):
+            if owner is not None:
+                yield from owner.after_answer(state, write, after, deadline)
             if after.generation != state.journal.generation:
                 state.unsaved = state.journal
             elif write.observations:  # the response shows the memory
@@ -125,6 +131,8 @@ def _attempt(
         applied = yield from _settle_acknowledged(api, state, deadline, write, response)
     if not applied:
         return _NotApplied(why)
+    if owner is not None:
+        yield from owner.after_answer(state, write, state.journal, deadline)
     state.store_loses = False
     state.settle()
     result = write.answer_from_journal(state.id or "", state.journal)

@@ -7,6 +7,7 @@ from kato_consul._kato.apply_write import NOT_VISIBLE, apply_write, is_seen, log
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.once_only import require_no_doubt, settle_once_only
 from kato_consul._kato.opening import open_session
+from kato_consul._kato.ownership import LeaseLost
 from kato_consul._kato.reconcile import read_memory, reconcile
 from kato_consul._kato.replacement import leave_session
 from kato_consul._kato.session_state import DoubtfulLearn, SessionState
@@ -45,9 +46,19 @@ def prepare(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | N
             state.doubtful_learn = DoubtfulLearn(
                 pending, state.journal.generation, state.journal.events
             )
+    if api.owner is not None:
+        yield from api.owner.after_read(state, deadline)
     log_settled(state, pending, applied=applied)
     state.settle()
     return applied
+
+
+def settle_call(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | None]:
+    """Flow: as `settle`, or what the session's acquisition has shown about the pending write."""
+    own = state.ownership
+    if own is not None and own.resolved is not None:
+        return own.resolved
+    return (yield from settle(api, state, deadline))
 
 
 def settle(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | None]:
@@ -77,6 +88,8 @@ def settle(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | No
         reason = "an earlier call was cancelled"
         unknown = state.unknown or OutcomeUnknown(pending.what, state.instance or "", reason)
         raise unknown.because(NOT_VISIBLE)
+    if api.owner is not None:
+        yield from api.owner.after_read(state, deadline)
     log_settled(state, pending, applied=applied)
     state.settle()
     return applied
@@ -87,6 +100,25 @@ def execute_write(api: KatoApi, state: SessionState, deadline: float, write: Wri
 
     Raises: see `apply_write`.
     """
+    while True:
+        try:
+            if state.pending is not write:
+                return (yield from _execute_while_owned(api, state, deadline, write))
+            # It was sent, and no other process has owned the session since: KATO shows the outcome.
+            applied = yield from settle(api, state, deadline)
+        except LeaseLost:
+            assert api.owner is not None
+            sent = state.pending is write
+            applied = yield from api.owner.resume(api, state, deadline)
+            if not sent:
+                continue  # what is resolved is an earlier call
+        if applied:
+            return write.answer_from_journal(state.id or "", state.journal)
+
+
+def _execute_while_owned(
+    api: KatoApi, state: SessionState, deadline: float, write: Write[R]
+) -> Flow[R]:
     api.place_session(state)
     try:
         yield from prepare(api, state, deadline)

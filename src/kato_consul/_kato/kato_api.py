@@ -55,8 +55,8 @@ JSON that is nested too deeply."""
 @dataclass(frozen=True, slots=True)
 class KatoApi:
     """Sends requests to KATO. ``attempt_timeout`` is in seconds, for one attempt, ``call_timeout``
-    for each further part of a call that has several. ``owner`` owns the sessions, if they are shared
-    with other processes.
+    for each further part of a call that has several. ``owner`` owns the sessions, if they are
+    shared with other processes.
 
     A ``deadline`` is a time on the clock of `now`, in seconds.
     """

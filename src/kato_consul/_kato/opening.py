@@ -67,8 +67,11 @@ def _open(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
             f"KATO ignored the session configuration {ignored}: it uses "
             f"{ {name: created.config.get(name) for name in ignored} }. The session was not opened"
         )
+    journal = Journal(session_id=created.id).configured(config, created.config)
+    if api.owner is not None:
+        yield from api.owner.switch(state, journal, deadline)
     state.instance = created.instance
-    state.journal = Journal(session_id=created.id).configured(config, created.config)
+    state.journal = journal
     api.place_session(state)
 
 
@@ -149,7 +152,10 @@ def _attach(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     state.metadata = info.get("metadata") or state.metadata
     state.ttl = info.get("ttl_seconds", state.ttl)
     journal = existing.journal.configured(config, config)
-    state.journal = journal.adopted(data["time"], data["short_term_memory"])
+    journal = journal.adopted(data["time"], data["short_term_memory"])
+    if api.owner is not None:
+        yield from api.owner.switch(state, journal, deadline)
+    state.journal = journal
     state.attach_id = ""
     api.place_session(state)
 

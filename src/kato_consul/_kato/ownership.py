@@ -1,9 +1,9 @@
 """Ownership: what the flows of a session need while several processes share it.
 
-Without a session directory there is no `Owner`, and nothing here is used. With one, a process owns a
-session under a lease: it sends and acknowledges only while that is valid. If it was lost meanwhile,
-`LeaseLost` ends what is in progress, and `Owner.resume` acquires the session again and determines
-from what a later owner found whether the pending write was applied.
+Without a session directory there is no `Owner`, and nothing here is used. With one, a process owns
+a session under a lease: it sends and acknowledges only while that is valid. If it was lost
+meanwhile, `LeaseLost` ends what is in progress, and `Owner.resume` acquires the session again and
+determines from what a later owner found whether the pending write was applied.
 """
 
 from collections.abc import Callable
@@ -115,7 +115,8 @@ class Owner(Protocol):
     def run(
         self, api: "KatoApi", flow: "CallFlow[T]", state: "SessionState", deadline: float
     ) -> Flow[T]:
-        """Flow: run a call on a session that this process owns, acquired first if necessary.
+        """Flow: run a call on a session that this process owns, acquired first if necessary. A
+        ``flow`` that ends with `LeaseLost` is run again.
 
         Raises:
             RequestNotSent: the session could not be acquired before the deadline.
@@ -123,19 +124,17 @@ class Owner(Protocol):
         """
         ...
 
-    def resume(
-        self, api: "KatoApi", state: "SessionState", deadline: float
-    ) -> Flow[bool | None]:
+    def resume(self, api: "KatoApi", state: "SessionState", deadline: float) -> Flow[bool | None]:
         """Flow: own the session again, after `LeaseLost`.
 
-        Return whether ``state.pending`` was applied, as the entry of a later owner shows, and settle
-        it. None: there is none, or it is still pending and has to be settled by reading KATO.
+        Return whether ``state.pending`` was applied, as the entry of a later owner shows, and
+        settle it. None: there is none, or it is still to be settled by reading KATO.
 
         Raises:
             OutcomeUnknown: it is not known any more whether it was applied, or it must not be sent
                 again.
-            SessionConflict: the directory has lost the entry, and another process has opened another
-                session.
+            SessionConflict: the directory has lost the entry, and another process has opened
+                another session.
             RequestNotSent: the session could not be acquired before the deadline.
         """
         ...
@@ -143,15 +142,3 @@ class Owner(Protocol):
     def removed(self, state: "SessionState", deadline: float) -> Flow[None]:
         """Flow: record that KATO's session was deleted."""
         ...
-
-
-def while_owned(
-    api: "KatoApi", state: "SessionState", deadline: float, flow: "CallFlow[T]"
-) -> Flow[T]:
-    """Flow: run a flow that may be repeated, until it ends while the session is owned."""
-    while True:
-        try:
-            return (yield from flow(api, state, deadline))
-        except LeaseLost:
-            assert api.owner is not None
-            yield from api.owner.resume(api, state, deadline)

@@ -106,7 +106,10 @@ def exists(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool]:
     """Flow: return whether KATO has the session. A session that is not open is not opened."""
     if state.id is None:
         return False
-    return (yield from api.session_exists("exists", state, deadline))
+    found = yield from api.session_exists("exists", state, deadline)
+    if api.owner is not None:
+        yield from api.owner.after_read(state, deadline)
+    return found
 
 
 def delete(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
@@ -133,6 +136,8 @@ def delete(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
         pass  # deleted by another client, or by an earlier attempt of this call
     except (NoResponse, StoreUnavailable) as error:
         raise OutcomeUnknown("delete", state.instance or "", str(error)) from error
+    if api.owner is not None:
+        yield from api.owner.removed(state, deadline)
     api.release_placement(state)
     state.close()
 
@@ -160,8 +165,12 @@ def _read(
             shape=shape,
         )
         try:
-            return (yield from api.call_session(request, state, deadline))
+            response = yield from api.call_session(request, state, deadline)
         except SessionGone:
             yield from reconcile(api, state, deadline)
+        else:
+            if api.owner is not None:
+                yield from api.owner.after_read(state, deadline)
+            return response
         yield Sleep(max(0.0, min(delay, deadline - api.now())))
     raise AssertionError("the delays have no end")

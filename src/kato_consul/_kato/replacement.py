@@ -100,6 +100,8 @@ def replace_session(
         if remaining <= 0 or tries == MAX_TRIES:
             raise StoreUnavailable(RESTORING, str(failure)) from failure
         yield Sleep(min(delay, remaining))
+    if api.owner is not None:
+        yield from api.owner.switch(state, draft.journal, deadline)
     left = None if state.attached or reason == "gone" else state.id
     log.warning(
         "session.replaced",

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from kato_consul._balancing.pool import pool_for
 from kato_consul._flow import Flow
 from kato_consul._kato.config_check import check_config
 from kato_consul._kato.journal import EMPTY, Journal
 from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.ownership import CallFlow, Owner
 from kato_consul._kato.queries import Query, query_any, query_instance
 from kato_consul._kato.session_options import (
     NO_OPTIONS,
@@ -27,6 +28,8 @@ from kato_consul._tracing import add_trace_id
 from kato_consul.errors import ClientClosed, RequestNotSent, SessionBusy
 from kato_consul.settings import Settings
 
+T = TypeVar("T")
+
 NOTHING_GIVEN = (None,) * 6
 
 
@@ -36,7 +39,8 @@ class SessionFactory:
     ``sessions`` has the shell's session of each key.
 
     ``store`` has the service's instances. ``run`` runs a flow in the shell and returns its result,
-    or an awaitable of it; ``check_usable`` raises `ClientClosed` if it would.
+    or an awaitable of it; ``check_usable`` raises `ClientClosed` if it would. ``owner`` owns the
+    sessions, if they are shared with other processes.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class SessionFactory:
         store: SnapshotStore,
         run: Callable[[Flow[Any]], Any],
         check_usable: Callable[[], None],
+        owner: Owner | None = None,
     ) -> None:
         self.run = run
         self.check_usable = check_usable
@@ -62,7 +67,14 @@ class SessionFactory:
             hedge=settings.hedge,
             wait_for_instances=settings.wait_for_instances,
         )
-        self.api = KatoApi(failover, settings.attempt_timeout, settings.deadline)
+        self.owner = owner
+        self.api = KatoApi(failover, settings.attempt_timeout, settings.deadline, owner)
+
+    def call(self, flow: CallFlow[T], state: SessionState, deadline: float) -> Flow[T]:
+        """Return the flow of a call on a session, on which no other call runs."""
+        if self.owner is None:
+            return flow(self.api, state, deadline)
+        return self.owner.run(self.api, flow, state, deadline)
 
     def new_state(self, key: str, options: SessionOptions) -> SessionState:
         """Return the state of a session that is not open yet.

@@ -1,5 +1,4 @@
-"""Entry and state: what of a session's state is in its entry, and the state that an entry restores.
-"""
+"""Entry and state: what of a session's state is in its entry, and what an entry restores."""
 
 import time
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Hand-over: gives a session up in order, when another process waits for it.
 
-The session's state goes into its entry, and the process that waits longest continues from there, in
-the same session of KATO's. So it is given up only between two calls. A session that is idle is handed
-over at once; one in use after `SLICE` seconds, or as soon as it pauses.
+The session's state goes into its entry, and the process that waits longest continues from there,
+in the same session of KATO's. So it is given up only between two calls. A session that is idle is
+handed over at once; one in use after `SLICE` seconds, or as soon as it pauses.
 """
 
 from collections.abc import Iterator

@@ -5,6 +5,7 @@ first, and continued from the last owner's state (`takeover`). While other proce
 is handed over at the end of the call in hand (`handover`).
 """
 
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from kato_consul._directory.directory import Directory, Held
@@ -45,13 +46,17 @@ class SessionOwner:
             own.resolved = None
         else:
             own.resolved = yield from self._own(api, state, own, deadline)
-        try:
-            result = yield from flow(api, state, deadline)
-        except KatoConsulError:
-            yield from self._after_call(api, state, own, deadline)
-            raise
-        yield from self._after_call(api, state, own, deadline)
-        return result
+        while True:
+            try:
+                result = yield from flow(api, state, deadline)
+            except LeaseLost:
+                own.resolved = yield from self._own(api, state, own, deadline)
+            except KatoConsulError:
+                yield from self._after_call(api, state, own, deadline)
+                raise
+            else:
+                yield from self._after_call(api, state, own, deadline)
+                return result
 
     def _after_call(
         self, api: KatoApi, state: SessionState, own: Ownership, deadline: float
@@ -64,10 +69,9 @@ class SessionOwner:
         if held.wanted and own.used_at - held.acquired_at >= handover.SLICE:
             yield from handover.release(self, api, state, deadline)
         elif is_old(held.entry):
-            try:
+            # The call has ended: if this fails, the next one acquires the session again.
+            with suppress(LeaseLost, SessionDirectoryUnavailable):
                 yield from self.record(state, state.journal, deadline, mark=held.entry.mark)
-            except (LeaseLost, SessionDirectoryUnavailable):
-                pass  # the call has ended, and the next one acquires the session again
 
     def require(self, state: SessionState) -> None:
         """Return if the session is owned at this moment.
@@ -82,9 +86,9 @@ class SessionOwner:
     def before_write(self, state: SessionState, write: Write[Any], deadline: float) -> Flow[None]:
         """Flow: see `Owner`.
 
-        Recorded are writes that are never sent twice, and those that set the counter back: a takeover
-        could not tell otherwise whether KATO has lost something. And once for each entry, that an
-        observation has what a takeover cannot restore.
+        Recorded are writes that are never sent twice, and those that set the counter back: a
+        takeover could not tell otherwise whether KATO has lost something. And once for each entry,
+        that an observation has what a takeover cannot restore.
         """
         yield from self._require_confirmed(state, deadline)
         journal = state.journal
@@ -140,7 +144,9 @@ class SessionOwner:
         own.epoch = 0
         self.states.pop(state.key, None)
         if held is not None:
-            yield from self.directory.remove(held, deadline)
+            # If another process has acquired it meanwhile, that finds KATO's session gone.
+            with suppress(LeaseLost):
+                yield from self.directory.remove(held, deadline)
 
     def record(
         self, state: SessionState, journal: Journal, deadline: float, **changes: Any

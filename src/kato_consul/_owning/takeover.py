@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from kato_consul._directory.directory import Held, LeaseLost
-from kato_consul._directory.entry import Cut, Entry, Mark
+from kato_consul._directory.directory import Held
+from kato_consul._directory.entry import MAX_CUTS, Cut, Entry, Mark
 from kato_consul._flow import Flow
 from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.ownership import Ownership
 from kato_consul._kato.pattern import PatternCount
+from kato_consul._kato.pattern_store import PREFIX
 from kato_consul._kato.reconcile import lock_barrier
 from kato_consul._kato.replacement import read_session, replace_session
 from kato_consul._kato.session_state import DoubtfulLearn, SessionState
@@ -106,8 +107,8 @@ def _require_same_node(state: SessionState, entry: Entry) -> None:
     if wanted is not None and entry.id and wanted != entry.node_id:
         raise ConfigurationError(
             f"session {state.key!r} was opened by another process with node_id="
-            f"{entry.node_id!r}, and is asked for with node_id={wanted!r} here. Use the same value, "
-            f"none, or another key"
+            f"{entry.node_id!r}, and is asked for with node_id={wanted!r} here. Use the same "
+            f"value, none, or another key"
         )
 
 
@@ -122,8 +123,8 @@ def _two_sessions(state: SessionState, entry: Entry) -> SessionConflict:
         found_stm=[],
     )
     conflict.add_note(
-        f"the session directory has lost its entry, and another process has opened {entry.id!r} for "
-        f"the same key: the session continues there, without what is in {state.id!r}"
+        f"the session directory has lost its entry, and another process has opened {entry.id!r} "
+        f"for the same key: the session continues there, without what is in {state.id!r}"
     )
     return conflict
 
@@ -164,11 +165,9 @@ def _continue(
         if successor.journal.complete:
             return None  # the first call that needs it opens it again
         return _differs(successor, 0, [])
-    journal, lossy = found(entry, time, stm)
-    if shows(cut_of(entry, time, stm), successor.journal) and entry.digest in (
-        "",
-        cut_of(entry, time, stm).digest,
-    ):
+    journal, _ = found(entry, time, stm)
+    cut = cut_of(entry, time, stm)
+    if shows(cut, successor.journal) and entry.digest in ("", cut.digest):
         successor.journal = journal
         return None
     conflict = _differs(successor, time, stm)
@@ -293,9 +292,7 @@ def _install(api: KatoApi, state: SessionState, successor: SessionState) -> None
     state.journal = successor.journal
 
 
-def _settled(
-    state: SessionState, pending: Write[Any] | None, applied: bool | None
-) -> bool | None:
+def _settled(state: SessionState, pending: Write[Any] | None, applied: bool | None) -> bool | None:
     """Return whether a pending write was applied.
 
     Raises:
@@ -308,12 +305,9 @@ def _settled(
         reason = LATER_OWNER if applied is None else f"{LATER_OWNER}, and it is not in the session"
         unknown = OutcomeUnknown(pending.what, state.instance or "", reason)
         if pending.pattern is not None:
-            unknown.pattern = f"PTRN|{pending.pattern.name}"
+            unknown.pattern = PREFIX + pending.pattern.name
             state.note_interrupted(pending.pattern)
         raise unknown
     state.settlements += 1
     log.info("session.settled", key=state.key, what=pending.what, applied=applied)
     return applied
-
-
-_ = LeaseLost  # raised by the flows that are called here

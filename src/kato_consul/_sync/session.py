@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from kato_consul._flow import Flow
 from kato_consul._kato import configuration, learning, observations, reads, writes
-from kato_consul._kato.execute import execute_write, settle
+from kato_consul._kato.execute import execute_write, settle_call
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.sequence_chunks import CHUNK_SIZE, Progress, observe_chunks
 from kato_consul._kato.session_factory import SessionFactory
@@ -172,7 +172,7 @@ class Session:
             True if it was applied; False if it was not and will not be; None if no outcome is
             open.
         """
-        return self._run("settle", settle)
+        return self._run("settle", settle_call)
 
     def predictions(self) -> list[Prediction]:
         """Return what KATO predicts from the short-term memory, the best prediction first."""
