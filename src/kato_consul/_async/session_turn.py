@@ -46,7 +46,11 @@ class SessionTurn:
                 await self._wait(deadline)
             self._running = asyncio.current_task()
             try:
-                result: T = await factory.run(factory.call(flow, self._state, deadline))
+                result: T = await factory.run(
+                    flow(factory.api, self._state, deadline)
+                    if factory.owner is None
+                    else factory.owner.run(factory.api, flow, self._state, deadline)
+                )
                 return result
             finally:
                 self._running = None

@@ -102,34 +102,26 @@ def execute_write(api: KatoApi, state: SessionState, deadline: float, write: Wri
     """
     while True:
         try:
-            if state.pending is not write:
-                return (yield from _execute_while_owned(api, state, deadline, write))
-            # It was sent, and no other process has owned the session since: KATO shows the outcome.
-            applied = yield from settle(api, state, deadline)
+            # The lease was lost after it was sent, and no other process has owned the session since.
+            if state.pending is write and (yield from settle(api, state, deadline)):
+                return write.answer_from_journal(state.id or "", state.journal)
+            api.place_session(state)
+            try:
+                yield from prepare(api, state, deadline)
+                if _may_learn_a_loss(state, write):
+                    yield from read_memory(api, state, deadline)
+            except SessionConflict:
+                if not write.resets:  # otherwise it does not matter what was there
+                    raise
+            if state.doubtful_learn is not None and write.learns_same_memory:
+                yield from require_no_doubt(api, state, deadline)
+            return (yield from apply_write(api, state, deadline, write))
         except LeaseLost:
             assert api.owner is not None
             sent = state.pending is write
             applied = yield from api.owner.resume(api, state, deadline)
-            if not sent:
-                continue  # what is resolved is an earlier call
-        if applied:
-            return write.answer_from_journal(state.id or "", state.journal)
-
-
-def _execute_while_owned(
-    api: KatoApi, state: SessionState, deadline: float, write: Write[R]
-) -> Flow[R]:
-    api.place_session(state)
-    try:
-        yield from prepare(api, state, deadline)
-        if _may_learn_a_loss(state, write):
-            yield from read_memory(api, state, deadline)
-    except SessionConflict:
-        if not write.resets:  # otherwise it does not matter what was there
-            raise
-    if state.doubtful_learn is not None and write.learns_same_memory:
-        yield from require_no_doubt(api, state, deadline)
-    return (yield from apply_write(api, state, deadline, write))
+            if sent and applied:
+                return write.answer_from_journal(state.id or "", state.journal)
 
 
 def _may_learn_a_loss(state: SessionState, write: Write[Any]) -> bool:

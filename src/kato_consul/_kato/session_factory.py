@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from kato_consul._balancing.pool import pool_for
 from kato_consul._flow import Flow
 from kato_consul._kato.config_check import check_config
 from kato_consul._kato.journal import EMPTY, Journal
 from kato_consul._kato.kato_api import KatoApi
-from kato_consul._kato.ownership import CallFlow, Owner
+from kato_consul._kato.ownership import Owner
 from kato_consul._kato.queries import Query, query_any, query_instance
 from kato_consul._kato.session_options import (
     NO_OPTIONS,
@@ -27,8 +27,6 @@ from kato_consul._runtime_defaults import clock, uniform
 from kato_consul._tracing import add_trace_id
 from kato_consul.errors import ClientClosed, RequestNotSent, SessionBusy
 from kato_consul.settings import Settings
-
-T = TypeVar("T")
 
 NOTHING_GIVEN = (None,) * 6
 
@@ -69,12 +67,6 @@ class SessionFactory:
         )
         self.owner = owner
         self.api = KatoApi(failover, settings.attempt_timeout, settings.deadline, owner)
-
-    def call(self, flow: CallFlow[T], state: SessionState, deadline: float) -> Flow[T]:
-        """Return the flow of a call on a session, on which no other call runs."""
-        if self.owner is None:
-            return flow(self.api, state, deadline)
-        return self.owner.run(self.api, flow, state, deadline)
 
     def new_state(self, key: str, options: SessionOptions) -> SessionState:
         """Return the state of a session that is not open yet.

@@ -52,7 +52,8 @@ class SessionTurn:
         call = _Call(get_ident())
         if self._state.reporting and line and line[0].thread == call.thread:
             # From a progress callback, between two parts of the call that has the turn.
-            nested: T = factory.run(factory.call(flow, self._state, factory.deadline()))
+            # The session is owned by that call for as long as it runs.
+            nested: T = factory.run(flow(factory.api, self._state, factory.deadline()))
             return nested
         call.running = self._run_in_turn(call, flow)
         next(call.running, None)
@@ -68,7 +69,11 @@ class SessionTurn:
         try:
             if line[0] is not call:
                 self._wait(call, deadline)
-            call.result = factory.run(factory.call(flow, self._state, deadline))
+            call.result = factory.run(
+                flow(factory.api, self._state, deadline)
+                if factory.owner is None
+                else factory.owner.run(factory.api, flow, self._state, deadline)
+            )
         finally:
             self._leave(call)
         return
