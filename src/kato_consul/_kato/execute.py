@@ -102,7 +102,7 @@ def execute_write(api: KatoApi, state: SessionState, deadline: float, write: Wri
     """
     while True:
         try:
-            # The lease was lost after it was sent, and no other process has owned the session since.
+            # Its lease was lost, and no other process has owned the session since it was sent.
             if state.pending is write and (yield from settle(api, state, deadline)):
                 return write.answer_from_journal(state.id or "", state.journal)
             api.place_session(state)
