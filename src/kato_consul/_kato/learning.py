@@ -1,18 +1,15 @@
 """Learning: learns the short-term memory as a pattern, exactly as often as the caller asks."""
 
-from typing import Any
-
 from kato_consul._flow import Flow
 from kato_consul._kato.apply_write import apply_write
 from kato_consul._kato.execute import prepare, settle
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.once_only import require_no_doubt
-from kato_consul._kato.ownership import LeaseLost
+from kato_consul._kato.ownership import LeaseLost, resume
 from kato_consul._kato.pattern_store import read_pattern_count
 from kato_consul._kato.reconcile import read_memory
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import LearnResult
-from kato_consul._kato.writes import Write
 from kato_consul._kato.writes import learn as learn_write
 from kato_consul.errors import BadRequest
 
@@ -30,16 +27,13 @@ def learn(api: KatoApi, state: SessionState, deadline: float) -> Flow[LearnResul
         SessionConflict, KatoConsulError: see `apply_write`.
     """
     while True:
-        sent: Write[Any] | None = None
         try:
             return (yield from _learn_while_owned(api, state, deadline))
         except LeaseLost:
-            assert api.owner is not None
-            if state.pending is not None and state.pending.is_learn:
-                sent = state.pending
             # It raises if a learn that was sent is not seen: that is never sent again.
-            applied = yield from api.owner.resume(api, state, deadline)
-            if sent is not None and applied:
+            earlier = state.pending
+            sent = earlier if earlier is not None and earlier.is_learn else learn_write()
+            if (yield from resume(api, state, deadline, sent)):
                 answer: LearnResult = sent.answer_from_journal(state.id or "", state.journal)
                 return answer
 

@@ -15,6 +15,7 @@ from kato_consul._directory.directory import LeaseLost as LeaseLost
 from kato_consul._directory.entry import Cut, Entry, Mark
 from kato_consul._flow import Flow
 from kato_consul._kato.journal import Journal
+from kato_consul.errors import OutcomeUnknown, RequestNotSent
 
 if TYPE_CHECKING:
     from kato_consul._kato.kato_api import KatoApi
@@ -142,3 +143,25 @@ class Owner(Protocol):
     def removed(self, state: "SessionState", deadline: float) -> Flow[None]:
         """Flow: record that KATO's session was deleted."""
         ...
+
+
+def resume(
+    api: "KatoApi", state: "SessionState", deadline: float, write: "Write[Any]"
+) -> Flow[bool]:
+    """Flow: own the session again, after `LeaseLost` ended an attempt of ``write``. Return whether
+    a later owner has found it in the session.
+
+    Raises:
+        OutcomeUnknown: it was sent, and the session could not be acquired before the deadline.
+        RequestNotSent: it was not sent, nor can it be.
+    """
+    assert api.owner is not None
+    if state.pending is not write:
+        yield from api.owner.resume(api, state, deadline)
+        return False
+    try:
+        return bool((yield from api.owner.resume(api, state, deadline)))
+    except RequestNotSent as error:
+        reason = "this process lost the session before the answer"
+        unknown = OutcomeUnknown(write.what, state.instance or "", reason)
+        raise unknown.because(error) from error
