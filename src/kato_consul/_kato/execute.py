@@ -56,6 +56,8 @@ def prepare(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | N
 def settle_call(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | None]:
     """Flow: as `settle`, or what the session's acquisition has shown about the pending write."""
     own = state.ownership
+    if own is not None and own.unknown is not None:
+        raise own.unknown
     if own is not None and own.resolved is not None:
         return own.resolved
     return (yield from settle(api, state, deadline))

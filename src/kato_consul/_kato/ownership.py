@@ -39,7 +39,8 @@ class Ownership:
     recorded at the end of a takeover.
 
     ``resolved`` is whether the pending write of an earlier call was applied, if the start of this
-    call has shown it. ``used_at`` is when a call ended last, on the lease's clock.
+    call has shown it; ``unknown`` is its error, if this has shown that it will never be known.
+    ``used_at`` is when a call ended last, on the lease's clock.
 
     ``takeovers`` counts acquisitions from an owner that had not released the session, ``waits``
     those for which this process had to wait for another owner. ``lossy``: a takeover restored
@@ -53,6 +54,7 @@ class Ownership:
     cuts: tuple[Cut, ...] = ()
     mark: Mark | None = None
     resolved: bool | None = None
+    unknown: OutcomeUnknown | None = None
     used_at: float = 0.0
     takeovers: int = 0
     waits: int = 0
@@ -121,7 +123,7 @@ class Owner(Protocol):
 
         Raises:
             RequestNotSent: the session could not be acquired before the deadline.
-            OutcomeUnknown, SessionConflict: see `resume`.
+            SessionConflict: see `resume`.
         """
         ...
 
@@ -129,11 +131,10 @@ class Owner(Protocol):
         """Flow: own the session again, after `LeaseLost`.
 
         Return whether ``state.pending`` was applied, as the entry of a later owner shows, and
-        settle it. None: there is none, or it is still to be settled by reading KATO.
+        settle it. None: there is none, it is still to be settled by reading KATO, or it is not
+        known any more whether it was applied: then there is an error in `Ownership.unknown`.
 
         Raises:
-            OutcomeUnknown: it is not known any more whether it was applied, or it must not be sent
-                again.
             SessionConflict: the directory has lost the entry, and another process has opened
                 another session.
             RequestNotSent: the session could not be acquired before the deadline.
@@ -152,7 +153,8 @@ def resume(
     a later owner has found it in the session.
 
     Raises:
-        OutcomeUnknown: it was sent, and the session could not be acquired before the deadline.
+        OutcomeUnknown: it was sent, and the session could not be acquired before the deadline, or
+            it may be applied, and this cannot be determined any more.
         RequestNotSent: it was not sent, nor can it be.
     """
     assert api.owner is not None
@@ -160,8 +162,11 @@ def resume(
         yield from api.owner.resume(api, state, deadline)
         return False
     try:
-        return bool((yield from api.owner.resume(api, state, deadline)))
+        applied = yield from api.owner.resume(api, state, deadline)
     except RequestNotSent as error:
         reason = "this process lost the session before the answer"
         unknown = OutcomeUnknown(write.what, state.instance or "", reason)
         raise unknown.because(error) from error
+    if state.ownership is not None and state.ownership.unknown is not None:
+        raise state.ownership.unknown
+    return bool(applied)

@@ -12,6 +12,7 @@ from kato_consul._directory.entry import (
     MAX_JOURNAL_BYTES,
     Cut,
     Entry,
+    Mark,
     digest_of,
 )
 from kato_consul._kato.journal import (
@@ -57,7 +58,7 @@ def next_entry(
         "journal": observations,
         "lossy": observations is None and any(map(has_more_than_symbols, journal.entries)),
         "unsaved": state.unsaved is not None or state.store_loses,
-        "mark": None,
+        "mark": _mark(last, state, journal),
         "written_at": now,
         # Longer than KATO keeps the session: an owner writes the entry again before half of it.
         "expires_at": now + 2 * (state.ttl or DEFAULT_TTL),
@@ -125,6 +126,28 @@ def found(entry: Entry, time: int, stm: Sequence[Event]) -> tuple[Journal, bool]
 def has_more_than_symbols(observation: Observation) -> bool:
     """Return whether an observation has what a short-term memory does not show."""
     return bool(observation.get("emotives") or observation.get("metadata"))
+
+
+def _mark(last: Entry, state: SessionState, journal: Journal) -> Mark | None:
+    """Return the mark of a learn whose outcome is not known: if the memory is the one that it would
+    learn, no owner may learn that again."""
+    mark = last.mark
+    if state.pending is not None:
+        if mark is None or not journal.events or not state.pending.is_once_only(state.journal):
+            return None
+        return msgspec.structs.replace(mark, time=journal.time, events=journal.events)
+    doubt = state.doubtful_learn
+    if doubt is None or not doubt.is_about(journal):
+        return None
+    pattern = doubt.write.pattern
+    return Mark(
+        what=doubt.write.what,
+        time=journal.time,
+        events=journal.events,
+        instance="",
+        pattern="" if pattern is None else pattern.name,
+        frequency=None if pattern is None else pattern.frequency,
+    )
 
 
 def _digest(journal: Journal) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from kato_consul._directory.entry import Mark
 from kato_consul._flow import LONG_WAIT, Flow, WaitForChange
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.ownership import LeaseLost
@@ -83,9 +82,7 @@ def release(
         if own.held is not None:
             held = own.held
             orderly = yield from _is_settled(api, state, deadline)
-            entry = owner.entry_after(
-                held.entry, state, state.journal, released=orderly, mark=_doubt(state)
-            )
+            entry = owner.entry_after(held.entry, state, state.journal, released=orderly)
         else:  # it was never continued: it is as it was
             assert own.acquired is not None
             held, previous = own.acquired
@@ -115,19 +112,3 @@ def _is_settled(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool
     except KatoConsulError:
         return False
     return True
-
-
-def _doubt(state: SessionState) -> Mark | None:
-    """Return the mark of a learn of this memory whose outcome could not be determined."""
-    doubt = state.doubtful_learn
-    if doubt is None or not doubt.is_about(state.journal):
-        return None
-    pattern = doubt.write.pattern
-    return Mark(
-        what=doubt.write.what,
-        time=state.journal.time,
-        events=state.journal.events,
-        instance="",
-        pattern="" if pattern is None else pattern.name,
-        frequency=None if pattern is None else pattern.frequency,
-    )

@@ -41,10 +41,9 @@ class SessionOwner:
         own = state.ownership
         if own is None:
             own = state.ownership = Ownership()
+        own.resolved = own.unknown = None
         held = own.held
-        if held is not None and held.lease.is_valid() and held.entry.id == (state.id or ""):
-            own.resolved = None
-        else:
+        if held is None or not held.lease.is_valid() or held.entry.id != (state.id or ""):
             own.resolved = yield from self._own(api, state, own, deadline)
         while True:
             try:
@@ -71,7 +70,7 @@ class SessionOwner:
         elif is_old(held.entry):
             # The call has ended: if this fails, the next one acquires the session again.
             with suppress(LeaseLost, SessionDirectoryUnavailable):
-                yield from self.record(state, state.journal, deadline, mark=held.entry.mark)
+                yield from self.record(state, state.journal, deadline)
 
     def require(self, state: SessionState) -> None:
         """Return if the session is owned at this moment.
@@ -124,7 +123,7 @@ class SessionOwner:
         own = state.ownership
         assert own is not None
         if own.held is not None:
-            yield from self.record(state, journal, deadline, mark=own.held.entry.mark)
+            yield from self.record(state, journal, deadline)
             return
         if own.acquired is None:
             raise LeaseLost

@@ -56,11 +56,11 @@ def continue_session(
     """Flow: own an acquired session completely.
 
     Return whether ``state.pending`` was applied. None: there is none, or it has to be settled by
-    reading KATO, as if the session had been owned all the time.
+    reading KATO, as if the session had been owned all the time; or it may be applied, and this
+    cannot be determined any more: then ``own.unknown`` is set.
 
     Raises:
         LeaseLost: another process has acquired it.
-        OutcomeUnknown: the pending write may be applied, and this cannot be determined any more.
         SessionConflict: the directory lost the entry and another process opened another session, or
             KATO's state is not the one that the last owner left. The next call continues from it.
         ConfigurationError: the session was opened with another node than this process asks for.
@@ -86,14 +86,15 @@ def continue_session(
         conflict = (yield from _continue(api, successor, held.entry, deadline)) or conflict
     else:
         conflict = (yield from _take_over(owner, api, successor, held, deadline)) or conflict
-    pending, decided = state.pending, _outcome(state, held.entry.cuts, own.epoch)
+    pending, applied = state.pending, _outcome(state, held.entry.cuts, own.epoch)
+    once_only = pending is not None and pending.is_once_only(state.journal)
     if not orderly:
         own.takeovers += 1
     _install(api, state, successor)
     owner.complete(state, held)
     if conflict is not None:
         raise conflict
-    return _settled(state, pending, decided)
+    return _settled(state, own, pending, applied, once_only=once_only)
 
 
 def _was_owned_here(owner: "SessionOwner", own: Ownership, previous: Entry) -> bool:
@@ -236,7 +237,7 @@ def _kept(mark: Mark | None, journal: Journal) -> tuple[Mark | None, DoubtfulLea
     applied to the node: if the memory is the one that it would learn."""
     if mark is None or _sets_back(mark):
         return None, None
-    if (journal.time, journal.events) != (mark.time, mark.events):
+    if not journal.events or (journal.time, journal.events) != (mark.time, mark.events):
         return None, None
     kept = msgspec.structs.replace(mark, time=len(journal), events=journal.events, instance="")
     return kept, _doubt(mark, journal)
@@ -292,22 +293,28 @@ def _install(api: KatoApi, state: SessionState, successor: SessionState) -> None
     state.journal = successor.journal
 
 
-def _settled(state: SessionState, pending: Write[Any] | None, applied: bool | None) -> bool | None:
+def _settled(
+    state: SessionState,
+    own: Ownership,
+    pending: Write[Any] | None,
+    applied: bool | None,
+    *,
+    once_only: bool,
+) -> bool | None:
     """Return whether a pending write was applied.
 
-    Raises:
-        OutcomeUnknown: it is not known; or it is one that must not be sent again, and it may still
-            be applied to the node.
+    It is unknown if that is not known any more, or if it is ``once_only`` and not in the session:
+    it may still be applied to the node.
     """
     if pending is None:
         return None
-    if applied is None or (not applied and pending.is_once_only(state.journal)):
+    if applied is None or (not applied and once_only):
         reason = LATER_OWNER if applied is None else f"{LATER_OWNER}, and it is not in the session"
-        unknown = OutcomeUnknown(pending.what, state.instance or "", reason)
+        own.unknown = OutcomeUnknown(pending.what, state.instance or "", reason)
         if pending.pattern is not None:
-            unknown.pattern = PREFIX + pending.pattern.name
+            own.unknown.pattern = PREFIX + pending.pattern.name
             state.note_interrupted(pending.pattern)
-        raise unknown
+        return None
     state.settlements += 1
     log.info("session.settled", key=state.key, what=pending.what, applied=applied)
     return applied
