@@ -7,8 +7,6 @@ frees what its owner held, as Consul does with the session of a process that is 
 
 from dataclasses import dataclass, field
 
-import msgspec
-
 from kato_consul._directory.directory import Held, LeaseLost
 from kato_consul._directory.entry import Entry
 from kato_consul._directory.lease import Lease
@@ -145,6 +143,14 @@ class ModelDirectory:
         if not written:
             raise LeaseLost
 
+    def disown(self, key: str, deadline: float) -> Flow[None]:
+        """Flow: give up a session that this owner may have acquired without knowing it."""
+        yield from self._request(deadline)
+        if self.store.holders.get(key) == self.nonce:
+            del self.store.holders[key]
+        self.wanted.set(self.wanted.current - {key})
+        yield from self._response(deadline)
+
     def confirm(self, deadline: float) -> Flow[bool]:
         """Flow: confirm the lease."""
         started = self.store.clock.now
@@ -154,6 +160,25 @@ class ModelDirectory:
         if alive:
             self.lease.extend(started + LEASE)
         return alive
+
+    def entry(self, key: str, deadline: float) -> Flow[Entry | None]:
+        """Flow: read one entry."""
+        yield from self._request(deadline)
+        return self.store.entries.get(key)
+
+    def entries(self, deadline: float) -> Flow[list[Entry]]:
+        """Flow: read all entries."""
+        yield from self._request(deadline)
+        return [self.store.entries[key] for key in sorted(self.store.entries)]
+
+    def background(self) -> list[tuple[Flow[None], str]]:
+        """Return no flows: the tests expire leases themselves."""
+        return []
+
+    def leave(self, deadline: float) -> Flow[None]:
+        """Flow: free all that this owner holds."""
+        yield from self._request(deadline)
+        self.store.expire(self.nonce)
 
     def _is_still(self, held: Held) -> bool:
         key = held.entry.key

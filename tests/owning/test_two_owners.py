@@ -5,6 +5,7 @@ takeovers that are overtaken, with the faults of KATO. What was acknowledged is 
 one pattern, once; each owner's own order is kept; what is reported as not applied is not there.
 """
 
+from functools import partial
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, seed, settings
@@ -49,11 +50,12 @@ class Owners(RuleBasedStateMachine):
         self.symbols: dict[int, str] = {}
         self.kept: list[object] = []  # so that no other write gets their id
 
-    @initialize(keeps=st.booleans())
-    def start(self, keeps: bool) -> None:
-        """Choose whether entries hold the observations."""
+    @initialize(keeps=st.booleans(), deletes=st.booleans())
+    def start(self, keeps: bool, deletes: bool) -> None:
+        """Choose whether entries hold the observations, and whether KATO deletes sessions."""
         self.owners = [
-            OneOwner(name, self.kato, self.store, keeps_observations=keeps) for name in "AB"
+            OneOwner(name, self.kato, self.store, keeps_observations=keeps, deletes=deletes)
+            for name in "AB"
         ]
 
     @rule(who=OWNERS, faults=FAULTS)
@@ -85,7 +87,7 @@ class Owners(RuleBasedStateMachine):
                 self.absent.add(symbol)
 
         write = writes.observe(observation)
-        owner.call(lambda *args: execute_write(*args, write), done)
+        owner.call(partial(execute_write, write=write), done)
 
     @rule(who=OWNERS, faults=FAULTS)
     def learn(self, who: int, faults: list[Fault]) -> None:
@@ -211,7 +213,7 @@ class Owners(RuleBasedStateMachine):
             self.certain, self.maybe, self.learnable = set(), set(), set()
 
         write = writes.clear_stm()
-        owner.call(lambda *args: execute_write(*args, write), done)
+        owner.call(partial(execute_write, write=write), done)
         self.finish(who)
 
     def finish_settling(self) -> None:

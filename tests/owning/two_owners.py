@@ -1,11 +1,11 @@
-"""Two owners of one session, whose flows are interleaved step by step, against the model of KATO."""
+"""Two owners of one session, whose flows are interleaved step by step, with a model of KATO."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from kato_consul._balancing.pool import Pool
-from kato_consul._flow import Flow, Send, Sleep, Step, WaitForChange
+from kato_consul._flow import Flow, Outcome, Send, Sleep, Step, WaitForChange
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import SessionState
 from kato_consul._observable import SnapshotStore
@@ -13,6 +13,7 @@ from kato_consul._owning import handover
 from kato_consul._owning.owner import SessionOwner
 from kato_consul._requests.failover import Failover
 from kato_consul.models import Instance, Snapshot
+from tests.building import refused
 from tests.kato.model_kato import ModelKato
 from tests.owning.model_directory import ModelDirectory, ModelStore
 
@@ -25,8 +26,8 @@ CallFlow = Callable[[KatoApi, SessionState, float], Flow[Any]]
 
 @dataclass
 class Running:
-    """A flow of one owner, at one of its steps. ``until`` is when its sleep ends. ``done`` is called
-    with its result, or with its error."""
+    """A flow of one owner, at one of its steps. ``until`` is when its sleep ends. ``done`` is
+    called with its result, or with its error."""
 
     flow: Flow[Any]
     step: Step
@@ -36,12 +37,16 @@ class Running:
 
 @dataclass
 class OneOwner:
-    """One process: its directory, its owner and its state of the session."""
+    """One process: its directory, its owner and its state of the session.
+
+    ``deletes``: False if KATO's sessions that were left stay there, as when KATO is overloaded.
+    """
 
     name: str
     kato: ModelKato
     store: ModelStore
     keeps_observations: bool = True
+    deletes: bool = True
     running: Running | None = None
     errors: list[BaseException] = field(default_factory=list)
 
@@ -64,8 +69,12 @@ class OneOwner:
 
     def hand_over_if_wanted(self) -> None:
         """Begin to hand the session over, if another owner waits for it."""
-        if KEY in self.directory.wanted.current and KEY in self.owner.states:
-            deadline = self.kato.clock.now + CALL_TIMEOUT
+        deadline = self.kato.clock.now + CALL_TIMEOUT
+        if KEY not in self.directory.wanted.current:
+            return
+        if KEY not in self.owner.states:
+            self._begin(self.directory.disown(KEY, deadline), lambda result, error: None)
+        else:
             release = handover.release(self.owner, self.api, self.state, deadline)
             self._begin(release, lambda result, error: None)
 
@@ -79,9 +88,10 @@ class OneOwner:
         running = self.running
         assert running is not None
         clock = self.kato.clock
-        outcome = None
+        outcome: Outcome | None = None
         if isinstance(running.step, Send):
-            outcome = self.kato.answer(running.step)
+            kept = running.step.method == "DELETE" and not self.deletes
+            outcome = refused() if kept else self.kato.answer(running.step)
         elif isinstance(running.step, Sleep | WaitForChange):
             clock.now = max(clock.now, running.until)
         self._advance(lambda: running.flow.send(outcome))
@@ -112,7 +122,7 @@ class OneOwner:
                 seconds = running.step.timeout
             running.until = self.kato.clock.now + seconds
 
-    def finish(self, others: Iterator["OneOwner"]) -> None:
+    def finish(self, others: Iterable["OneOwner"]) -> None:
         """Continue until the call has ended; the others hand over what it waits for."""
         for _ in range(20_000):
             if self.running is None:

@@ -94,6 +94,15 @@ class Directory(Protocol):
         """Flow: remove the entry and give up the session. The errors are those of `write`."""
         ...
 
+    def disown(self, key: str, deadline: float) -> Flow[None]:
+        """Flow: give up a session that this process may have acquired without knowing it, because
+        the answer was lost or the call was cancelled. Its entry stays as it is: not released.
+
+        Raises:
+            SessionDirectoryUnavailable: the directory did not answer before the deadline.
+        """
+        ...
+
     def confirm(self, deadline: float) -> Flow[bool]:
         """Flow: confirm this process' lease, and return whether it is still the same one.
 

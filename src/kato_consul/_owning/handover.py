@@ -6,6 +6,7 @@ handed over at once; one in use after `SLICE` seconds, or as soon as it pauses.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,6 +17,7 @@ from kato_consul._kato.ownership import LeaseLost
 from kato_consul._kato.reconcile import read_memory
 from kato_consul._kato.session_state import SessionState
 from kato_consul._logging import logger
+from kato_consul._runtime_defaults import clock
 from kato_consul.errors import KatoConsulError, SessionDirectoryUnavailable
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ PAUSE = 0.002
 """Seconds without a call after which a session counts as idle: a caller that makes one call after
 the other needs less in between."""
 
+DISOWN_WITHIN = 1.0
+"""Seconds that giving up a session may take that this process does not know of."""
+
 
 def due(owner: "SessionOwner") -> Flow[list[SessionState]]:
     """Flow: wait until there are sessions to hand over; return them.
@@ -41,6 +46,9 @@ def due(owner: "SessionOwner") -> Flow[list[SessionState]]:
     wanted = owner.directory.wanted
     while True:
         seen = wanted.current
+        for key in seen - owner.states.keys():
+            with suppress(SessionDirectoryUnavailable):
+                yield from owner.directory.disown(key, clock() + DISOWN_WITHIN)
         others_wait = list(_wanted(owner, seen))
         ready = [state for state in others_wait if _is_due(state)]
         if ready:
