@@ -7,11 +7,14 @@ from kato_consul._async import runtime
 from kato_consul._async.discovery import AsyncDiscovery
 from kato_consul._async.instances import AsyncKatoInstance, AsyncKatoNode
 from kato_consul._async.session import AsyncSession
+from kato_consul._async.shared_sessions import SharedSessions
 from kato_consul._balancing.pool import InstanceView
+from kato_consul._directory.choice import directory_of
 from kato_consul._kato.queries import InstanceResults, Query
 from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._kato.session_options import OnConflict
 from kato_consul._kato.types import LearnResult, ObservationResult, Prediction
+from kato_consul._owning.owner import SessionOwner
 from kato_consul.errors import KatoConsulError
 from kato_consul.settings import Settings
 
@@ -43,11 +46,18 @@ class AsyncKatoClient:
         runtime.in_each_process(self, AsyncKatoClient._set_up)
 
     def _set_up(self) -> None:
+        settings, discovery = self.discovery.settings, self.discovery
+        owner, self._shared = None, None
+        if settings.session_directory is not None:
+            directory = directory_of(settings)
+            owner = SessionOwner(directory, keeps_observations=settings.journal == "full")
+            self._shared = SharedSessions(discovery._driver, owner)
         self._factory = SessionFactory(
-            self.discovery.settings,
-            self.discovery._service.store,
-            self.discovery._run,
-            self.discovery._driver.check_usable,
+            settings,
+            discovery._service.store,
+            discovery._run,
+            discovery._driver.check_usable,
+            owner,
         )
 
     def session(
@@ -92,6 +102,8 @@ class AsyncKatoClient:
                 JSON, or the key was used with another value before.
         """
         factory = self._factory
+        if self._shared is not None:
+            self._shared.begin(factory)
         options = factory.options(node_id, config, metadata, ttl, on_conflict, attach)
         session: AsyncSession | None = factory.sessions.get(key)
         if session is None:
@@ -196,8 +208,15 @@ class AsyncKatoClient:
         )
 
     async def aclose(self) -> None:
-        """Stop the watch and close the connections. KATO keeps its sessions until their TTL."""
-        await self.discovery.aclose()
+        """Stop the watch and close the connections. KATO keeps its sessions until their TTL.
+
+        With a session directory, the sessions are handed over first, for at most two seconds.
+        """
+        try:
+            if self._shared is not None:
+                await self._shared.leave(self._factory)
+        finally:
+            await self.discovery.aclose()
 
     async def __aenter__(self) -> Self:
         await self.discovery.__aenter__()

@@ -58,6 +58,19 @@ class SessionTurn:
         finally:
             self._calls -= 1
 
+    async def run_if_idle(
+        self, flow: Callable[[KatoApi, SessionState, float], Flow[None]], deadline: float
+    ) -> None:
+        """Run a flow of the owner's, unless there is a call on the session."""
+        if self._calls:
+            return
+        self._calls += 1
+        try:
+            async with self._lock:
+                await self.factory.run(flow(self.factory.api, self._state, deadline))
+        finally:
+            self._calls -= 1
+
     async def _wait(self, deadline: float) -> None:
         if self._running is asyncio.current_task():
             raise self.factory.busy(self._state)

@@ -5,14 +5,17 @@ from collections.abc import Iterable
 from typing import Any, Self, TypeVar
 
 from kato_consul._balancing.pool import InstanceView
+from kato_consul._directory.choice import directory_of
 from kato_consul._kato.queries import InstanceResults, Query
 from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._kato.session_options import OnConflict
 from kato_consul._kato.types import LearnResult, ObservationResult, Prediction
+from kato_consul._owning.owner import SessionOwner
 from kato_consul._sync import runtime
 from kato_consul._sync.discovery import Discovery
 from kato_consul._sync.instances import KatoInstance, KatoNode
 from kato_consul._sync.session import Session
+from kato_consul._sync.shared_sessions import SharedSessions
 from kato_consul.errors import KatoConsulError
 from kato_consul.settings import Settings
 
@@ -44,11 +47,18 @@ class KatoClient:
         runtime.in_each_process(self, KatoClient._set_up)
 
     def _set_up(self) -> None:
+        settings, discovery = self.discovery.settings, self.discovery
+        owner, self._shared = None, None
+        if settings.session_directory is not None:
+            directory = directory_of(settings)
+            owner = SessionOwner(directory, keeps_observations=settings.journal == "full")
+            self._shared = SharedSessions(discovery._driver, owner)
         self._factory = SessionFactory(
-            self.discovery.settings,
-            self.discovery._service.store,
-            self.discovery._run,
-            self.discovery._driver.check_usable,
+            settings,
+            discovery._service.store,
+            discovery._run,
+            discovery._driver.check_usable,
+            owner,
         )
 
     def session(
@@ -93,6 +103,8 @@ class KatoClient:
                 JSON, or the key was used with another value before.
         """
         factory = self._factory
+        if self._shared is not None:
+            self._shared.begin(factory)
         options = factory.options(node_id, config, metadata, ttl, on_conflict, attach)
         session: Session | None = factory.sessions.get(key)
         if session is None:
@@ -197,8 +209,15 @@ class KatoClient:
         )
 
     def close(self) -> None:
-        """Stop the watch and close the connections. KATO keeps its sessions until their TTL."""
-        self.discovery.close()
+        """Stop the watch and close the connections. KATO keeps its sessions until their TTL.
+
+        With a session directory, the sessions are handed over first, for at most two seconds.
+        """
+        try:
+            if self._shared is not None:
+                self._shared.leave(self._factory)
+        finally:
+            self.discovery.close()
 
     def __enter__(self) -> Self:
         self.discovery.__enter__()

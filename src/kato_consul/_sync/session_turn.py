@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from kato_consul._flow import Flow
 from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.ownership import Owner
 from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._kato.session_state import SessionState
 
@@ -55,24 +56,37 @@ class SessionTurn:
             # The session is owned by that call for as long as it runs.
             nested: T = factory.run(flow(factory.api, self._state, factory.deadline()))
             return nested
-        call.running = self._run_in_turn(call, flow)
+        call.running = self._run_in_turn(call, flow, factory.deadline(), factory.owner)
         next(call.running, None)
         result: T = call.result
         return result
 
+    def run_if_idle(
+        self, flow: Callable[[KatoApi, SessionState, float], Flow[None]], deadline: float
+    ) -> None:
+        """Run a flow of the owner's, unless there is a call on the session. (One that begins at
+        this moment is waited for.)"""
+        if not self._line:
+            call = _Call(get_ident())
+            call.running = self._run_in_turn(call, flow, deadline, None)
+            next(call.running, None)
+
     def _run_in_turn(
-        self, call: "_Call", flow: Callable[[KatoApi, SessionState, float], Flow[Any]]
+        self,
+        call: "_Call",
+        flow: Callable[[KatoApi, SessionState, float], Flow[Any]],
+        deadline: float,
+        owner: Owner | None,
     ) -> Generator[None, None, None]:
         factory, line = self.factory, self._line
-        deadline = factory.deadline()
         line.append(call)
         try:
             if line[0] is not call:
                 self._wait(call, deadline)
             call.result = factory.run(
                 flow(factory.api, self._state, deadline)
-                if factory.owner is None
-                else factory.owner.run(factory.api, flow, self._state, deadline)
+                if owner is None
+                else owner.run(factory.api, flow, self._state, deadline)
             )
         finally:
             self._leave(call)

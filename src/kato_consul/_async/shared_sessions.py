@@ -1,0 +1,80 @@
+"""Sessions that processes share, on asyncio: the background work of their owner."""
+
+import contextlib
+import weakref
+from functools import partial
+from typing import TypeVar
+
+from kato_consul._async.discovery import AsyncDiscovery
+from kato_consul._async.driver import AsyncDriver
+from kato_consul._kato.session_factory import SessionFactory
+from kato_consul._owning.handover import due, release
+from kato_consul._owning.owner import SessionOwner
+from kato_consul._runtime_defaults import clock
+from kato_consul.errors import ClientClosed, SessionDirectoryUnavailable
+
+T = TypeVar("T")
+
+LEAVE_WITHIN = 2.0
+"""Seconds that handing over all sessions may take when a client is closed. What is not handed over
+is taken over by others, which takes them a few seconds more."""
+
+
+class SharedSessions:
+    """Runs the flows of sessions that one client shares, beside the background work of their owner,
+    which begins with the first of them."""
+
+    def __init__(self, discovery: AsyncDiscovery, owner: SessionOwner) -> None:
+        self._discovery = discovery
+        self._driver = discovery._driver
+        self._owner = owner
+        self._factory: weakref.ref[SessionFactory] | None = None
+        self._begun = False
+
+    def attach(self, factory: SessionFactory) -> None:
+        """Set the factory that has the sessions. It is reached from what users hold, and not kept
+        by the background work."""
+        self._factory = weakref.ref(factory)
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Run a flow of a session."""
+        if not self._begun:
+            self._begin()
+        return await self._discovery._run(flow)
+
+    def _begin(self) -> None:
+        assert self._factory is not None
+        self._driver.check_usable()
+        self._begun = True
+        for flow, name in self._owner.directory.background():
+            self._driver.start(flow, name)
+        work = partial(_hand_over, self._driver, self._owner, self._factory)
+        self._driver.start_work(work, "kato-consul hand-over")
+
+    async def leave(self) -> None:
+        """Hand over all sessions that no call uses, and end the owner's lease."""
+        factory = None if self._factory is None else self._factory()
+        if not self._begun or factory is None:
+            return
+        deadline = clock() + LEAVE_WITHIN
+        with contextlib.suppress(ClientClosed, SessionDirectoryUnavailable):
+            for key in list(self._owner.states):
+                session = factory.sessions.get(key)
+                if session is not None and clock() < deadline:
+                    await session._turn.run_if_idle(partial(release, self._owner), deadline)
+            await self._driver.run(self._owner.directory.leave(deadline))
+
+
+async def _hand_over(
+    driver: AsyncDriver, owner: SessionOwner, factory: "weakref.ref[SessionFactory]"
+) -> None:
+    """Hand over sessions that others wait for. Not a method: it would keep an object that users
+    have dropped."""
+    while True:
+        for state in await driver.run(due(owner)):
+            living = factory()
+            session = None if living is None else living.sessions.get(state.key)
+            del living
+            if session is not None:
+                await session._turn.run_if_idle(partial(release, owner), clock() + LEAVE_WITHIN)
+            del session
