@@ -219,8 +219,8 @@ class Settings:
         "KATO_CONSUL_SESSION_DIRECTORY", secret, None
     )
     """Where processes agree which of them owns a session: ``consul`` for Consul's KV, or the URL of
-    a Redis server, ``redis://…`` or ``rediss://…`` for TLS, which may have a password. Then a key is
-    the same session in all processes with this directory and service. Variable:
+    a Redis server, ``redis://…`` or ``rediss://…`` for TLS, which may have a password. Then a key
+    is the same session in all processes with this directory and service. Variable:
     KATO_CONSUL_SESSION_DIRECTORY. Default: none; each process has sessions of its own."""
     journal: SessionJournal = from_environment("KATO_CONSUL_JOURNAL", text, "full")
     """What the session directory stores of a session's memory: ``full``, its observations while

@@ -47,18 +47,21 @@ class AsyncKatoClient:
 
     def _set_up(self) -> None:
         settings, discovery = self.discovery.settings, self.discovery
-        owner, self._shared = None, None
+        owner, run, self._shared = None, discovery._run, None
         if settings.session_directory is not None:
             directory = directory_of(settings)
             owner = SessionOwner(directory, keeps_observations=settings.journal == "full")
-            self._shared = SharedSessions(discovery._driver, owner)
+            self._shared = SharedSessions(discovery, owner)
+            run = self._shared.run
         self._factory = SessionFactory(
             settings,
             discovery._service.store,
-            discovery._run,
+            run,
             discovery._driver.check_usable,
             owner,
         )
+        if self._shared is not None:
+            self._shared.attach(self._factory)
 
     def session(
         self,
@@ -102,8 +105,6 @@ class AsyncKatoClient:
                 JSON, or the key was used with another value before.
         """
         factory = self._factory
-        if self._shared is not None:
-            self._shared.begin(factory)
         options = factory.options(node_id, config, metadata, ttl, on_conflict, attach)
         session: AsyncSession | None = factory.sessions.get(key)
         if session is None:
@@ -214,7 +215,7 @@ class AsyncKatoClient:
         """
         try:
             if self._shared is not None:
-                await self._shared.leave(self._factory)
+                await self._shared.leave()
         finally:
             await self.discovery.aclose()
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from kato_consul._async.discovery import AsyncDiscovery
 from kato_consul._async.driver import AsyncDriver
+from kato_consul._flow import Flow
 from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._owning.handover import due, release
 from kato_consul._owning.owner import SessionOwner

@@ -1,5 +1,8 @@
 """Choice of the session directory: the one that the settings name."""
 
+import os
+import socket
+
 from kato_consul._directory.directory import Directory
 from kato_consul._secret import Secret
 from kato_consul.errors import ConfigurationError
@@ -12,15 +15,16 @@ def directory_of(settings: Settings) -> Directory:
     Raises:
         ConfigurationError: the settings name none, or the package that it needs is missing.
     """
+    label = f"{socket.gethostname()}:{os.getpid()}"
     if isinstance(settings.session_directory, Secret):
         from kato_consul._directory.redis_directory import RedisDirectory
 
-        return RedisDirectory(settings.session_directory, settings.service, owner_label())
+        return RedisDirectory(settings.session_directory, settings.service, label)
     if settings.session_directory is None:
         raise ConfigurationError(
-            "no session directory is set (KATO_CONSUL_SESSION_DIRECTORY): each process has sessions "
-            "of its own. Set it to consul, or to the URL of a Redis server"
+            "no session directory is set (KATO_CONSUL_SESSION_DIRECTORY): each process has "
+            "sessions of its own. Set it to consul, or to the URL of a Redis server"
         )
     from kato_consul._directory.consul_directory import ConsulDirectory
 
-    return ConsulDirectory(settings)
+    return ConsulDirectory(settings, label)

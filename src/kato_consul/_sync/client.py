@@ -48,18 +48,21 @@ class KatoClient:
 
     def _set_up(self) -> None:
         settings, discovery = self.discovery.settings, self.discovery
-        owner, self._shared = None, None
+        owner, run, self._shared = None, discovery._run, None
         if settings.session_directory is not None:
             directory = directory_of(settings)
             owner = SessionOwner(directory, keeps_observations=settings.journal == "full")
-            self._shared = SharedSessions(discovery._driver, owner)
+            self._shared = SharedSessions(discovery, owner)
+            run = self._shared.run
         self._factory = SessionFactory(
             settings,
             discovery._service.store,
-            discovery._run,
+            run,
             discovery._driver.check_usable,
             owner,
         )
+        if self._shared is not None:
+            self._shared.attach(self._factory)
 
     def session(
         self,
@@ -103,8 +106,6 @@ class KatoClient:
                 JSON, or the key was used with another value before.
         """
         factory = self._factory
-        if self._shared is not None:
-            self._shared.begin(factory)
         options = factory.options(node_id, config, metadata, ttl, on_conflict, attach)
         session: Session | None = factory.sessions.get(key)
         if session is None:
@@ -215,7 +216,7 @@ class KatoClient:
         """
         try:
             if self._shared is not None:
-                self._shared.leave(self._factory)
+                self._shared.leave()
         finally:
             self.discovery.close()
 

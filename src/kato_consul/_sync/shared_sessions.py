@@ -6,6 +6,7 @@ import weakref
 from functools import partial
 from typing import TypeVar
 
+from kato_consul._flow import Flow
 from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._owning.handover import due, release
 from kato_consul._owning.owner import SessionOwner
