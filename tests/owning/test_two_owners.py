@@ -17,7 +17,7 @@ from kato_consul._kato import writes
 from kato_consul._kato.execute import execute_write, settle_call
 from kato_consul._kato.learning import learn
 from kato_consul._kato.types import Observation
-from kato_consul.errors import BadRequest, KatoConsulError, OutcomeUnknown
+from kato_consul.errors import BadRequest, KatoConsulError, OutcomeUnknown, SessionConflict
 from tests.kato.model_kato import Fault, ModelKato
 from tests.kato.seeding import RUNS, SEED
 from tests.owning.model_directory import ModelStore
@@ -72,6 +72,7 @@ class Owners(RuleBasedStateMachine):
         observation: Observation = {"strings": [symbol]}
 
         def done(result: Any, error: BaseException | None) -> None:
+            assert not isinstance(error, SessionConflict), error
             if error is None:
                 self._acknowledged(symbol)
             elif isinstance(error, KatoConsulError) and error.sent is False:
@@ -185,16 +186,27 @@ class Owners(RuleBasedStateMachine):
         """End an owner's lease: its process is stopped, or its directory has lost it."""
         self.store.expire(self.owners[who].name)
 
-    @rule(who=OWNERS, steps=st.integers(1, 25), learns=st.booleans(), faults=FAULTS)
-    def overtake(self, who: int, steps: int, learns: bool, faults: list[Fault]) -> None:
-        """Stop an owner in the middle of a call; the other takes over, calls, and it goes on."""
+    @rule(
+        who=OWNERS,
+        steps=st.integers(1, 25),
+        learns=st.booleans(),
+        faults=FAULTS,
+        times=st.integers(1, 2),
+    )
+    def overtake(self, who: int, steps: int, learns: bool, faults: list[Fault], times: int) -> None:
+        """Stop an owner in the middle of a call. The other takes over and makes a call, and does so
+        ``times``. Then the first goes on."""
         if self.owners[who].running is None:
             (self.learn if learns else self.observe)(who, faults)
         self.step(who, steps)
         self.store.expire(self.owners[who].name)
         self.finish_alone(1 - who)
-        self.observe(1 - who, [])
-        self.finish_alone(1 - who)
+        for _ in range(times):
+            self.observe(1 - who, [])
+            self.finish_alone(1 - who)
+            if times > 1:
+                self.store.expire(self.owners[1 - who].name)
+                self.owners[1 - who].forget()
 
     def finish_alone(self, who: int) -> None:
         """Let one owner end its call while the other is stopped."""

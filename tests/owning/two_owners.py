@@ -78,6 +78,12 @@ class OneOwner:
             release = handover.release(self.owner, self.api, self.state, deadline)
             self._begin(release, lambda result, error: None)
 
+    def forget(self) -> None:
+        """Go on as a new process, which knows nothing of the session."""
+        assert self.running is None
+        self.state = SessionState(KEY, "node", owns_node=True)
+        self.owner.states.clear()
+
     def _begin(self, flow: Flow[Any], done: Callable[[Any, BaseException | None], None]) -> None:
         assert self.running is None
         self.running = Running(flow, Sleep(0.0), 0.0, done)

@@ -79,7 +79,7 @@ def continue_session(
     if own.epoch and previous.incarnation != own.incarnation:
         conflict = _two_sessions(state, previous)
     successor = _successor(state, held.entry)
-    orderly = previous.released and held.entry.revision == previous.revision + 1
+    orderly = previous.released
     if not held.entry.id:
         successor.journal = Journal(held.entry.config or state.journal.config)
     elif orderly:
