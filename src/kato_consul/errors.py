@@ -380,6 +380,25 @@ class SessionBusy(RequestNotSent):
     fault = Fault.CALLER
 
 
+class IdempotencyKeyReused(KatoError):
+    """An idempotency key was used for another call before: other arguments, or another method.
+    Nothing was sent. Use a new key for each call, and the same only to repeat one.
+
+    Attributes:
+        key: The idempotency key.
+    """
+
+    fault = Fault.CALLER
+    safe_to_resend = False
+
+    def __init__(self, key: str, what: str) -> None:
+        self.key = key
+        super().__init__(
+            f"{what}: the idempotency key {key!r} was used for another call of this session "
+            f"before. Nothing was sent. Use a new key for each call, the same only to repeat one"
+        )
+
+
 class NoResponse(KatoError):
     """A request that is safe to repeat was sent to all instances until the deadline. No instance
     returned a valid answer.

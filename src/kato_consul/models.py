@@ -208,3 +208,19 @@ class Snapshot:
 def is_host_name(address: str) -> bool:
     """Return whether a request can be sent to this host, as far as its name shows."""
     return _HOST_NAME.fullmatch(address) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The place of a message in a log, such as a topic of Kafka.
+
+    Attributes:
+        log: The log's name, not empty. If a log is deleted and made again under the same name, use
+            another one, such as the topic's id: its positions begin anew.
+        partition: The number of the partition, 0 or more.
+        offset: The message's number in the partition, 0 or more. Later messages have higher ones.
+    """
+
+    log: str
+    partition: int
+    offset: int

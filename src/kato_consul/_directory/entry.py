@@ -20,6 +20,15 @@ MAX_JOURNAL_BYTES = 16_384
 MAX_CUTS = 8
 """Takeovers whose cut is kept: an owner that was stopped for longer cannot know its outcome."""
 
+MAX_KEYS = 32
+"""Calls with an idempotency key that are kept: the newest."""
+
+MAX_ANSWER_BYTES = 1_024
+"""Bytes of an answer that is kept. A longer one is made again from the counters."""
+
+MAX_POSITIONS = 64
+"""Partitions of logs whose position is kept: a key of a session is usually in one."""
+
 MAX_ALIASES = 8
 """Earlier ids of KATO's that are kept."""
 
@@ -38,13 +47,40 @@ class Cut(msgspec.Struct, frozen=True, array_like=True):
     digest: str
 
 
+class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A call that was made with an idempotency key.
+
+    ``request`` is a digest of what it asked for. ``applied`` of its observations are in the
+    session, and ``count`` more are on their way, with which KATO's counter is ``time`` and its
+    memory has ``events``. ``answer`` is the call's result, None while it has none.
+    """
+
+    key: str
+    request: str
+    applied: int = 0
+    count: int = 0
+    time: int = 0
+    events: int = 0
+    answer: dict[str, Any] | None = None
+
+
+class LogPosition(msgspec.Struct, frozen=True, array_like=True):
+    """How far a partition of a log is applied to the session: up to ``offset``, and the next
+    ``ahead`` observations after it."""
+
+    log: str
+    partition: int
+    offset: int
+    ahead: int = 0
+
+
 class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
     """A write that is never sent twice, recorded before it is sent: a learn, or a clear_all.
 
     ``what`` names the call. ``time`` and ``events`` are the counter and the length of the memory
     before it, ``instance`` is the uid of the instance that it is sent to. ``pattern`` is the name
     of the pattern that it learns, ``frequency`` how often that was learned before; "" and None if
-    that is unknown.
+    that is unknown. ``position`` is the message of a log that asked for it.
     """
 
     what: str
@@ -53,6 +89,7 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
     instance: str
     pattern: str = ""
     frequency: int | None = None
+    position: LogPosition | None = None
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -71,7 +108,9 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     cannot restore. ``unsaved``: KATO has not shown yet that it saved the last acknowledged learn.
 
     ``cuts`` are those of the last takeovers, oldest first. ``mark`` is a write that may be on its
-    way.
+    way. ``keys`` are the last calls with an idempotency key, oldest first. ``positions`` are those
+    of the logs as of ``time``; what was observed since comes from the partition ``source`` of a
+    log, None for calls without a position.
 
     ``attached``: KATO's session was created by another client.
 
@@ -103,6 +142,9 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     unsaved: bool = False
     cuts: tuple[Cut, ...] = ()
     mark: Mark | None = None
+    keys: tuple[KeyRecord, ...] = ()
+    positions: tuple[LogPosition, ...] = ()
+    source: tuple[str, int] | None = None
     incarnation: str = ""
     written_at: float = 0.0
     expires_at: float = 0.0
@@ -121,7 +163,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     def encode(self) -> bytes:
         """Return the entry as JSON."""
-        return msgspec.json.encode(self)
+        return msgspec.json.encode(self, enc_hook=dict)  # for a mapping that is no dict
 
     @classmethod
     def decode(cls, data: bytes) -> "Entry":

@@ -237,4 +237,6 @@ def _error_after(
 
 def log_settled(state: SessionState, write: Write[Any], *, applied: bool) -> None:
     state.settlements += 1
+    if state.ownership is not None and state.ownership.calls is not None:
+        state.ownership.calls.settled(write, applied=applied)
     log.info("session.settled", key=state.key, what=write.what, applied=applied)

@@ -7,7 +7,7 @@ from kato_consul._kato.apply_write import NOT_VISIBLE, apply_write, is_seen, log
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.once_only import require_no_doubt, settle_once_only
 from kato_consul._kato.opening import open_session
-from kato_consul._kato.ownership import LeaseLost, resume
+from kato_consul._kato.ownership import LeaseLost, has_repeatable_call, resume
 from kato_consul._kato.reconcile import read_memory, reconcile
 from kato_consul._kato.replacement import leave_session
 from kato_consul._kato.session_state import DoubtfulLearn, SessionState
@@ -119,6 +119,8 @@ def execute_write(api: KatoApi, state: SessionState, deadline: float, write: Wri
                 yield from require_no_doubt(api, state, deadline)
             return (yield from apply_write(api, state, deadline, write))
         except LeaseLost:
+            if has_repeatable_call(state):
+                raise
             if (yield from resume(api, state, deadline, write)):
                 return write.answer_from_journal(state.id or "", state.journal)
 

@@ -5,7 +5,7 @@ from kato_consul._kato.apply_write import apply_write
 from kato_consul._kato.execute import prepare, settle
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.once_only import require_no_doubt
-from kato_consul._kato.ownership import LeaseLost, resume
+from kato_consul._kato.ownership import LeaseLost, has_repeatable_call, resume
 from kato_consul._kato.pattern_store import read_pattern_count
 from kato_consul._kato.reconcile import read_memory
 from kato_consul._kato.session_state import SessionState
@@ -30,6 +30,8 @@ def learn(api: KatoApi, state: SessionState, deadline: float) -> Flow[LearnResul
         try:
             return (yield from _learn_while_owned(api, state, deadline))
         except LeaseLost:
+            if has_repeatable_call(state):
+                raise
             # It raises if a learn that was sent is not seen: that is never sent again.
             earlier = state.pending
             sent = earlier if earlier is not None and earlier.is_learn else learn_write()

@@ -14,6 +14,7 @@ from kato_consul._directory.directory import Held
 from kato_consul._directory.directory import LeaseLost as LeaseLost
 from kato_consul._directory.entry import Cut, Entry, Mark
 from kato_consul._flow import Flow
+from kato_consul._kato.call_records import CallRecords
 from kato_consul._kato.journal import Journal
 from kato_consul.errors import OutcomeUnknown, RequestNotSent
 
@@ -35,8 +36,9 @@ class Ownership:
     ``held`` is the session while this process owns it *completely*: its state is that of the last
     owner, or was restored from it. ``acquired`` is a session that it has acquired, and the entry as
     it was before, until it owns it completely. ``epoch`` is the last epoch in which it did, 0 if it
-    never did, and ``incarnation`` that of the entry then. ``cuts`` and ``mark`` are those to be
-    recorded at the end of a takeover.
+    never did, and ``incarnation`` that of the entry then. ``revision`` is that of the entry as this
+    process wrote it last, and knows it. ``cuts`` and ``mark`` are those to be recorded at the end
+    of a takeover.
 
     ``resolved`` is whether the pending write of an earlier call was applied, if the start of this
     call has shown it; ``unknown`` is its error, if this has shown that it will never be known.
@@ -44,13 +46,15 @@ class Ownership:
 
     ``takeovers`` counts acquisitions from an owner that had not released the session, ``waits``
     those for which this process had to wait for another owner. ``lossy``: a takeover restored
-    observations without their emotives or metadata.
+    observations without their emotives or metadata. ``calls`` are those with an idempotency key or
+    a position; None if there were none. They are kept without a session directory, too.
     """
 
     held: Held | None = None
     acquired: tuple[Held, Entry | None] | None = None
     epoch: int = 0
     incarnation: str = ""
+    revision: int = 0
     cuts: tuple[Cut, ...] = ()
     mark: Mark | None = None
     resolved: bool | None = None
@@ -59,6 +63,7 @@ class Ownership:
     takeovers: int = 0
     waits: int = 0
     lossy: bool = False
+    calls: CallRecords | None = None
 
 
 class Owner(Protocol):
@@ -142,7 +147,8 @@ class Owner(Protocol):
         ...
 
     def removed(self, state: "SessionState", deadline: float) -> Flow[None]:
-        """Flow: record that KATO's session was deleted."""
+        """Flow: record that KATO's session was deleted. The entry stays for a while: otherwise an
+        earlier owner would take it for lost, and restore the session."""
         ...
 
 
@@ -170,3 +176,10 @@ def resume(
     if state.ownership is not None and state.ownership.unknown is not None:
         raise state.ownership.unknown
     return bool(applied)
+
+
+def has_repeatable_call(state: "SessionState") -> bool:
+    """Return whether the call in hand has an idempotency key or a position. After `LeaseLost` such
+    a call is made again as a whole: it may have been repeated in another process meanwhile."""
+    own = state.ownership
+    return own is not None and own.calls is not None and own.calls.current is not None

@@ -12,9 +12,11 @@ from kato_consul._directory.entry import (
     MAX_JOURNAL_BYTES,
     Cut,
     Entry,
+    KeyRecord,
     Mark,
     digest_of,
 )
+from kato_consul._kato.call_records import NEVER, CallRecords
 from kato_consul._kato.journal import (
     MAX_STM_EVENTS,
     VECTOR_EVENT,
@@ -23,8 +25,11 @@ from kato_consul._kato.journal import (
     event_of,
     is_same_event,
 )
+from kato_consul._kato.log_positions import restored_positions
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import Event, Observation
+
+NO_CALLS = CallRecords()
 
 DEFAULT_TTL = 3600
 """Seconds that KATO keeps a session that is opened without a time to live."""
@@ -39,6 +44,7 @@ def next_entry(
     the state.
     """
     now = time.time()
+    calls = (state.ownership and state.ownership.calls) or NO_CALLS
     observations = _small(journal) if with_observations else None
     old, new = last.id, journal.session_id or ""
     aliases = last.aliases if old in ("", new) else (old, *last.aliases)[:MAX_ALIASES]
@@ -59,6 +65,9 @@ def next_entry(
         "lossy": observations is None and any(map(has_more_than_symbols, journal.entries)),
         "unsaved": state.unsaved is not None or state.store_loses,
         "mark": _mark(last, state, journal),
+        "keys": tuple(calls.keys.values()),
+        "positions": calls.positions.as_recorded(),
+        "source": calls.positions.writing,
         "written_at": now,
         # Longer than KATO keeps the session: an owner writes the entry again before half of it.
         "expires_at": now + 2 * (state.ttl or DEFAULT_TTL),
@@ -69,6 +78,12 @@ def next_entry(
 def is_old(entry: Entry) -> bool:
     """Return whether an entry has to be written again so that it outlives KATO's session."""
     return time.time() - entry.written_at > (entry.ttl or DEFAULT_TTL) / 2
+
+
+def is_expired(entry: Entry) -> bool:
+    """Return whether KATO may have ended the session because nothing was written to it for so long:
+    if an owner had written since, it would have written the entry again."""
+    return time.time() - entry.written_at >= (entry.ttl or DEFAULT_TTL) / 2
 
 
 def with_cut(entry: Entry, cut: Cut) -> tuple[Cut, ...]:
@@ -121,6 +136,38 @@ def found(entry: Entry, time: int, stm: Sequence[Event]) -> tuple[Journal, bool]
         auto_learn=AutoLearn(*entry.auto_learn),
     )
     return journal, entry.lossy and len(stm) > len(events)
+
+
+def restored_calls(entry: Entry, cut: Cut | None = None, *, learned: bool = False) -> CallRecords:
+    """Return the records of calls of a session that another process has left.
+
+    ``cut`` is that of a takeover which was not orderly: it shows which observations came after the
+    entry was written. ``learned``: the learn of its mark was applied.
+    """
+    calls = CallRecords(keys={record.key: record for record in entry.keys})
+    since = max(0, cut.time - entry.time) if cut is not None else 0
+    mark = entry.mark
+    calls.positions = restored_positions(
+        entry.positions,
+        entry.source,
+        since=since,
+        learned=mark.position if mark is not None and learned else None,
+    )
+    if cut is not None:
+        for key, record in calls.keys.items():
+            if record.count:
+                calls.keys[key] = _resolved(record, mark, cut, learned=learned)
+    return calls
+
+
+def _resolved(record: KeyRecord, mark: Mark | None, cut: Cut, *, learned: bool) -> KeyRecord:
+    """Return the record of a call whose last write was on its way, as a cut shows it."""
+    is_learn = mark is not None and mark.what == "learn"
+    if learned if is_learn else cut.time >= record.time:
+        return msgspec.structs.replace(record, applied=record.applied + record.count, count=0)
+    if mark is not None or record.time == NEVER:  # what is marked is never sent again
+        return record
+    return msgspec.structs.replace(record, count=0)
 
 
 def has_more_than_symbols(observation: Observation) -> bool:

@@ -81,7 +81,7 @@ def release(
 ) -> Flow[None]:
     """Flow: give the session up. If it cannot be given up in order, the next owner takes it over.
 
-    Nothing is raised: if the directory cannot be reached, the session stays owned.
+    Nothing is raised: if the directory cannot be reached, the session counts as lost.
     """
     own = state.ownership
     if own is None or (own.held is None and own.acquired is None):
@@ -101,12 +101,13 @@ def release(
                 released=untouched and previous is not None and previous.released,
             )
         yield from owner.directory.release(held, entry, deadline)
+        own.revision = entry.revision
     except LeaseLost:
         pass
     except SessionDirectoryUnavailable as error:
         log.warning("session.not_released", key=state.key, error=str(error))
-        return
-    owner.lose(state)
+    finally:
+        owner.lose(state)
 
 
 def _is_settled(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool]:

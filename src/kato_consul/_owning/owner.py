@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from kato_consul._directory.directory import Directory, Held
-from kato_consul._directory.entry import Entry, Mark
+from kato_consul._directory.entry import Entry, LogPosition, Mark
 from kato_consul._flow import Flow
 from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
@@ -90,18 +90,24 @@ class SessionOwner:
         that an observation has what a takeover cannot restore.
         """
         yield from self._require_confirmed(state, deadline)
-        journal = state.journal
+        journal, changes = state.journal, dict[str, Any]()
+        calls = state.ownership.calls if state.ownership is not None else None
+        if calls is not None and calls.before_send(write.apply(journal), resets=write.resets):
+            changes["lossy"] = _held(state).entry.lossy
         if write.resets or write.is_once_only(journal):
-            yield from self.record(state, journal, deadline, mark=_mark(write, state))
-        elif not _held(state).entry.lossy and any(map(has_more_than_symbols, write.observations)):
-            yield from self.record(state, journal, deadline, lossy=True)
+            changes["mark"] = _mark(write, state)
+        if not _held(state).entry.lossy and any(map(has_more_than_symbols, write.observations)):
+            changes["lossy"] = True
+        if changes:
+            yield from self.record(state, journal, deadline, **changes)
 
     def after_answer(
         self, state: SessionState, write: Write[Any], after: Journal, deadline: float
     ) -> Flow[None]:
         """Flow: see `Owner`."""
         try:
-            if write.config is not None:  # a takeover opens the session with it
+            # A takeover opens the session with the configuration, and counts from the counter.
+            if write.config is not None or write.resets:
                 yield from self.record(state, after, deadline)
             else:
                 yield from self._require_confirmed(state, deadline)
@@ -137,15 +143,9 @@ class SessionOwner:
 
     def removed(self, state: SessionState, deadline: float) -> Flow[None]:
         """Flow: see `Owner`."""
-        own = state.ownership
-        assert own is not None
-        held, own.held = own.held, None
-        own.epoch = 0
-        self.states.pop(state.key, None)
-        if held is not None:
-            # If another process has acquired it meanwhile, that finds KATO's session gone.
-            with suppress(LeaseLost):
-                yield from self.directory.remove(held, deadline)
+        # If another process has acquired it meanwhile, that finds KATO's session gone.
+        with suppress(LeaseLost):
+            yield from self.record(state, Journal(state.journal.config), deadline)
 
     def record(
         self, state: SessionState, journal: Journal, deadline: float, **changes: Any
@@ -155,13 +155,18 @@ class SessionOwner:
         Raises:
             LeaseLost, SessionDirectoryUnavailable: see `Directory.write`.
         """
-        held = _held(state)
+        own, held = state.ownership, _held(state)
+        assert own is not None
         entry = self.entry_after(held.entry, state, journal, **changes)
         try:
             yield from self.directory.write(held, entry, deadline)
-        except LeaseLost:
+        except BaseException:
+            # Also if its outcome is not known: only the next acquisition shows what is there.
             self.lose(state)
             raise
+        own.revision = entry.revision
+        if own.calls is not None:
+            own.calls.is_recorded()
 
     def entry_after(
         self, last: Entry, state: SessionState, journal: Journal, **changes: Any
@@ -176,6 +181,7 @@ class SessionOwner:
         own = state.ownership
         assert own is not None
         own.epoch, own.incarnation = held.entry.epoch, held.entry.incarnation
+        own.revision = held.entry.revision
         own.held, own.acquired = held, None
         own.cuts, own.mark = (), None
 
@@ -254,4 +260,14 @@ def _mark(write: Write[Any], state: SessionState) -> Mark:
         instance=state.current or state.instance or "",
         pattern=pattern.name if pattern is not None else "",
         frequency=pattern.frequency if pattern is not None else None,
+        position=_position_in_hand(state),
     )
+
+
+def _position_in_hand(state: SessionState) -> LogPosition | None:
+    """Return the message that the write in hand is made for."""
+    calls = state.ownership.calls if state.ownership is not None else None
+    if calls is None or calls.current is None or calls.current.position is None:
+        return None
+    position = calls.current.position
+    return LogPosition(position.log, position.partition, position.offset)

@@ -34,7 +34,15 @@ from kato_consul._kato.session_state import DoubtfulLearn, SessionState
 from kato_consul._kato.types import Event
 from kato_consul._kato.writes import Write, learn
 from kato_consul._logging import logger
-from kato_consul._owning.entry_state import cut_of, found, restored, shows, with_cut
+from kato_consul._owning.entry_state import (
+    cut_of,
+    found,
+    is_expired,
+    restored,
+    restored_calls,
+    shows,
+    with_cut,
+)
 from kato_consul.errors import (
     ConfigurationError,
     OutcomeUnknown,
@@ -84,6 +92,7 @@ def continue_session(
         successor.journal = Journal(held.entry.config or state.journal.config)
     elif orderly:
         conflict = (yield from _continue(api, successor, held.entry, deadline)) or conflict
+        own.calls = restored_calls(held.entry)
     else:
         conflict = (yield from _take_over(owner, api, successor, held, deadline)) or conflict
     pending, applied = state.pending, _outcome(state, held.entry.cuts, own.epoch)
@@ -98,9 +107,10 @@ def continue_session(
 
 
 def _was_owned_here(owner: "SessionOwner", own: Ownership, previous: Entry) -> bool:
-    """Return whether no other process has owned it since this one did completely."""
-    here = (owner.directory.nonce, own.epoch, own.incarnation)
-    return (previous.owner, previous.epoch, previous.incarnation) == here
+    """Return whether no other process has owned it since this one did completely, and the entry is
+    the one that this one wrote last: a write without an outcome may have changed it since."""
+    here = (owner.directory.nonce, own.epoch, own.incarnation, own.revision)
+    return (previous.owner, previous.epoch, previous.incarnation, previous.revision) == here
 
 
 def _require_same_node(state: SessionState, entry: Entry) -> None:
@@ -191,17 +201,20 @@ def _take_over(
     try:
         time, stm = yield from _read_cut(api, successor, entry.mark, deadline)
     except SessionGone:
-        cut = Cut(entry.epoch, entry.time, entry.events, entry.digest)
-        if not successor.journal.complete:
+        cut, lossy = Cut(entry.epoch, entry.time, entry.events, entry.digest), entry.lossy
+        if not is_expired(entry):  # what its owner observed since is lost, if it did
             conflict = _differs(successor, 0, [])
+        if not successor.journal.complete:
             successor.journal, lossy = found(entry, 0, [])
-        lossy = entry.lossy
     else:
         reason = "taken over"
         cut = cut_of(entry, time, stm)
         if time < entry.time and not _sets_back(entry.mark):
             conflict = _differs(successor, time, stm)
         successor.journal, lossy = found(entry, time, stm)
+    mark = entry.mark
+    unresolved = mark is not None and (cut.time, cut.events) == (mark.time, mark.events)
+    own.calls = restored_calls(entry, cut, learned=not unresolved)
     own.cuts = with_cut(entry, cut)
     own.mark, successor.doubtful_learn = _kept(entry.mark, successor.journal)
     own.lossy = own.lossy or lossy
