@@ -69,7 +69,7 @@ class DirectoryClient:
         self.settings = Settings(consul_addr=address, service=service, trust_env=False, **settings)
         self.directory = ConsulDirectory(self.settings)
         self._shell = shell
-        self._calls = ThreadPoolExecutor(200)
+        self.calls = ThreadPoolExecutor(200)
 
     def __enter__(self) -> Self:
         self.driver = LoopDriver(self.settings) if self._shell == "async" else Driver(self.settings)
@@ -79,7 +79,7 @@ class DirectoryClient:
 
     def __exit__(self, *_: object) -> None:
         self.driver.close()
-        self._calls.shutdown()
+        self.calls.shutdown()
 
     def run(self, flow: Flow[T]) -> T:
         """Run a flow to its end."""
@@ -91,7 +91,7 @@ class DirectoryClient:
 
     def acquiring(self, key: str, within: float = WITHIN) -> "Future[tuple[Held, Entry | None]]":
         """Begin to acquire a session on another thread."""
-        return self._calls.submit(self.acquire, key, within)
+        return self.calls.submit(self.acquire, key, within)
 
     def write(self, held: Held, within: float = WITHIN, **changes: Any) -> None:
         """Write the entry with these changes."""

@@ -136,7 +136,7 @@ class Mailbox:
             if waiter_nonce(waiter.key) == self._nonce and waiter.key not in self.waiting
         ]
         entry = queue.entry
-        # A call that acquired it before it was read, and that this process knows, is in one of them.
+        # A call that had acquired it when it was read, and goes on, is in one of the two.
         known = any(one.name == name for one in tuple(self.waiting.values())) or name in self.held
         if entry is not None and entry.session == registered.session and not known:
             operations += [

@@ -1,0 +1,451 @@
+"""Consul's session directory on a real agent: several clients, both drivers."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from kato_consul._directory.blocking_slots import MAX_BLOCKING
+from kato_consul._directory.consul_keys import Keys
+from kato_consul._directory.directory import LeaseLost
+from kato_consul._directory.entry import MAX_BYTES, Entry
+from kato_consul.errors import SessionDirectoryUnavailable, SessionOwnedElsewhere
+from kato_consul.testing import ConsulAgent
+from tests.directory.clients import WITHIN, DirectoryClient, Shell
+from tests.directory.conftest import NewClient
+from tests.testing.waiting import eventually
+
+BOTH = pytest.mark.parametrize("shell", ["sync", "async"])
+
+
+def keys(agent: ConsulAgent, service: str) -> dict[str, dict[str, Any]]:
+    """Return all records of a service, by the rest of their keys."""
+    prefix = Keys(service).prefix
+    answer = httpx.get(f"{agent.url}/v1/kv/{prefix}", params={"recurse": ""}, trust_env=False)
+    records = answer.json() if answer.is_success else []
+    return {record["Key"].removeprefix(prefix): record for record in records}
+
+
+def waiters(agent: ConsulAgent, service: str, key: str) -> list[str]:
+    """Return the keys of a session's waiters."""
+    place = Keys(service).place(key)
+    start = place.waiters.removeprefix(Keys(service).prefix)
+    return [name for name in keys(agent, service) if name.startswith(start)]
+
+
+@BOTH
+def test_an_entry_is_acquired_written_and_released(
+    agent: ConsulAgent, service: str, new_client: NewClient, shell: Shell
+) -> None:
+    """What one client writes, the next one finds, with the next epoch and revision."""
+    one, two = new_client(shell=shell), new_client(shell=shell)
+    held, before = one.acquire("user/1")
+    assert before is None
+    assert (held.entry.epoch, held.entry.revision, held.entry.released) == (1, 1, False)
+    assert held.lease.is_valid()
+    assert not held.wanted
+    one.write(held, id="kato-1", time=3)
+    assert one.entry("user/1") == held.entry
+    one.release(held, time=4)
+    assert one.entry("user/1") == held.entry
+
+    held_by_two, before = two.acquire("user/1")
+    assert before == held.entry
+    assert before.released
+    assert before.owner == one.directory.nonce
+    assert held_by_two.entry == before.acquired_by(two.directory.nonce, before.owner_label)
+    with pytest.raises(LeaseLost):
+        one.write(held, id="kato-2")
+    two.remove(held_by_two)
+    assert one.entry("user/1") is None
+    assert one.acquire("user/1")[1] is None
+
+
+def test_entries_are_listed_by_key(new_client: NewClient) -> None:
+    """`entries` has those of the service, in order, whatever their keys are."""
+    client = new_client()
+    names = ["b", "a/c", "..", ".", "ü", "x" * 300, "wait/entry", " "]
+    for name in names:
+        client.release(client.acquire(name)[0])
+    entries = client.run(client.directory.entries(time.monotonic() + WITHIN))
+    assert [entry.key for entry in entries] == sorted(names)
+    assert all(client.entry(name) in entries for name in names)
+    assert client.entry("another") is None
+
+
+@BOTH
+def test_an_owner_is_told_that_others_wait(
+    agent: ConsulAgent, service: str, new_client: NewClient, shell: Shell
+) -> None:
+    """A waiter rings. A hand-over ends the wait, and the new owner knows of those after it."""
+    one, two, three = (new_client(shell=shell) for _ in range(3))
+    held, _ = one.acquire("user-1")
+    second = two.acquiring("user-1")
+    assert eventually(lambda: one.directory.wanted.current == {"user-1"})
+    third = three.acquiring("user-1")
+    assert eventually(lambda: len(waiters(agent, service, "user-1")) == 2)
+    assert not second.done()
+    one.release(held)
+    held, before = second.result(WITHIN)
+    assert before is not None
+    assert before.released
+    assert held.wanted
+    assert not third.done()
+    two.release(held)
+    held, before = third.result(WITHIN)
+    assert not held.wanted
+    assert held.entry.epoch == 3
+    assert eventually(lambda: not one.directory.wanted.current)
+    assert waiters(agent, service, "user-1") == []
+
+
+def test_first_asked_first_served(agent: ConsulAgent, service: str, new_client: NewClient) -> None:
+    """Ten clients get a session in the order in which they asked."""
+    owner = new_client()
+    held, _ = owner.acquire("user-1")
+    order: list[int] = []
+
+    def take(client: DirectoryClient, number: int) -> None:
+        held, _ = client.acquire("user-1")
+        order.append(number)
+        client.release(held)
+
+    threads = []
+    for number in range(10):
+        thread = threading.Thread(target=take, args=(new_client(), number))
+        thread.start()
+        threads.append(thread)
+        assert eventually(partial(_waiting, agent, service, number + 1))
+    owner.release(held)
+    for thread in threads:
+        thread.join(WITHIN)
+    assert order == list(range(10))
+
+
+def _waiting(agent: ConsulAgent, service: str, number: int) -> bool:
+    return len(waiters(agent, service, "user-1")) == number
+
+
+def test_more_waiters_than_connections(new_client: NewClient) -> None:
+    """A client waits for 100 sessions with a limited number of blocking queries; each is handed
+    over."""
+    owner, other = new_client(), new_client()
+    names = [f"user-{number}" for number in range(100)]
+    held = {name: owner.acquire(name)[0] for name in names}
+    waiting: dict[str, Future[Any]] = {name: other.acquiring(name) for name in names}
+    assert eventually(lambda: owner.directory.wanted.current == frozenset(names))
+    assert len(other.directory._slots._blocking) <= MAX_BLOCKING
+    for name in reversed(names):
+        owner.release(held[name])
+    assert {name: one.result(WITHIN)[0].entry.epoch for name, one in waiting.items()} == (
+        dict.fromkeys(names, 2)
+    )
+    assert eventually(lambda: not owner.directory.wanted.current)
+
+
+@BOTH
+def test_a_wait_ends_at_its_deadline(
+    agent: ConsulAgent, service: str, new_client: NewClient, shell: Shell
+) -> None:
+    """A waiter that gives up names the owner, leaves the queue, and holds up nobody."""
+    one, two, three = (new_client(shell=shell) for _ in range(3))
+    held, _ = one.acquire("user-1")
+    with pytest.raises(SessionOwnedElsewhere, match="released before the deadline") as caught:
+        two.acquire("user-1", within=0.5)
+    assert caught.value.owner == held.entry.owner_label
+    assert caught.value.sent is False
+    assert eventually(lambda: waiters(agent, service, "user-1") == [])
+    third = three.acquiring("user-1")
+    assert eventually(lambda: "user-1" in one.directory.wanted.current)
+    one.release(held)
+    third.result(WITHIN)
+
+
+def test_a_cancelled_wait_leaves_the_queue(
+    agent: ConsulAgent, service: str, new_client: NewClient
+) -> None:
+    """A flow that is closed while it waits can send nothing more; its place is given up all the
+    same."""
+    one, two, three = (new_client() for _ in range(3))
+    held, _ = one.acquire("user-1")
+    flow = two.directory.acquire("user-1", time.monotonic() + WITHIN)
+    until_it_waits(two, flow, lambda: len(waiters(agent, service, "user-1")) == 1)
+    flow.close()
+    third = three.acquiring("user-1")
+    one.release(held)
+    third.result(WITHIN)
+    assert eventually(lambda: waiters(agent, service, "user-1") == [])
+
+
+def until_it_waits(client: DirectoryClient, flow: Any, condition: Callable[[], bool]) -> None:
+    """Carry out the steps of a flow one by one, until the condition holds before one."""
+    step = next(flow)
+    while not condition():
+        step = flow.send(client.driver._carry_out(step, client.driver._send))  # type: ignore[union-attr]
+
+
+def test_a_place_that_is_left_over_is_given_up(
+    agent: ConsulAgent, service: str, new_client: NewClient
+) -> None:
+    """A request to join that arrives after its call was cancelled: the next waiter asks, and the
+    place is given up."""
+    one, two, three = (new_client() for _ in range(3))
+    held, _ = one.acquire("user-1")
+    two.release(two.acquire("user-2")[0])
+    registered = two.directory._lease.current
+    assert registered is not None
+    late = Keys(service).place("user-1").waiter(two.directory.nonce, 1_000)
+    agent.cli("kv", "put", "-acquire", f"-session={registered.session}", late, "late")
+    third = three.acquiring("user-1")
+    assert eventually(lambda: len(waiters(agent, service, "user-1")) == 2)
+    one.release(held)
+    third.result(WITHIN)
+
+
+def test_a_lock_that_is_left_over_is_given_up(
+    agent: ConsulAgent, service: str, new_client: NewClient
+) -> None:
+    """A transaction that locks an entry after its call was cancelled: a waiter asks, and the owner
+    gives up what it does not know to own."""
+    one, two = new_client(), new_client()
+    held, _ = one.acquire("user-1")
+    one.release(held)
+    registered = one.directory._lease.current
+    assert registered is not None
+    path = Keys(service).place("user-1").entry
+    late = held.entry.acquired_by(one.directory.nonce, held.entry.owner_label)
+    agent.cli(
+        "kv", "put", "-acquire", f"-session={registered.session}", path, late.encode().decode()
+    )
+    held, before = two.acquire("user-1")
+    assert before == late
+    assert held.entry.epoch == late.epoch + 1
+
+
+def test_a_lock_that_is_left_over_is_acquired_again(
+    agent: ConsulAgent, service: str, new_client: NewClient
+) -> None:
+    """The same process acquires it with the next epoch."""
+    one = new_client()
+    held, _ = one.acquire("user-1")
+    again, before = one.acquire("user-1")
+    assert before == held.entry
+    assert again.entry.epoch == held.entry.epoch + 1
+    with pytest.raises(LeaseLost):
+        one.write(held)
+    one.write(again)
+
+
+def test_an_entry_that_was_deleted_by_hand_is_lost(
+    agent: ConsulAgent, service: str, new_client: NewClient
+) -> None:
+    """The owner's next write raises `LeaseLost`; the session can be acquired anew."""
+    one = new_client()
+    held, _ = one.acquire("user-1")
+    agent.cli("kv", "delete", Keys(service).place("user-1").entry)
+    with pytest.raises(LeaseLost):
+        one.write(held, id="kato-1")
+    held, before = one.acquire("user-1")
+    assert before is None
+    one.write(held)
+
+
+def test_an_entry_that_was_edited_by_hand_is_written(
+    agent: ConsulAgent, service: str, new_client: NewClient
+) -> None:
+    """It is still locked by its owner, which writes it again."""
+    one = new_client()
+    held, _ = one.acquire("user-1")
+    edited = msgspec.structs.replace(held.entry, id="by hand")
+    agent.cli("kv", "put", Keys(service).place("user-1").entry, edited.encode().decode())
+    one.write(held, id="kato-1")
+    assert one.entry("user-1") == held.entry
+
+
+def test_an_entry_that_cannot_be_read_is_an_error(
+    agent: ConsulAgent, service: str, new_client: NewClient
+) -> None:
+    """The error names the key, and how to delete it."""
+    path = Keys(service).place("user-1").entry
+    agent.cli("kv", "put", path, "not JSON")
+    client = new_client()
+    with pytest.raises(SessionDirectoryUnavailable, match=f"consul kv delete {path}"):
+        client.acquire("user-1")
+    agent.cli("kv", "put", path, Entry(key="user-2").encode().decode())
+    with pytest.raises(SessionDirectoryUnavailable, match="it is that of 'user-2'"):
+        client.acquire("user-1")
+
+
+@BOTH
+def test_a_consul_session_that_was_destroyed_loses_the_lease(
+    agent: ConsulAgent, service: str, new_client: NewClient, shell: Shell
+) -> None:
+    """All that it owned is lost at the next confirmation. The process goes on with another one,
+    after the lock-delay."""
+    one = new_client(shell=shell)
+    held, _ = one.acquire("user-1")
+    registered = one.directory._lease.current
+    assert registered is not None
+    httpx.put(f"{agent.url}/v1/session/destroy/{registered.session}", trust_env=False)
+    assert not one.confirm()
+    assert held.lease.lost
+    assert not held.lease.is_valid()
+    with pytest.raises(LeaseLost):
+        one.write(held)
+    again, before = one.acquire("user-1")
+    assert before == held.entry
+    assert again.lease is not held.lease
+    assert again.lease.is_valid()
+    assert one.confirm()
+
+
+def test_a_lost_session_shows_at_the_next_write(agent: ConsulAgent, new_client: NewClient) -> None:
+    """Without a confirmation, too."""
+    one = new_client()
+    held, _ = one.acquire("user-1")
+    registered = one.directory._lease.current
+    assert registered is not None
+    httpx.put(f"{agent.url}/v1/session/destroy/{registered.session}", trust_env=False)
+    with pytest.raises(LeaseLost):
+        one.write(held)
+    held, _ = one.acquire("user-1")
+    one.write(held)
+
+
+def test_a_service_that_was_deregistered_is_registered_again(
+    agent: ConsulAgent, new_client: NewClient
+) -> None:
+    """The heartbeat finds out; the lease is lost, and another one begins."""
+    one = new_client()
+    held, _ = one.acquire("user-1")
+    agent.cli("services", "deregister", f"-id=kato-consul-owner-{one.directory.nonce}")
+    assert eventually(lambda: held.lease.lost)
+    held, _ = one.acquire("user-1")
+    assert one.confirm()
+    other = new_client()
+    waiting = other.acquiring("user-1")
+    assert eventually(lambda: "user-1" in one.directory.wanted.current)
+    one.release(held)
+    waiting.result(WITHIN)
+
+
+def test_no_other_process_acquires_before_the_end_of_the_lease(
+    agent: ConsulAgent, new_client: NewClient
+) -> None:
+    """Each time an owner's Consul session ends, the next owner comes after the end of the lease."""
+    two = new_client()
+    two.release(two.acquire("user-2")[0])
+    for _ in range(3):
+        one = new_client()
+        held, _ = one.acquire("user-1")
+        waiting = two.acquiring("user-1")
+        assert eventually(partial(_rings, one))
+        assert one.confirm()
+        end = held.lease.end
+        registered = one.directory._lease.current
+        assert registered is not None
+        httpx.put(f"{agent.url}/v1/session/destroy/{registered.session}", trust_env=False)
+        taken, _ = waiting.result(WITHIN)
+        assert taken.acquired_at > end
+        two.release(taken)
+
+
+def _rings(client: DirectoryClient) -> bool:
+    return "user-1" in client.directory.wanted.current
+
+
+def test_a_used_lease_is_confirmed_and_an_idle_one_ends(new_client: NewClient) -> None:
+    """While it is used the lease is extended. Without use it ends, until the next call confirms
+    it."""
+    client = new_client()
+    lease = client.acquire("user-1")[0].lease
+
+    def extended(seen: list[float]) -> bool:
+        lease.used = True
+        if not lease.is_valid():  # this machine was too busy
+            client.confirm()
+            seen.append(lease.end)
+        return lease.end > seen[-1]
+
+    for _ in range(3):
+        for _ in range(3):
+            assert eventually(partial(extended, [lease.end]))
+        lease.used = False
+        assert eventually(lambda: not lease.is_valid())
+        assert not lease.lost
+        assert client.confirm()
+        assert lease.is_valid()
+
+
+def test_leaving_frees_everything(agent: ConsulAgent, service: str, new_client: NewClient) -> None:
+    """A client that leaves has no service and no message any more; what it owned can be acquired.
+    The second time nothing happens."""
+    one, two = new_client(), new_client()
+    held, _ = one.acquire("user-1")
+    waiting = two.acquiring("user-1")
+    assert eventually(lambda: "user-1" in one.directory.wanted.current)
+    one.leave()
+    assert not held.lease.is_valid()
+    _, before = waiting.result(WITHIN)
+    assert before == held.entry
+    assert not [name for name in keys(agent, service) if one.directory.nonce in name]
+    assert one.directory.nonce not in agent.cli("catalog", "services", "-tags")
+    answer = httpx.get(f"{agent.url}/v1/agent/services", trust_env=False).json()
+    assert f"kato-consul-owner-{one.directory.nonce}" not in answer
+    one.leave()
+    assert not one.confirm()
+
+
+def test_the_largest_entry_fits(new_client: NewClient) -> None:
+    """An entry of `MAX_BYTES` can be written and read; Consul refuses a far larger one."""
+    client = new_client()
+    held, _ = client.acquire("user-1")
+    client.write(held, digest="x" * (MAX_BYTES - 200))
+    assert client.entry("user-1") == held.entry
+    with pytest.raises(SessionDirectoryUnavailable, match="too large"):
+        client.write(held, digest="x" * 600_000)
+    client.write(held, digest="")
+
+
+def test_old_entries_are_removed(agent: ConsulAgent, service: str, new_client: NewClient) -> None:
+    """Entries that have expired and are not owned are removed, and the messages of owners that are
+    gone. Others stay."""
+    one, gone = new_client(), new_client()
+    past, future = time.time() - 1, time.time() + 3600
+    for name, expires_at in (("old", past), ("new", future), ("without", 0.0)):
+        one.release(one.acquire(name)[0], expires_at=expires_at)
+    owned, _ = one.acquire("owned")
+    one.write(owned, expires_at=past)
+    gone.release(gone.acquire("new")[0], expires_at=future)
+    registered = gone.directory._lease.current
+    assert registered is not None
+    nonces = one.directory.nonce, gone.directory.nonce
+    assert eventually(lambda: all(f"owners/{one}/" in keys(agent, service) for one in nonces))
+    one.run(one.directory._removal.remove())
+    assert f"owners/{gone.directory.nonce}/" in keys(agent, service)
+    gone.leave()
+    for name in ("", "new"):
+        agent.cli("kv", "put", f"{Keys(service).mailbox(gone.directory.nonce)}{name}", "x")
+    one.run(one.directory._removal.remove())
+    left = keys(agent, service)
+    assert {name for name in left if name.endswith("/entry")} == {
+        "sessions/new/entry",
+        "sessions/without/entry",
+        "sessions/owned/entry",
+    }
+    assert [name for name in left if name.startswith("owners/")] == [f"owners/{nonces[0]}/"]
+
+
+def test_one_process_removes_at_a_time(new_client: NewClient) -> None:
+    """Of several that could, one does; the next one waits for half of the interval at least."""
+    clients = [new_client() for _ in range(3)]
+    for client in clients:
+        client.release(client.acquire("user-1")[0])
+    due = [client.run(client.directory._removal._is_due()) for client in clients]
+    assert due == [True, False, False]
