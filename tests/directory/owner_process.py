@@ -13,9 +13,8 @@ def main() -> None:
     """Acquire the sessions, print ``owns``, and wait."""
     address, service, *keys = sys.argv[1:]
     with DirectoryClient(address, service) as client:
-        for key in keys:
-            client.acquire(key)
-        print("owns", flush=True)  # noqa: T201
+        owned = [client.acquire(key) for key in keys]
+        print("owns", len(owned), flush=True)  # noqa: T201
         threading.Event().wait()
 
 

@@ -76,12 +76,12 @@ def test_each_rule_is_necessary(acl_agent: AclAgent, rules: tuple[str, ...], den
 def test_a_token_that_is_replaced(acl_agent: AclAgent, tmp_path: Path) -> None:
     """A token lacks a rule; once its file has one that has it, the same client goes on."""
     file = tmp_path / "token"
-    file.write_text(acl_agent.token("\n".join((KEYS, SERVICE))))
+    file.write_text(acl_agent.token(f"{KEYS}\n{SERVICE}"))
     with DirectoryClient(acl_agent.http_addr, consul_token_file=file) as one:
         with pytest.raises(SessionDirectoryUnavailable, match="creating a Consul session"):
             one.acquire("user-1")
         replaced = tmp_path / "new"
-        replaced.write_text(acl_agent.token("\n".join((KEYS, SERVICE, SESSION))))
+        replaced.write_text(acl_agent.token(f"{KEYS}\n{SERVICE}\n{SESSION}"))
         replaced.rename(file)
         held, _ = one.acquire("user-1")
         one.remove(held)

@@ -19,24 +19,10 @@ from kato_consul.errors import SessionDirectoryUnavailable, SessionOwnedElsewher
 from kato_consul.testing import ConsulAgent
 from tests.directory.clients import WITHIN, DirectoryClient, Shell
 from tests.directory.conftest import NewClient
+from tests.directory.stored import keys, waiters
 from tests.testing.waiting import eventually
 
 BOTH = pytest.mark.parametrize("shell", ["sync", "async"])
-
-
-def keys(agent: ConsulAgent, service: str) -> dict[str, dict[str, Any]]:
-    """Return all records of a service, by the rest of their keys."""
-    prefix = Keys(service).prefix
-    answer = httpx.get(f"{agent.url}/v1/kv/{prefix}", params={"recurse": ""}, trust_env=False)
-    records = answer.json() if answer.is_success else []
-    return {record["Key"].removeprefix(prefix): record for record in records}
-
-
-def waiters(agent: ConsulAgent, service: str, key: str) -> list[str]:
-    """Return the keys of a session's waiters."""
-    place = Keys(service).place(key)
-    start = place.waiters.removeprefix(Keys(service).prefix)
-    return [name for name in keys(agent, service) if name.startswith(start)]
 
 
 @BOTH
@@ -240,6 +226,36 @@ def test_a_lock_that_is_left_over_is_acquired_again(
     with pytest.raises(LeaseLost):
         one.write(held)
     one.write(again)
+
+
+def test_a_session_that_was_dropped_is_given_up(new_client: NewClient) -> None:
+    """A process that has dropped what it owned, without a release, gives it up when another one
+    asks: not before, since nothing is gained by it."""
+    one, two = new_client(), new_client()
+    held, _ = one.acquire("user-1")
+    entry = held.entry
+    del held
+    assert two.acquire("user-1")[1] == entry
+
+
+def test_waiters_of_a_session_that_is_just_acquired_are_known(
+    agent: ConsulAgent, service: str, new_client: NewClient
+) -> None:
+    """The next owner is told of those that waited before it had the session, without a bell."""
+    one, two, three = (new_client() for _ in range(3))
+    held, _ = one.acquire("user-1")
+    second = two.acquiring("user-1")
+    assert eventually(partial(_waiting, agent, service, 1))
+    third = three.acquiring("user-1")
+    assert eventually(partial(_waiting, agent, service, 2))
+    one.release(held)
+    assert not one.directory.wanted.current
+    held, _ = second.result(WITHIN)
+    assert held.waited
+    assert two.directory.wanted.current == {"user-1"}
+    two.release(held)
+    assert not two.directory.wanted.current
+    third.result(WITHIN)
 
 
 def test_an_entry_that_was_deleted_by_hand_is_lost(

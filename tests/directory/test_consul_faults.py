@@ -17,6 +17,7 @@ from kato_consul.testing.ports import free_ports
 from kato_consul.testing.processes import ChildProcess
 from tests.directory.clients import WITHIN, DirectoryClient
 from tests.directory.conftest import NewClient
+from tests.directory.stored import waiters
 from tests.testing.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -96,8 +97,8 @@ def test_a_lost_answer_changes_nothing(
 def test_a_release_is_repeated_after_the_next_owner_has_it(
     proxy: FaultProxy, new_client: NewClient
 ) -> None:
-    """A release was carried out, and its answer was lost. It is repeated when the next owner has the
-    session: it raises `LeaseLost`, and changes nothing."""
+    """A release was carried out, and its answer was lost. Repeated when the next owner has the
+    session, it raises `LeaseLost`, and changes nothing."""
     one, two = new_client(proxy.url), new_client()
     held, _ = one.acquire("user-1")
     waiting = two.acquiring("user-1")
@@ -173,7 +174,9 @@ def test_an_owner_that_dies_or_stops_is_replaced(
     with owner_process(agent, service, tmp_path, "user-1", "user-2") as process:
         assert eventually(lambda: "owns" in process.log_tail() or not process.running)
         waiting = one.acquiring("user-1")
+        assert eventually(lambda: len(waiters(agent, service, "user-1")) == 1)
         second = two.acquiring("user-1")
+        assert eventually(lambda: len(waiters(agent, service, "user-1")) == 2)
         end(process)
         held, before = waiting.result(WITHIN)
         assert before is not None

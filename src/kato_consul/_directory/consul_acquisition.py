@@ -80,6 +80,7 @@ class Acquisition:
         self._sent: bytes | None = None
         self._rung, self._rung_at = "", 0.0
         self._followed = ""
+        self._joined = False
 
     def run(self) -> Flow[tuple[Held, Entry | None]]:
         """Flow: acquire the session, and return it with the entry before."""
@@ -126,12 +127,12 @@ class Acquisition:
             *(delete(key) for key in (self._own, *queue.left[:MOST_LEFT])),
         ]
         asked_at = registered.lease.now()
-        answer = yield from self._transact(operations)
+        answer = yield from self._transact(operations, place.waiters)  # the entry is as it was sent
         if isinstance(answer, Queue):
             self._lease.proven(registered, asked_at)
             return self._held(answer, registered)
         if answer.by_lost_session:
-            self._lease.lose(registered)
+            self._lease.lose(registered, answer.reason)
         if not answer.by_lock_delay:
             return None  # the entry was changed
         self._require_time(queue)
@@ -144,10 +145,12 @@ class Acquisition:
         entry = queue.entry
         assert entry is not None
         assert self._sent is not None
-        self.may_wait = queue.has(self._own)
+        self.may_wait = False  # the transaction has removed its key
         others = any(waiter.key != self._own for waiter in queue.waiters)
         token = Token(self._place, registered, entry.modify_index)
-        return Held(Entry.decode(self._sent), registered.lease, token, wanted=others)
+        return Held(
+            Entry.decode(self._sent), registered.lease, token, wanted=others, waited=self._joined
+        )
 
     def _has_time(self, registered: Registered) -> Flow[bool]:
         """Flow: confirm a lease of which little is left. Return whether it is still the same."""
@@ -157,7 +160,7 @@ class Acquisition:
         return (yield from self._lease.confirm(self._deadline))
 
     def _join(self, queue: Queue, registered: Registered) -> Flow[Queue | None]:
-        self.may_wait = True
+        self.may_wait = self._joined = True
         operations = [lock(self._own, self._lease.label.encode(), registered.session)]
         owner = self._owner(queue)
         if owner and queue.locked_by_another(registered.session) and not queue.waiters:
@@ -166,7 +169,7 @@ class Acquisition:
         if isinstance(answer, Queue):
             return answer
         if answer.by_lost_session:
-            self._lease.lose(registered)
+            self._lease.lose(registered, answer.reason)
         return None
 
     def _wait(self, queue: Queue, blocker: Record) -> Flow[Queue | None]:
@@ -231,9 +234,10 @@ class Acquisition:
         self._rung, self._rung_at = nonce, self._calls.clock()
         return write(self._keys.bell(nonce, self._place), self._lease.label.encode())
 
-    def _transact(self, operations: list[Operation]) -> Flow[Queue | Refused]:
-        """Flow: carry out a transaction, and return the queue as it is after it."""
-        operations = [*operations, read_tree(self._place.prefix)]
+    def _transact(self, operations: list[Operation], prefix: str = "") -> Flow[Queue | Refused]:
+        """Flow: carry out a transaction, and return the queue as it is after it; with ``prefix``
+        only what is under that, and what was written."""
+        operations = [*operations, read_tree(prefix or self._place.prefix)]
         answer = yield from self._calls.transact(operations, self._deadline)
         if isinstance(answer, Refused):
             return answer

@@ -33,7 +33,10 @@ SHORTEST = 0.05
 class Calls:
     """Sends requests to the agents of one cluster. ``name`` is what errors call the directory."""
 
-    def __init__(self, agents: Agents[KvApi], keys: Keys, clock: Clock, random: Random) -> None:
+    def __init__(
+        self, agents: Agents[KvApi], name: str, keys: Keys, clock: Clock, random: Random
+    ) -> None:
+        self.name = name
         self.agents = agents
         self.clock = clock
         self.random = random
@@ -42,11 +45,6 @@ class Calls:
             f'service "{OWNER_SERVICE}" {{ policy = "write" }}',
             'session_prefix "" { policy = "write" }',
         )
-
-    @property
-    def name(self) -> str:
-        """The agent in use, for errors."""
-        return f"Consul at {self.agents.current.address.partition('://')[2]}"
 
     def once(self, call_of: Callable[[KvApi], ConsulCall[T]], deadline: float) -> Flow[T]:
         """Flow: send one request to the agent in use, and wait until ``deadline`` at most.
@@ -129,7 +127,6 @@ class Attempts:
         if isinstance(error, ConsulDenied | ConsulRejected):
             raise calls.refused(error) from error
         self._failures += 1
-        refused = calls.refused(error)  # it names the agent that failed
         calls.agents.record_failure(api)
         if another_agent_may_serve(error) and self._failures % len(calls.agents):
             pause = 0.0
@@ -137,7 +134,7 @@ class Attempts:
             pause = next(self._pauses) + (error.retry_after or 0.0)
         remaining = self._deadline - calls.clock()
         if remaining <= SHORTEST:
-            raise refused from error
+            raise calls.refused(error) from error
         if pause:
             yield Sleep(min(pause, remaining))
 

@@ -48,20 +48,17 @@ class ConsulDirectory:
     def __init__(self, settings: Settings) -> None:
         """Nothing is sent: this process is registered when it first acquires a session."""
         self.nonce = secrets.token_hex(8)
+        agents = Agents(kv_apis(settings))
+        self.name = f"Consul at {', '.join(_without_scheme(one) for one in agents.addresses)}"
         label = f"{socket.gethostname()}:{os.getpid()}"
         self._keys = Keys(settings.service)
-        self._calls = Calls(Agents(kv_apis(settings)), self._keys, clock, uniform)
+        self._calls = Calls(agents, self.name, self._keys, clock, uniform)
         self._lease = ConsulLease(self._calls, settings.service, self.nonce, label)
         self._mailbox = Mailbox(self._calls, self._lease, self._keys, self.nonce)
         self._removal = Removal(self._calls, self._lease, self._keys)
         self._slots = BlockingSlots()
         self._numbers = itertools.count(1)
         self.wanted = self._mailbox.wanted
-
-    @property
-    def name(self) -> str:
-        """What errors call it: ``Consul at host:port``, of the agent in use."""
-        return self._calls.name
 
     def acquire(self, key: str, deadline: float) -> Flow[tuple[Held, Entry | None]]:
         """See `Directory.acquire`."""
@@ -73,8 +70,7 @@ class ConsulDirectory:
         self._mailbox.waiting[own] = place
         try:
             held, previous = yield from acquisition.run()
-            held.wanted = held.wanted or self._mailbox.rings(place)
-            self._mailbox.held[place.name] = held
+            self._mailbox.add(place, held)
             return held, previous
         finally:
             self._mailbox.waiting.pop(own, None)
@@ -112,7 +108,7 @@ class ConsulDirectory:
 
         yield from self._change(held, operations, fate, deadline)
         held.entry = entry
-        self._forget(held)
+        self._mailbox.forget(token.place, held)
 
     def remove(self, held: Held, deadline: float) -> Flow[None]:
         """See `Directory.remove`."""
@@ -128,7 +124,7 @@ class ConsulDirectory:
             return fate_of_removal(found, held.entry, token.registered.session)
 
         yield from self._change(held, operations, fate, deadline)
-        self._forget(held)
+        self._mailbox.forget(token.place, held)
 
     def confirm(self, deadline: float) -> Flow[bool]:
         """See `Directory.confirm`."""
@@ -189,7 +185,7 @@ class ConsulDirectory:
         attempts = self._calls.attempts(deadline)
         while True:
             if held.lease.lost:
-                self._forget(held)
+                self._mailbox.forget(token.place, held)
                 raise LeaseLost(f"the lease of session {token.place.key!r} is lost")
             asked_at = registered.lease.now()
             try:
@@ -209,17 +205,15 @@ class ConsulDirectory:
                 return
             if outcome is Fate.LOST:
                 if answer.by_lost_session:
-                    self._lease.lose(registered)
-                self._forget(held)
+                    self._lease.lose(registered, answer.reason)
+                self._mailbox.forget(token.place, held)
                 raise LeaseLost(f"session {token.place.key!r} is another's: {answer.reason}")
             assert record is not None
             token.index = record.modify_index
 
-    def _forget(self, held: Held) -> None:
-        """Forget a session that is not owned any more."""
-        name = _token(held).place.name
-        if self._mailbox.held.get(name) is held:
-            del self._mailbox.held[name]
+
+def _without_scheme(address: str) -> str:
+    return address.partition("://")[2]
 
 
 def _token(held: Held) -> Token:

@@ -27,9 +27,12 @@ from kato_consul._consul.kv_api import KvApi
 from kato_consul._directory.consul_calls import LONGEST_CALL, OWNER_SERVICE, SHORTEST, Calls
 from kato_consul._directory.lease import Lease
 from kato_consul._flow import LONG_WAIT, Flow, Sleep, WaitForChange
+from kato_consul._logging import logger
 from kato_consul._observable import Observable
 from kato_consul.errors import ConsulDenied, ConsulError, ConsulRejected
 from kato_consul.models import Health
+
+log = logger("sessions")
 
 TTL = 2.0
 """Seconds after which the agent reports an owner without heartbeats as dead."""
@@ -113,10 +116,11 @@ class ConsulLease:
         registered.lease.extend(asked_at + LENGTH)
         self._confirmed.set(object())
 
-    def lose(self, registered: Registered) -> None:
+    def lose(self, registered: Registered, why: str) -> None:
         """Record that the Consul session has ended, or will: the lease is lost."""
         registered.lease.lose()
         if self.state.current is registered:
+            log.warning("lease.lost", service=self._service, why=why)
             self._former.append(registered)
             self.state.set(None)
 
@@ -146,7 +150,7 @@ class ConsulLease:
         if exists:
             self.proven(registered, asked_at)
         else:
-            self.lose(registered)
+            self.lose(registered, "the Consul session has ended")
         return exists
 
     def keep_registered(self) -> Flow[None]:
@@ -217,7 +221,7 @@ class ConsulLease:
             pause = next(pauses) + (error.retry_after or 0.0)
         else:
             if not known:  # the agent was restarted, or its service was deregistered
-                self.lose(registered)
+                self.lose(registered, "the agent has lost the service of this process")
                 return
             pause = HEARTBEAT * (1 - 0.2 * self._calls.random())
         yield WaitForChange(self.state, registered, pause)

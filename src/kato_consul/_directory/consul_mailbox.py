@@ -4,10 +4,12 @@ A waiter writes a key, the bell, under the prefix of the owner that it waits for
 that prefix with one blocking query, however many sessions it owns.
 
 A bell for a session that this process neither owns nor waits for means that it holds something
-without knowing: a lock, or a place in the queue, from a call whose answer was lost or that was
-cancelled. That is removed. What a call leaves behind knowingly is removed at once (`clean_up`).
+without knowing: a lock, or a place in the queue, from a call whose answer was lost, that was
+cancelled, or that has dropped what it owned. That is given up. What a call leaves behind knowingly
+is removed at once (`clean_up`).
 """
 
+import weakref
 from collections import deque
 from collections.abc import Iterable
 
@@ -45,10 +47,11 @@ class Mailbox:
 
     def __init__(self, calls: Calls, lease: ConsulLease, keys: Keys, nonce: str) -> None:
         self.wanted: Observable[frozenset[str]] = Observable(frozenset())
-        self.held: dict[str, Held] = {}
-        """By the names of their places; also those that were acquired under a lost lease."""
         self.waiting: dict[str, Place] = {}
         """The places of the calls that acquire a session now, by the keys of these waiters."""
+        self._held: dict[str, weakref.ref[Held]] = {}
+        self._asked: set[str] = set()  # others waited when it was acquired
+        self._purged_at = 0.0
         self._bells: frozenset[str] = frozenset()
         self._left: deque[str] = deque()
         self._leaving = Observable(object())
@@ -57,9 +60,20 @@ class Mailbox:
         self._keys = keys
         self._nonce = nonce
 
-    def rings(self, place: Place) -> bool:
-        """Return whether another process waits for a session, as far as is known."""
-        return place.name in self._bells
+    def add(self, place: Place, held: Held) -> None:
+        """Add a session that this process owns, as long as anything refers to ``held``."""
+        self._held[place.name] = weakref.ref(held)
+        if held.wanted:
+            self._asked.add(place.name)
+        self._publish()
+
+    def forget(self, place: Place, held: Held) -> None:
+        """Forget a session that is not owned any more."""
+        if self._current(place.name) is held:
+            del self._held[place.name]
+        self._asked.discard(place.name)
+        self._bells -= {place.name}
+        self._publish()
 
     def leave_behind(self, waiter: str) -> None:
         """Let `clean_up` remove the key of a call that does not wait any more."""
@@ -87,7 +101,7 @@ class Mailbox:
                     if not isinstance(answer, Refused):
                         opened, index = registered, 0
                     elif answer.by_lost_session:
-                        self._lease.lose(registered)
+                        self._lease.lose(registered, answer.reason)
                         continue
                 # Until the lock-delay of the former Consul session is over, it reads at intervals.
                 index = index if opened is registered else 0
@@ -111,18 +125,46 @@ class Mailbox:
         prefix = self._keys.mailbox(self._nonce)
         bells = {one.key.removeprefix(prefix): one for one in records if one.key != prefix}
         self._bells = frozenset(bells)
-        # Calls that wait first: one that ends with the session has it in `held` before.
-        known = {place.name: place.key for place in tuple(self.waiting.values())}
-        for name, held in tuple(self.held.items()):
-            if held.lease.lost:
-                self.held.pop(name, None)
-            else:
-                known[name] = held.entry.key
-        wanted = frozenset(key for name, key in known.items() if name in bells)
-        if wanted != self.wanted.current:
+        self._purge()
+        self._publish()
+        for name in bells:
+            if not self._knows(name):
+                yield from self._give_up(name, bells[name], registered)
+
+    def _publish(self) -> None:
+        """Set ``wanted``. Several threads do it at a time; the last one to set it sees that another
+        has changed something meanwhile, and sets it again."""
+        while (wanted := self._wanted()) != self.wanted.current:
             self.wanted.set(wanted)
-        for name in bells.keys() - known.keys():
-            yield from self._give_up(name, bells[name], registered)
+
+    def _wanted(self) -> frozenset[str]:
+        held = (self._current(name) for name in self._bells | self._asked)
+        return frozenset(one.entry.key for one in held if one is not None)
+
+    def _current(self, name: str) -> Held | None:
+        """Return a session that this process owns; None if it does not, or has dropped it."""
+        known = self._held.get(name)
+        held = None if known is None else known()
+        return None if held is None or held.lease.lost else held
+
+    def _purge(self) -> None:
+        """Forget what this process has dropped, or owned under a lost lease."""
+        if self._calls.clock() - self._purged_at < LISTEN:
+            return
+        self._purged_at = self._calls.clock()
+        for name, known in tuple(self._held.items()):
+            if self._current(name) is None:
+                removed = self._held.pop(name, known)
+                if removed is not known:  # it was acquired at this moment
+                    self._held.setdefault(name, removed)
+                else:
+                    self._asked.discard(name)
+
+    def _knows(self, name: str) -> bool:
+        """Return whether this process owns a session, or waits for it, as far as it knows."""
+        # In this order: a call that has acquired it is in both for a moment.
+        waits = any(place.name == name for place in tuple(self.waiting.values()))
+        return waits or self._current(name) is not None
 
     def _give_up(self, name: str, bell: Record, registered: Registered) -> Flow[None]:
         """Flow: give up what this process holds of a session without knowing, and its bell."""
@@ -136,9 +178,8 @@ class Mailbox:
             if waiter_nonce(waiter.key) == self._nonce and waiter.key not in self.waiting
         ]
         entry = queue.entry
-        # A call that had acquired it when it was read, and goes on, is in one of the two.
-        known = any(one.name == name for one in tuple(self.waiting.values())) or name in self.held
-        if entry is not None and entry.session == registered.session and not known:
+        # After the read: a call that had acquired it by then, and goes on, is known.
+        if entry is not None and entry.session == registered.session and not self._knows(name):
             operations += [
                 check_at(entry.key, entry.modify_index),
                 unlock(entry.key, entry.value or b"", registered.session),
