@@ -15,6 +15,8 @@ from kato_consul._directory.blocking_slots import MAX_BLOCKING
 from kato_consul._directory.consul_keys import Keys
 from kato_consul._directory.directory import LeaseLost
 from kato_consul._directory.entry import MAX_BYTES, Entry
+from kato_consul._flow import Flow, Outcome, Send
+from kato_consul._sync.driver import Driver
 from kato_consul.errors import SessionDirectoryUnavailable, SessionOwnedElsewhere
 from kato_consul.testing import ConsulAgent
 from tests.directory.clients import WITHIN, DirectoryClient, Shell
@@ -89,6 +91,32 @@ def test_an_owner_is_told_that_others_wait(
     assert held.entry.epoch == 3
     assert eventually(lambda: not one.directory.wanted.current)
     assert waiters(agent, service, "user-1") == []
+
+
+def test_a_waiter_does_not_poll(new_client: NewClient) -> None:
+    """It reads the queue once, joins it, and then only blocks; the release is answered by the
+    transaction that acquires the session."""
+    one, two = new_client(), new_client()
+    held, _ = one.acquire("user-1")
+    two.release(two.acquire("user-2")[0])
+    driver, sent = two.driver, list[str]()
+    assert isinstance(driver, Driver)
+
+    def send(step: Send) -> Outcome:
+        sent.append(f"{step.method} {step.target}")
+        return driver._send(step)
+
+    flow = two.directory.acquire("user-1", time.monotonic() + WITHIN)
+    waiting = two.calls.submit(driver.run, flow, send)
+    assert eventually(lambda: "user-1" in one.directory.wanted.current)
+    assert eventually(lambda: "index=" in sent[-1])
+    one.release(held)
+    assert waiting.result(WITHIN)[0].waited
+    reads = [one for one in sent if one.startswith("GET")]
+    assert "index=" not in reads[0]
+    assert len(reads) > 1
+    assert all("index=" in one for one in reads[1:])
+    assert sent[-1] == "PUT /v1/txn"
 
 
 def test_first_asked_first_served(agent: ConsulAgent, service: str, new_client: NewClient) -> None:
@@ -169,11 +197,13 @@ def test_a_cancelled_wait_leaves_the_queue(
     assert eventually(lambda: waiters(agent, service, "user-1") == [])
 
 
-def until_it_waits(client: DirectoryClient, flow: Any, condition: Callable[[], bool]) -> None:
+def until_it_waits(client: DirectoryClient, flow: Flow[Any], condition: Callable[[], bool]) -> None:
     """Carry out the steps of a flow one by one, until the condition holds before one."""
+    driver = client.driver
+    assert isinstance(driver, Driver)
     step = next(flow)
     while not condition():
-        step = flow.send(client.driver._carry_out(step, client.driver._send))  # type: ignore[union-attr]
+        step = flow.send(driver._carry_out(step, driver._send))
 
 
 def test_a_place_that_is_left_over_is_given_up(

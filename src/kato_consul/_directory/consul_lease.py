@@ -32,7 +32,7 @@ from kato_consul._observable import Observable
 from kato_consul.errors import ConsulDenied, ConsulError, ConsulRejected
 from kato_consul.models import Health
 
-log = logger("sessions")
+log = logger("directory")
 
 TTL = 2.0
 """Seconds after which the agent reports an owner without heartbeats as dead."""
