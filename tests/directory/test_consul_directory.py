@@ -2,12 +2,10 @@
 
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 
@@ -15,9 +13,9 @@ from kato_consul._directory.blocking_slots import MAX_BLOCKING
 from kato_consul._directory.consul_keys import Keys
 from kato_consul._directory.directory import LeaseLost
 from kato_consul._directory.entry import MAX_BYTES, Entry
-from kato_consul._flow import Flow, Outcome, Send
+from kato_consul._flow import Outcome, Send
 from kato_consul._sync.driver import Driver
-from kato_consul.errors import SessionDirectoryUnavailable, SessionOwnedElsewhere
+from kato_consul.errors import SessionDirectoryUnavailable
 from kato_consul.testing import ConsulAgent
 from tests.directory.clients import WITHIN, DirectoryClient, Shell
 from tests.directory.conftest import NewClient
@@ -163,111 +161,6 @@ def test_more_waiters_than_connections(new_client: NewClient) -> None:
     assert eventually(lambda: not owner.directory.wanted.current)
 
 
-@BOTH
-def test_a_wait_ends_at_its_deadline(
-    agent: ConsulAgent, service: str, new_client: NewClient, shell: Shell
-) -> None:
-    """A waiter that gives up names the owner, leaves the queue, and holds up nobody."""
-    one, two, three = (new_client(shell=shell) for _ in range(3))
-    held, _ = one.acquire("user-1")
-    with pytest.raises(SessionOwnedElsewhere, match="released before the deadline") as caught:
-        two.acquire("user-1", within=0.5)
-    assert caught.value.owner == held.entry.owner_label
-    assert caught.value.sent is False
-    assert eventually(lambda: waiters(agent, service, "user-1") == [])
-    third = three.acquiring("user-1")
-    assert eventually(lambda: "user-1" in one.directory.wanted.current)
-    one.release(held)
-    third.result(WITHIN)
-
-
-def test_a_cancelled_wait_leaves_the_queue(
-    agent: ConsulAgent, service: str, new_client: NewClient
-) -> None:
-    """A flow that is closed while it waits can send nothing more; its place is given up all the
-    same."""
-    one, two, three = (new_client() for _ in range(3))
-    held, _ = one.acquire("user-1")
-    flow = two.directory.acquire("user-1", time.monotonic() + WITHIN)
-    until_it_waits(two, flow, lambda: len(waiters(agent, service, "user-1")) == 1)
-    flow.close()
-    third = three.acquiring("user-1")
-    one.release(held)
-    third.result(WITHIN)
-    assert eventually(lambda: waiters(agent, service, "user-1") == [])
-
-
-def until_it_waits(client: DirectoryClient, flow: Flow[Any], condition: Callable[[], bool]) -> None:
-    """Carry out the steps of a flow one by one, until the condition holds before one."""
-    driver = client.driver
-    assert isinstance(driver, Driver)
-    step = next(flow)
-    while not condition():
-        step = flow.send(driver._carry_out(step, driver._send))
-
-
-def test_a_place_that_is_left_over_is_given_up(
-    agent: ConsulAgent, service: str, new_client: NewClient
-) -> None:
-    """A request to join that arrives after its call was cancelled: the next waiter asks, and the
-    place is given up."""
-    one, two, three = (new_client() for _ in range(3))
-    held, _ = one.acquire("user-1")
-    two.release(two.acquire("user-2")[0])
-    registered = two.directory._lease.current
-    assert registered is not None
-    late = Keys(service).place("user-1").waiter(two.directory.nonce, 1_000)
-    agent.cli("kv", "put", "-acquire", f"-session={registered.session}", late, "late")
-    third = three.acquiring("user-1")
-    assert eventually(lambda: len(waiters(agent, service, "user-1")) == 2)
-    one.release(held)
-    third.result(WITHIN)
-
-
-def test_a_lock_that_is_left_over_is_given_up(
-    agent: ConsulAgent, service: str, new_client: NewClient
-) -> None:
-    """A transaction that locks an entry after its call was cancelled: a waiter asks, and the owner
-    gives up what it does not know to own."""
-    one, two = new_client(), new_client()
-    held, _ = one.acquire("user-1")
-    one.release(held)
-    registered = one.directory._lease.current
-    assert registered is not None
-    path = Keys(service).place("user-1").entry
-    late = held.entry.acquired_by(one.directory.nonce, held.entry.owner_label)
-    agent.cli(
-        "kv", "put", "-acquire", f"-session={registered.session}", path, late.encode().decode()
-    )
-    held, before = two.acquire("user-1")
-    assert before == late
-    assert held.entry.epoch == late.epoch + 1
-
-
-def test_a_lock_that_is_left_over_is_acquired_again(
-    agent: ConsulAgent, service: str, new_client: NewClient
-) -> None:
-    """The same process acquires it with the next epoch."""
-    one = new_client()
-    held, _ = one.acquire("user-1")
-    again, before = one.acquire("user-1")
-    assert before == held.entry
-    assert again.entry.epoch == held.entry.epoch + 1
-    with pytest.raises(LeaseLost):
-        one.write(held)
-    one.write(again)
-
-
-def test_a_session_that_was_dropped_is_given_up(new_client: NewClient) -> None:
-    """A process that has dropped what it owned, without a release, gives it up when another one
-    asks: not before, since nothing is gained by it."""
-    one, two = new_client(), new_client()
-    held, _ = one.acquire("user-1")
-    entry = held.entry
-    del held
-    assert two.acquire("user-1")[1] == entry
-
-
 def test_waiters_of_a_session_that_is_just_acquired_are_known(
     agent: ConsulAgent, service: str, new_client: NewClient
 ) -> None:
@@ -326,126 +219,6 @@ def test_an_entry_that_cannot_be_read_is_an_error(
     agent.cli("kv", "put", path, Entry(key="user-2").encode().decode())
     with pytest.raises(SessionDirectoryUnavailable, match="it is that of 'user-2'"):
         client.acquire("user-1")
-
-
-@BOTH
-def test_a_consul_session_that_was_destroyed_loses_the_lease(
-    agent: ConsulAgent, service: str, new_client: NewClient, shell: Shell
-) -> None:
-    """All that it owned is lost at the next confirmation. The process goes on with another one,
-    after the lock-delay."""
-    one = new_client(shell=shell)
-    held, _ = one.acquire("user-1")
-    registered = one.directory._lease.current
-    assert registered is not None
-    httpx.put(f"{agent.url}/v1/session/destroy/{registered.session}", trust_env=False)
-    assert not one.confirm()
-    assert held.lease.lost
-    assert not held.lease.is_valid()
-    with pytest.raises(LeaseLost):
-        one.write(held)
-    again, before = one.acquire("user-1")
-    assert before == held.entry
-    assert again.lease is not held.lease
-    assert again.lease.is_valid()
-    assert one.confirm()
-
-
-def test_a_lost_session_shows_at_the_next_write(agent: ConsulAgent, new_client: NewClient) -> None:
-    """Without a confirmation, too."""
-    one = new_client()
-    held, _ = one.acquire("user-1")
-    registered = one.directory._lease.current
-    assert registered is not None
-    httpx.put(f"{agent.url}/v1/session/destroy/{registered.session}", trust_env=False)
-    with pytest.raises(LeaseLost):
-        one.write(held)
-    held, _ = one.acquire("user-1")
-    one.write(held)
-
-
-def test_a_service_that_was_deregistered_is_registered_again(
-    agent: ConsulAgent, new_client: NewClient
-) -> None:
-    """The heartbeat finds out; the lease is lost, and another one begins."""
-    one = new_client()
-    held, _ = one.acquire("user-1")
-    agent.cli("services", "deregister", f"-id=kato-consul-owner-{one.directory.nonce}")
-    assert eventually(lambda: held.lease.lost)
-    held, _ = one.acquire("user-1")
-    assert one.confirm()
-    other = new_client()
-    waiting = other.acquiring("user-1")
-    assert eventually(lambda: "user-1" in one.directory.wanted.current)
-    one.release(held)
-    waiting.result(WITHIN)
-
-
-def test_no_other_process_acquires_before_the_end_of_the_lease(
-    agent: ConsulAgent, new_client: NewClient
-) -> None:
-    """Each time an owner's Consul session ends, the next owner comes after the end of the lease."""
-    two = new_client()
-    two.release(two.acquire("user-2")[0])
-    for _ in range(3):
-        one = new_client()
-        held, _ = one.acquire("user-1")
-        waiting = two.acquiring("user-1")
-        assert eventually(partial(_rings, one))
-        assert one.confirm()
-        end = held.lease.end
-        registered = one.directory._lease.current
-        assert registered is not None
-        httpx.put(f"{agent.url}/v1/session/destroy/{registered.session}", trust_env=False)
-        taken, _ = waiting.result(WITHIN)
-        assert taken.acquired_at > end
-        two.release(taken)
-
-
-def _rings(client: DirectoryClient) -> bool:
-    return "user-1" in client.directory.wanted.current
-
-
-def test_a_used_lease_is_confirmed_and_an_idle_one_ends(new_client: NewClient) -> None:
-    """While it is used the lease is extended. Without use it ends, until the next call confirms
-    it."""
-    client = new_client()
-    lease = client.acquire("user-1")[0].lease
-
-    def extended(seen: list[float]) -> bool:
-        lease.used = True
-        if not lease.is_valid():  # this machine was too busy
-            client.confirm()
-            seen.append(lease.end)
-        return lease.end > seen[-1]
-
-    for _ in range(3):
-        for _ in range(3):
-            assert eventually(partial(extended, [lease.end]))
-        lease.used = False
-        assert eventually(lambda: not lease.is_valid())
-        assert not lease.lost
-        assert client.confirm()
-        assert lease.is_valid()
-
-
-def test_leaving_frees_everything(agent: ConsulAgent, service: str, new_client: NewClient) -> None:
-    """A client that leaves has no service and no message any more; what it owned can be acquired.
-    The second time nothing happens."""
-    one, two = new_client(), new_client()
-    held, _ = one.acquire("user-1")
-    waiting = two.acquiring("user-1")
-    assert eventually(lambda: "user-1" in one.directory.wanted.current)
-    one.leave()
-    assert not held.lease.is_valid()
-    _, before = waiting.result(WITHIN)
-    assert before == held.entry
-    assert not [name for name in keys(agent, service) if one.directory.nonce in name]
-    assert one.directory.nonce not in agent.cli("catalog", "services", "-tags")
-    answer = httpx.get(f"{agent.url}/v1/agent/services", trust_env=False).json()
-    assert f"kato-consul-owner-{one.directory.nonce}" not in answer
-    one.leave()
-    assert not one.confirm()
 
 
 def test_the_largest_entry_fits(new_client: NewClient) -> None:
