@@ -45,10 +45,11 @@ def test_requests_are_to_the_agents_own_datacenter() -> None:
     assert target(api.transact([delete("a")]).send) == "PUT /v1/txn?ns=team"
     assert target(api.has_session("s").send) == "GET /v1/session/info/s?consistent=&ns=team"
     assert target(api.destroy_session("s").send) == "PUT /v1/session/destroy/s?ns=team"
-    create = api.create_session("owner", ["serfHealth", "check"], 1.0).send
+    create = api.create_session("owner", "check", 1.0).send
     assert json.loads(create.body) == {
         "Name": "owner",
-        "Checks": ["serfHealth", "check"],
+        "NodeChecks": ["serfHealth"],
+        "ServiceChecks": [{"ID": "check"}],
         "LockDelay": "1000ms",
         "Behavior": "release",
     }

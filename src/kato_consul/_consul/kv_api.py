@@ -125,13 +125,15 @@ class KvApi(ConsulApi):
         return replace(call, parse=lambda reply: True)
 
     def create_session(
-        self, name: str, checks: Sequence[str], lock_delay: float
+        self, name: str, service_check: str, lock_delay: float
     ) -> ConsulCall[str]:
-        """Return the call that creates a Consul session, which ends when one of the agent's
-        ``checks`` is critical. ``lock_delay`` is in seconds. Its result is the session's id."""
+        """Return the call that creates a Consul session, which ends when this check of the agent's
+        or the agent itself is critical. ``lock_delay`` is in seconds. Its result is the session's
+        id."""
         body = {
             "Name": name,
-            "Checks": [*checks],
+            "NodeChecks": ["serfHealth"],
+            "ServiceChecks": [{"ID": service_check}],
             "LockDelay": f"{round(lock_delay * 1000)}ms",
             "Behavior": "release",
         }
