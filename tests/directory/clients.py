@@ -1,6 +1,7 @@
 """Clients of Consul's session directory, each with a driver and its background flows."""
 
 import asyncio
+import itertools
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -67,7 +68,7 @@ class DirectoryClient:
         self, address: str, service: str = "kato", *, shell: Shell = "sync", **settings: Any
     ) -> None:
         self.settings = Settings(consul_addr=address, service=service, trust_env=False, **settings)
-        self.directory = ConsulDirectory(self.settings)
+        self.directory = ConsulDirectory(self.settings, f"here:{next(_numbers)}")
         self._shell = shell
         self.calls = ThreadPoolExecutor(200)
 
@@ -117,6 +118,9 @@ class DirectoryClient:
     def leave(self, within: float = WITHIN) -> None:
         """Leave the directory."""
         self.run(self.directory.leave(time.monotonic() + within))
+
+
+_numbers = itertools.count(1)
 
 
 def changed(held: Held, **changes: Any) -> Entry:

@@ -45,7 +45,10 @@ def test_an_entry_is_acquired_written_and_released(
     assert before == held.entry
     assert before.released
     assert before.owner == one.directory.nonce
-    assert held_by_two.entry == before.acquired_by(two.directory.nonce, before.owner_label)
+    assert held_by_two.entry == before.acquired_by(
+        two.directory.nonce, held_by_two.entry.owner_label
+    )
+    assert held_by_two.entry.owner_label != before.owner_label
     with pytest.raises(LeaseLost):
         one.write(held, id="kato-2")
     two.remove(held_by_two)

@@ -14,7 +14,7 @@ from kato_consul.errors import SessionOwnedElsewhere
 from kato_consul.testing import ConsulAgent
 from tests.directory.clients import WITHIN, DirectoryClient, Shell
 from tests.directory.conftest import NewClient
-from tests.directory.stored import waiters
+from tests.directory.stored import keys, waiters
 from tests.testing.waiting import eventually
 
 BOTH = pytest.mark.parametrize("shell", ["sync", "async"])
@@ -123,3 +123,24 @@ def test_a_session_that_was_dropped_is_given_up(new_client: NewClient) -> None:
     entry = held.entry
     del held
     assert two.acquire("user-1")[1] == entry
+
+
+def test_what_a_process_does_not_know_of_is_disowned(
+    agent: ConsulAgent, service: str, new_client: NewClient
+) -> None:
+    """A lock that is left over is given up, and its entry stays as it is. What the process knows to
+    own stays its own."""
+    one = new_client()
+    held, _ = one.acquire("user-1")
+
+    def disown() -> dict[str, Any]:
+        one.run(one.directory.disown("user-1", time.monotonic() + WITHIN))
+        return keys(agent, service)["sessions/user-1/entry"]
+
+    assert "Session" in disown()
+    one.write(held, id="kato-1")
+    entry = held.entry
+    del held
+    assert "Session" not in disown()
+    assert one.entry("user-1") == entry
+    one.run(one.directory.disown("another", time.monotonic() + WITHIN))

@@ -124,9 +124,7 @@ class KvApi(ConsulApi):
         call: ConsulCall[Any] = self._call(f"registering {payload['ID']!r}", request)
         return replace(call, parse=lambda reply: True)
 
-    def create_session(
-        self, name: str, service_check: str, lock_delay: float
-    ) -> ConsulCall[str]:
+    def create_session(self, name: str, service_check: str, lock_delay: float) -> ConsulCall[str]:
         """Return the call that creates a Consul session, which ends when this check of the agent's
         or the agent itself is critical. ``lock_delay`` is in seconds. Its result is the session's
         id."""

@@ -5,9 +5,7 @@ which processes get it, and `consul_keys` where everything is.
 """
 
 import itertools
-import os
 import secrets
-import socket
 from collections.abc import Callable, Iterable, Sequence
 
 from kato_consul._consul.agents import Agents, kv_apis
@@ -45,12 +43,12 @@ LEAVE_WITHIN = 2.0
 class ConsulDirectory:
     """A `Directory` in Consul, for one client."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Nothing is sent: this process is registered when it first acquires a session."""
+    def __init__(self, settings: Settings, label: str) -> None:
+        """Nothing is sent: this process is registered when it first acquires a session. ``label``
+        names it to people."""
         self.nonce = secrets.token_hex(8)
         agents = Agents(kv_apis(settings))
         self.name = f"Consul at {', '.join(_without_scheme(one) for one in agents.addresses)}"
-        label = f"{socket.gethostname()}:{os.getpid()}"
         self._keys = Keys(settings.service)
         self._calls = Calls(agents, self.name, self._keys, clock, uniform)
         self._lease = ConsulLease(self._calls, settings.service, self.nonce, label)
@@ -125,6 +123,16 @@ class ConsulDirectory:
 
         yield from self._change(held, operations, fate, deadline)
         self._mailbox.forget(token.place, held)
+
+    def disown(self, key: str, deadline: float) -> Flow[None]:
+        """See `Directory.disown`. A session that this process knows is not given up: its `Held` is
+        still referred to, or a call acquires it at this moment."""
+        place, attempts = self._keys.place(key), self._calls.attempts(deadline)
+        while (registered := self._lease.current) and not self._mailbox.knows(place.name):
+            try:
+                return (yield from self._mailbox.give_up(place.name, registered, deadline))
+            except ConsulError as error:
+                yield from attempts.after(error)
 
     def confirm(self, deadline: float) -> Flow[bool]:
         """See `Directory.confirm`."""

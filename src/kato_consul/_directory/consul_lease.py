@@ -13,8 +13,8 @@ acquired. The same holds for each transaction that locks a key with it. The agen
 heartbeat proves nothing: the agent does not ask the servers.
 
 This assumes that the clocks of Consul's servers are as fast as this one, but for `MARGIN`. The
-lock-delay is only in the memory of the servers that have applied the end of the session. So one
-that becomes the leader within that second must have applied it, and not restored it from a snapshot.
+lock-delay is only in the memory of the servers that have applied the end of the session. A server
+that becomes the leader within that second must have applied it, not restored it from a snapshot.
 """
 
 from collections.abc import Iterator
@@ -241,9 +241,7 @@ class ConsulLease:
         lease = Lease()
         asked_at = lease.now()
         session = yield from call_consul(
-            api.create_session(self._id, self._id, LOCK_DELAY).with_timeout(
-                LONGEST_CALL
-            )
+            api.create_session(self._id, self._id, LOCK_DELAY).with_timeout(LONGEST_CALL)
         )
         lease.extend(asked_at + LENGTH)
         return Registered(api, session, lease)

@@ -128,8 +128,8 @@ class Mailbox:
         self._purge()
         self._publish()
         for name in bells:
-            if not self._knows(name):
-                yield from self._give_up(name, bells[name], registered)
+            if not self.knows(name):
+                yield from self.give_up(name, registered, self._until(), bells[name])
 
     def _publish(self) -> None:
         """Set ``wanted``. Several threads do it at a time; the last one to set it sees that another
@@ -160,18 +160,20 @@ class Mailbox:
                 else:
                     self._asked.discard(name)
 
-    def _knows(self, name: str) -> bool:
+    def knows(self, name: str) -> bool:
         """Return whether this process owns a session, or waits for it, as far as it knows."""
         # In this order: a call that has acquired it is in both for a moment.
         waits = any(place.name == name for place in tuple(self.waiting.values()))
         return waits or self._current(name) is not None
 
-    def _give_up(self, name: str, bell: Record, registered: Registered) -> Flow[None]:
+    def give_up(
+        self, name: str, registered: Registered, deadline: float, bell: Record | None = None
+    ) -> Flow[None]:
         """Flow: give up what this process holds of a session without knowing, and its bell."""
         place = Place("", name, f"{self._keys.sessions}{name}/")
-        answer = yield from self._calls.read(place.prefix, self._until())
+        answer = yield from self._calls.read(place.prefix, deadline)
         queue = read_queue(place, answer.found, answer.index)
-        operations: list[Operation] = [delete_at(bell)]
+        operations: list[Operation] = [] if bell is None else [delete_at(bell)]
         operations += [
             delete(waiter.key)
             for waiter in queue.waiters
@@ -179,13 +181,13 @@ class Mailbox:
         ]
         entry = queue.entry
         # After the read: a call that had acquired it by then, and goes on, is known.
-        if entry is not None and entry.session == registered.session and not self._knows(name):
+        if entry is not None and entry.session == registered.session and not self.knows(name):
             operations += [
                 check_at(entry.key, entry.modify_index),
                 unlock(entry.key, entry.value or b"", registered.session),
             ]
-        # Refused: one of them has changed. The next bell repeats it.
-        yield from self._calls.transact(operations[:MAX_OPERATIONS], self._until())
+        if operations:  # refused: one of them has changed. The next bell repeats it
+            yield from self._calls.transact(operations[:MAX_OPERATIONS], deadline)
 
     def clean_up(self) -> Flow[None]:
         """Flow: remove the keys of calls that do not wait any more."""
