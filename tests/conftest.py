@@ -20,6 +20,8 @@ LONGEST_FIRST = (
     "security/test_tls.py",
     "cli/test_doctor.py",
     "security/test_acl.py",
+    "directory/test_consul_cluster.py",
+    "directory/test_consul_faults.py",
     "discovery/test_cluster.py",
     "examples/test_services.py",
     "cli/registrar/test_run.py",

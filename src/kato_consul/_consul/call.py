@@ -40,14 +40,16 @@ class ConsulCall(Generic[T]):
 
     ``what`` describes it in error messages, such as "listing services". ``parse`` reads the
     response. With ``not_found_ok`` a 404 means that the named thing does not exist, and is parsed;
-    otherwise a 404 means that the endpoint does not exist, and is an error. ``token`` returns the
-    ACL token: it is asked for each time the request is sent, since tokens are rotated.
+    otherwise a 404 means that the endpoint does not exist, and is an error. With ``conflict_ok`` a
+    409 is parsed, too: the answer to a transaction that was refused. ``token`` returns the ACL
+    token: it is asked for each time the request is sent, since tokens are rotated.
     """
 
     what: str
     send: Send
     parse: Callable[[Reply], T]
     not_found_ok: bool = False
+    conflict_ok: bool = False
     token: Callable[[], Secret] = no_token
 
     def with_timeout(self, seconds: float) -> "ConsulCall[T]":
@@ -129,7 +131,10 @@ def _call_with_token(call: ConsulCall[T], token: Secret) -> Flow[T]:
         raise ConsulDenied(address, call.what, body)
     if outcome.status == 404 and not call.not_found_ok and "Query not found" not in body:
         body = f"{excerpt(body, 200)} (is this a Consul agent?)"
-    if outcome.status >= 300 and not (outcome.status == 404 and call.not_found_ok):
+    accepted = (outcome.status == 404 and call.not_found_ok) or (
+        outcome.status == 409 and call.conflict_ok
+    )
+    if outcome.status >= 300 and not accepted:
         body = outcome.headers.get("location", body)
         raise ConsulRejected(address, call.what, outcome.status, body)
     try:

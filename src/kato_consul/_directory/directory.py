@@ -29,7 +29,7 @@ class Held:
     ``waited``: this process had to wait for it.
     """
 
-    __slots__ = ("acquired_at", "entry", "lease", "token", "waited", "wanted")
+    __slots__ = ("__weakref__", "acquired_at", "entry", "lease", "token", "waited", "wanted")
 
     def __init__(
         self,
