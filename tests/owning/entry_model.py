@@ -30,6 +30,8 @@ class EntryModel(OwnerModel):
     def _entry_steps(self, w: World, p: int) -> Iterator[Step]:
         o = w.owners[p]
         assert o.held is not None
+        if not w.has_lease(p):
+            yield 0, ("finds its lease lost", p, o.call), self._queue(w, p)
         if o.unwritten is not None:
             if self._accepts(w.entry, o.held):
                 done = self._written(w._replace(entry=o.unwritten), p)
