@@ -1,5 +1,5 @@
-"""Long test runs with new seeds: the property test, generated responses, soaks, large fault cells,
-the whole demo.
+"""Long test runs with new seeds: the property test, the model of session ownership, generated
+responses, soaks, large fault cells, the whole demo.
 
     python -m tests.hunt --seconds 600 [--seed N]
 
@@ -28,6 +28,10 @@ the number of responses that are generated for each test of them."""
 
 FEWEST_OBSERVATIONS, MOST_OBSERVATIONS = 240, 1_000
 """Limits of a fault cell's observations, on each shell and engine: three for each second."""
+
+FEWEST_STATES, MOST_STATES = 100_000, 1_000_000
+"""Limits of the model's search: 1,000 states for each second of the hunt. 100,000 take some 10 s
+and 100 MB."""
 
 SOAK_SHARE, SHORTEST_SOAK, LONGEST_SOAK = 1 / 8, 10.0, 300.0
 """A soak takes this share of the hunt's seconds, within these limits."""
@@ -82,6 +86,17 @@ def fuzzing(seed: int, examples: int) -> Program:
     return Program("fuzzing", ["-m", "pytest", *files, "-k", "any_"], environment)
 
 
+def model(seed: int, states: int) -> Program:
+    """Return the search of the model of session ownership, for calls that the seed chooses."""
+    environment = {
+        "KATO_CONSUL_SEED": str(seed),
+        "KATO_CONSUL_MODEL_CALLS": "4",
+        "KATO_CONSUL_MODEL_STATES": str(states),
+    }
+    where = ["tests/owning/test_model.py", "-k", "random_scenario"]
+    return Program("model", ["-m", "pytest", *where], environment)
+
+
 def cell(name: str, observations: int) -> Program:
     """Return one cell of the fault matrix."""
     environment = {
@@ -108,6 +123,7 @@ def programs(seconds: float, first_seed: int | None) -> Iterator[Program]:
     """Yield the programs to run, without end."""
     seeds = map(_seed, itertools.count()) if first_seed is None else itertools.count(first_seed)
     soak_seconds = min(max(seconds * SOAK_SHARE, SHORTEST_SOAK), LONGEST_SOAK)
+    states = min(max(int(seconds * 1_000), FEWEST_STATES), MOST_STATES)
     runs = min(max(int(seconds * 2), FEWEST_RUNS), MOST_RUNS)
     while True:
         yield demo()
@@ -117,6 +133,7 @@ def programs(seconds: float, first_seed: int | None) -> Iterator[Program]:
             if position % 6 == 0:
                 yield settling(next(seeds), runs)
                 yield fuzzing(next(seeds), runs)
+                yield model(next(seeds), states)
                 yield soak(next(seeds), soak_seconds, sync=False)
                 yield soak(next(seeds), soak_seconds, sync=True)
             yield cell(name, min(max(int(seconds * 3), FEWEST_OBSERVATIONS), MOST_OBSERVATIONS))
