@@ -9,6 +9,14 @@ from kato_consul._flow import Flow
 from kato_consul._kato import configuration, learning, observations, reads, writes
 from kato_consul._kato.execute import execute_write, settle_call
 from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.log_positions import checked_position
+from kato_consul._kato.repeatable import (
+    checked_idempotency_key,
+    learn_call,
+    observe_call,
+    sequence_call,
+)
+from kato_consul._kato.repeated_calls import Call, call_once, position_of
 from kato_consul._kato.sequence_chunks import CHUNK_SIZE, Progress, observe_chunks
 from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._kato.session_state import SessionFacts, SessionState
@@ -25,6 +33,7 @@ from kato_consul._kato.types import (
     SessionInfo,
 )
 from kato_consul.errors import KatoConsulError, naming
+from kato_consul.models import Position
 
 T = TypeVar("T")
 
@@ -71,6 +80,9 @@ class AsyncSession:
         vectors: Iterable[Iterable[float]] | None = None,
         emotives: dict[str, float] | None = None,
         metadata: dict[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+        position: Position | None = None,
     ) -> ObservationResult:
         """Observe one event, exactly once.
 
@@ -82,18 +94,28 @@ class AsyncSession:
             emotives: a number for each name, such as ``{"utility": 0.7}``. KATO accepts any number;
                 its documentation uses -1.0 to 1.0.
             metadata: a JSON object. A learned pattern keeps the distinct values of each key.
+            idempotency_key: a text of 1 to 255 characters, different for each call. A call that is
+                made again with the same key, in this process or another, is not applied again, and
+                is answered the same; the last 32 of a session are known.
+            position: the place of the message in a log that this call is made for. At or before the
+                last one applied, it is not applied again.
 
         An observation without strings and vectors increments the counter and adds no event.
 
         Raises:
             ValidationFailed: KATO refuses the observation.
+            IdempotencyKeyReused: the key was used for another call.
             OutcomeUnknown: whether it was applied could not be determined before the deadline.
             SessionConflict: another client writes to this session.
             KatoConsulError: it was not applied, for the reason that the error gives.
         """
         with naming("observe"):
             observation = observations.observation(strings, vectors, emotives, metadata)
-            write = writes.observe(observation)
+            if idempotency_key is None and position is None:
+                write = writes.observe(observation)
+            else:
+                once = self._once(observe_call(observation), idempotency_key, position)
+                return await self._run("observe", once)
         return await self._write("observe", write)
 
     async def observe_sequence(
@@ -105,6 +127,8 @@ class AsyncSession:
         clear_stm_between: bool = False,
         chunk: int = CHUNK_SIZE,
         progress: Progress | None = None,
+        idempotency_key: str | None = None,
+        position: Position | None = None,
     ) -> SequenceResult:
         """Observe a sequence of any length, exactly once.
 
@@ -120,6 +144,8 @@ class AsyncSession:
             progress: called after each chunk with the events applied so far and in all; a plain
                 function, not an async one. It may use the session: on threads at once, on asyncio
                 in a task, which has the next turn.
+            idempotency_key, position: as for `observe`. A call that is made again goes on with what
+                is not applied.
 
         Raises:
             ConfigurationError: ``progress`` is async: it would never be awaited.
@@ -129,6 +155,17 @@ class AsyncSession:
         """
         with naming("observe_sequence"):
             copied = observations.observations(events)
+            if idempotency_key is not None or position is not None:
+                call = sequence_call(
+                    copied,
+                    chunk=chunk,
+                    learn_after_each=learn_after_each,
+                    learn_at_end=learn_at_end,
+                    clear_stm_between=clear_stm_between,
+                    progress=progress,
+                )
+                once = self._once(call, idempotency_key, position)
+                return await self._run("observe_sequence", once)
         return await self._run(
             "observe_sequence",
             partial(
@@ -142,8 +179,13 @@ class AsyncSession:
             ),
         )
 
-    async def learn(self) -> LearnResult:
+    async def learn(
+        self, *, idempotency_key: str | None = None, position: Position | None = None
+    ) -> LearnResult:
         """Learn the short-term memory as a pattern, once, and empty it.
+
+        Args:
+            idempotency_key, position: as for `observe`.
 
         Returns:
             KATO's response. Its ``pattern_name`` is "" if the memory had a single symbol: KATO
@@ -153,6 +195,10 @@ class AsyncSession:
             BadRequest: the short-term memory is empty.
             OutcomeUnknown, SessionConflict, KatoConsulError: as for `observe`.
         """
+        if idempotency_key is not None or position is not None:
+            with naming("learn"):
+                once = self._once(learn_call(), idempotency_key, position)
+            return await self._run("learn", once)
         return await self._run("learn", learning.learn)
 
     async def clear_stm(self) -> None:
@@ -172,6 +218,19 @@ class AsyncSession:
             open.
         """
         return await self._run("settle", settle_call)
+
+    async def position(self, log: str | None = None) -> Position | None:
+        """Return how far a log is applied to the session: where to go on reading it.
+
+        Messages after it may be applied as well: they are passed over when they are given again.
+
+        Args:
+            log: the log's name; the one used last unless given.
+
+        Returns:
+            The position of the last message applied; None if there was none.
+        """
+        return await self._run("position", partial(position_of, log=log))
 
     async def predictions(self) -> list[Prediction]:
         """Return what KATO predicts from the short-term memory, the best prediction first."""
@@ -235,6 +294,12 @@ class AsyncSession:
     async def delete(self) -> None:
         """Delete KATO's session. The next call opens a new one."""
         await self._run("delete", reads.delete)
+
+    def _once(
+        self, call: Call[T], idempotency_key: str | None, position: Position | None
+    ) -> Callable[[KatoApi, SessionState, float], Flow[T]]:
+        key = checked_idempotency_key(idempotency_key)
+        return partial(call_once, call=call, key=key, position=checked_position(position))
 
     async def _write(self, call: str, write: writes.Write[T]) -> T:
         return await self._run(call, partial(execute_write, write=write))

@@ -100,6 +100,17 @@ def call_once(
     return result
 
 
+def position_of(
+    api: KatoApi, state: SessionState, deadline: float, *, log: str | None
+) -> Flow[Position | None]:
+    """Flow: return the position up to which a log, or the one used last, is applied."""
+    own = state.ownership
+    if own is None or own.calls is None:
+        return None
+    return own.calls.positions.newest(log)
+    yield  # it makes this a flow
+
+
 def _tracked(state: SessionState, calls: CallRecords, write: OpenWrite, flow: Flow[R]) -> Flow[R]:
     """Flow: run the flow of a write, and record what becomes of it."""
     before = state.pending

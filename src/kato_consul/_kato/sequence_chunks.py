@@ -8,6 +8,7 @@ from kato_consul._kato.execute import execute_write
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.learning import learn
 from kato_consul._kato.plain_json import require_positive
+from kato_consul._kato.repeated_calls import Track
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import LearnResult, Observation, SequenceResult
 from kato_consul._kato.writes import clear_stm, observe_sequence
@@ -42,12 +43,14 @@ def observe_chunks(
     learn_at_end: bool = False,
     clear_stm_between: bool = False,
     progress: Progress | None = None,
+    track: Track | None = None,
 ) -> Flow[SequenceResult]:
     """Flow: observe a sequence of any length, in chunks of at most ``chunk``.
 
     ``deadline`` is that of the first chunk, which includes the wait for the session's turn. Each
     further one has the time of a call. ``chunk`` is at least 1. ``learn_after_each`` and
     ``clear_stm_between`` are those of `observe_sequence`, ``progress`` is called after each chunk.
+    ``track`` runs the flow of each write, if the call may be repeated.
 
     ``learn_at_end`` is a `learn` of its own: observations can be repaired and sent again, a learn
     cannot, so they are not one request.
@@ -68,15 +71,17 @@ def observe_chunks(
         )
         for start in range(0, max(len(observations), 1), chunk)
     ]
-    merged: SequenceResult | None = None
+    so_far: SequenceResult | None = None
     applied = 0
     try:
         for write in chunks:
             if clear_stm_between and applied:
                 yield from _clear_between(api, state, deadline)
-            result = yield from execute_write(api, state, deadline, write)
+            units = len(write.observations)
+            flow = execute_write(api, state, deadline, write)
+            result = yield from flow if track is None else track(flow, units, units)
             deadline = api.now() + api.call_timeout
-            merged = result if merged is None else _merge(merged, result)
+            so_far = result if so_far is None else merged(so_far, result)
             applied += len(write.observations)
             if progress is not None:
                 state.reporting = True
@@ -84,10 +89,11 @@ def observe_chunks(
                     _require_no_awaitable(progress(applied, len(observations)))
                 finally:
                     state.reporting = False
-        assert merged is not None
+        assert so_far is not None
         if learn_at_end and observations and state.journal.events:
-            learned = yield from learn(api, state, deadline)
-            merged = _with_learned(merged, learned)
+            learning = learn(api, state, deadline)
+            learned = yield from learning if track is None else track(learning, 1, 0)
+            so_far = with_learned(so_far, learned)
     except KatoConsulError as error:
         if applied:
             error.applied = applied
@@ -97,7 +103,7 @@ def observe_chunks(
                 f"events[error.applied:]"
             )
         raise
-    return merged
+    return so_far
 
 
 def _require_plain_function(progress: Progress | None) -> None:
@@ -125,7 +131,7 @@ def _clear_between(api: KatoApi, state: SessionState, deadline: float) -> Flow[N
         raise NoResponse(f"the memory between two chunks may not be cleared: {error}") from error
 
 
-def _with_learned(result: SequenceResult, learned: LearnResult) -> SequenceResult:
+def with_learned(result: SequenceResult, learned: LearnResult) -> SequenceResult:
     """Return the result of a sequence whose events were learned after the last one."""
     name = learned["pattern_name"]
     names = [*result.get("auto_learned_patterns", []), *([name] if name else [])]
@@ -137,7 +143,7 @@ def _with_learned(result: SequenceResult, learned: LearnResult) -> SequenceResul
     }
 
 
-def _merge(before: SequenceResult, after: SequenceResult) -> SequenceResult:
+def merged(before: SequenceResult, after: SequenceResult) -> SequenceResult:
     """Return the results of two successive chunks as one."""
     results = [
         {**entry, "sequence_position": position}
