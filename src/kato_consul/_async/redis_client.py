@@ -18,8 +18,8 @@ from kato_consul._secret import Secret
 class AsyncRedisClient:
     """The connections of one driver to Redis.
 
-    redis-py's pool is not used: it does not tell whether a command was sent, and cannot end those in
-    flight. A connection is returned for use only after all replies were read.
+    redis-py's pool is not used: it does not tell whether a command was sent, and cannot end those
+    in flight. A connection is returned for use only after all replies were read.
     """
 
     def __init__(self) -> None:

@@ -7,7 +7,8 @@ from kato_consul._backoff import full_jitter
 from kato_consul._directory.redis_calls import REDIS_WAIT, RedisCalls
 from kato_consul._directory.redis_lease import REFRESH_EVERY, OwnLease
 from kato_consul._directory.redis_owned import Owned
-from kato_consul._directory.redis_scripts import GIVE_UP, KEEP, OWNED
+from kato_consul._directory.redis_script import OWNED
+from kato_consul._directory.redis_scripts import GIVE_UP, KEEP
 from kato_consul._flow import LONG_WAIT, Flow, RedisReply, Sleep, WaitForChange
 from kato_consul._logging import logger
 from kato_consul._observable import Observable

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kato_consul._backoff import Backoff, full_jitter
-from kato_consul._directory.redis_scripts import Script
+from kato_consul._directory.redis_script import Script
 from kato_consul._directory.redis_url import check_redis, redis_name
 from kato_consul._flow import (
     Cause,
@@ -28,16 +28,42 @@ SHORTEST_TIMEOUT = 0.1
 """Seconds that a command may take at least, however little time is left for it."""
 
 REPLICA_TIMEOUT = 0.25
-"""Seconds to wait until a replica has what was written. It has it within a millisecond or so, unless
-it hangs; then calls go on, with an entry that a failover may lose."""
+"""Seconds to wait until a replica has what was written. It has it within a millisecond or so,
+unless it hangs; then calls go on, with an entry that a failover may lose."""
 
 REDIS_WAIT = Backoff(initial=0.02, maximum=0.4)
 """For a server that does not answer, or that is not ready: 0.02, 0.04, … 0.4 s at most."""
 
 COMMANDS = (
-    "blpop del eval evalsha exists get hdel hget hmget hset info lindex llen lpop lpos lrem persist "
-    "pexpire pttl rpush sadd scan select set smembers srem time wait"
-).split()
+    "blpop",
+    "del",
+    "eval",
+    "evalsha",
+    "exists",
+    "get",
+    "hdel",
+    "hget",
+    "hmget",
+    "hset",
+    "info",
+    "lindex",
+    "llen",
+    "lpop",
+    "lpos",
+    "lrem",
+    "persist",
+    "pexpire",
+    "pttl",
+    "rpush",
+    "sadd",
+    "scan",
+    "select",
+    "set",
+    "smembers",
+    "srem",
+    "time",
+    "wait",
+)
 """What an ACL must permit, on the keys of the service."""
 
 _NOT_READY = frozenset(
@@ -79,7 +105,11 @@ class RedisCalls:
         self._url, self._random, self._now = url, random, now
 
     def run(
-        self, script: Script, *arguments: str | bytes | int, deadline: float, replicate: bool = False
+        self,
+        script: Script,
+        *arguments: str | bytes | int,
+        deadline: float,
+        replicate: bool = False,
     ) -> Flow[Answer]:
         """Flow: execute a script. ``replicate``: wait until a replica has what it wrote.
 

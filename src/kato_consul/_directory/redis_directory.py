@@ -3,18 +3,18 @@
 `redis_scripts` has the keys and what each script does, `redis_lease` the lease. What follows from
 them, and what is assumed:
 
-- **A hand-over needs no polling.** A process that waits is in a queue in Redis. It sends a message to
-  the owner; the owner releases, and the script sends one to the first that waits. A message that is
-  lost costs the time until the next refresh of the owner, or until the waiter asks again.
+- **A hand-over needs no polling.** A process that waits is in a queue in Redis. It sends a message
+  to the owner; the owner releases, and the script sends one to the first that waits. A message that
+  is lost costs the time until the next refresh of the owner, or until the waiter asks again.
 - **A waiter asks again when the lease that it waits for would end**: so it learns of a dead owner.
 - **After a failover or a restart, nothing is acquired for the length of a lease.** Redis replicates
   after it has answered, so a replica may miss the last acquisitions. Leases end with the server
-  process, and what was released before may have been acquired since: it is not handed over in order,
-  but taken over, with a fence. The same holds for an empty server, also for one that is new: the
-  first call of a service's first process takes two seconds more.
+  process, and what was released before may have been acquired since: it is not handed over in
+  order, but taken over, with a fence. The same holds for an empty server, also for one that is new:
+  the first call of a service's first process takes two seconds more.
 - **An acknowledged entry survives the loss of the master** if a replica is connected: a write waits
-  for it, `REPLICA_TIMEOUT` at most. If the replica hangs, calls go on, and `directory.not_replicated`
-  is logged: an entry is lost then only if the master fails, too.
+  for it, `REPLICA_TIMEOUT` at most. If the replica hangs, calls go on, and
+  `directory.not_replicated` is logged: an entry is lost then only if the master fails, too.
 - **There is one master.** One that is cut off from its replicas goes on as one while others are
   promoted, unless ``min-replicas-to-write`` is set there.
 - **It removes nothing by itself**: ``maxmemory-policy noeviction``. The server's clock is not set
@@ -36,7 +36,8 @@ from kato_consul._directory.redis_background import RedisBackground
 from kato_consul._directory.redis_calls import Answer, RedisCalls
 from kato_consul._directory.redis_lease import OwnLease
 from kato_consul._directory.redis_owned import Acquisition, Owned
-from kato_consul._directory.redis_scripts import ACQUIRE, LEAVE, OWNED, READ, WRITE
+from kato_consul._directory.redis_script import OWNED
+from kato_consul._directory.redis_scripts import ACQUIRE, LEAVE, READ, WRITE
 from kato_consul._flow import Clock, Flow, Random, Sleep, WaitForChange
 from kato_consul._logging import logger
 from kato_consul._observable import Observable
@@ -54,8 +55,8 @@ log = logger("directory")
 class RedisDirectory:
     """The `Directory` of one service in Redis, for one client.
 
-    ``label`` names this process to people: ``host:pid``. The clocks and the source of random numbers
-    are those of production unless given; ``wall`` returns Unix time.
+    ``label`` names this process to people: ``host:pid``. The clocks and the source of random
+    numbers are those of production unless given; ``wall`` returns Unix time.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
 """Lease in Redis: one key of this process, refreshed while it lives.
 
-It ends `LEASE` after a refresh by the server's clock, and a margin earlier for this process, from the
-moment before the refresh was sent. Assumption: the two clocks differ in rate by less than the margin,
-and the server's is not set forward. A lease never outlives the server process that it began on: a
-replica that was promoted, or a server that was restarted, may not have what was acquired.
+It ends `LEASE` after a refresh by the server's clock, and a margin earlier for this process, from
+the moment before the refresh was sent. Assumption: the two clocks differ in rate by less than the
+margin, and the server's is not set forward. A lease never outlives the server process that it began
+on: a replica that was promoted, or a server that was restarted, may not have what was acquired.
 """
 
 import itertools
@@ -11,7 +11,8 @@ import threading
 
 from kato_consul._directory.lease import Lease
 from kato_consul._directory.redis_calls import RedisCalls
-from kato_consul._directory.redis_scripts import LEASE, REFRESH, START
+from kato_consul._directory.redis_script import LEASE
+from kato_consul._directory.redis_scripts import REFRESH, START
 from kato_consul._flow import Clock, Flow
 from kato_consul._logging import logger
 
@@ -52,8 +53,8 @@ class OwnLease:
             yield from self.refresh(deadline)
 
     def refresh(self, deadline: float) -> Flow[list[bytes] | None]:
-        """Flow: refresh the lease, and return what others want; None if it was lost, and another one
-        was started.
+        """Flow: refresh the lease, and return what others want; None if it was lost, and another
+        one was started.
 
         Raises:
             SessionDirectoryUnavailable: Redis did not answer before the deadline.

@@ -29,8 +29,8 @@ class Acquisition:
 class Owned:
     """The acquisitions of one process. Threads may share it: each operation on a dict is atomic.
 
-    ``abandoned`` are those that ended without their caller being told: deadline, cancellation. Redis
-    may have them as owner or in a queue. ``abandonment`` changes with each.
+    ``abandoned`` are those that ended without their caller being told: deadline, cancellation.
+    Redis may have them as owner or in a queue. ``abandonment`` changes with each.
     """
 
     def __init__(self) -> None:
@@ -43,8 +43,8 @@ class Owned:
 
     @contextmanager
     def waiting(self, acquisition: Acquisition) -> Iterator[None]:
-        """Let the acquisition get messages while the block runs. If it is not held at the end, it is
-        abandoned."""
+        """Let the acquisition get messages while the block runs. If it is not held at the end, it
+        is abandoned."""
         self._waiting[acquisition.id] = acquisition
         try:
             yield

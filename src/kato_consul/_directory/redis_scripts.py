@@ -3,134 +3,13 @@
 A command whose answer was lost is repeated, and a server that was stopped may execute a copy of it
 much later, after others. So each acquisition has an id, each write of an owner a number, and a
 copy that comes late finds that it is over. A copy of `ACQUIRE` that comes after its caller gave up
-makes that process an owner, or a waiter, that does not know it; it learns that with the first message
-about it, and gives up again (`GIVE_UP`).
-
-Keys, all with the service's hash tag. Those that a script computes are not declared, which only a
-cluster would need.
-
-``server``
-    A hash: the run id of the Redis process, and since when it is seen. With another run id
-    (restarted, a promoted replica, flushed), what was acquired may be missing, so nothing is
-    acquired for the length of a lease: then every lease of before has ended.
-``owner:<nonce>``
-    The number of the process' lease, and the run id. It expires if the process does not refresh it.
-``entry:<key>``
-    A hash. ``value`` is the entry as it was written last. ``state``: who acquired it (``by``), under
-    which lease, ``seq``: the number of its last write. ``before``: the state that it found.
-``wait:<key>``
-    The acquisitions that wait, in the order of arrival.
-``mail:<nonce>``, ``want:<nonce>``
-    Messages for a process, read as they come, and the wishes among them, read with each refresh: a
-    message may be lost. ``w<id> <key>``: others want what it acquired. ``f<id> <key>``: it is next.
-``done:<id>``
-    An acquisition that was released, while its release may be repeated.
+makes that process an owner, or a waiter, that does not know it; it learns that with the first
+message about it, and gives up again (`GIVE_UP`).
 """
 
-import hashlib
-from dataclasses import dataclass, field
+from kato_consul._directory.redis_script import script
 
-LEASE = 2.0
-"""Seconds of a lease in Redis, from when it is refreshed there."""
-
-OWNED = 3600.0
-"""Seconds that an owned entry is kept at least, so that it does not expire while it is owned."""
-
-LOST_EPOCHS = 1000
-"""Acquisitions that a replica may have missed: after a change of server, epochs go on with so much
-more. Otherwise an owner would take an epoch of now for one of its own."""
-
-_PRELUDE = """
-local prefix = ARGV[1]
-
-local function run_id()
-  return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-end
-
-local function nonce_of(id)
-  return string.match(id, '^[^:]+')
-end
-
-local function lease_of(nonce)
-  return redis.call('GET', prefix .. 'owner:' .. nonce)
-end
-
-local function mail(nonce, message)
-  local box = prefix .. 'mail:' .. nonce
-  if redis.call('LLEN', box) < 1000 then
-    redis.call('RPUSH', box, message)
-    redis.call('PEXPIRE', box, 10000)
-  end
-end
-
--- The first waiter whose process lives; those before it are removed.
-local function first_waiter(key)
-  local queue = prefix .. 'wait:' .. key
-  while true do
-    local id = redis.call('LINDEX', queue, 0)
-    if not id then return nil end
-    if lease_of(nonce_of(id)) then return id end
-    redis.call('LPOP', queue)
-  end
-end
-
-local function tell_first_waiter(key)
-  local id = first_waiter(key)
-  if id then mail(nonce_of(id), 'f' .. id .. ' ' .. key) end
-  return id
-end
-
-local function state_of(key)
-  local fields = redis.call('HMGET', prefix .. 'entry:' .. key, 'state', 'before')
-  return fields[1] and cjson.decode(fields[1]), fields[2]
-end
-
-local function no_longer_wanted(id, key)
-  redis.call('SREM', prefix .. 'want:' .. nonce_of(id), id .. ' ' .. key)
-end
-
-local function keep(entry, milliseconds)
-  if redis.call('PTTL', entry) < milliseconds then redis.call('PEXPIRE', entry, milliseconds) end
-end
-
--- Milliseconds until the leases of the time before this server process have ended.
-local function settling(run)
-  local time = redis.call('TIME')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  local seen = redis.call('HMGET', prefix .. 'server', 'run', 'since')
-  local left = seen[1] == run and tonumber(seen[2]) + LEASE - now
-  if left and left <= LEASE then return math.max(left, 0) end
-  redis.call('HSET', prefix .. 'server', 'run', run, 'since', string.format('%.0f', now))
-  return LEASE
-end
-
-local function replicas()
-  return tonumber(string.match(redis.call('INFO', 'replication'), 'connected_slaves:(%d+)')) or 0
-end
-""".replace("LEASE", str(round(LEASE * 1000)))
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A script, with the name that ``EVALSHA`` knows it by. ``name`` is for error messages."""
-
-    name: str
-    text: str = field(repr=False)
-    sha: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
-        object.__setattr__(self, "sha", digest)
-
-
-def _script(name: str, body: str) -> Script:
-    numbers = {"LEASE": LEASE * 1000, "OWNED": OWNED * 1000, "LOST_EPOCHS": LOST_EPOCHS}
-    for constant, value in numbers.items():
-        body = body.replace(constant, str(round(value)))
-    return Script(name, f"{_PRELUDE}\n{body.strip()}\n")
-
-
-START = _script(
+START = script(
     "starting a lease",
     """
 -- nonce, number -> 'ok' or 'lost', replicas. A late copy does not replace a later lease.
@@ -143,7 +22,7 @@ return {'ok', replicas()}
 """,
 )
 
-REFRESH = _script(
+REFRESH = script(
     "refreshing the lease",
     """
 -- nonce, number -> 'ok', replicas, wishes; or 'lost'
@@ -154,7 +33,7 @@ return {'ok', replicas(), redis.call('SMEMBERS', prefix .. 'want:' .. ARGV[2])}
 """,
 )
 
-ACQUIRE = _script(
+ACQUIRE = script(
     "acquiring a session",
     """
 -- key, id, number of the lease, label ->
@@ -162,7 +41,8 @@ ACQUIRE = _script(
 --   'settling', milliseconds; 'lapsed': the lease is over; 'over': this acquisition was released
 local key, id, number, label = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local nonce, run = nonce_of(id), run_id()
-local owner, entry, queue = prefix .. 'owner:' .. nonce, prefix .. 'entry:' .. key, prefix .. 'wait:' .. key
+local owner, entry = prefix .. 'owner:' .. nonce, prefix .. 'entry:' .. key
+local queue = prefix .. 'wait:' .. key
 local lease = number .. ' ' .. run
 local settle = settling(run)
 if settle > 0 then return {'settling', settle} end
@@ -200,9 +80,11 @@ if own or (not live and (not first or first == id)) then
   end
   -- The first command that writes is one that a full server refuses. Those after it never are.
   redis.call('HSET', entry, 'state', cjson.encode({
-    by = id, label = label, lease = lease, run = run, epoch = epoch + 1, revision = revision + 1, seq = 0
+    by = id, label = label, lease = lease, run = run, seq = 0,
+    epoch = epoch + 1, revision = revision + 1
   }))
-  if before then redis.call('HSET', entry, 'before', before) else redis.call('HDEL', entry, 'before') end
+  if before then redis.call('HSET', entry, 'before', before)
+  else redis.call('HDEL', entry, 'before') end
   return held()
 end
 
@@ -224,10 +106,11 @@ return {'wait', state and state.label or '', redis.call('PTTL', prefix .. 'owner
 """,
 )
 
-WRITE = _script(
+WRITE = script(
     "writing a session",
     """
--- key, id, seq, value, revision, milliseconds to keep it, 'write' or 'release' or 'remove' -> 'ok' or 'lost'
+-- key, id, seq, value, revision, milliseconds to keep it, 'write' or 'release' or 'remove'
+-- -> 'ok' or 'lost'
 local key, id, seq, how = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[8]
 local entry, run = prefix .. 'entry:' .. key, run_id()
 local state = state_of(key)
@@ -262,7 +145,7 @@ return {'ok'}
 """,
 )
 
-GIVE_UP = _script(
+GIVE_UP = script(
     "giving up an acquisition",
     """
 -- key, id: as if it had not been made. Only of an acquisition that its caller was not told of.
@@ -279,7 +162,7 @@ return {'ok'}
 """,
 )
 
-KEEP = _script(
+KEEP = script(
     "keeping owned sessions",
     """
 -- key, id, key, id, …: the entries that these acquisitions own do not expire yet
@@ -293,7 +176,7 @@ return {'ok'}
 """,
 )
 
-READ = _script(
+READ = script(
     "reading sessions",
     """
 -- key, key, … -> value and state of each
@@ -305,11 +188,13 @@ return found
 """,
 )
 
-LEAVE = _script(
+LEAVE = script(
     "ending the lease",
     """
 -- nonce
-for _, kind in ipairs({'owner:', 'mail:', 'want:'}) do redis.call('DEL', prefix .. kind .. ARGV[2]) end
+for _, kind in ipairs({'owner:', 'mail:', 'want:'}) do
+  redis.call('DEL', prefix .. kind .. ARGV[2])
+end
 return {'ok'}
 """,
 )

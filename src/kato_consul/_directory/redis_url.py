@@ -1,7 +1,7 @@
 """Redis URLs: what redis-py is given of them, and how errors name the server.
 
-A URL may hold a password, so it is a `Secret`: it is in no error, no log and no repr, and neither is
-an exception of a library that may quote it.
+A URL may hold a password, so it is a `Secret`: it is in no error, no log and no repr, and neither
+is an exception of a library that may quote it.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from kato_consul.errors import ConfigurationError
 DEFAULT_PORT = 6379
 
 STALL_TIMEOUT = 2.0
-"""Seconds between two bytes of a reply, or of the login. A step's own timeout is usually shorter."""
+"""Seconds between two bytes of a reply, or of the login. Most steps have a shorter timeout."""
 
 MAX_IDLE = 8
 """Idle connections that a client keeps. It has two background flows; calls come and go."""
@@ -70,12 +70,12 @@ def connection_options(url: Secret) -> dict[str, Any]:
     Raises:
         ConfigurationError: the URL cannot be used.
     """
-    import redis.connection
+    from redis.connection import parse_url
 
     try:
         parts = urlsplit(url.reveal())
         unusable = _why_unusable(parts)
-        options = {} if unusable else dict(redis.connection.parse_url(url.reveal()))
+        options = {} if unusable else dict(parse_url(url.reveal()))  # type: ignore[no-untyped-call]
     except ValueError:  # it may quote a password: "Port could not be cast to integer value as …"
         raise ConfigurationError(
             f"the URL of the session directory cannot be read: {FORM}. In a user's name and a "
@@ -147,9 +147,7 @@ def outcome_of(error: Exception, *, bytes_sent: bool, cause: Cause | None) -> Re
         return RedisRefused(*_code_and_message(error))
     if isinstance(error, exceptions.TimeoutError | TimeoutError):
         cause = cause or Cause.TIMEOUT
-    return Failure(
-        cause or (Cause.CUT if bytes_sent else Cause.CONNECT), bytes_sent, detail, error
-    )
+    return Failure(cause or (Cause.CUT if bytes_sent else Cause.CONNECT), bytes_sent, detail, error)
 
 
 def _code_and_message(error: Exception) -> tuple[str, str]:

@@ -187,9 +187,7 @@ class Driver:
         if self._dropped and not self._threads:
             self._close_connections()
 
-    def _carry_out(
-        self, step: Step, send: SendRequest
-    ) -> Outcome | Hedged | RedisOutcome | None:
+    def _carry_out(self, step: Step, send: SendRequest) -> Outcome | Hedged | RedisOutcome | None:
         if isinstance(step, Send):
             self.check_usable()
             return send(step)

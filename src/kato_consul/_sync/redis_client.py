@@ -20,8 +20,8 @@ from kato_consul._secret import Secret
 class RedisClient:
     """The connections of one driver to Redis.
 
-    redis-py's pool is not used: it does not tell whether a command was sent, and cannot end those in
-    flight. A connection is returned for use only after all replies were read.
+    redis-py's pool is not used: it does not tell whether a command was sent, and cannot end those
+    in flight. A connection is returned for use only after all replies were read.
     """
 
     def __init__(self) -> None:
@@ -41,6 +41,8 @@ class RedisClient:
             try:
                 if connection is None:
                     connection = self._connect(step)
+                if self._closed:
+                    raise ConnectionError("this client is closed")
                 bytes_sent = True
                 outcome = _exchange(connection, step, deadline)
             except (RedisError, OSError) as error:
@@ -62,8 +64,10 @@ class RedisClient:
         self._closed = True
         for connection in tuple(self._open):
             # redis-py's `disconnect` would also take the socket from the thread that reads it.
-            with contextlib.suppress(OSError, AttributeError):
-                socket.socket.shutdown(connection._sock, socket.SHUT_RDWR)
+            connected = connection._sock
+            if connected is not None:
+                with contextlib.suppress(OSError):
+                    socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close every idle connection."""
@@ -87,9 +91,7 @@ class RedisClient:
         connection = kind(**options)
         self._open.add(connection)
         try:
-            if self._closed:
-                raise ConnectionError("this client is closed")
-            connection.connect()
+            connection.connect()  # type: ignore[no-untyped-call]
         except BaseException:
             self._close(connection)
             raise
@@ -101,7 +103,7 @@ class RedisClient:
 
 
 def _exchange(connection: Any, step: RedisCommands, deadline: float) -> RedisOutcome:
-    from redis.exceptions import ResponseError, TimeoutError
+    from redis.exceptions import ResponseError
 
     connection.send_packed_command(connection.pack_commands(step.commands), check_health=False)
     values: list[Any] = []
