@@ -1,0 +1,284 @@
+"""The directory in Redis: acquiring, handing over, writing, expiring, with real servers."""
+
+import asyncio
+import time
+
+import pytest
+
+from kato_consul._directory.directory import LeaseLost
+from kato_consul.errors import SessionDirectoryUnavailable, SessionOwnedElsewhere
+from kato_consul.testing.redis import RedisServer
+from tests.directory.redis.conftest import NewOwner
+from tests.directory.redis.owners import Owner
+from tests.testing.waiting import eventually
+
+
+def waiting(server: RedisServer, service: str, key: str) -> int:
+    """Return how many acquisitions of a key wait."""
+    return int(server.command("LLEN", f"kato-consul:{{{service}}}:wait:{key}"))
+
+
+def test_first_acquisition_finds_nothing(new_owner: NewOwner) -> None:
+    """A new session has no entry before, and epoch 1."""
+    owner = new_owner()
+    held, previous = owner.acquire("k")
+    assert previous is None
+    assert (held.entry.key, held.entry.epoch, held.entry.revision) == ("k", 1, 1)
+    assert held.entry.owner == owner.directory.nonce
+    assert held.entry.owner_label == "host:1"
+    assert held.lease.is_valid()
+    assert not held.wanted
+
+
+def test_hand_over_needs_no_polling(new_owner: NewOwner, server: RedisServer, service: str) -> None:
+    """A waiter is told of a release, and gets what was written; the owner is told of the waiter."""
+    first, second = new_owner(), new_owner(label="host:2")
+    held, _ = first.acquire("k")
+    first.write(held, id="session-1")
+    next_one = second.start(lambda: second.acquire("k"))
+    assert eventually(lambda: first.directory.wanted.current == {"k"})
+    assert held.wanted
+    called = int(server.command("INFO", "stats")["total_commands_processed"])
+    first.release(held, time=7)
+    new, previous = next_one.result(60)
+    # Its questions, with two owners' refreshes, are far fewer than polling would have cost.
+    assert int(server.command("INFO", "stats")["total_commands_processed"]) - called < 100
+    assert previous is not None
+    assert (previous.id, previous.time, previous.epoch) == ("session-1", 7, 1)
+    assert previous.released
+    assert previous.owner == first.directory.nonce
+    assert (new.entry.epoch, new.entry.revision, new.entry.released) == (2, 4, False)
+    assert new.entry.owner_label == "host:2"
+    assert first.directory.wanted.current == frozenset()
+
+
+def test_first_asked_is_first_served(new_owner: NewOwner, server: RedisServer, service: str) -> None:
+    """Waiters acquire in the order in which they asked."""
+    owner = new_owner()
+    others = [new_owner(label=f"host:{number}") for number in range(4)]
+    held, _ = owner.acquire("k")
+    order: list[str] = []
+
+    def take_turn(one: Owner) -> None:
+        mine, _ = one.acquire("k")
+        order.append(mine.entry.owner_label)
+        one.release(mine)
+
+    turns = []
+    for number, one in enumerate(others):
+        turns.append(one.start(lambda one=one: take_turn(one)))
+        assert eventually(lambda number=number: waiting(server, service, "k") == number + 1)
+    owner.release(held)
+    for turn in turns:
+        turn.result(60)
+    assert order == [f"host:{number}" for number in range(4)]
+
+
+def test_next_owner_is_told_that_others_wait(new_owner: NewOwner) -> None:
+    """A session that more than one waits for is wanted from the moment it is acquired."""
+    owner, second, third = new_owner(), new_owner(), new_owner()
+    held, _ = owner.acquire("k")
+    turns = [one.start(lambda one=one: (one, one.acquire("k")[0])) for one in (second, third)]
+    assert eventually(lambda: held.wanted)
+    assert eventually(lambda: len(owner.run(waiters(owner))) == 2)
+    owner.release(held)
+    assert eventually(lambda: any(turn.done() for turn in turns))
+    winner, new = next(turn for turn in turns if turn.done()).result()
+    assert new.wanted
+    assert winner.directory.wanted.current == {"k"}
+    winner.release(new)
+    for turn in turns:
+        turn.result(60)
+
+
+def waiters(owner: Owner):  # type: ignore[no-untyped-def]
+    """Flow: return the queue of ``k``."""
+    calls = owner.directory._calls
+    command = ("LRANGE", f"{calls.prefix}wait:k", 0, -1)
+    outcome = yield from calls.send((command,), time.monotonic() + 30)
+    return outcome.values[0]
+
+
+def test_one_client_waits_and_others_do_not_pass(new_owner: NewOwner) -> None:
+    """An owner that releases and asks again is served after those that waited."""
+    owner, other = new_owner(), new_owner()
+    held, _ = owner.acquire("k")
+    turn = other.start(lambda: other.acquire("k"))
+    assert eventually(lambda: held.wanted)
+    owner.release(held)
+    again = owner.start(lambda: owner.acquire("k"))
+    theirs, _ = turn.result(60)
+    other.release(theirs)
+    assert again.result(60)[0].entry.epoch == 3
+
+
+def test_own_session_is_acquired_again_at_once(new_owner: NewOwner) -> None:
+    """What this process owned is its own again, as an epoch that nothing came between."""
+    owner = new_owner()
+    first, _ = owner.acquire("k")
+    again, previous = owner.acquire("k")
+    assert previous is not None
+    assert (previous.owner, previous.epoch) == (owner.directory.nonce, first.entry.epoch)
+    assert not previous.released
+    assert again.entry.epoch == 2
+    with pytest.raises(LeaseLost):
+        owner.write(first)
+
+
+def test_a_hundred_waiters(new_owner: NewOwner, server: RedisServer, service: str) -> None:
+    """100 calls that wait for one session each get it once."""
+    owners = [new_owner() for _ in range(4)]
+    holder = new_owner()
+    held, _ = holder.acquire("k")
+
+    def take_turn(owner: Owner) -> int:
+        mine, _ = owner.acquire("k", within=120)
+        owner.release(mine)
+        return mine.entry.epoch
+
+    turns = [owner.start(lambda owner=owner: take_turn(owner)) for owner in owners * 25]
+    assert eventually(lambda: waiting(server, service, "k") == 100)
+    holder.release(held)
+    assert sorted(turn.result(120) for turn in turns) == list(range(2, 102))
+    assert waiting(server, service, "k") == 0
+
+
+def test_deadline_while_waiting(new_owner: NewOwner, server: RedisServer, service: str) -> None:
+    """A waiter that gives up names the owner, and leaves the queue."""
+    owner, other = new_owner(label="host:42"), new_owner()
+    held, _ = owner.acquire("k")
+    with pytest.raises(SessionOwnedElsewhere, match="'k' is owned by host:42: it was not released"):
+        other.acquire("k", within=0.3)
+    assert eventually(lambda: waiting(server, service, "k") == 0)
+    owner.release(held)
+    again, previous = owner.acquire("k")
+    assert previous is not None
+    assert previous.released
+    assert again.entry.epoch == 2
+
+
+def test_cancelled_waiter_leaves_the_queue(server: RedisServer, service: str) -> None:
+    """A task that is cancelled while it waits does not hold up the queue."""
+    owner, other = Owner(server.url, service), Owner(server.url, service, "async")
+    try:
+        held, _ = owner.acquire("k")
+        flow = other.directory.acquire("k", time.monotonic() + 60)
+        call = asyncio.run_coroutine_threadsafe(other.driver.run(flow), other._loop)  # type: ignore[arg-type]
+        assert eventually(lambda: held.wanted)
+        call.cancel()
+        assert eventually(lambda: waiting(server, service, "k") == 0)
+        owner.release(held)
+        assert owner.acquire("k")[1] is not None
+    finally:
+        owner.close()
+        other.close()
+
+
+def test_removed_session_is_gone(new_owner: NewOwner) -> None:
+    """A removed entry is not there; the process that waits finds none."""
+    owner, other = new_owner(), new_owner()
+    held, _ = owner.acquire("k")
+    owner.write(held, id="session-1")
+    turn = other.start(lambda: other.acquire("k"))
+    assert eventually(lambda: held.wanted)
+    owner.remove(held)
+    new, previous = turn.result(60)
+    assert previous is None
+    assert new.entry.epoch == 1
+    assert owner.directory.wanted.current == frozenset()
+
+
+def test_entries_are_listed(new_owner: NewOwner) -> None:
+    """All entries of the service are listed by key, owned and released ones, and no other's."""
+    owner = new_owner()
+    keys = [f"user {number} *?[]{{}}é" for number in range(250)]
+    for number, key in enumerate(keys):
+        held, _ = owner.acquire(key)
+        if number % 2:
+            owner.release(held, id=f"session-{number}")
+    found = owner.entries()
+    assert [entry.key for entry in found] == sorted(keys, key=str.encode)
+    assert {entry.key for entry in found if entry.released} == set(keys[1::2])
+    assert owner.entry(keys[1]) == next(entry for entry in found if entry.key == keys[1])
+    assert owner.entry("unknown") is None
+
+
+def test_entry_expires_after_its_release(
+    new_owner: NewOwner, server: RedisServer, service: str
+) -> None:
+    """An owned entry is kept for an hour at least; a released one for the rest of its time."""
+    owner, name = new_owner(), f"kato-consul:{{{service}}}:entry:k"
+    held, _ = owner.acquire("k")
+    assert 3_590 < server.command("TTL", name) <= 3_600
+    owner.write(held, expires_at=time.time() + 100)
+    assert 3_590 < server.command("TTL", name) <= 3_600
+    owner.write(held, expires_at=time.time() + 10_000)
+    assert 9_900 < server.command("TTL", name) <= 10_000
+    owner.release(held, expires_at=time.time() + 100)
+    assert 90 < server.command("TTL", name) <= 100
+    held, _ = owner.acquire("k")
+    owner.release(held, expires_at=time.time() - 1)
+    assert owner.entry("k") is None
+
+
+def test_owned_entries_are_kept_for_longer(
+    new_owner: NewOwner,
+    server: RedisServer,
+    service: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Entries that are owned for long do not expire, and others are left alone."""
+    monkeypatch.setattr("kato_consul._directory.redis_background.KEEP_EVERY", 0.0)
+    owner, prefix = new_owner(), f"kato-consul:{{{service}}}:entry:"
+    owned, _ = owner.acquire("owned")
+    held, _ = owner.acquire("released")
+    owner.release(held, expires_at=time.time() + 10_000)
+    for key in ("owned", "released"):
+        server.command("EXPIRE", prefix + key, 1_000)
+    assert eventually(lambda: server.command("TTL", prefix + "owned") > 3_000)
+    assert server.command("TTL", prefix + "released") <= 1_000
+    assert owned.lease.is_valid()
+
+
+def test_lease_is_confirmed(new_owner: NewOwner, server: RedisServer, service: str) -> None:
+    """A lease is confirmed while its key is there. Without it, it is lost, and another begins."""
+    owner = new_owner()
+    assert not owner.confirm()  # there is none yet
+    held, _ = owner.acquire("k")
+    assert owner.confirm()
+    server.command("DEL", f"kato-consul:{{{service}}}:owner:{owner.directory.nonce}")
+    assert eventually(lambda: held.lease.lost)
+    with pytest.raises(LeaseLost, match="session 'k' is no longer this process'"):
+        owner.write(held)
+    assert eventually(owner.confirm)
+
+
+def test_left_owner_is_followed_at_once(new_owner: NewOwner) -> None:
+    """After `leave`, what was not released can be taken over, and no lease begins again."""
+    owner, other = new_owner(), new_owner()
+    held, _ = owner.acquire("k")
+    owner.leave()
+    assert held.lease.lost
+    _, previous = other.acquire("k")
+    assert previous is not None
+    assert not previous.released
+    assert previous.owner == owner.directory.nonce
+
+
+def test_leaving_raises_nothing(new_owner: NewOwner, caplog: pytest.LogCaptureFixture) -> None:
+    """Without a server, `leave` logs that, and returns."""
+    with RedisServer() as server:
+        owner = new_owner(server.url)
+        owner.acquire("k", within=60)
+        server.kill()
+        owner.leave(within=0.2)
+    assert "directory.unavailable" in caplog.text
+
+
+def test_new_server_waits_for_the_leases_of_before(new_owner: NewOwner) -> None:
+    """On a server that was not used before, the first acquisition waits; it says so if it cannot."""
+    with RedisServer() as server:
+        owner = new_owner(server.url)
+        with pytest.raises(SessionDirectoryUnavailable, match="the leases of before have to end"):
+            owner.acquire("k", within=0.2)
+        assert owner.acquire("k")[1] is None
