@@ -5,7 +5,7 @@ from typing import Any
 
 from kato_consul._backoff import Backoff, full_jitter
 from kato_consul._directory.redis_script import Script
-from kato_consul._directory.redis_url import check_redis, redis_name
+from kato_consul._directory.redis_url import check_redis, redis_name, uses_tls
 from kato_consul._flow import (
     Cause,
     Clock,
@@ -174,8 +174,7 @@ class RedisCalls:
         self, outcome: RedisRefused | Failure, what: str, pause: float, deadline: float
     ) -> Flow[None]:
         left = deadline - self.clock()
-        final = isinstance(outcome, RedisRefused) and outcome.code not in _NOT_READY
-        if final or left <= 0:
+        if left <= 0 or not _may_pass(outcome):
             error = outcome.error if isinstance(outcome, Failure) else None
             raise self.unavailable(f"{what}: {self.explain(outcome)}") from error
         yield Sleep(min(pause, left))
@@ -187,13 +186,33 @@ class RedisCalls:
     def explain(self, outcome: RedisRefused | Failure) -> str:
         """Return what went wrong, and what to do."""
         if isinstance(outcome, Failure):
-            hint = _TLS_HINTS.get(outcome.cause, "")
+            hint = self._tls_hint(outcome)
             return f"{outcome}{f': {hint}' if hint else ''}"
         hint = _HINTS.get(outcome.code, "")
         if outcome.code == "NOPERM":
             rules = " ".join(f"+{command}" for command in COMMANDS)
             hint = f"the user of the URL needs the ACL rules ~{self.prefix}* {rules}"
         return f"Redis refused it: {outcome.message}{f': {hint}' if hint else ''}"
+
+    def _tls_hint(self, failure: Failure) -> str:
+        """Return what may be wrong with TLS if no connection was made; "" if that is not why."""
+        if failure.bytes_sent:
+            return ""
+        if failure.cause is Cause.TLS:
+            return _TLS_FILES
+        if uses_tls(self._url):
+            # Redis without TLS waits for the rest of what it takes for a command.
+            silent = failure.cause in (Cause.NOT_TLS, Cause.TIMEOUT)
+            return "use redis:// if it has no TLS" if silent else ""
+        was_connected = failure.cause is Cause.CONNECT and "connecting to" not in failure.detail
+        return "use rediss:// if it has TLS" if was_connected else ""
+
+
+def _may_pass(outcome: RedisRefused | Failure) -> bool:
+    """Return whether trying again may help, without anything being corrected first."""
+    if isinstance(outcome, RedisRefused):
+        return outcome.code in _NOT_READY
+    return outcome.cause not in (Cause.TLS, Cause.NOT_TLS)
 
 
 _HINTS = {
@@ -208,11 +227,7 @@ _HINTS = {
     "CROSSSLOT": "a Redis Cluster cannot be used. Use a single server with replicas",
 }
 
-_TLS_HINTS = {
-    Cause.TLS: (
-        "for a CA of your own, add ?ssl_ca_certs=/path to the URL; if it asks for a certificate, "
-        "ssl_certfile and ssl_keyfile"
-    ),
-    Cause.NOT_TLS: "use redis:// if it has no TLS",
-    Cause.CUT: "use rediss:// if it has TLS",
-}
+_TLS_FILES = (
+    "if its CA is your own, add ?ssl_ca_certs=/path to the URL; if it asks for a certificate, "
+    "ssl_certfile and ssl_keyfile"
+)

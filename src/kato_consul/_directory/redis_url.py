@@ -19,7 +19,10 @@ STALL_TIMEOUT = 2.0
 MAX_IDLE = 8
 """Idle connections that a client keeps. It has two background flows; calls come and go."""
 
-FORM = "write it like redis://user:password@host:6379/0, or rediss:// for TLS"
+FORM = (
+    "write it like redis://user:password@host:6379/0, or rediss:// for TLS, with each character of "
+    "user and password that is no letter or digit as %XX"
+)
 
 _INSTALL = "pip install 'kato-consul[redis]'"
 
@@ -78,8 +81,7 @@ def connection_options(url: Secret) -> dict[str, Any]:
         options = {} if unusable else dict(parse_url(url.reveal()))  # type: ignore[no-untyped-call]
     except ValueError:  # it may quote a password: "Port could not be cast to integer value as …"
         raise ConfigurationError(
-            f"the URL of the session directory cannot be read: {FORM}. In a user's name and a "
-            "password, write characters other than letters and digits as %XX"
+            f"the URL of the session directory cannot be read: {FORM}"
         ) from None
     if unusable:
         raise ConfigurationError(f"the URL of the session directory {unusable}: {FORM}")

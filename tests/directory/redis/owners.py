@@ -60,7 +60,9 @@ class Owner:
 
     def run(self, flow: Flow[T]) -> T:
         """Run a flow to its end."""
-        result: T = self.driver.run(flow) if self._loop is None else self._on_loop(self.driver.run(flow))
+        result: T = (
+            self.driver.run(flow) if self._loop is None else self._on_loop(self.driver.run(flow))
+        )
         return result
 
     def start(self, call: Callable[[], T]) -> Future[T]:

@@ -52,7 +52,9 @@ def test_hand_over_needs_no_polling(new_owner: NewOwner, server: RedisServer, se
     assert first.directory.wanted.current == frozenset()
 
 
-def test_first_asked_is_first_served(new_owner: NewOwner, server: RedisServer, service: str) -> None:
+def test_first_asked_is_first_served(
+    new_owner: NewOwner, server: RedisServer, service: str
+) -> None:
     """Waiters acquire in the order in which they asked."""
     owner = new_owner()
     others = [new_owner(label=f"host:{number}") for number in range(4)]
@@ -276,7 +278,7 @@ def test_leaving_raises_nothing(new_owner: NewOwner, caplog: pytest.LogCaptureFi
 
 
 def test_new_server_waits_for_the_leases_of_before(new_owner: NewOwner) -> None:
-    """On a server that was not used before, the first acquisition waits; it says so if it cannot."""
+    """On a server that was not used before, the first acquisition waits, or says why it fails."""
     with RedisServer() as server:
         owner = new_owner(server.url)
         with pytest.raises(SessionDirectoryUnavailable, match="the leases of before have to end"):
