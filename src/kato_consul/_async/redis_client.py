@@ -1,5 +1,6 @@
 """Redis on asyncio: redis-py's connections, each of which carries the commands of one step."""
 
+import asyncio
 from typing import Any
 
 from kato_consul._async.engines.time_limits import TimeLimits
@@ -62,6 +63,7 @@ class AsyncRedisClient:
         for idle in self._idle.values():
             while idle:
                 await idle.pop().disconnect(nowait=True)
+        await asyncio.sleep(0)  # sockets are closed in the loop's next iteration
 
 
 def _new_connection(step: RedisCommands) -> Any:

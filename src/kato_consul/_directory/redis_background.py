@@ -126,7 +126,7 @@ class RedisBackground:
     def _log_state(self, error: SessionDirectoryUnavailable | None) -> None:
         """Log that Redis fails, or works again: once each."""
         if error is not None and not self._failing:
-            log.warning("directory.unavailable", directory=self._calls.name, error=str(error))
+            log.warning("directory.unavailable", directory=self._calls.name, why=str(error))
         elif error is None and self._failing:
             log.info("directory.available", directory=self._calls.name)
         self._failing = error is not None

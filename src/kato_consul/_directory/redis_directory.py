@@ -37,7 +37,7 @@ from kato_consul._directory.redis_calls import Answer, RedisCalls
 from kato_consul._directory.redis_lease import OwnLease
 from kato_consul._directory.redis_owned import Acquisition, Owned
 from kato_consul._directory.redis_script import OWNED
-from kato_consul._directory.redis_scripts import ACQUIRE, LEAVE, READ, WRITE
+from kato_consul._directory.redis_scripts import ACQUIRE, DISOWN, LEAVE, READ, WRITE
 from kato_consul._flow import Clock, Flow, Random, Sleep, WaitForChange
 from kato_consul._logging import logger
 from kato_consul._observable import Observable
@@ -126,6 +126,7 @@ class RedisDirectory:
                 )
             yield Sleep(min(answer.values[1] / 1000, left))
             return
+        acquisition.waited = True
         owner, milliseconds = bytes(answer.values[1]).decode(), answer.values[2]
         if left <= 0:
             raise SessionOwnedElsewhere(
@@ -143,7 +144,7 @@ class RedisDirectory:
         _, value, before, wanted = answer.values
         previous = None if before is None else _entry(acquisition.key, value, before)
         entry = (previous or Entry(key=acquisition.key)).acquired_by(self.nonce, self._label)
-        held = Held(entry, lease, acquisition, wanted=bool(wanted))
+        held = Held(entry, lease, acquisition, wanted=bool(wanted), waited=acquisition.waited)
         self._owned.add(acquisition, held)
         return held, previous
 
@@ -153,8 +154,7 @@ class RedisDirectory:
 
     def release(self, held: Held, entry: Entry, deadline: float) -> Flow[None]:
         """Flow: see `Directory.release`."""
-        released = msgspec.structs.replace(entry, released=True)
-        yield from self._change(held, released, "release", deadline)
+        yield from self._change(held, entry, "release", deadline)
         self._owned.discard(held)
 
     def remove(self, held: Held, deadline: float) -> Flow[None]:
@@ -170,7 +170,7 @@ class RedisDirectory:
             answer = yield from self._calls.run(
                 WRITE,
                 *(key, acquisition.id, next(acquisition.writes), entry.encode(), entry.revision),
-                *(self._milliseconds(entry), how),
+                *(self._milliseconds(entry), int(entry.released), how),
                 deadline=deadline,
                 replicate=self._lease.replicas,
             )
@@ -189,7 +189,16 @@ class RedisDirectory:
 
     def _check_replicated(self, key: str, answer: Answer) -> None:
         if not answer.replicated:
-            log.warning("directory.not_replicated", directory=self.name, session=key)
+            log.warning("directory.not_replicated", directory=self.name, key=key)
+
+    def disown(self, key: str, deadline: float) -> Flow[None]:
+        """Flow: see `Directory.disown`. What this process does not know of is given up anyway, in
+        the background."""
+        found = self._owned.find(key)
+        if found is not None:
+            acquisition, held = found
+            yield from self._calls.run(DISOWN, key, acquisition.id, deadline=deadline)
+            self._owned.discard(held)
 
     def confirm(self, deadline: float) -> Flow[bool]:
         """Flow: see `Directory.confirm`."""
@@ -230,7 +239,7 @@ class RedisDirectory:
             try:
                 yield from self._calls.run(LEAVE, self.nonce, deadline=deadline)
             except SessionDirectoryUnavailable as error:
-                log.warning("directory.unavailable", directory=self.name, error=str(error))
+                log.warning("directory.unavailable", directory=self.name, why=str(error))
 
 
 class _State(msgspec.Struct):
@@ -240,6 +249,7 @@ class _State(msgspec.Struct):
     label: str
     epoch: int
     revision: int
+    incarnation: str
     released: bool = False
 
 
@@ -253,5 +263,6 @@ def _entry(key: str, value: bytes | None, state: bytes) -> Entry:
         "epoch": now.epoch,
         "revision": now.revision,
         "released": now.released,
+        "incarnation": now.incarnation,
     }
     return msgspec.structs.replace(entry, **fields)

@@ -12,18 +12,18 @@ from kato_consul._observable import Observable
 class Acquisition:
     """One call of `acquire`, and what came of it. ``id`` begins with the owner's nonce.
 
-    ``messages`` counts the messages about it, ``writes`` numbers the writes under it. ``wanted``:
-    others wait for the session.
+    ``messages`` counts the messages about it, ``writes`` numbers the writes under it. ``waited``:
+    it was in the queue. ``wanted``: others wait for the session.
     """
 
-    __slots__ = ("id", "key", "messages", "wanted", "writes")
+    __slots__ = ("id", "key", "messages", "waited", "wanted", "writes")
 
     def __init__(self, id: str, key: str) -> None:  # noqa: A002  # it is one
         self.id = id
         self.key = key
         self.messages = Observable(0)
         self.writes = itertools.count(1)
-        self.wanted = False
+        self.waited = self.wanted = False
 
 
 class Owned:
@@ -73,6 +73,10 @@ class Owned:
         for _, held in tuple(self._held.values()):
             if held.lease.lost:
                 self.discard(held)
+
+    def find(self, key: str) -> tuple[Acquisition, Held] | None:
+        """Return the session if it is held, with its acquisition."""
+        return self._held.get(key)
 
     def held(self) -> list[Acquisition]:
         """Return the acquisitions of the sessions that are held."""

@@ -11,7 +11,8 @@ cluster would need.
     The number of the process' lease, and the run id. It expires if the process does not refresh it.
 ``entry:<key>``
     A hash. ``value`` is the entry as it was written last. ``state``: who acquired it (``by``),
-    under which lease, ``seq``: the number of its last write. ``before``: the state that it found.
+    under which lease, ``seq``: the number of its last write, ``free``: it was given up. ``before``:
+    the state that it found.
 ``wait:<key>``
     The acquisitions that wait, in the order of arrival.
 ``mail:<nonce>``, ``want:<nonce>``

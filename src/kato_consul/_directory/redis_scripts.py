@@ -38,7 +38,7 @@ ACQUIRE = script(
     """
 -- key, id, number of the lease, label ->
 --   'held', value, state before, wanted; 'wait', label of the owner, milliseconds;
---   'settling', milliseconds; 'lapsed': the lease is over; 'over': this acquisition was released
+--   'settling', milliseconds; 'lapsed': the lease is over; 'over': this acquisition was given up
 local key, id, number, label = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local nonce, run = nonce_of(id), run_id()
 local owner, entry = prefix .. 'owner:' .. nonce, prefix .. 'entry:' .. key
@@ -57,19 +57,19 @@ local function held()
 end
 
 if state and state.by == id and state.run == run then  -- the answer was lost
-  if state.released then return {'over'} end
+  if state.free then return {'over'} end
   state.lease = lease
   redis.call('HSET', entry, 'state', cjson.encode(state))
   return held()
 end
 
 -- Its own, from a call before this one: nothing that another may have done is in between.
-local own = state and not state.released and nonce_of(state.by) == nonce
-local live = state and not own and state.lease and lease_of(nonce_of(state.by)) == state.lease
-live = live and state.run == run
+local own = state and not state.free and nonce_of(state.by) == nonce
+local live = state and not own and not state.free and state.run == run
+live = live and lease_of(nonce_of(state.by)) == state.lease
 local first = first_waiter(key)
 if own or (not live and (not first or first == id)) then
-  local epoch, revision = 0, 0
+  local epoch, revision, incarnation = 0, 0, nonce
   before = false
   if state then
     no_longer_wanted(state.by, key)
@@ -77,11 +77,12 @@ if own or (not live and (not first or first == id)) then
       state.run, state.released, state.epoch = run, false, state.epoch + LOST_EPOCHS
     end
     epoch, revision, before = state.epoch, state.revision, cjson.encode(state)
+    incarnation = state.incarnation
   end
   -- The first command that writes is one that a full server refuses. Those after it never are.
   redis.call('HSET', entry, 'state', cjson.encode({
     by = id, label = label, lease = lease, run = run, seq = 0,
-    epoch = epoch + 1, revision = revision + 1
+    epoch = epoch + 1, revision = revision + 1, incarnation = incarnation
   }))
   if before then redis.call('HSET', entry, 'before', before)
   else redis.call('HDEL', entry, 'before') end
@@ -109,15 +110,15 @@ return {'wait', state and state.label or '', redis.call('PTTL', prefix .. 'owner
 WRITE = script(
     "writing a session",
     """
--- key, id, seq, value, revision, milliseconds to keep it, 'write' or 'release' or 'remove'
--- -> 'ok' or 'lost'
-local key, id, seq, how = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[8]
+-- key, id, seq, value, revision, milliseconds to keep it, '1' if released in order, and 'write',
+-- 'release' or 'remove' -> 'ok' or 'lost'
+local key, id, seq, how = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[9]
 local entry, run = prefix .. 'entry:' .. key, run_id()
 local state = state_of(key)
 if not state or state.by ~= id or state.run ~= run then
   return {how ~= 'write' and redis.call('EXISTS', prefix .. 'done:' .. id) == 1 and 'ok' or 'lost'}
 end
-if state.released and how == 'write' then return {'lost'} end
+if state.free and how == 'write' then return {'lost'} end
 if state.seq > seq then return {'ok'} end  -- a late copy
 if how ~= 'write' then
   -- Redis refuses only the first command of a script for want of memory. This one it never does: an
@@ -128,8 +129,8 @@ end
 if how == 'remove' then
   redis.call('DEL', entry)
 elseif state.seq < seq then
-  state.seq, state.revision = seq, tonumber(ARGV[6])
-  if how == 'release' then state.released, state.lease = true, nil end
+  state.seq, state.revision, state.released = seq, tonumber(ARGV[6]), ARGV[8] == '1'
+  state.free = how == 'release'
   redis.call('HSET', entry, 'value', ARGV[5], 'state', cjson.encode(state))
 end
 if how ~= 'remove' then
@@ -152,9 +153,26 @@ GIVE_UP = script(
 local key, id = ARGV[2], ARGV[3]
 local entry, state, before = prefix .. 'entry:' .. key, state_of(key)
 redis.call('LREM', prefix .. 'wait:' .. key, 0, id)
-if state and state.by == id and state.seq == 0 then
+if state and state.by == id and state.seq == 0 and not state.free then
   if before then redis.call('HSET', entry, 'state', before) else redis.call('DEL', entry) end
   redis.call('HDEL', entry, 'before')
+  no_longer_wanted(id, key)
+end
+tell_first_waiter(key)
+return {'ok'}
+""",
+)
+
+DISOWN = script(
+    "giving up a session",
+    """
+-- key, id: whatever was done under this acquisition, it is taken over, and not handed over
+local key, id, state = ARGV[2], ARGV[3], state_of(ARGV[2])
+if state and state.by == id and not state.free then
+  redis.call('PERSIST', prefix .. 'entry:' .. key)  -- as above: never refused for want of memory
+  state.free, state.released = true, false
+  redis.call('HSET', prefix .. 'entry:' .. key, 'state', cjson.encode(state))
+  keep(prefix .. 'entry:' .. key, OWNED)
   no_longer_wanted(id, key)
 end
 tell_first_waiter(key)
@@ -168,7 +186,7 @@ KEEP = script(
 -- key, id, key, id, …: the entries that these acquisitions own do not expire yet
 for i = 2, #ARGV, 2 do
   local state = state_of(ARGV[i])
-  if state and state.by == ARGV[i + 1] and not state.released then
+  if state and state.by == ARGV[i + 1] and not state.free then
     keep(prefix .. 'entry:' .. ARGV[i], OWNED)
   end
 end

@@ -79,11 +79,16 @@ class Owner:
 
     def release(self, held: Held, within: float = 60.0, **changes: Any) -> None:
         """Release the session with changes of its entry."""
+        changes = {"released": True, **changes}
         self.run(self.directory.release(held, changed(held, changes), time.monotonic() + within))
 
     def remove(self, held: Held, within: float = 60.0) -> None:
         """Remove the session."""
         self.run(self.directory.remove(held, time.monotonic() + within))
+
+    def disown(self, key: str, within: float = 60.0) -> None:
+        """Give up a session that it may have."""
+        self.run(self.directory.disown(key, time.monotonic() + within))
 
     def confirm(self, within: float = 60.0) -> bool:
         """Confirm the lease."""
@@ -107,6 +112,8 @@ class Owner:
             self.driver.close()
         elif not self._loop.is_closed():
             self._on_loop(self.driver.aclose())
+            for _ in range(3):  # of a handshake that was cut, more than the driver knows of
+                self._on_loop(asyncio.sleep(0))
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 
 import pytest
 
@@ -61,6 +62,9 @@ def test_first_asked_is_first_served(
     held, _ = owner.acquire("k")
     order: list[str] = []
 
+    def has_waiters(count: int) -> bool:
+        return waiting(server, service, "k") == count
+
     def take_turn(one: Owner) -> None:
         mine, _ = one.acquire("k")
         order.append(mine.entry.owner_label)
@@ -68,37 +72,30 @@ def test_first_asked_is_first_served(
 
     turns = []
     for number, one in enumerate(others):
-        turns.append(one.start(lambda one=one: take_turn(one)))
-        assert eventually(lambda number=number: waiting(server, service, "k") == number + 1)
+        turns.append(one.start(partial(take_turn, one)))
+        assert eventually(partial(has_waiters, number + 1))
     owner.release(held)
     for turn in turns:
         turn.result(60)
     assert order == [f"host:{number}" for number in range(4)]
 
 
-def test_next_owner_is_told_that_others_wait(new_owner: NewOwner) -> None:
+def test_next_owner_is_told_that_others_wait(
+    new_owner: NewOwner, server: RedisServer, service: str
+) -> None:
     """A session that more than one waits for is wanted from the moment it is acquired."""
     owner, second, third = new_owner(), new_owner(), new_owner()
     held, _ = owner.acquire("k")
-    turns = [one.start(lambda one=one: (one, one.acquire("k")[0])) for one in (second, third)]
-    assert eventually(lambda: held.wanted)
-    assert eventually(lambda: len(owner.run(waiters(owner))) == 2)
+    turns = [(one, one.start(partial(one.acquire, "k"))) for one in (second, third)]
+    assert eventually(lambda: waiting(server, service, "k") == 2)
     owner.release(held)
-    assert eventually(lambda: any(turn.done() for turn in turns))
-    winner, new = next(turn for turn in turns if turn.done()).result()
-    assert new.wanted
+    assert eventually(lambda: any(turn.done() for _, turn in turns))
+    winner, won = next(pair for pair in turns if pair[1].done())
+    assert won.result()[0].wanted
     assert winner.directory.wanted.current == {"k"}
-    winner.release(new)
-    for turn in turns:
+    winner.release(won.result()[0])
+    for _, turn in turns:
         turn.result(60)
-
-
-def waiters(owner: Owner):  # type: ignore[no-untyped-def]
-    """Flow: return the queue of ``k``."""
-    calls = owner.directory._calls
-    command = ("LRANGE", f"{calls.prefix}wait:k", 0, -1)
-    outcome = yield from calls.send((command,), time.monotonic() + 30)
-    return outcome.values[0]
 
 
 def test_one_client_waits_and_others_do_not_pass(new_owner: NewOwner) -> None:
@@ -138,7 +135,7 @@ def test_a_hundred_waiters(new_owner: NewOwner, server: RedisServer, service: st
         owner.release(mine)
         return mine.entry.epoch
 
-    turns = [owner.start(lambda owner=owner: take_turn(owner)) for owner in owners * 25]
+    turns = [owner.start(partial(take_turn, owner)) for owner in owners * 25]
     assert eventually(lambda: waiting(server, service, "k") == 100)
     holder.release(held)
     assert sorted(turn.result(120) for turn in turns) == list(range(2, 102))
@@ -240,6 +237,49 @@ def test_owned_entries_are_kept_for_longer(
     assert eventually(lambda: server.command("TTL", prefix + "owned") > 3_000)
     assert server.command("TTL", prefix + "released") <= 1_000
     assert owned.lease.is_valid()
+
+
+def test_session_that_is_not_given_up_in_order(new_owner: NewOwner) -> None:
+    """An owner that cannot say that nothing of it is on its way releases, but not in order."""
+    owner, other = new_owner(), new_owner()
+    held, _ = owner.acquire("k")
+    owner.release(held, released=False, id="session-1")
+    new, previous = other.acquire("k")
+    assert previous is not None
+    assert (previous.id, previous.released) == ("session-1", False)
+    assert new.entry.epoch == 2
+
+
+def test_disowned_session_is_taken_over(new_owner: NewOwner) -> None:
+    """A session that its owner does not know of any more is free, and not handed over in order."""
+    owner, other = new_owner(), new_owner()
+    held, _ = owner.acquire("k")
+    owner.release(held)
+    owner.acquire("k")
+    turn = other.start(lambda: other.acquire("k"))
+    assert eventually(lambda: owner.directory.wanted.current == {"k"})
+    owner.disown("k")
+    new, previous = turn.result(60)
+    assert previous is not None
+    assert (previous.epoch, previous.released) == (2, False)
+    assert new.waited
+    assert not held.waited
+    assert owner.directory.wanted.current == frozenset()
+    owner.disown("k")  # it is another's: no effect
+    other.write(new, id="session-1")
+
+
+def test_incarnation_is_that_of_the_entry(new_owner: NewOwner) -> None:
+    """It stays the same for all owners, and differs if the entry was removed and made again."""
+    owner, other = new_owner(), new_owner()
+    held, _ = owner.acquire("k")
+    assert held.entry.incarnation == owner.directory.nonce
+    owner.leave()
+    new, previous = other.acquire("k")
+    assert previous is not None
+    assert previous.incarnation == new.entry.incarnation == owner.directory.nonce
+    other.remove(new)
+    assert other.acquire("k")[0].entry.incarnation == other.directory.nonce
 
 
 def test_lease_is_confirmed(new_owner: NewOwner, server: RedisServer, service: str) -> None:

@@ -1,6 +1,7 @@
 """Scripts of the Redis directory: lost answers, and copies of commands that come late."""
 
 import itertools
+from functools import partial
 from typing import Any
 
 import pytest
@@ -40,7 +41,7 @@ def test_lost_answers_change_nothing(new_owner: NewOwner, server: RedisServer, e
         proxy.cut_reply = lambda reply: reply.startswith(b"*") and next(count) % every == 0
         for turn in range(12):
             owner, other = owners[turn % 2], owners[(turn + 1) % 2]
-            next_one = other.start(lambda other=other: other.acquire("k"))
+            next_one = other.start(partial(other.acquire, "k"))
             owner.write(held, id=f"session-{turn}", time=held.entry.time + 1)
             owner.release(held, time=held.entry.time + 1)
             held, previous = next_one.result(60)
@@ -96,16 +97,16 @@ def test_late_writes_change_nothing(new_owner: NewOwner, server: RedisServer, se
     owner.write(held, id="session-1")
     owner.write(held, id="session-2")
     for how in ("write", "release"):
-        assert execute(server, service, WRITE, "k", identity, 1, "{}", 2, 1, how) == [b"ok"]
+        assert execute(server, service, WRITE, "k", identity, 1, "{}", 2, 1, 1, how) == [b"ok"]
         assert owner.entry("k") == held.entry
     assert execute(server, service, GIVE_UP, "k", identity) == [b"ok"]
     assert owner.entry("k") == held.entry
     owner.release(held)
-    assert execute(server, service, WRITE, "k", identity, 2, "{}", 3, 1, "write") == [b"lost"]
+    assert execute(server, service, WRITE, "k", identity, 2, "{}", 3, 1, 0, "write") == [b"lost"]
     new, _ = other.acquire("k")
     # The release is repeated, since its answer was lost; the session is another's already.
-    assert execute(server, service, WRITE, "k", identity, 3, "{}", 4, 1, "release") == [b"ok"]
-    assert execute(server, service, WRITE, "k", identity, 3, "{}", 4, 1, "write") == [b"lost"]
+    assert execute(server, service, WRITE, "k", identity, 3, "{}", 4, 1, 1, "release") == [b"ok"]
+    assert execute(server, service, WRITE, "k", identity, 3, "{}", 4, 1, 0, "write") == [b"lost"]
     assert owner.entry("k") == new.entry
 
 
