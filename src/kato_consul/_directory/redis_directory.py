@@ -40,7 +40,6 @@ from kato_consul._directory.redis_script import OWNED
 from kato_consul._directory.redis_scripts import ACQUIRE, DISOWN, LEAVE, READ, WRITE
 from kato_consul._flow import Clock, Flow, Random, Sleep, WaitForChange
 from kato_consul._logging import logger
-from kato_consul._observable import Observable
 from kato_consul._runtime_defaults import clock as default_clock
 from kato_consul._runtime_defaults import uniform
 from kato_consul._secret import Secret
@@ -81,13 +80,9 @@ class RedisDirectory:
         self._label, self._clock, self._wall = label, clock, wall
         self._lease = OwnLease(self._calls, self.nonce, now)
         self._owned = Owned()
+        self.wanted = self._owned.wanted
         self._background = RedisBackground(self._calls, self._lease, self._owned, self.nonce)
         self._ids = itertools.count(1)
-
-    @property
-    def wanted(self) -> Observable[frozenset[str]]:
-        """The keys of sessions that this process owns and others wait for."""
-        return self._owned.wanted
 
     def acquire(self, key: str, deadline: float) -> Flow[tuple[Held, Entry | None]]:
         """Flow: see `Directory.acquire`."""
@@ -110,6 +105,8 @@ class RedisDirectory:
                         return self._acquired(acquisition, lease, answer)
                 elif answer.status == "lapsed":
                     yield from self._lease.refresh(deadline)
+                elif answer.status == "over":  # it was given up by hand, before the answer came
+                    return (yield from self.acquire(key, deadline))
                 else:
                     yield from self._wait(acquisition, seen, answer, deadline)
 

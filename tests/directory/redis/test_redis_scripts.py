@@ -103,6 +103,8 @@ def test_late_writes_change_nothing(new_owner: NewOwner, server: RedisServer, se
     assert owner.entry("k") == held.entry
     owner.release(held)
     assert execute(server, service, WRITE, "k", identity, 2, "{}", 3, 1, 0, "write") == [b"lost"]
+    number = owner.directory._lease.number
+    assert execute(server, service, ACQUIRE, "k", identity, number, "late") == [b"over"]
     new, _ = other.acquire("k")
     # The release is repeated, since its answer was lost; the session is another's already.
     assert execute(server, service, WRITE, "k", identity, 3, "{}", 4, 1, 1, "release") == [b"ok"]
