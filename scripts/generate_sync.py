@@ -2,8 +2,7 @@
 
 What differs between tasks and threads is not here but in the two ``runtime.py``, which are written
 by hand, as are ``session_turn.py``, the drivers, the engines and Redis' connections. The manner is
-that of httpcore's
-``unasync.py``.
+that of httpcore's ``unasync.py``.
 """
 
 import re

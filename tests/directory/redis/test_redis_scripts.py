@@ -112,6 +112,18 @@ def test_late_writes_change_nothing(new_owner: NewOwner, server: RedisServer, se
     assert owner.entry("k") == new.entry
 
 
+def test_message_is_read_as_it_comes(
+    new_owner: NewOwner, server: RedisServer, service: str
+) -> None:
+    """A message that is in no other place reaches the owner."""
+    owner = new_owner()
+    held, _ = owner.acquire("k")
+    box = f"kato-consul:{{{service}}}:mail:{owner.directory.nonce}"
+    server.command("RPUSH", box, f"w{held.token.id} k")  # type: ignore[attr-defined]
+    assert eventually(lambda: held.wanted)
+    assert owner.directory.wanted.current == {"k"}
+
+
 def test_lost_message_is_made_up_for(
     new_owner: NewOwner, server: RedisServer, service: str
 ) -> None:
@@ -119,7 +131,6 @@ def test_lost_message_is_made_up_for(
     owner, other = new_owner(), new_owner()
     held, _ = owner.acquire("k")
     other.acquire("started")
-    # The owner's mailbox is not a list: no message arrives.
     box = f"kato-consul:{{{service}}}:mail:{owner.directory.nonce}"
     want = f"kato-consul:{{{service}}}:want:{owner.directory.nonce}"
     server.command("SADD", want, f"{held.token.id} k")  # type: ignore[attr-defined]
