@@ -20,6 +20,7 @@ LONGEST_FIRST = (
     "directory/redis/test_redis_faults.py",
     "directory/redis/test_redis_scripts.py",
     "directory/redis/test_redis_directory.py",
+    "directory/redis/test_redis_queue.py",
     "security/test_tls.py",
     "cli/test_doctor.py",
     "security/test_acl.py",
