@@ -17,6 +17,10 @@ from tests.kato.seeding import HEADER
 
 LONGEST_FIRST = (
     "faults/test_matrix.py",
+    "directory/redis/test_redis_faults.py",
+    "directory/redis/test_redis_scripts.py",
+    "directory/redis/test_redis_directory.py",
+    "directory/redis/test_redis_queue.py",
     "security/test_tls.py",
     "cli/test_doctor.py",
     "security/test_acl.py",

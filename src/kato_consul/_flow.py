@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from kato_consul._observable import Observable
 from kato_consul._protocols import Clock as Clock
 from kato_consul._protocols import Random as Random
+from kato_consul._secret import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,37 @@ class CloseConnections:
 
 
 @dataclass(frozen=True, slots=True)
+class RedisCommands:
+    """Step: send commands to a Redis server. Its outcome is a `RedisReply`, a `RedisRefused` or a
+    `Failure`.
+
+    They are sent at once, in this order, on a connection that carries nothing else meanwhile: so
+    one may block, and a ``WAIT`` is about those before it. ``url`` is ``redis://…`` or
+    ``rediss://…``. ``timeout`` (seconds) limits the whole exchange.
+    """
+
+    url: Secret
+    commands: tuple[tuple[str | bytes | int, ...], ...] = field(repr=False)  # observations
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class RedisReply:
+    """Redis' replies, one for each command: None, an int, bytes, or a list of these."""
+
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RedisRefused:
+    """Redis replied with an error to a command, or to the login before it. ``code`` is its first
+    word, such as ``OOM``, ``NOSCRIPT`` or ``ERR``."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """A complete HTTP response. Header names are lower case."""
 
@@ -117,6 +149,7 @@ class Failure:
 
 
 Outcome = Reply | Failure
+RedisOutcome = RedisReply | RedisRefused | Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +170,14 @@ def cut_by_closing(outcome: Outcome) -> Outcome:
     return outcome
 
 
-def may_have_been_sent(outcome: Outcome | Hedged | None) -> bool:
+def may_have_been_sent(outcome: Outcome | Hedged | RedisOutcome | None) -> bool:
     """Return whether a request that failed with this outcome may have left this machine."""
     if isinstance(outcome, Hedged):
         return may_have_been_sent(outcome.first) or may_have_been_sent(outcome.second)
     return isinstance(outcome, Failure) and outcome.bytes_sent
 
 
-Step = Send | Hedge | CloseConnections | Sleep | WaitForChange
+Step = Send | Hedge | CloseConnections | Sleep | WaitForChange | RedisCommands
 
 JSON_HEADERS: Mapping[str, str] = {"content-type": "application/json"}
 """The headers of a request with a JSON body."""

@@ -1,0 +1,139 @@
+"""Scripts of the Redis directory: lost answers, and copies of commands that come late."""
+
+import itertools
+from functools import partial
+from typing import Any
+
+import pytest
+
+from kato_consul._directory.redis_script import Script
+from kato_consul._directory.redis_scripts import ACQUIRE, GIVE_UP, WRITE
+from kato_consul.testing.redis import RedisServer
+from tests.directory.redis.conftest import NewOwner
+from tests.directory.redis.owners import Owner
+from tests.directory.redis.tcp_proxy import TcpProxy
+from tests.testing.waiting import eventually
+
+
+def execute(server: RedisServer, service: str, script: Script, *arguments: str | int) -> Any:
+    """Execute a script as a copy that comes late would."""
+    prefix = f"kato-consul:{{{service}}}:"
+    return server.command("EVAL", script.text, 0, prefix, *arguments)
+
+
+def acquire_late(server: RedisServer, service: str, owner: Owner, key: str) -> str:
+    """Execute an acquisition of the owner that it gave up before; return its id."""
+    identity = f"{owner.directory.nonce}:late"
+    number = owner.directory._lease.number
+    assert execute(server, service, ACQUIRE, key, identity, number, "late")[0] in (b"held", b"wait")
+    return identity
+
+
+@pytest.mark.parametrize("every", [2, 3])
+def test_lost_answers_change_nothing(new_owner: NewOwner, server: RedisServer, every: int) -> None:
+    """With every second or third answer lost, hand-overs are in order, and each write is in."""
+    count = itertools.count(1)
+    with TcpProxy(server.port) as proxy:
+        owners = [new_owner(proxy.url) for _ in range(2)]
+        held, previous = owners[0].acquire("k")
+        assert previous is None
+        # Lists are what scripts reply, and not what a login does.
+        proxy.cut_reply = lambda reply: reply.startswith(b"*") and next(count) % every == 0
+        for turn in range(12):
+            owner, other = owners[turn % 2], owners[(turn + 1) % 2]
+            next_one = other.start(partial(other.acquire, "k"))
+            owner.write(held, id=f"session-{turn}", time=held.entry.time + 1)
+            owner.release(held, time=held.entry.time + 1)
+            held, previous = next_one.result(60)
+            assert previous is not None
+            assert previous.released
+            assert (previous.id, previous.time) == (f"session-{turn}", 2 * turn + 2)
+            assert previous.epoch == turn + 1
+            assert previous.owner == owner.directory.nonce
+
+
+def test_late_acquisition_is_undone(new_owner: NewOwner, server: RedisServer, service: str) -> None:
+    """A process that owns a session without knowing gives it back as it was when it is wanted."""
+    owner, other = new_owner(), new_owner()
+    held, _ = owner.acquire("k")
+    owner.release(held, id="session-1")
+    acquire_late(server, service, owner, "k")
+    new, previous = other.acquire("k")
+    assert previous is not None
+    assert (previous.id, previous.epoch, previous.released) == ("session-1", 1, True)
+    assert new.entry.epoch == 2
+
+
+def test_late_acquisition_of_a_new_session_is_undone(
+    new_owner: NewOwner, server: RedisServer, service: str
+) -> None:
+    """If there was no entry before, there is none again."""
+    owner, other = new_owner(), new_owner()
+    owner.acquire("started")
+    acquire_late(server, service, owner, "k")
+    assert other.acquire("k")[1] is None
+
+
+def test_late_waiter_leaves_the_queue(
+    new_owner: NewOwner, server: RedisServer, service: str
+) -> None:
+    """A process that is in a queue without knowing leaves it when it is next."""
+    owner, other, third = new_owner(), new_owner(), new_owner()
+    held, _ = owner.acquire("k")
+    other.acquire("started")
+    acquire_late(server, service, other, "k")
+    turn = third.start(lambda: third.acquire("k"))
+    name = f"kato-consul:{{{service}}}:wait:k"
+    assert eventually(lambda: server.command("LLEN", name) == 2)
+    owner.release(held)
+    assert turn.result(60)[0].entry.epoch == 2
+
+
+def test_late_writes_change_nothing(new_owner: NewOwner, server: RedisServer, service: str) -> None:
+    """Copies of a write and of a release that come after later ones have no effect."""
+    owner, other = new_owner(), new_owner()
+    held, _ = owner.acquire("k")
+    identity = held.token.id  # type: ignore[attr-defined]
+    owner.write(held, id="session-1")
+    owner.write(held, id="session-2")
+    for how in ("write", "release"):
+        assert execute(server, service, WRITE, "k", identity, 1, "{}", 2, 1, 1, how) == [b"ok"]
+        assert owner.entry("k") == held.entry
+    assert execute(server, service, GIVE_UP, "k", identity) == [b"ok"]
+    assert owner.entry("k") == held.entry
+    owner.release(held)
+    assert execute(server, service, WRITE, "k", identity, 2, "{}", 3, 1, 0, "write") == [b"lost"]
+    number = owner.directory._lease.number
+    assert execute(server, service, ACQUIRE, "k", identity, number, "late") == [b"over"]
+    new, _ = other.acquire("k")
+    # The release is repeated, since its answer was lost; the session is another's already.
+    assert execute(server, service, WRITE, "k", identity, 3, "{}", 4, 1, 1, "release") == [b"ok"]
+    assert execute(server, service, WRITE, "k", identity, 3, "{}", 4, 1, 0, "write") == [b"lost"]
+    assert owner.entry("k") == new.entry
+
+
+def test_message_is_read_as_it_comes(
+    new_owner: NewOwner, server: RedisServer, service: str
+) -> None:
+    """A message that is in no other place reaches the owner."""
+    owner = new_owner()
+    held, _ = owner.acquire("k")
+    box = f"kato-consul:{{{service}}}:mail:{owner.directory.nonce}"
+    server.command("RPUSH", box, f"w{held.token.id} k")  # type: ignore[attr-defined]
+    assert eventually(lambda: held.wanted)
+    assert owner.directory.wanted.current == {"k"}
+
+
+def test_lost_message_is_made_up_for(
+    new_owner: NewOwner, server: RedisServer, service: str
+) -> None:
+    """If the message to the owner is lost, it learns with its next refresh that others wait."""
+    owner, other = new_owner(), new_owner()
+    held, _ = owner.acquire("k")
+    other.acquire("started")
+    box = f"kato-consul:{{{service}}}:mail:{owner.directory.nonce}"
+    want = f"kato-consul:{{{service}}}:want:{owner.directory.nonce}"
+    server.command("SADD", want, f"{held.token.id} k")  # type: ignore[attr-defined]
+    assert server.command("EXISTS", box) == 0
+    assert eventually(lambda: held.wanted)
+    assert owner.directory.wanted.current == {"k"}
