@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from kato_consul._flow import LONG_WAIT, Flow, WaitForChange
+from kato_consul._flow import LONG_WAIT, Flow, Sleep, WaitForChange
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.ownership import LeaseLost
 from kato_consul._kato.reconcile import read_memory
@@ -46,9 +46,11 @@ def due(owner: "SessionOwner") -> Flow[list[SessionState]]:
     wanted = owner.directory.wanted
     while True:
         seen = wanted.current
-        for key in seen - owner.states.keys():
-            with suppress(SessionDirectoryUnavailable):
-                yield from owner.directory.disown(key, clock() + DISOWN_WITHIN)
+        if seen - owner.states.keys():
+            yield Sleep(PAUSE)  # a call may just have acquired it
+            for key in seen - owner.states.keys():
+                with suppress(SessionDirectoryUnavailable):
+                    yield from owner.directory.disown(key, clock() + DISOWN_WITHIN)
         others_wait = list(_wanted(owner, seen))
         ready = [state for state in others_wait if _is_due(state)]
         if ready:
