@@ -60,16 +60,17 @@ class SessionTurn:
 
     async def run_if_idle(
         self, flow: Callable[[KatoApi, SessionState, float], Flow[None]], deadline: float
-    ) -> None:
-        """Run a flow of the owner's, unless there is a call on the session."""
+    ) -> bool:
+        """Run a flow of the owner's, unless the session has a call. Return whether it ran."""
         if self._calls:
-            return
+            return False
         self._calls += 1
         try:
             async with self._lock:
                 await self.factory.run(flow(self.factory.api, self._state, deadline))
         finally:
             self._calls -= 1
+        return True
 
     async def _wait(self, deadline: float) -> None:
         if self._running is asyncio.current_task():

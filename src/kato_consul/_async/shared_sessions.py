@@ -71,11 +71,18 @@ async def _hand_over(
 ) -> None:
     """Hand over sessions that others wait for. Not a method: it would keep an object that users
     have dropped."""
+    busy = False
     while True:
-        for state in await driver.run(due(owner)):
+        states = await driver.run(due(owner, busy=busy))
+        busy = False
+        for state in states:
             living = factory()
-            session = None if living is None else living.sessions.get(state.key)
-            del living
-            if session is not None:
-                await session._turn.run_if_idle(partial(release, owner), clock() + LEAVE_WITHIN)
-            del session
+            if living is None:
+                return
+            session = living.sessions.get(state.key)
+            deadline = clock() + LEAVE_WITHIN
+            if session is None:  # KATO has refused to open it
+                await driver.run(release(owner, living.api, state, deadline))
+            elif not await session._turn.run_if_idle(partial(release, owner), deadline):
+                busy = True
+            del living, session

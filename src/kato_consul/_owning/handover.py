@@ -33,17 +33,26 @@ PAUSE = 0.002
 """Seconds without a call after which a session counts as idle: a caller that makes one call after
 the other needs less in between."""
 
+RELEASE_WITHIN = 0.1
+"""Seconds that a call must have left to hand its session over at its end."""
+
+BUSY_PAUSE = 0.02
+"""Seconds until a session that had a call is looked at again: usually that call hands it over."""
+
 DISOWN_WITHIN = 1.0
 """Seconds that giving up a session may take that this process does not know of."""
 
 
-def due(owner: "SessionOwner") -> Flow[list[SessionState]]:
+def due(owner: "SessionOwner", *, busy: bool) -> Flow[list[SessionState]]:
     """Flow: wait until there are sessions to hand over; return them.
 
     They are idle, or were in use for long enough. The shell then hands each over if it has no call;
-    otherwise that call does it at its end.
+    otherwise that call does it at its end, or they are returned again. ``busy``: one of those
+    returned last had a call.
     """
     wanted = owner.directory.wanted
+    if busy:
+        yield Sleep(BUSY_PAUSE)
     while True:
         seen = wanted.current
         if seen - owner.states.keys():

@@ -65,7 +65,8 @@ class SessionOwner:
             return
         own.used_at = held.lease.now()
         held.lease.used = True
-        if held.wanted and own.used_at - held.acquired_at >= handover.SLICE:
+        in_time = deadline - api.now() > handover.RELEASE_WITHIN  # else it is done in background
+        if held.wanted and in_time and own.used_at - held.acquired_at >= handover.SLICE:
             yield from handover.release(self, api, state, deadline)
         elif is_old(held.entry):
             # The call has ended: if this fails, the next one acquires the session again.

@@ -63,13 +63,15 @@ class SessionTurn:
 
     def run_if_idle(
         self, flow: Callable[[KatoApi, SessionState, float], Flow[None]], deadline: float
-    ) -> None:
-        """Run a flow of the owner's, unless there is a call on the session. (One that begins at
-        this moment is waited for.)"""
-        if not self._line:
-            call = _Call(get_ident())
-            call.running = self._run_in_turn(call, flow, deadline, None)
-            next(call.running, None)
+    ) -> bool:
+        """Run a flow of the owner's, unless there is a call on the session. Return whether it ran.
+        (A call that begins at this moment is waited for.)"""
+        if self._line:
+            return False
+        call = _Call(get_ident())
+        call.running = self._run_in_turn(call, flow, deadline, None)
+        next(call.running, None)
+        return True
 
     def _run_in_turn(
         self,

@@ -70,11 +70,18 @@ class SharedSessions:
 def _hand_over(driver: Driver, owner: SessionOwner, factory: "weakref.ref[SessionFactory]") -> None:
     """Hand over sessions that others wait for. Not a method: it would keep an object that users
     have dropped."""
+    busy = False
     while True:
-        for state in driver.run(due(owner)):
+        states = driver.run(due(owner, busy=busy))
+        busy = False
+        for state in states:
             living = factory()
-            session = None if living is None else living.sessions.get(state.key)
-            del living
-            if session is not None:
-                session._turn.run_if_idle(partial(release, owner), clock() + LEAVE_WITHIN)
-            del session
+            if living is None:
+                return
+            session = living.sessions.get(state.key)
+            deadline = clock() + LEAVE_WITHIN
+            if session is None:  # KATO has refused to open it
+                driver.run(release(owner, living.api, state, deadline))
+            elif not session._turn.run_if_idle(partial(release, owner), deadline):
+                busy = True
+            del living, session
