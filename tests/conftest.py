@@ -16,6 +16,7 @@ from tests.integration.choosing import CHOICE, NoSuchDeployment, choose
 from tests.kato.seeding import HEADER
 
 LONGEST_FIRST = (
+    "histories/test_histories.py",
     "faults/test_matrix.py",
     "directory/redis/test_redis_faults.py",
     "directory/redis/test_redis_scripts.py",

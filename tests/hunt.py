@@ -1,5 +1,5 @@
 """Long test runs with new seeds: the property test, the model of session ownership, generated
-responses, soaks, large fault cells, the whole demo.
+responses, soaks, histories of several processes, large fault cells, the whole demo.
 
     python -m tests.hunt --seconds 600 [--seed N]
 
@@ -32,6 +32,10 @@ FEWEST_OBSERVATIONS, MOST_OBSERVATIONS = 240, 1_000
 FEWEST_STATES, MOST_STATES = 100_000, 1_000_000
 """Limits of the model's search: 1,000 states for each second of the hunt. 100,000 take some 10 s
 and 100 MB."""
+
+FEWEST_SHARED, MOST_SHARED = 500, 5_000
+"""Limits of the observations of several processes: five for each second. They take some 30 s for
+each 1,000."""
 
 SOAK_SHARE, SHORTEST_SOAK, LONGEST_SOAK = 1 / 8, 10.0, 300.0
 """A soak takes this share of the hunt's seconds, within these limits."""
@@ -114,6 +118,15 @@ def soak(seed: int, seconds: float, *, sync: bool) -> Program:
     return Program(name, [*arguments, "--sync"] if sync else arguments)
 
 
+def histories(seed: int, observations: int) -> Program:
+    """Return a run of several processes that share sessions: the seed chooses shell and
+    directory."""
+    directory, shell = ("consul", "redis")[seed % 2], ("sync", "async")[seed // 2 % 2]
+    arguments = ["-m", "tests.histories.run", "--directory", directory, "--shell", shell]
+    numbers = ["--observations", str(observations), "--seed", str(seed)]
+    return Program(f"histories, {directory}, {shell}", [*arguments, *numbers])
+
+
 def demo() -> Program:
     """Return the demo at its full length."""
     return Program("demo", ["-m", "kato_consul", "demo", "--json"])
@@ -125,6 +138,7 @@ def programs(seconds: float, first_seed: int | None) -> Iterator[Program]:
     soak_seconds = min(max(seconds * SOAK_SHARE, SHORTEST_SOAK), LONGEST_SOAK)
     states = min(max(int(seconds * 1_000), FEWEST_STATES), MOST_STATES)
     runs = min(max(int(seconds * 2), FEWEST_RUNS), MOST_RUNS)
+    shared = min(max(int(seconds * 5), FEWEST_SHARED), MOST_SHARED)
     while True:
         yield demo()
         names = [one.name for one in CELLS]
@@ -136,6 +150,7 @@ def programs(seconds: float, first_seed: int | None) -> Iterator[Program]:
                 yield model(next(seeds), states)
                 yield soak(next(seeds), soak_seconds, sync=False)
                 yield soak(next(seeds), soak_seconds, sync=True)
+                yield histories(next(seeds), shared)
             yield cell(name, min(max(int(seconds * 3), FEWEST_OBSERVATIONS), MOST_OBSERVATIONS))
 
 

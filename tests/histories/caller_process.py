@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from kato_consul import AsyncKatoClient, KatoClient, Settings
-from tests.histories.calls import Recorder
 from tests.histories.callers import Caller
+from tests.histories.calls import Recorder
 from tests.histories.retries import Retries
 
 
@@ -72,9 +72,7 @@ def run_sync(options: Options) -> None:
             caller.note(request, result["error"])
 
     with KatoClient(options.settings) as kato:
-        threads = [
-            threading.Thread(target=work, args=[caller]) for caller in options.new_callers()
-        ]
+        threads = [threading.Thread(target=work, args=[caller]) for caller in options.new_callers()]
         for thread in threads:
             thread.start()
         for thread in threads:

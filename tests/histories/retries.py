@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import os
 from pathlib import Path
 
 import msgspec
@@ -38,12 +37,11 @@ class Retries:
 
     def take(self) -> Request | None:
         """Return a request that another process could not complete, None if there is none."""
-        for name in os.listdir(self._folder):
-            number, by, process, kind = (*name.split("."), "", "")[:4]
-            if kind != "retry" or process == self._process:
+        for file in self._folder.glob("*.retry"):
+            if file.stem.endswith(f".{self._process}"):
                 continue
-            mine = self._folder / f"{number}.{by}.{process}.taken-by-{self._process}"
+            mine = file.with_suffix(f".taken-by-{self._process}")
             with contextlib.suppress(FileNotFoundError):  # another process was faster
-                (self._folder / name).rename(mine)
+                file.rename(mine)
                 return msgspec.json.decode(mine.read_bytes(), type=Request)
         return None

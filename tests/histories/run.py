@@ -26,7 +26,8 @@ from kato_consul.testing.history import read_session
 from kato_consul.testing.kato.knowledge import Knowledge, kb_name
 from kato_consul.testing.kato.store import Store
 from tests.faults.site import Site as FaultSite
-from tests.histories.check import Event, Final, Pattern, Report, check
+from tests.histories.calls import Event
+from tests.histories.check import Final, Pattern, Report, check
 from tests.histories.disturbing import Disturbances
 from tests.histories.group import Group
 from tests.histories.site import Site, running
@@ -81,9 +82,8 @@ class Result:
             f"observations in {self.seconds:.0f} s: {report.acknowledged:,} acknowledged, "
             f"{report.unknown} unknown, "
             + ", ".join(f"{count} {kind}" for kind, count in wrong.items()),
-            f"{self.takeovers} takeovers, {self.handovers:,} hand-overs, "
-            f"{report.repeated} calls repeated, {report.late_learns} late learns; "
-            f"longest wait {report.longest_wait:.1f} s",
+            f"{self.takeovers} takeovers, {self.handovers:,} hand-overs, {report.repeated} repeated",
+            f"{report.late_learns} late learns; the longest wait took {report.longest_wait:.1f} s",
             ", ".join(f"{count} × {kind}" for kind, count in sorted(self.disturbances.items())),
             "errors: " + ", ".join(f"{n} {name}" for name, n in report.errors.most_common()),
             *report.findings,
@@ -151,18 +151,19 @@ def _read_all(site: Site, keys: Sequence[str]) -> tuple[dict[str, Final], list[i
             stm = session.stm()
             read[key] = session.id, tuple(map(tuple, stm))
             epochs.append(session.facts.epoch)
+    ids = [session_id for session_id, _ in read.values()]
     for instance in site.instances:
-        FaultSite.wait_for_late_writes([id for id, _ in read.values()], instance)
+        FaultSite.wait_for_late_writes(ids, instance)
     finals = {}
     with closing(Store(site.fleet.folder / STORE)) as store:
         knowledge = Knowledge(store)
-        for key, (session_id, stm) in read.items():
+        for key, (session_id, events) in read.items():
             found = read_session(site.instances[0].url, session_id)
             patterns = tuple(
                 Pattern(one.name, one.frequency, tuple(map(tuple, one.events)))
                 for one in knowledge.patterns(kb_name(key, "kato"))
             )
-            finals[key] = Final(tuple(found.stm) if found else (), patterns, stm)
+            finals[key] = Final(tuple(found.stm) if found else (), patterns, events)
     return finals, epochs
 
 
