@@ -37,7 +37,7 @@ PROCESSES, CALLERS, KEYS = 4, 4, 10
 LONGEST_RUN = 900.0
 """Seconds until a run ends although it has fewer observations."""
 
-POLL = 0.25
+POLL = 1.0
 """Seconds between two looks at the histories."""
 
 
@@ -82,7 +82,7 @@ class Result:
             f"observations in {self.seconds:.0f} s: {report.acknowledged:,} acknowledged, "
             f"{report.unknown} unknown, "
             + ", ".join(f"{count} {kind}" for kind, count in wrong.items()),
-            f"{self.takeovers} takeovers, {self.handovers:,} hand-overs, {report.repeated} repeated",
+            f"{self.takeovers} takeovers, {self.handovers:,} hand-overs, {report.repeated} repeats",
             f"{report.late_learns} late learns; the longest wait took {report.longest_wait:.1f} s",
             ", ".join(f"{count} × {kind}" for kind, count in sorted(self.disturbances.items())),
             "errors: " + ", ".join(f"{n} {name}" for name, n in report.errors.most_common()),
