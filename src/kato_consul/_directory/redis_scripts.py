@@ -150,10 +150,13 @@ GIVE_UP = script(
     "giving up an acquisition",
     """
 -- key, id: as if it had not been made. Only of an acquisition that its caller was not told of.
+-- The owner does not know which ones it was told of under an earlier lease, and it may have changed
+-- the session in KATO under them: so they stay, and the next owner takes over.
 local key, id = ARGV[2], ARGV[3]
 local entry, state, before = prefix .. 'entry:' .. key, state_of(key)
 redis.call('LREM', prefix .. 'wait:' .. key, 0, id)
-if state and state.by == id and state.seq == 0 and not state.free then
+local current = state and state.lease == lease_of(nonce_of(id))
+if current and state.by == id and state.seq == 0 and not state.free then
   if before then redis.call('HSET', entry, 'state', before) else redis.call('DEL', entry) end
   redis.call('HDEL', entry, 'before')
   no_longer_wanted(id, key)

@@ -74,6 +74,27 @@ def test_late_acquisition_of_a_new_session_is_undone(
     assert other.acquire("k")[1] is None
 
 
+def test_what_was_owned_under_a_lost_lease_is_taken_over(
+    new_owner: NewOwner, server: RedisServer, service: str
+) -> None:
+    """A process is asked for a session that it has owned, and lost with its lease. It may have
+    changed that in KATO: so it is not given back as it was before."""
+    owner, other = new_owner(), new_owner()
+    held, _ = other.acquire("k")
+    other.release(held, id="session-1")
+    held, _ = owner.acquire("k")
+    server.command("DEL", f"kato-consul:{{{service}}}:owner:{owner.directory.nonce}")
+    assert not owner.confirm()
+    owned = owner.directory._owned
+    owned.take(f"w{held.token.id} k".encode())  # type: ignore[attr-defined]
+    assert eventually(lambda: not owned.abandoned)
+    new, previous = other.acquire("k")
+    assert previous is not None
+    assert (previous.epoch, previous.owner) == (2, owner.directory.nonce)
+    assert not previous.released
+    assert new.entry.epoch == 3
+
+
 def test_late_waiter_leaves_the_queue(
     new_owner: NewOwner, server: RedisServer, service: str
 ) -> None:
