@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from tests.histories.check import Stop
-from tests.histories.group import Group
+from tests.histories.group import Child, Group
 from tests.histories.site import Site
 
 
@@ -93,10 +93,29 @@ class Disturbances:
                 instance.kill()
                 self.over.wait(rng.uniform(0.0, 2.0))
                 instance.start()
-            else:
-                instance.freeze()
+                continue
+            instance.freeze()
+            if kind == "instance stopped":
                 self.over.wait(rng.uniform(1.0, 5.0))
-                instance.thaw()
+            else:
+                self._lose_a_lease(rng)
+            instance.thaw()
+
+    def _lose_a_lease(self, rng: random.Random) -> None:
+        """Cut all but one process off from the directory: they wait for an instance, that one takes
+        over, and then what the others have sent to the instance is applied."""
+        self.over.wait(rng.uniform(0.2, 1.0))
+        children = self.group.all_children()
+        children.remove(rng.choice(children))
+        for child in children:
+            child.proxy.hold(True)
+        self.over.wait(rng.uniform(3.0, 5.0))
+        threading.Timer(rng.uniform(0.0, 1.0), self._connect, [children]).start()
+
+    @staticmethod
+    def _connect(children: list[Child]) -> None:
+        for child in children:
+            child.proxy.hold(False)
 
     def _directory(self, rng: random.Random) -> None:
         for _ in self._kinds(rng, DIRECTORY_KINDS, rarer=3.0):
@@ -117,6 +136,6 @@ class Disturbances:
 
 
 CLIENT_KINDS = ("process killed", "process stopped", "process replaced", "process cut off")
-INSTANCE_KINDS = ("instance killed", "instance stopped")
+INSTANCE_KINDS = ("instance killed", "instance stopped", "leases lost at a stopped instance")
 DIRECTORY_KINDS = ("directory away",)
 KINDS = {*CLIENT_KINDS, *INSTANCE_KINDS, *DIRECTORY_KINDS}

@@ -16,10 +16,14 @@ from tests.directory.redis.tcp_proxy import TcpProxy
 from tests.histories.caller_process import Options
 from tests.histories.calls import Made, read_calls
 from tests.histories.retries import Retries
-from tests.histories.site import ATTEMPT_TIMEOUT, Site
+from tests.histories.site import Site
 
 DEADLINES = (6.0, 12.0, 20.0)
 """Deadlines of calls, in seconds: a directory that is away for 10 s ends some of the calls."""
+
+ATTEMPT_TIMEOUTS = (2.0, 10.0)
+"""Longest times of an attempt, in seconds: a process does or does not give up on an instance that
+is stopped for longer than a lease."""
 
 START_WITHIN = 30.0
 """Seconds for a process to start, on a busy machine."""
@@ -63,6 +67,7 @@ class Group:
         self._started += 1
         name = f"process-{self._started}"
         proxy = self._site.new_proxy()
+        rng = random.Random(f"{self._seed} {name}")
         options = Options(
             name=name,
             folder=str(self.folder),
@@ -72,8 +77,8 @@ class Group:
             keys=self._keys,
             consul=self._site.consul_setting(proxy),
             directory=self._site.directory_setting(proxy),
-            deadline=random.Random(f"{self._seed} {name}").choice(DEADLINES),
-            attempt_timeout=ATTEMPT_TIMEOUT,
+            deadline=rng.choice(DEADLINES),
+            attempt_timeout=rng.choice(ATTEMPT_TIMEOUTS),
         )
         process = ChildProcess(
             [
@@ -91,6 +96,11 @@ class Group:
         """Return one of the processes."""
         with self._lock:
             return rng.choice([self.children[slot] for slot in sorted(self.children)])
+
+    def all_children(self) -> list[Child]:
+        """Return all processes."""
+        with self._lock:
+            return list(self.children.values())
 
     def kill(self, child: Child) -> None:
         """Kill a process; its calls with an idempotency key are made again by another."""

@@ -13,8 +13,8 @@ from kato_consul.testing.kato.instance import StandInKato
 from kato_consul.testing.redis import RedisServer
 from tests.directory.redis.tcp_proxy import TcpProxy
 
-ATTEMPT_TIMEOUT = 2.0
-"""Seconds: an instance that is stopped is given up on after them."""
+SLOW = 0.01
+"""Seconds between an instance's reading of a session and its writing back: about KATO's own."""
 
 
 @dataclass
@@ -36,7 +36,6 @@ class Site:
         return Settings(
             consul_addr=self.fleet.agent.http_addr,
             session_directory=self.directory_setting(None),
-            attempt_timeout=ATTEMPT_TIMEOUT,
             deadline=60.0,
             trust_env=False,
         )
@@ -66,5 +65,7 @@ class Site:
 def running(directory: str) -> Iterator[Site]:
     """Run the servers with this directory: ``consul`` or ``redis``."""
     with Fleet(3, registered=True, interval="300ms") as fleet, ExitStack() as opened:
+        for one in fleet.instances.values():
+            one.switch(slow=SLOW)
         held = fleet.agent if directory == "consul" else opened.enter_context(RedisServer())
         yield Site(fleet, held, opened)
