@@ -109,7 +109,7 @@ class Disturbances:
         children.remove(rng.choice(children))
         for child in children:
             child.proxy.hold(True)
-        self.over.wait(rng.uniform(3.0, 5.0))
+        self.over.wait(rng.uniform(4.0, 7.0))
         threading.Timer(rng.uniform(0.0, 1.0), self._connect, [children]).start()
 
     @staticmethod
