@@ -171,13 +171,13 @@ class _Session:
         if final.read != final.memory:
             self._violated("read differs", f"{final.read} instead of {final.memory}")
         stored = [event for part in self._parts() for event in part]
-        self._check_stored(stored, inf, inf, self._learned)
+        self._check_stored(stored, inf, inf, set())
         self._check_learned()
         self._check_clears()
         for call in self._of(READS):
             if call.succeeded and call.ended is not None:
                 read = [tuple(event) for event in call.ended.answer]
-                self._check_stored(read, call.at, call.ended.at, set(), self._learned)
+                self._check_stored(read, call.at, call.ended.at, self._learned)
         self._check_repeated()
 
     def _of(self, method: str) -> Iterator[Made]:
@@ -193,27 +193,24 @@ class _Session:
         learned one pattern with which another, or the memory, begins.
         """
         parts = [*(one.events for one in self._final.patterns), self._final.memory]
-        kept = []
+        kept, late = [], 0
         for number, part in enumerate(parts[:-1]):
             others = parts[:number] + parts[number + 1 :]
             if any(other[: len(part)] == part for other in others):
-                self._report.late_learns += 1
-                self._late += 1
+                late += 1
             else:
                 kept.append(part)
-        if self._late > sum(call.unknown for call in self._of(LEARNS)):
-            self._violated("learned twice", f"{self._late} patterns are learned twice")
+        self._report.late_learns += late
+        if late > sum(call.unknown for call in self._of(LEARNS)):
+            self._violated("learned twice", f"{late} patterns are also the beginning of another")
         return [*kept, parts[-1]]
-
-    _late = 0
 
     def _check_stored(
         self,
         stored: Sequence[Event],
         before: float,
         until: float,
-        learned: set[Event],
-        elsewhere: set[Event] = frozenset(),  # type: ignore[assignment]
+        elsewhere: set[Event],
     ) -> None:
         """Check what was read between ``before`` and ``until``. What is ``elsewhere`` may lack."""
         counts = Counter(stored)

@@ -7,9 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from kato_consul.testing.kato.instance import StandInKato
 from tests.histories.check import Stop
 from tests.histories.group import Child, Group
-from tests.histories.site import Site
+from tests.histories.site import SLOW, Site
+
+LATE = 3.0
+"""Seconds that an instance takes between its reading of a session and its writing back, until it is
+stopped in between."""
 
 
 @dataclass
@@ -94,22 +99,27 @@ class Disturbances:
                 self.over.wait(rng.uniform(0.0, 2.0))
                 instance.start()
                 continue
-            instance.freeze()
             if kind == "instance stopped":
+                instance.freeze()
                 self.over.wait(rng.uniform(1.0, 5.0))
+                instance.thaw()
             else:
-                self._lose_a_lease(rng)
-            instance.thaw()
+                self._lose_leases(instance, rng)
 
-    def _lose_a_lease(self, rng: random.Random) -> None:
-        """Cut all but one process off from the directory: they wait for an instance, that one takes
-        over, and then what the others have sent to the instance is applied."""
-        self.over.wait(rng.uniform(0.2, 1.0))
+    def _lose_leases(self, instance: StandInKato, rng: random.Random) -> None:
+        """Stop an instance while it has read sessions and not written them back, and cut all
+        processes but one off from the directory. That one takes over what it is asked for. Then the
+        instance goes on: what it writes, and answers to the others, comes too late."""
+        instance.switch(slow=LATE)
+        self.over.wait(rng.uniform(0.5, 1.0))
+        instance.freeze()
         children = self.group.all_children()
         children.remove(rng.choice(children))
         for child in children:
             child.proxy.hold(True)
         self.over.wait(rng.uniform(4.0, 7.0))
+        instance.switch(slow=SLOW)
+        instance.thaw()
         threading.Timer(rng.uniform(0.0, 1.0), self._connect, [children]).start()
 
     @staticmethod
