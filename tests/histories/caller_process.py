@@ -17,6 +17,9 @@ from tests.histories.callers import Caller
 from tests.histories.calls import Recorder
 from tests.histories.retries import Retries
 
+LOOK_EVERY = 0.2
+"""Seconds."""
+
 
 class Options(msgspec.Struct, frozen=True):
     """What the process is to do. ``folder`` is that of the run."""
@@ -76,7 +79,10 @@ def run_sync(options: Options) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            # Python handles a signal in this thread, which another may have received: so it has to
+            # wake up now and then.
+            while thread.is_alive():
+                thread.join(LOOK_EVERY)
 
 
 async def run_async(options: Options) -> None:
