@@ -85,8 +85,9 @@ class Disturbances:
             else:
                 started = time.monotonic()
                 child.process.freeze()
-                self.over.wait(rng.uniform(3.0, 5.0))
+                self.over.wait(rng.uniform(0.2, 1.0))
                 self.group.retry_elsewhere(child)
+                self.over.wait(rng.uniform(3.0, 4.0))
                 child.process.thaw()
                 self.stops.append(Stop(child.name, started, time.monotonic()))
 
@@ -117,6 +118,7 @@ class Disturbances:
         children.remove(rng.choice(children))
         for child in children:
             child.proxy.hold(True)
+            self.group.retry_elsewhere(child)
         self.over.wait(rng.uniform(4.0, 7.0))
         instance.switch(slow=SLOW)
         instance.thaw()
@@ -128,11 +130,19 @@ class Disturbances:
             child.proxy.hold(False)
 
     def _directory(self, rng: random.Random) -> None:
-        for _ in self._kinds(rng, DIRECTORY_KINDS, rarer=3.0):
-            self.counts["directory away"] += 1
-            self.site.directory.freeze()
-            self.over.wait(self.away)
-            self.site.directory.thaw()
+        for kind in self._kinds(rng, DIRECTORY_KINDS, rarer=3.0):
+            self.counts[kind] += 1
+            if kind == "directory away":
+                self._be_away(self.away)
+            else:  # back for so short a time that takeovers begin, and do not end
+                for _ in range(3):
+                    self._be_away(rng.uniform(2.5, 3.5))
+                    self.over.wait(rng.uniform(0.05, 0.3))
+
+    def _be_away(self, seconds: float) -> None:
+        self.site.directory.freeze()
+        self.over.wait(seconds)
+        self.site.directory.thaw()
 
     def _kinds(
         self, rng: random.Random, kinds: tuple[str, ...], rarer: float = 1.0
@@ -147,5 +157,5 @@ class Disturbances:
 
 CLIENT_KINDS = ("process killed", "process stopped", "process replaced", "process cut off")
 INSTANCE_KINDS = ("instance killed", "instance stopped", "leases lost at a stopped instance")
-DIRECTORY_KINDS = ("directory away",)
+DIRECTORY_KINDS = ("directory away", "directory back for moments")
 KINDS = {*CLIENT_KINDS, *INSTANCE_KINDS, *DIRECTORY_KINDS}
