@@ -137,7 +137,7 @@ class Disturbances:
             else:  # back for so short a time that takeovers begin, and do not end
                 for _ in range(3):
                     self._be_away(rng.uniform(2.5, 3.5))
-                    self.over.wait(rng.uniform(0.05, 0.3))
+                    self.over.wait(rng.uniform(0.1, 0.8))
 
     def _be_away(self, seconds: float) -> None:
         self.site.directory.freeze()
