@@ -59,7 +59,7 @@ class Plan:
 
 @dataclass
 class Result:
-    """What a run has shown."""
+    """What a run has shown. ``handovers`` are all acquisitions but takeovers and the first ones."""
 
     plan: Plan
     report: Report
