@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,9 @@ PROCESSES, CALLERS, KEYS = 4, 4, 10
 
 LONGEST_RUN = 900.0
 """Seconds until a run ends although it has fewer observations."""
+
+READERS = 4
+"""Clients that read sessions in the end, at the same time."""
 
 POLL = 1.0
 """Seconds between two looks at the histories."""
@@ -143,28 +147,29 @@ def _work(plan: Plan, group: Group, disturbances: Disturbances) -> None:
 def _read_all(site: Site, keys: Sequence[str]) -> tuple[dict[str, Final], list[int]]:
     """Read each session with a client of its own, and at an instance. Return them, and the epochs
     of the sessions: how often each was acquired."""
-    read: dict[str, tuple[str | None, tuple[Event, ...]]] = {}
-    epochs = []
-    for key in keys:
+
+    def read(key: str) -> tuple[str | None, tuple[Event, ...], int]:
         with KatoClient(site.settings) as kato:
             session = kato.session(key)
-            stm = session.stm()
-            read[key] = session.id, tuple(map(tuple, stm))
-            epochs.append(session.facts.epoch)
-    ids = [session_id for session_id, _ in read.values()]
+            events = tuple(map(tuple, session.stm()))
+            return session.id, events, session.facts.epoch
+
+    with ThreadPoolExecutor(READERS) as threads:
+        sessions = dict(zip(keys, threads.map(read, keys), strict=True))
+    ids = [session_id for session_id, _, _ in sessions.values()]
     for instance in site.instances:
         FaultSite.wait_for_late_writes(ids, instance)
     finals = {}
     with closing(Store(site.fleet.folder / STORE)) as store:
         knowledge = Knowledge(store)
-        for key, (session_id, events) in read.items():
+        for key, (session_id, events, _) in sessions.items():
             found = read_session(site.instances[0].url, session_id)
             patterns = tuple(
                 Pattern(one.name, one.frequency, tuple(map(tuple, one.events)))
                 for one in knowledge.patterns(kb_name(key, "kato"))
             )
             finals[key] = Final(tuple(found.stm) if found else (), patterns, events)
-    return finals, epochs
+    return finals, [epoch for _, _, epoch in sessions.values()]
 
 
 def _tracebacks(logs: Mapping[str, str]) -> list[str]:
