@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +28,8 @@ from kato_consul.testing.redis import RedisServer
 from tests.examples.services import SERVICES, TIMEOUT, is_ready, running_service
 from tests.testing.waiting import eventually
 
-USERS = [f"user-{number}" for number in range(6)]
+MANY = range(6)
+FEW = range(3)
 
 REPEATED_FOR = 60.0
 """Seconds for which a user repeats a request that was not served."""
@@ -86,10 +87,9 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
         yield Site(fleet, settings, url)
 
 
-@pytest.fixture(params=SERVICES)
+@pytest.fixture(scope="module", params=SERVICES)
 def service(site: Site, request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
-    """Each service, with all data of earlier ones deleted from KATO."""
-    site.fleet.reset()
+    """Each service. It is started once for all tests; each of them has users of its own."""
     with running_service(site.fleet, request.param, site.directory) as http:
         assert eventually(lambda: is_ready(http), within=60.0)
         yield http
@@ -123,14 +123,14 @@ def view(service: httpx.Client, user: str, product: str) -> int:
     return events
 
 
-def name_of(service: httpx.Client, user: str) -> str:
-    """Return the name of a user of this service."""
-    return f"{user}-{service.base_url.port}"
+def users(service: httpx.Client, test: str, numbers: Iterable[int]) -> list[str]:
+    """Return the names of users that only this test of this service has."""
+    return [f"{test}-{number}-{service.base_url.port}" for number in numbers]
 
 
 def test_each_user_has_one_session_in_all_workers(site: Site, service: httpx.Client) -> None:
     """All views are in it, once and in order, and several workers have served each user."""
-    viewed: dict[str, list[str]] = {name_of(service, user): [] for user in USERS}
+    viewed: dict[str, list[str]] = {user: [] for user in users(service, "shared", MANY)}
 
     def visit(user: str) -> None:
         deadline = time.monotonic() + TIMEOUT
@@ -148,7 +148,7 @@ def test_each_user_has_one_session_in_all_workers(site: Site, service: httpx.Cli
 
 def test_request_that_is_repeated_is_applied_once(site: Site, service: httpx.Client) -> None:
     """It gets the same answer, whichever worker it reaches; the key is refused for another one."""
-    user = name_of(service, "ann")
+    (user,) = users(service, "repeated", [1])
     first = post(service, f"/visits/{user}", "first", product="tent")
     post(service, f"/visits/{user}", "second", product="stove")
     with ThreadPoolExecutor(8) as pool:
@@ -166,9 +166,8 @@ def test_request_that_is_repeated_is_applied_once(site: Site, service: httpx.Cli
 
 def test_killed_worker_loses_nothing(site: Site, service: httpx.Client) -> None:
     """Other workers take its sessions over, also those that it was just observing in."""
-    users = [name_of(service, user) for user in USERS[:3]]
     ended = threading.Event()
-    viewed: dict[str, list[str]] = {user: [] for user in users}
+    viewed: dict[str, list[str]] = {user: [] for user in users(service, "killed", FEW)}
 
     def visit(user: str) -> None:
         while not ended.is_set():
@@ -179,10 +178,10 @@ def test_killed_worker_loses_nothing(site: Site, service: httpx.Client) -> None:
     def has_gone_on(user: str, before: int) -> bool:
         return len(viewed[user]) >= before + 3 or any(each.done() for each in visits)
 
-    with ThreadPoolExecutor(len(users)) as pool:
-        visits = [pool.submit(visit, user) for user in users]
+    with ThreadPoolExecutor(len(viewed)) as pool:
+        visits = [pool.submit(visit, user) for user in viewed]
         try:
-            for user in users[:2]:
+            for user in list(viewed)[:2]:
                 assert eventually(partial(has_gone_on, user, 0), within=TIMEOUT)
                 killed, before = site.kill_owner(user), len(viewed[user])
                 assert eventually(partial(has_gone_on, user, before), within=REPEATED_FOR)
@@ -191,19 +190,19 @@ def test_killed_worker_loses_nothing(site: Site, service: httpx.Client) -> None:
             ended.set()
         for each in visits:
             each.result(REPEATED_FOR)
-    assert {user: site.products(user) for user in users} == viewed
+    assert {user: site.products(user) for user in viewed} == viewed
 
 
 def test_sessions_are_handed_over_at_the_end_of_a_service(site: Site) -> None:
     """The next service continues them at once, in the same session of KATO's."""
-    site.fleet.reset()
+    visitors = [f"continued-{number}" for number in FEW]
     for number, name in enumerate(SERVICES, start=1):
         with running_service(site.fleet, name, site.directory) as http:
-            for user in USERS:
+            for user in visitors:
                 view(http, user, f"{user}-{number}")
-            ids = {user: site.entry(user).id for user in USERS}
-        entries = {user: site.entry(user) for user in USERS}
-        assert [user for user in USERS if not entries[user].released] == []
-        assert {user: entries[user].id for user in USERS} == ids
-    assert all(site.products(user) == [f"{user}-1", f"{user}-2"] for user in USERS)
-    assert {site.sessions_with(f"{user}-1") for user in USERS} == {1}
+            ids = {user: site.entry(user).id for user in visitors}
+        entries = {user: site.entry(user) for user in visitors}
+        assert [user for user in visitors if not entries[user].released] == []
+        assert {user: entries[user].id for user in visitors} == ids
+    assert all(site.products(user) == [f"{user}-1", f"{user}-2"] for user in visitors)
+    assert {site.sessions_with(f"{user}-1") for user in visitors} == {1}
