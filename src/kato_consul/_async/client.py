@@ -33,8 +33,9 @@ class AsyncKatoClient:
     A call that does not succeed within ``settings.deadline`` seconds raises a `KatoConsulError`.
 
     An async client may be shared by the tasks of one event loop, and belongs to that loop and its
-    process. A sync client may be shared by threads, and by forked children, which get sessions of
-    their own.
+    process. A sync client may be shared by threads, and by forked children, which are clients of
+    their own. With ``settings.session_directory`` a key is the same session in all processes of a
+    service; without it, each client has sessions of its own.
 
     Args:
         settings: how to reach Consul and KATO; from the environment unless given.
@@ -81,7 +82,8 @@ class AsyncKatoClient:
         refuses to open the session with them, the key may be used with others.
 
         Args:
-            key: not empty; unique within this client.
+            key: not empty; unique within this client, and with a session directory within the
+                service.
             node_id: KATO's knowledge base, which sessions with the same ``node_id`` share; the key
                 unless given.
             config: KATO's session configuration, such as ``{"max_pattern_length": 5}``.

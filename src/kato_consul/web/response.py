@@ -5,8 +5,8 @@ The status follows from what the error states, in this order:
 | the error                                             | status                           |
 | ----------------------------------------------------- | -------------------------------- |
 | refuses the input: `BadRequest`, `NotFound` and       | 400, 404, 422: the same request  |
-| `SessionGone`, `ValidationFailed` and                 | fails again                      |
-| `InvalidObservation`                                  |                                  |
+| `SessionGone`, `ValidationFailed`,                    | fails again                      |
+| `InvalidObservation` and `IdempotencyKeyReused`       |                                  |
 | is a `SessionConflict`                                | 409: another writer              |
 | is a `ClientClosed`, and nothing is applied           | 503: another process can serve   |
 | is safe to resend, and no mistake of the service      | 503: it can succeed later        |
@@ -31,6 +31,7 @@ from kato_consul.errors import (
     ClientClosed,
     ConsulError,
     Fault,
+    IdempotencyKeyReused,
     InvalidObservation,
     KatoAnswerError,
     KatoConsulError,
@@ -58,6 +59,7 @@ _STATUS: tuple[tuple[type[KatoConsulError], int], ...] = (
     (SessionConflict, 409),
     (ValidationFailed, 422),
     (InvalidObservation, 422),
+    (IdempotencyKeyReused, 422),
 )
 
 _DETAIL = {
