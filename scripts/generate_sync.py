@@ -33,7 +33,7 @@ RULES = tuple(
         (r"\bAsync(Generator|Iterator)\b", r"\1"),
         (r"\bhttpx\.AsyncByteStream\b", "httpx.SyncByteStream"),
         (r"\bhttpx\.Async(\w+)", r"httpx.\1"),
-        (r"\bAsync(Kato\w+|Discovery\w*|Driver|PooledTransport|Registrar|Session)\b", r"\1"),
+        (r"\bAsync(Kato\w+|Discovery\w*|Driver|PooledTransport|Registrar|Session\w*)\b", r"\1"),
         (r"\bhandle_async_request\b", "handle_request"),
         (r"\b__a(iter|enter|exit)__\b", r"__\1__"),
         (r"\ba(close|read)\b", r"\1"),

@@ -352,10 +352,12 @@ class SessionDirectoryUnavailable(RequestNotSent):
 
     Attributes:
         directory: What it is, and where, without credentials: ``Consul at 127.0.0.1:8500``.
+        denied: True if it refused for want of a permission, or of the right password.
     """
 
-    def __init__(self, directory: str, text: str) -> None:
+    def __init__(self, directory: str, text: str, *, denied: bool = False) -> None:
         self.directory = directory
+        self.denied = denied
         super().__init__(f"session directory ({directory}): {text}. Nothing was sent to KATO")
 
 
@@ -370,7 +372,11 @@ class SessionOwnedElsewhere(RequestNotSent):
     def __init__(self, key: str, owner: str, text: str) -> None:
         self.key = key
         self.owner = owner
-        super().__init__(f"session {key!r} is owned by {owner}: {text}. Nothing was sent to KATO")
+        super().__init__(
+            f"session {key!r} is owned by {owner}: {text}. Nothing was sent to KATO. Try again "
+            f"later: it is released after the call in hand. If that process hangs, end it: its "
+            f"sessions are taken over then"
+        )
 
 
 class SessionBusy(RequestNotSent):

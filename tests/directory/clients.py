@@ -11,7 +11,7 @@ import msgspec
 
 from kato_consul._async.driver import AsyncDriver
 from kato_consul._directory.consul_directory import ConsulDirectory
-from kato_consul._directory.directory import Held
+from kato_consul._directory.directory import Held, Stored
 from kato_consul._directory.entry import Entry
 from kato_consul._flow import Flow
 from kato_consul._sync.driver import Driver
@@ -113,7 +113,12 @@ class DirectoryClient:
 
     def entry(self, key: str) -> Entry | None:
         """Read an entry."""
-        return self.run(self.directory.entry(key, time.monotonic() + WITHIN))
+        found = self.run(self.directory.entry(key, time.monotonic() + WITHIN))
+        return None if found is None else found.entry
+
+    def entries(self) -> list[Stored]:
+        """Read all entries."""
+        return self.run(self.directory.entries(time.monotonic() + WITHIN))
 
     def leave(self, within: float = WITHIN) -> None:
         """Leave the directory."""

@@ -1,11 +1,11 @@
 """ACLs: the least policy of Consul's session directory, with an agent that denies by default."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from kato_consul._directory.directory import Stored
 from kato_consul.errors import SessionDirectoryUnavailable
 from tests.directory.clients import WITHIN, DirectoryClient
 from tests.security.conftest import AclAgent
@@ -41,7 +41,7 @@ def test_the_least_policy_is_sufficient(acl_agent: AclAgent) -> None:
         held, before = waiting.result(WITHIN)
         assert before is not None
         assert before.id == "kato-1"
-        assert one.run(one.directory.entries(time.monotonic() + WITHIN)) == [held.entry]
+        assert one.entries() == [Stored(held.entry, owned=True)]
         one.run(one.directory._removal.remove())
         two.remove(held)
         one.leave()

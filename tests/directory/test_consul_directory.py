@@ -57,15 +57,39 @@ def test_an_entry_is_acquired_written_and_released(
 
 
 def test_entries_are_listed_by_key(new_client: NewClient) -> None:
-    """`entries` has those of the service, in order, whatever their keys are."""
+    """`entries` has those of the service, in order, whatever their keys are: also more than Consul
+    reads in one transaction, and which of them are owned."""
     client = new_client()
-    names = ["b", "a/c", "..", ".", "ü", "x" * 300, "wait/entry", " "]
-    for name in names:
-        client.release(client.acquire(name)[0])
-    entries = client.run(client.directory.entries(time.monotonic() + WITHIN))
-    assert [entry.key for entry in entries] == sorted(names)
-    assert all(client.entry(name) in entries for name in names)
+    names = ["b", "a/c", "..", ".", "ü", "x" * 300, "wait/entry", " ", *map(str, range(130))]
+    held = {name: client.acquire(name)[0] for name in names}
+    for name in names[::2]:
+        client.release(held[name])
+    found = client.entries()
+    assert [one.entry.key for one in found] == sorted(names)
+    assert {one.entry.key for one in found if one.owned} == set(names[1::2])
+    assert all(client.entry(one.entry.key) == one.entry for one in found)
     assert client.entry("another") is None
+
+
+def test_no_entries(new_client: NewClient) -> None:
+    """A service without sessions has none, and this is no error."""
+    client = new_client()
+    assert client.entries() == []
+
+
+def test_an_entry_that_is_changed_by_hand(
+    agent: ConsulAgent, service: str, new_client: NewClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that cannot be read is left out of the list, and logged; reading it says what to do."""
+    client = new_client()
+    client.release(client.acquire("good")[0])
+    path = Keys(service).place("it's").entry
+    agent.cli("kv", "put", path, "no JSON")
+    assert [one.entry.key for one in client.entries()] == ["good"]
+    assert "directory.entry_unusable" in caplog.text
+    with pytest.raises(SessionDirectoryUnavailable) as caught:
+        client.entry("it's")
+    assert "delete it with: consul kv delete kato-consul/" in str(caught.value)
 
 
 @BOTH

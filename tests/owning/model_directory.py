@@ -7,7 +7,7 @@ frees what its owner held, as Consul does with the session of a process that is 
 
 from dataclasses import dataclass, field
 
-from kato_consul._directory.directory import Held, LeaseLost
+from kato_consul._directory.directory import Held, LeaseLost, Stored
 from kato_consul._directory.entry import Entry
 from kato_consul._directory.lease import Lease
 from kato_consul._flow import Flow, Sleep
@@ -161,15 +161,18 @@ class ModelDirectory:
             self.lease.extend(started + LEASE)
         return alive
 
-    def entry(self, key: str, deadline: float) -> Flow[Entry | None]:
+    def entry(self, key: str, deadline: float) -> Flow[Stored | None]:
         """Flow: read one entry."""
         yield from self._request(deadline)
-        return self.store.entries.get(key)
+        return self._stored(key) if key in self.store.entries else None
 
-    def entries(self, deadline: float) -> Flow[list[Entry]]:
+    def entries(self, deadline: float) -> Flow[list[Stored]]:
         """Flow: read all entries."""
         yield from self._request(deadline)
-        return [self.store.entries[key] for key in sorted(self.store.entries)]
+        return [self._stored(key) for key in sorted(self.store.entries)]
+
+    def _stored(self, key: str) -> Stored:
+        return Stored(self.store.entries[key], key in self.store.holders)
 
     def background(self) -> list[tuple[Flow[None], str]]:
         """Return no flows: the tests expire leases themselves."""

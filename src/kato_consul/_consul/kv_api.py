@@ -95,6 +95,18 @@ class KvApi(ConsulApi):
             call = call.with_timeout(query_timeout(wait))
         return replace(call, parse=_read_records, not_found_ok=True)
 
+    def list_folders(self, prefix: str) -> ConsulCall[list[str]]:
+        """Return the call for the prefixes up to the next ``/`` of all keys that begin with
+        ``prefix``. Those that the token may not read are left out."""
+        parameters = {"keys": "", "separator": "/"}
+        request = self._consul.http.get(_parsed, f"/v1/kv/{quote(prefix)}", params=parameters)
+        call: ConsulCall[Any] = self._call(f"listing {prefix!r}", request)
+
+        def parse(reply: Reply) -> list[str]:
+            return [] if reply.status == 404 else msgspec.json.decode(reply.body, type=list[str])
+
+        return replace(call, parse=parse, not_found_ok=True)
+
     def transact(self, operations: Sequence[Operation]) -> ConsulCall[tuple[Record, ...] | Refused]:
         """Return the call that carries out all operations or none. Its result has the records of
         those that lock, unlock, set or read."""

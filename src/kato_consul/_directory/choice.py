@@ -23,7 +23,8 @@ def directory_of(settings: Settings) -> Directory:
     if settings.session_directory is None:
         raise ConfigurationError(
             "no session directory is set (KATO_CONSUL_SESSION_DIRECTORY): each process has "
-            "sessions of its own. Set it to consul, or to the URL of a Redis server"
+            "sessions of its own. Set it to consul, or to the URL of a Redis server; a command has "
+            "--directory, too"
         )
     from kato_consul._directory.consul_directory import ConsulDirectory
 

@@ -256,10 +256,7 @@ class Acquisition:
             if entry.key == self._place.key:
                 return entry
             why = f"it is that of {entry.key!r}"
-        raise self._calls.unavailable(
-            f"the entry of session {self._place.key!r} cannot be used: {why}. If no process uses "
-            f"it, delete it with: consul kv delete {record.key}"
-        )
+        raise self._calls.unusable_entry(self._place.key, record.key, why)
 
     def _owner(self, queue: Queue) -> str:
         """Return the nonce of the owner of the entry; "" if there is none."""

@@ -5,6 +5,7 @@ A transaction is not simply sent again after its answer was lost: it may have be
 and then finds out what became of it.
 """
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -71,10 +72,8 @@ class Calls:
             lambda api: api.read_keys(prefix, index=index, wait=wait, one=one), deadline
         )
 
-    def read_until_answered(
-        self, prefix: str, deadline: float, *, one: bool = False
-    ) -> Flow[Records]:
-        """Flow: read keys, until Consul answers.
+    def until_answered(self, call_of: Callable[[KvApi], ConsulCall[T]], deadline: float) -> Flow[T]:
+        """Flow: send a request that only reads, until Consul answers.
 
         Raises:
             SessionDirectoryUnavailable: it did not answer before the deadline, or refused it.
@@ -82,7 +81,7 @@ class Calls:
         attempts = self.attempts(deadline)
         while True:
             try:
-                return (yield from self.read(prefix, deadline, one=one))
+                return (yield from self.once(call_of, deadline))
             except ConsulError as error:
                 yield from attempts.after(error)
 
@@ -94,17 +93,24 @@ class Calls:
         """Yield the seconds to wait after each failure in a row."""
         return full_jitter(CONSUL_WAIT, self.random)
 
-    def unavailable(self, why: str) -> SessionDirectoryUnavailable:
+    def unavailable(self, why: str, *, denied: bool = False) -> SessionDirectoryUnavailable:
         """Return the error of a call that the directory did not serve."""
-        return SessionDirectoryUnavailable(self.name, why)
+        return SessionDirectoryUnavailable(self.name, why, denied=denied)
+
+    def unusable_entry(self, key: str, path: str, why: str) -> SessionDirectoryUnavailable:
+        """Return the error of a call that needs an entry which cannot be read."""
+        return self.unavailable(
+            f"the entry of session {key!r} cannot be used: {why}. If no process uses it, delete it "
+            f"with: consul kv delete {shlex.quote(path)}"
+        )
 
     def refused(self, error: ConsulError) -> SessionDirectoryUnavailable:
         """Return the error of a call that Consul refused, or did not answer in time."""
-        why = str(error)
-        if isinstance(error, ConsulDenied):
+        why, denied = str(error), isinstance(error, ConsulDenied)
+        if denied:
             rules = " ".join(self._policy)
             why = f"{why}. The directory needs these rules: {rules}"
-        return self.unavailable(why)
+        return self.unavailable(why, denied=denied)
 
 
 class Attempts:

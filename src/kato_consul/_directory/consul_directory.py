@@ -6,11 +6,13 @@ which processes get it, and `consul_keys` where everything is.
 
 import itertools
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 from kato_consul._consul.agents import Agents, kv_apis
 from kato_consul._consul.kv_api import (
     MAX_OPERATIONS,
+    KvApi,
     Operation,
     Record,
     Refused,
@@ -19,6 +21,7 @@ from kato_consul._consul.kv_api import (
     delete_at,
     delete_tree,
     lock,
+    read_tree,
     unlock,
 )
 from kato_consul._directory.blocking_slots import BlockingSlots
@@ -29,12 +32,15 @@ from kato_consul._directory.consul_lease import ConsulLease
 from kato_consul._directory.consul_mailbox import Mailbox
 from kato_consul._directory.consul_queue import Fate, fate_of_removal, fate_of_write
 from kato_consul._directory.consul_removal import Removal
-from kato_consul._directory.directory import Held, LeaseLost
+from kato_consul._directory.directory import Held, LeaseLost, Stored
 from kato_consul._directory.entry import Entry
 from kato_consul._flow import Flow
+from kato_consul._logging import logger
 from kato_consul._runtime_defaults import clock, uniform
 from kato_consul.errors import ConsulError
 from kato_consul.settings import Settings
+
+log = logger("directory")
 
 LEAVE_WITHIN = 2.0
 """Seconds that Consul has to end the lease of a client that is closed."""
@@ -138,18 +144,49 @@ class ConsulDirectory:
         """See `Directory.confirm`."""
         return self._lease.confirm(deadline)
 
-    def entry(self, key: str, deadline: float) -> Flow[Entry | None]:
+    def entry(self, key: str, deadline: float) -> Flow[Stored | None]:
         """See `Directory.entry`."""
         path = self._keys.place(key).entry
-        answer = yield from self._calls.read_until_answered(path, deadline, one=True)
-        entries = _entries(answer.found)
-        return entries[0] if entries else None
+        answer = yield from self._calls.until_answered(
+            lambda api: api.read_keys(path, one=True), deadline
+        )
+        for record in answer.found:
+            try:
+                return Stored(Entry.decode(record.value or b""), bool(record.session))
+            except ValueError as error:
+                raise self._calls.unusable_entry(key, path, str(error)) from None
+        return None
 
-    def entries(self, deadline: float) -> Flow[list[Entry]]:
-        """See `Directory.entries`."""
-        answer = yield from self._calls.read_until_answered(self._keys.sessions, deadline)
-        entries = _entries(one for one in answer.found if one.key.endswith("/entry"))
-        return sorted(entries, key=lambda entry: entry.key)
+    def entries(self, deadline: float) -> Flow[list[Stored]]:
+        """See `Directory.entries`.
+
+        They are read in parts: all of a large service in one answer would be some 100 MB.
+        """
+        folders = yield from self._calls.until_answered(
+            lambda api: api.list_folders(self._keys.sessions), deadline
+        )
+        if not folders:  # there are none, or the token may not read them: a single key tells
+            yield from self._calls.until_answered(
+                lambda api: api.read_keys(self._keys.cleaned, one=True), deadline
+            )
+        stored: list[Stored] = []
+        for start in range(0, len(folders), MAX_OPERATIONS):
+            # By prefix: one that has just been removed is no error.
+            reads = [read_tree(f"{one}entry") for one in folders[start : start + MAX_OPERATIONS]]
+            answer = yield from self._calls.until_answered(
+                partial(KvApi.transact, operations=reads), deadline
+            )
+            if isinstance(answer, Refused):
+                raise self._calls.unavailable(f"listing the sessions: {answer.reason}")
+            stored += self._readable(answer)
+        return sorted(stored, key=lambda one: one.entry.key)
+
+    def _readable(self, records: Iterable[Record]) -> Iterator[Stored]:
+        for record in records:
+            try:
+                yield Stored(Entry.decode(record.value or b""), bool(record.session))
+            except ValueError as error:
+                log.warning("directory.entry_unusable", directory=self.name, why=str(error))
 
     def background(self) -> list[tuple[Flow[None], str]]:
         """See `Directory.background`."""
@@ -227,14 +264,3 @@ def _without_scheme(address: str) -> str:
 def _token(held: Held) -> Token:
     assert isinstance(held.token, Token)
     return held.token
-
-
-def _entries(records: Iterable[Record]) -> list[Entry]:
-    """Return the entries that can be read."""
-    entries = []
-    for record in records:
-        try:
-            entries.append(Entry.decode(record.value or b""))
-        except ValueError:
-            continue
-    return entries

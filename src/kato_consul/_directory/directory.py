@@ -4,7 +4,9 @@ All methods that wait are flows. A request whose answer was lost is repeated unt
 each of them has the same effect again.
 """
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+import msgspec
 
 from kato_consul._directory.entry import Entry
 from kato_consul._directory.lease import Lease
@@ -46,6 +48,23 @@ class Held:
         self.acquired_at = lease.now()
         self.wanted = wanted
         self.waited = waited
+
+    def given_back(self, previous: Entry | None) -> Entry:
+        """Return the entry to release it with if this process has not continued the session: the
+        next owner has to do what this one had to, by the entry ``previous`` to the acquisition."""
+        unchanged = previous is not None and self.entry.revision == previous.revision + 1
+        return msgspec.structs.replace(
+            self.entry,
+            revision=self.entry.revision + 1,
+            released=unchanged and previous is not None and previous.released,
+        )
+
+
+class Stored(NamedTuple):
+    """An entry as it was read. ``owned``: a process owned the session at that moment."""
+
+    entry: Entry
+    owned: bool
 
 
 class Directory(Protocol):
@@ -107,12 +126,22 @@ class Directory(Protocol):
         """
         ...
 
-    def entry(self, key: str, deadline: float) -> Flow[Entry | None]:
-        """Flow: read the entry of a key; None if there is none."""
+    def entry(self, key: str, deadline: float) -> Flow[Stored | None]:
+        """Flow: read the entry of a key; None if there is none.
+
+        Raises:
+            SessionDirectoryUnavailable: the directory did not answer before the deadline, or the
+                entry cannot be used.
+        """
         ...
 
-    def entries(self, deadline: float) -> Flow[list[Entry]]:
-        """Flow: read all entries of the service, ordered by key."""
+    def entries(self, deadline: float) -> Flow[list[Stored]]:
+        """Flow: read all entries of the service, ordered by key. Those that cannot be used are left
+        out, and logged.
+
+        Raises:
+            SessionDirectoryUnavailable: the directory did not answer before the deadline.
+        """
         ...
 
     def background(self) -> list[tuple[Flow[None], str]]:

@@ -176,12 +176,14 @@ class RedisCalls:
         left = deadline - self.clock()
         if left <= 0 or not _may_pass(outcome):
             error = outcome.error if isinstance(outcome, Failure) else None
-            raise self.unavailable(f"{what}: {self.explain(outcome)}") from error
+            denied = isinstance(outcome, RedisRefused) and outcome.code in ("NOAUTH", "NOPERM")
+            text = f"{what}: {self.explain(outcome)}"
+            raise self.unavailable(text, denied=denied) from error
         yield Sleep(min(pause, left))
 
-    def unavailable(self, text: str) -> SessionDirectoryUnavailable:
+    def unavailable(self, text: str, *, denied: bool = False) -> SessionDirectoryUnavailable:
         """Return the error of this directory."""
-        return SessionDirectoryUnavailable(self.name, text)
+        return SessionDirectoryUnavailable(self.name, text, denied=denied)
 
     def explain(self, outcome: RedisRefused | Failure) -> str:
         """Return what went wrong, and what to do."""

@@ -22,6 +22,7 @@ them, and what is assumed:
 """
 
 import itertools
+import shlex
 import time
 import uuid
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from typing import Any
 
 import msgspec
 
-from kato_consul._directory.directory import Held, LeaseLost
+from kato_consul._directory.directory import Held, LeaseLost, Stored
 from kato_consul._directory.entry import Entry
 from kato_consul._directory.lease import Lease, boottime
 from kato_consul._directory.redis_background import RedisBackground
@@ -139,7 +140,7 @@ class RedisDirectory:
         self, acquisition: Acquisition, lease: Lease, answer: Answer
     ) -> tuple[Held, Entry | None]:
         _, value, before, wanted = answer.values
-        previous = None if before is None else _entry(acquisition.key, value, before)
+        previous = None if before is None else self._entry(acquisition.key, value, before)
         entry = (previous or Entry(key=acquisition.key)).acquired_by(self.nonce, self._label)
         held = Held(entry, lease, acquisition, wanted=bool(wanted), waited=acquisition.waited)
         self._owned.add(acquisition, held)
@@ -205,24 +206,43 @@ class RedisDirectory:
         yield from self._background.refresh(deadline)
         return self._lease.lease is lease and lease.is_valid()
 
-    def entry(self, key: str, deadline: float) -> Flow[Entry | None]:
+    def entry(self, key: str, deadline: float) -> Flow[Stored | None]:
         """Flow: see `Directory.entry`."""
-        found = yield from self._read([key], deadline)
-        return found[0] if found else None
+        answer = yield from self._calls.run(READ, key, deadline=deadline)
+        ((value, state, owned),) = answer.values
+        return None if state is None else Stored(self._entry(key, value, state), bool(owned))
 
-    def entries(self, deadline: float) -> Flow[list[Entry]]:
+    def entries(self, deadline: float) -> Flow[list[Stored]]:
         """Flow: see `Directory.entries`."""
         names = yield from self._calls.scan("entry:*", deadline)
         keys = sorted(name.removeprefix(b"entry:").decode() for name in names)
-        found: list[Entry] = []
+        stored: list[Stored] = []
         for start in range(0, len(keys), AT_ONCE):
-            found += yield from self._read(keys[start : start + AT_ONCE], deadline)
-        return found
+            some = keys[start : start + AT_ONCE]
+            answer = yield from self._calls.run(READ, *some, deadline=deadline)
+            for key, (value, state, owned) in zip(some, answer.values, strict=True):
+                if state is None:
+                    continue  # it has just been removed
+                try:
+                    stored.append(Stored(_entry(key, value, state), bool(owned)))
+                except ValueError as error:
+                    log.warning("directory.entry_unusable", directory=self.name, why=str(error))
+        return stored
 
-    def _read(self, keys: list[str], deadline: float) -> Flow[list[Entry]]:
-        answer = yield from self._calls.run(READ, *keys, deadline=deadline)
-        pairs = zip(keys, answer.values, strict=True)
-        return [_entry(key, value, state) for key, (value, state) in pairs if state is not None]
+    def _entry(self, key: str, value: bytes | None, state: bytes) -> Entry:
+        """Return an entry.
+
+        Raises:
+            SessionDirectoryUnavailable: it cannot be read.
+        """
+        try:
+            return _entry(key, value, state)
+        except ValueError as error:
+            path = shlex.quote(f"{self._calls.prefix}entry:{key}")
+            raise self._calls.unavailable(
+                f"the entry of session {key!r} cannot be used: {error}. If no process uses it, "
+                f"delete it with: redis-cli del {path}"
+            ) from None
 
     def background(self) -> list[tuple[Flow[None], str]]:
         """Return the flows that run as long as the client, each with its name."""

@@ -80,6 +80,11 @@ local function state_of(key)
   return fields[1] and cjson.decode(fields[1]), fields[2]
 end
 
+local function is_owned(state, run)
+  if not state or state.free or state.run ~= run then return false end
+  return lease_of(nonce_of(state.by)) == state.lease
+end
+
 local function no_longer_wanted(id, key)
   redis.call('SREM', prefix .. 'want:' .. nonce_of(id), id .. ' ' .. key)
 end

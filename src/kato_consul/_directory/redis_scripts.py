@@ -65,8 +65,7 @@ end
 
 -- Its own, from a call before this one: nothing that another may have done is in between.
 local own = state and not state.free and nonce_of(state.by) == nonce
-local live = state and not own and not state.free and state.run == run
-live = live and lease_of(nonce_of(state.by)) == state.lease
+local live = not own and is_owned(state, run)
 local first = first_waiter(key)
 if own or (not live and (not first or first == id)) then
   local epoch, revision, incarnation = 0, 0, nonce
@@ -200,10 +199,13 @@ return {'ok'}
 READ = script(
     "reading sessions",
     """
--- key, key, … -> value and state of each
-local found = {}
+-- key, key, … -> value and state of each, and 1 if it is owned
+local found, run = {}, run_id()
 for i = 2, #ARGV do
-  found[i - 1] = redis.call('HMGET', prefix .. 'entry:' .. ARGV[i], 'value', 'state')
+  local fields = redis.call('HMGET', prefix .. 'entry:' .. ARGV[i], 'value', 'state')
+  local state = fields[2] and cjson.decode(fields[2])
+  fields[3] = is_owned(state, run) and 1 or 0
+  found[i - 1] = fields
 end
 return found
 """,

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from kato_consul._flow import LONG_WAIT, Flow, Sleep, WaitForChange
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.ownership import LeaseLost
@@ -105,18 +103,13 @@ def release(
         else:  # it was never continued: it is as it was
             assert own.acquired is not None
             held, previous = own.acquired
-            untouched = previous is not None and held.entry.revision == previous.revision + 1
-            entry = msgspec.structs.replace(
-                held.entry,
-                revision=held.entry.revision + 1,
-                released=untouched and previous is not None and previous.released,
-            )
+            entry = held.given_back(previous)
         yield from owner.directory.release(held, entry, deadline)
         own.revision = entry.revision
     except LeaseLost:
         pass
     except SessionDirectoryUnavailable as error:
-        log.warning("session.not_released", key=state.key, error=str(error))
+        log.warning("session.not_released", key=state.key, why=str(error))
     finally:
         owner.lose(state)
 

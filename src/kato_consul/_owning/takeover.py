@@ -99,6 +99,12 @@ def continue_session(
     once_only = pending is not None and pending.is_once_only(state.journal)
     if not orderly:
         own.takeovers += 1
+        log.info(
+            "session.taken_over",
+            key=state.key,
+            previous=previous.owner_label,
+            epoch=held.entry.epoch,
+        )
     _install(api, state, successor)
     owner.complete(state, held)
     if conflict is not None:

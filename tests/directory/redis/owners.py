@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from kato_consul._async.driver import AsyncDriver
-from kato_consul._directory.directory import Held
+from kato_consul._directory.directory import Held, Stored
 from kato_consul._directory.entry import Entry
 from kato_consul._directory.redis_directory import RedisDirectory
 from kato_consul._flow import Flow
@@ -96,9 +96,10 @@ class Owner:
 
     def entry(self, key: str, within: float = 60.0) -> Entry | None:
         """Read an entry."""
-        return self.run(self.directory.entry(key, time.monotonic() + within))
+        found = self.run(self.directory.entry(key, time.monotonic() + within))
+        return None if found is None else found.entry
 
-    def entries(self, within: float = 60.0) -> list[Entry]:
+    def entries(self, within: float = 60.0) -> list[Stored]:
         """Read all entries."""
         return self.run(self.directory.entries(time.monotonic() + within))
 

@@ -51,17 +51,21 @@ def test_removed_session_is_gone(new_owner: NewOwner) -> None:
 
 
 def test_entries_are_listed(new_owner: NewOwner) -> None:
-    """All entries of the service are listed by key, owned and released ones, and no other's."""
-    owner = new_owner()
+    """All entries of the service are listed by key, owned and released ones, and no other's; those
+    of a process that has left are not owned."""
+    owner, gone = new_owner(), new_owner()
     keys = [f"user {number} *?[]{{}}é" for number in range(250)]
     for number, key in enumerate(keys):
         held, _ = owner.acquire(key)
         if number % 2:
             owner.release(held, id=f"session-{number}")
-    found = owner.entries()
-    assert [entry.key for entry in found] == sorted(keys, key=str.encode)
-    assert {entry.key for entry in found if entry.released} == set(keys[1::2])
-    assert owner.entry(keys[1]) == next(entry for entry in found if entry.key == keys[1])
+    gone.acquire("left")
+    gone.leave()
+    found = {entry.key: (entry, owned) for entry, owned in owner.entries()}
+    assert list(found) == sorted([*keys, "left"], key=str.encode)
+    assert {key for key, (entry, _) in found.items() if entry.released} == set(keys[1::2])
+    assert {key for key, (_, owned) in found.items() if owned} == set(keys[::2])
+    assert owner.entry(keys[1]) == found[keys[1]][0]
     assert owner.entry("unknown") is None
 
 

@@ -44,7 +44,7 @@ def doctor(service: Service = None, consul: Consul = None, json_: Json = False) 
         from kato_consul import diagnose
 
         settings = settings_from(consul, service)
-        with status_if_slow(settings.consul_address) as consul_answered:
+        with status_if_slow(f"Consul at {settings.consul_address}") as consul_answered:
 
             def on_progress(line: str) -> None:
                 consul_answered()
