@@ -38,7 +38,7 @@ def table(found: Sequence[SessionEntry]) -> list[str]:
 
     rows = [("key", "id", "owner", "epoch", "age")] if found else []
     for entry in found:
-        key, session_id = printable(entry.key), printable(entry.id or "")
+        key, session_id = printable(entry.key), printable(entry.id or "none")
         rows.append((key, session_id, owner_of(entry), str(entry.epoch), _age(entry)))
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
 
@@ -55,7 +55,7 @@ def details(entry: SessionEntry) -> str:
     counter = f"{entry.time}, with {_count(entry.events, 'event', 'events')} in memory"
     parts = {
         "key": printable(entry.key),
-        "id": printable(entry.id or "none: it is not opened yet, or was deleted"),
+        "id": printable(entry.id or "none (it is not opened yet, or was deleted)"),
         "earlier ids": printable(", ".join(entry.aliases)),
         "node": printable(entry.node_id),
         "owner": owner_of(entry),
