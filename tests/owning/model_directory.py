@@ -174,6 +174,11 @@ class ModelDirectory:
     def _stored(self, key: str) -> Stored:
         return Stored(self.store.entries[key], key in self.store.holders)
 
+    def eviction_policy(self, deadline: float) -> Flow[str]:
+        """Flow: it removes none."""
+        yield from self._request(deadline)
+        return ""
+
     def background(self) -> list[tuple[Flow[None], str]]:
         """Return no flows: the tests expire leases themselves."""
         return []

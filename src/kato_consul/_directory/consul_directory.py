@@ -188,6 +188,11 @@ class ConsulDirectory:
             except ValueError as error:
                 log.warning("directory.entry_unusable", directory=self.name, why=str(error))
 
+    def eviction_policy(self, deadline: float) -> Flow[str]:
+        """See `Directory.eviction_policy`: Consul never does."""
+        return ""
+        yield
+
     def background(self) -> list[tuple[Flow[None], str]]:
         """See `Directory.background`."""
         return [

@@ -109,6 +109,13 @@ class Directory(Protocol):
         """
         ...
 
+    def remove(self, held: Held, deadline: float) -> Flow[None]:
+        """Flow: remove the entry of a session that this process owns.
+
+        The errors are those of `write`.
+        """
+        ...
+
     def disown(self, key: str, deadline: float) -> Flow[None]:
         """Flow: give up a session that this process may have acquired without knowing it, because
         the answer was lost or the call was cancelled. Its entry stays as it is: not released.
@@ -138,6 +145,15 @@ class Directory(Protocol):
     def entries(self, deadline: float) -> Flow[list[Stored]]:
         """Flow: read all entries of the service, ordered by key. Those that cannot be used are left
         out, and logged.
+
+        Raises:
+            SessionDirectoryUnavailable: the directory did not answer before the deadline.
+        """
+        ...
+
+    def eviction_policy(self, deadline: float) -> Flow[str]:
+        """Flow: return by which policy the server removes entries when it is full; "" if it never
+        does.
 
         Raises:
             SessionDirectoryUnavailable: the directory did not answer before the deadline.

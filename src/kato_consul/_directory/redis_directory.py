@@ -38,7 +38,7 @@ from kato_consul._directory.redis_calls import Answer, RedisCalls
 from kato_consul._directory.redis_lease import OwnLease
 from kato_consul._directory.redis_owned import Acquisition, Owned
 from kato_consul._directory.redis_script import OWNED
-from kato_consul._directory.redis_scripts import ACQUIRE, DISOWN, LEAVE, READ, WRITE
+from kato_consul._directory.redis_scripts import ACQUIRE, DISOWN, LEAVE, LIMITS, READ, WRITE
 from kato_consul._flow import Clock, Flow, Random, Sleep, WaitForChange
 from kato_consul._logging import logger
 from kato_consul._runtime_defaults import clock as default_clock
@@ -243,6 +243,12 @@ class RedisDirectory:
                 f"the entry of session {key!r} cannot be used: {error}. If no process uses it, "
                 f"delete it with: redis-cli del {path}"
             ) from None
+
+    def eviction_policy(self, deadline: float) -> Flow[str]:
+        """Flow: see `Directory.eviction_policy`."""
+        answer = yield from self._calls.run(LIMITS, deadline=deadline)
+        policy, maximum = bytes(answer.values[0]).decode(), int(answer.values[1])
+        return "" if not maximum or policy == "noeviction" else policy
 
     def background(self) -> list[tuple[Flow[None], str]]:
         """Return the flows that run as long as the client, each with its name."""

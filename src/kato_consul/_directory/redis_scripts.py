@@ -211,6 +211,15 @@ return found
 """,
 )
 
+LIMITS = script(
+    "reading the server's limits",
+    """
+-- -> what it does when it is full, and how many bytes that is; 0: there is no limit
+local memory = redis.call('INFO', 'memory')
+return {string.match(memory, 'maxmemory_policy:([%w-]+)'), string.match(memory, 'maxmemory:(%d+)')}
+""",
+)
+
 LEAVE = script(
     "ending the lease",
     """

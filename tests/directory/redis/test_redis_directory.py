@@ -69,6 +69,26 @@ def test_entries_are_listed(new_owner: NewOwner) -> None:
     assert owner.entry("unknown") is None
 
 
+def test_an_entry_that_is_changed_by_hand(
+    new_owner: NewOwner, server: RedisServer, service: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that cannot be read is left out of the list, and logged; a call that needs it says what
+    to do, and the session stays free."""
+    owner = new_owner()
+    for key in ("good", "it's"):
+        owner.release(owner.acquire(key)[0])
+    name = f"kato-consul:{{{service}}}:entry:it's"
+    server.command("HSET", name, "value", "no JSON")
+    assert [entry.key for entry, _ in owner.entries()] == ["good"]
+    assert "directory.entry_unusable" in caplog.text
+    for call in (owner.entry, owner.acquire):
+        with pytest.raises(SessionDirectoryUnavailable, match="cannot be used") as caught:
+            call("it's")
+        assert "delete it with: redis-cli del 'kato-consul:{" in str(caught.value)
+    server.command("DEL", name)
+    assert new_owner().acquire("it's")[1] is None
+
+
 def test_entry_expires_after_its_release(
     new_owner: NewOwner, server: RedisServer, service: str
 ) -> None:
