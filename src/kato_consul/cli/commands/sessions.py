@@ -150,5 +150,6 @@ def _release(directory: "SessionDirectory", entry: SessionEntry) -> SessionEntry
     after = directory.release(entry.key, RELEASE_WITHIN)
     if after is None:
         raise _unknown(directory, entry.key)
-    print_status(f"{entry.key}: {'handed over' if after.released else 'given up'}")
+    how = "released, and goes on" if after.released else "given up, and is taken over"
+    print_status(f"{entry.key}: {how} in the next process that uses it")
     return after
