@@ -48,11 +48,11 @@ class Site:
         driver = Driver(self.settings)
         try:
             flow = directory_of(self.settings).entry(user, time.monotonic() + TIMEOUT)
-            entry = driver.run(flow)
+            stored = driver.run(flow)
         finally:
             driver.close()
-        assert entry is not None
-        return entry
+        assert stored is not None
+        return stored.entry
 
     def products(self, user: str) -> list[str]:
         """Return what KATO has in a user's session, read without the library's client."""
