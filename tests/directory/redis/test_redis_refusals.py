@@ -96,7 +96,7 @@ def test_least_acl_policy() -> None:
             assert previous is not None
             assert previous.released
             assert len(owner.entries()) == 1
-            other.remove(theirs)
+            other.release(theirs)
             other.leave()
             elsewhere = Owner(url, "another-service")
             with pytest.raises(SessionDirectoryUnavailable, match="the ACL rules") as caught:
