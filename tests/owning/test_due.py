@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from kato_consul._directory.directory import Held
 from kato_consul._directory.entry import Entry
 from kato_consul._directory.lease import Lease
@@ -40,8 +42,7 @@ def test_a_session_that_is_acquired_again_is_looked_at_again() -> None:
     held.acquired_at = -1.0
     state = SessionState("user-1", "node", ownership=Ownership(held=held))
     owner.states["user-1"] = state
-    try:
+    with pytest.raises(StopIteration) as stopped:
         while True:
             flow.send(None)
-    except StopIteration as stop:
-        assert stop.value == [state]
+    assert stopped.value.value == [state]
