@@ -16,6 +16,7 @@ An owner that finds a later one has written nothing since. The first cut after i
 last write is in the session; if it is not there, it never will be.
 """
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -43,6 +44,7 @@ from kato_consul._owning.entry_state import (
     shows,
     with_cut,
 )
+from kato_consul._owning.handover import release
 from kato_consul.errors import (
     ConfigurationError,
     OutcomeUnknown,
@@ -82,7 +84,11 @@ def continue_session(
     if previous is None or _was_owned_here(owner, own, previous):
         owner.complete(state, held)
         return None
-    _require_same_node(state, previous)
+    refused = _other_node(state, previous)
+    if refused is not None:  # the client lets go of the key, as after a refusal of KATO's
+        state.refused = copy.copy(refused)
+        yield from release(owner, api, state, deadline)
+        raise refused
     conflict: SessionConflict | None = None
     if own.epoch and previous.incarnation != own.incarnation:
         conflict = _two_sessions(state, previous)
@@ -113,14 +119,15 @@ def _was_owned_here(owner: "SessionOwner", own: Ownership, previous: Entry) -> b
     return (previous.owner, previous.epoch, previous.incarnation, previous.revision) == here
 
 
-def _require_same_node(state: SessionState, entry: Entry) -> None:
+def _other_node(state: SessionState, entry: Entry) -> ConfigurationError | None:
+    """Return the error for a session that this process asks for with another node."""
     wanted = state.options.node_id
-    if wanted is not None and entry.id and wanted != entry.node_id:
-        raise ConfigurationError(
-            f"session {state.key!r} was opened by another process with node_id="
-            f"{entry.node_id!r}, and is asked for with node_id={wanted!r} here. Use the same "
-            f"value, none, or another key"
-        )
+    if wanted is None or not entry.id or wanted == entry.node_id:
+        return None
+    return ConfigurationError(
+        f"session {state.key!r} was opened by another process with node_id={entry.node_id!r}, and "
+        f"is asked for with node_id={wanted!r} here. Use the same value, none, or another key"
+    )
 
 
 def _two_sessions(state: SessionState, entry: Entry) -> SessionConflict:
