@@ -1,0 +1,73 @@
+"""A directory that takes no new data: Redis out of memory, Consul with a limit on values."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from kato_consul.errors import SessionDirectoryUnavailable
+from kato_consul.testing import ConsulAgent
+from kato_consul.testing.redis import RedisServer
+from tests.directory.redis.owners import mark_settled
+from tests.shared_sessions.callers import other, unavailable
+from tests.shared_sessions.clients import Shell
+from tests.shared_sessions.site import Deployment, Site
+
+
+@contextmanager
+def full_redis(deployment: Deployment) -> Iterator[tuple[Site, RedisServer]]:
+    """Run a service on a Redis that a test fills."""
+    with RedisServer(config={"maxmemory-policy": "noeviction"}, password="hidden") as server:
+        site = Site(deployment, "redis", server.port)
+        mark_settled(server, site.service)
+        try:
+            yield site, server
+        finally:
+            site.close()
+
+
+def test_redis_is_full(deployment: Deployment, shell: Shell) -> None:
+    """No session is opened, and the error says what to do. What is owned goes on, and is handed
+    over; when there is memory again, all goes on."""
+    with full_redis(deployment) as (site, server):
+        one = site.client(shell, password="hidden")
+        two = site.client(other(shell), password="hidden", deadline=3.0)
+        owned = one.session("user-1")
+        owned.observe(["a"])
+        two.session("user-0").observe(["a"])
+        server.command("CONFIG", "SET", "maxmemory", "1mb")
+        owned.observe(["b"])
+        error = unavailable(site, two.session("user-2"), 3.0)
+        assert "it is full. Raise its maxmemory" in str(error)
+        assert "hidden" not in f"{error} {error!r} {error.__cause__!r}"
+        with pytest.raises(SessionDirectoryUnavailable, match="it is full") as caught:
+            owned.clear_stm()  # it is recorded before it is sent
+        assert caught.value.sent is False
+        assert owned.symbols() == ["a", "b"]
+        server.command("CONFIG", "SET", "maxmemory", "0")
+        two.session("user-2").observe(["c"])
+        two.session("user-1").observe(["c"])
+        assert owned.symbols() == ["a", "b", "c"]
+
+
+def test_consul_refuses_a_value(deployment: Deployment, shell: Shell) -> None:
+    """Values of entries are limited to so little that only those without observations are taken.
+    A session is then handed over by a takeover, and keeps its observations."""
+    limits = {"limits": {"kv_max_value_size": 900}}
+    with ConsulAgent(config=limits) as agent:
+        site = Site(deployment, "consul", int(agent.http_addr.rpartition(":")[2]))
+        try:
+            one = site.client(shell, deadline=5.0).session("user-1")
+            two = site.client(other(shell)).session("user-1")
+            large = [f"{number}-{'x' * 200}" for number in range(10)]
+            for symbol in large:
+                one.observe([symbol])
+            two.observe(["last"])
+            assert two.facts.takeovers == 1
+            assert two.symbols() == [*large, "last"]
+            metadata = {"note": "x" * 1_000}
+            session = site.client(shell, deadline=3.0).session("user-2", metadata=metadata)
+            error = unavailable(site, session, 3.0)
+            assert "413" in str(error) or "too large" in str(error)
+        finally:
+            site.close()
