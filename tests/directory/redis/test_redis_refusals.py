@@ -118,3 +118,4 @@ def test_unreachable_server() -> None:
             owner.acquire("k", within=0.3)
         owner.close()
         assert "hidden" not in str(caught.value)
+        assert "is it running there? KATO_CONSUL_SESSION_DIRECTORY" in str(caught.value)
