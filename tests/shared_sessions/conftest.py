@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.shared_sessions.clients import SHELLS, Shell
+from tests.shared_sessions.clients import Shell
 from tests.shared_sessions.site import KINDS, Deployment, Kind, Site, deployed
 
 
@@ -22,11 +22,11 @@ def kind(request: pytest.FixtureRequest) -> Kind:
     return kind
 
 
-@pytest.fixture(params=SHELLS)
-def shell(request: pytest.FixtureRequest) -> Shell:
-    """Each shell."""
-    shell: Shell = request.param
-    return shell
+@pytest.fixture
+def shell(kind: Kind) -> Shell:
+    """The shell of the first client; the second one has the other. So each test has both, and each
+    directory both, in some tests as the owner and in others as the one that waits."""
+    return "sync" if kind == "consul" else "async"
 
 
 @pytest.fixture

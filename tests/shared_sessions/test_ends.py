@@ -14,11 +14,18 @@ from kato_consul import KatoClient, Settings
 from kato_consul.errors import OutcomeUnknown
 from kato_consul.testing.fault_plan import Fault, every
 from tests.shared_sessions.callers import other, owns
-from tests.shared_sessions.clients import WITHIN, Shell
+from tests.shared_sessions.clients import SHELLS, WITHIN, Shell
 from tests.shared_sessions.site import Site
 from tests.testing.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest) -> Shell:
+    """Each shell, as that of the first client."""
+    shell: Shell = request.param
+    return shell
 
 
 def client_threads() -> set[str]:

@@ -8,9 +8,16 @@ from kato_consul.errors import SessionConflict
 from kato_consul.testing import ConsulAgent, ConsulCluster
 from kato_consul.testing.redis import RedisServer
 from tests.shared_sessions.callers import Callers, other, owns, unavailable
-from tests.shared_sessions.clients import WITHIN, Shell
+from tests.shared_sessions.clients import SHELLS, WITHIN, Shell
 from tests.shared_sessions.site import Deployment, Kind, Site
 from tests.testing.waiting import eventually
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest) -> Shell:
+    """Each shell, as that of the first client."""
+    shell: Shell = request.param
+    return shell
 
 
 def test_wiped_and_the_owner_goes_on(site: Site, shell: Shell) -> None:
@@ -62,6 +69,7 @@ def test_restarted_without_its_data(deployment: Deployment, kind: Kind, shell: S
             server.restart()
             if kind == "consul":
                 site.register()
+            assert eventually(lambda: not owns(one))  # Redis is back before the lease has ended
             one.observe(["b"])
             two.observe(["c"])
             assert (two.symbols(), two.id) == (["a", "b", "c"], one.id)
