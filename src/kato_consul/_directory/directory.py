@@ -27,9 +27,19 @@ class Held:
     acquired under: once that is lost, so is this. ``token`` belongs to the directory.
     ``acquired_at`` is on the lease's clock. ``wanted``: another process waits for the session.
     ``waited``: this process had to wait for it.
+    ``dropped``: this process does not act under it any more, whether or not it was released.
     """
 
-    __slots__ = ("__weakref__", "acquired_at", "entry", "lease", "token", "waited", "wanted")
+    __slots__ = (
+        "__weakref__",
+        "acquired_at",
+        "dropped",
+        "entry",
+        "lease",
+        "token",
+        "waited",
+        "wanted",
+    )
 
     def __init__(
         self,
@@ -46,6 +56,7 @@ class Held:
         self.acquired_at = lease.now()
         self.wanted = wanted
         self.waited = waited
+        self.dropped = False
 
 
 class Directory(Protocol):

@@ -65,6 +65,11 @@ class Ownership:
     lossy: bool = False
     calls: CallRecords | None = None
 
+    @property
+    def holding(self) -> Held | None:
+        """The session if this process has acquired it, whether it owns it completely or not yet."""
+        return self.held or (self.acquired[0] if self.acquired else None)
+
 
 class Owner(Protocol):
     """Owns the sessions of one client. All methods but `require` are flows."""

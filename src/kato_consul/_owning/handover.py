@@ -75,7 +75,7 @@ def _wanted(owner: "SessionOwner", keys: frozenset[str]) -> Iterator[SessionStat
         own = None if state is None else state.ownership
         if state is None or own is None:
             continue
-        held = own.held or (own.acquired[0] if own.acquired else None)
+        held = own.holding
         if held is not None:
             held.wanted = True
             yield state

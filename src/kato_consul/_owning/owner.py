@@ -202,6 +202,9 @@ class SessionOwner:
         """Record that the session is not owned any more."""
         own = state.ownership
         assert own is not None
+        held = own.holding
+        if held is not None:  # a traceback may refer to it for long
+            held.dropped = True
         own.held = own.acquired = None
         self.states.pop(state.key, None)
 
@@ -210,7 +213,7 @@ class SessionOwner:
     ) -> Flow[bool | None]:
         """Flow: own the session completely. Return whether ``state.pending`` was applied, None if
         this is still to be settled, or there is none."""
-        held = own.held or (own.acquired[0] if own.acquired else None)
+        held = own.holding
         if held is not None and not (yield from self._is_confirmed(held, deadline)):
             self.lose(state)
         while own.held is None:
@@ -266,11 +269,9 @@ def _held(state: SessionState) -> Held:
     """
     own = state.ownership
     assert own is not None
-    if own.held is not None:
-        return own.held
-    if own.acquired is not None:
-        return own.acquired[0]
-    raise LeaseLost
+    if own.holding is None:
+        raise LeaseLost
+    return own.holding
 
 
 def _mark(write: Write[Any], state: SessionState) -> Mark:
