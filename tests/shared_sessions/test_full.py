@@ -59,20 +59,28 @@ def test_redis_is_full(deployment: Deployment, shell: Shell) -> None:
 
 def test_consul_refuses_a_value(deployment: Deployment, shell: Shell) -> None:
     """Consul takes only values that are smaller than an entry with these observations. The session
-    cannot be handed over; its owner goes on, and loses nothing."""
+    cannot be handed over, the error says why, and KATO has all of it. With ``journal="digest"`` the
+    entry is small enough."""
     limits = {"limits": {"kv_max_value_size": 900}}
+    large = [f"{number}-{'x' * 200}" for number in range(10)]
     with ConsulAgent(config=limits) as agent:
         site = Site(deployment, "consul", int(agent.http_addr.rpartition(":")[2]))
         try:
             one = site.client(shell).session("user-1")
             two = site.client(other(shell), deadline=8.0).session("user-1")
-            large = [f"{number}-{'x' * 200}" for number in range(10)]
             for symbol in large:
                 one.observe([symbol])
             error = unavailable(site, two, 8.0)
-            assert "is too large" in str(error)
             assert "Value for key" in str(error)
-            one.observe(["last"])
-            assert one.symbols() == [*large, "last"]
+            assert "is too large" in str(error)
+            assert site.stored_symbols(one.id) == large
+
+            one = site.client(shell, journal="digest").session("user-2")
+            two = site.client(other(shell), journal="digest").session("user-2")
+            for symbol in large:
+                one.observe([symbol])
+            two.observe(["last"])
+            assert two.symbols() == [*large, "last"]
+            assert two.facts.takeovers == 0
         finally:
             site.close()
