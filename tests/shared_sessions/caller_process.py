@@ -29,7 +29,8 @@ def stop_before(client: Client, method: str, end: str) -> None:
     def stopping(step: Any) -> Any:
         if step.method == method and step.target.endswith(end):
             engine.send = send
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # To this thread: with one to the process, another thread may stop first.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
         return send(step)
 
     engine.send = stopping
