@@ -17,7 +17,14 @@ from tests.kato.seeding import HEADER
 
 LONGEST_FIRST = (
     "histories/test_histories.py",
+    "shared_sessions/test_protocol_cases.py",
+    "shared_sessions/test_slow_and_away.py",
     "faults/test_matrix.py",
+    "shared_sessions/test_ends.py",
+    "shared_sessions/test_options.py",
+    "shared_sessions/test_lost_data.py",
+    "shared_sessions/test_kato_faults.py",
+    "shared_sessions/test_full.py",
     "directory/redis/test_redis_faults.py",
     "directory/redis/test_redis_scripts.py",
     "directory/redis/test_redis_directory.py",

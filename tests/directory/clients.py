@@ -103,10 +103,6 @@ class DirectoryClient:
         entry = changed(held, released=True, **changes)
         self.run(self.directory.release(held, entry, time.monotonic() + within))
 
-    def remove(self, held: Held, within: float = WITHIN) -> None:
-        """Remove a session."""
-        self.run(self.directory.remove(held, time.monotonic() + within))
-
     def confirm(self, within: float = WITHIN) -> bool:
         """Confirm the lease."""
         return self.run(self.directory.confirm(time.monotonic() + within))

@@ -29,7 +29,7 @@ def client(agent: AclAgent, *rules: str) -> DirectoryClient:
 
 
 def test_the_least_policy_is_sufficient(acl_agent: AclAgent) -> None:
-    """Everything works with three rules: hand over, confirm, write, list, remove, leave."""
+    """Everything works with three rules: hand over, confirm, write, list, leave."""
     rules = KEYS, SERVICE, SESSION
     with client(acl_agent, *rules) as one, client(acl_agent, *rules) as two:
         held, _ = one.acquire("user-1")
@@ -43,7 +43,7 @@ def test_the_least_policy_is_sufficient(acl_agent: AclAgent) -> None:
         assert before.id == "kato-1"
         assert one.entries() == [Stored(held.entry, owned=True)]
         one.run(one.directory._removal.remove())
-        two.remove(held)
+        two.release(held)
         one.leave()
         name = f"kato-consul-owner-{one.directory.nonce}"
         assert name not in acl_agent.cli("catalog", "services", "-tags")
@@ -84,4 +84,4 @@ def test_a_token_that_is_replaced(acl_agent: AclAgent, tmp_path: Path) -> None:
         replaced.write_text(acl_agent.token(f"{KEYS}\n{SERVICE}\n{SESSION}"))
         replaced.rename(file)
         held, _ = one.acquire("user-1")
-        one.remove(held)
+        one.release(held)

@@ -144,3 +144,16 @@ def test_what_a_process_does_not_know_of_is_disowned(
     assert "Session" not in disown()
     assert one.entry("user-1") == entry
     one.run(one.directory.disown("another", time.monotonic() + WITHIN))
+
+
+def test_a_session_that_is_dropped_is_given_up_though_it_is_referred_to(
+    new_client: NewClient,
+) -> None:
+    """Its owner does not act under it any more, but the traceback of an error may refer to it."""
+    one, two = new_client(), new_client()
+    held, _ = one.acquire("user-1")
+    held.dropped = True
+    taken, before = two.acquire("user-1")
+    assert before == held.entry
+    assert not before.released
+    two.write(taken, id="kato-1")

@@ -8,7 +8,6 @@ from kato_consul._directory.consul_keys import LONGEST_NAME, Keys, waiter_nonce
 from kato_consul._directory.consul_queue import (
     Fate,
     Move,
-    fate_of_removal,
     fate_of_write,
     next_move,
     read_queue,
@@ -108,20 +107,6 @@ FATES: list[tuple[Record | None, Fate]] = [
 def test_fate_of_a_write(record: Record | None, fate: Fate) -> None:
     """The entry shows what became of a write that was refused or not answered."""
     assert fate_of_write(record, AFTER.encode(), BEFORE, MINE) is fate
-
-
-@pytest.mark.parametrize(
-    ("record", "fate"),
-    [
-        (None, Fate.APPLIED),
-        (found(BEFORE, MINE), Fate.REPEAT),
-        (found(BEFORE, NONE), Fate.LOST),
-        (found(BEFORE.acquired_by("other", "there:2"), THEIRS), Fate.LOST),
-    ],
-)
-def test_fate_of_a_removal(record: Record | None, fate: Fate) -> None:
-    """An entry that is gone was removed."""
-    assert fate_of_removal(record, BEFORE, MINE) is fate
 
 
 @pytest.mark.parametrize(

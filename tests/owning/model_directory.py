@@ -133,16 +133,6 @@ class ModelDirectory:
         if not written:
             raise LeaseLost
 
-    def remove(self, held: Held, deadline: float) -> Flow[None]:
-        """Flow: remove the entry."""
-        yield from self._request(deadline)
-        written = self._is_still(held)
-        if written:
-            del self.store.entries[held.entry.key], self.store.holders[held.entry.key]
-        yield from self._response(deadline)
-        if not written:
-            raise LeaseLost
-
     def disown(self, key: str, deadline: float) -> Flow[None]:
         """Flow: give up a session that this owner may have acquired without knowing it."""
         yield from self._request(deadline)

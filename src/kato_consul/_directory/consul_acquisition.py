@@ -79,6 +79,7 @@ class Acquisition:
         self._previous: Entry | None = None
         self._sent: bytes | None = None
         self._rung, self._rung_at = "", 0.0
+        self._rings = 0
         self._followed = ""
         self._joined = False
 
@@ -232,7 +233,11 @@ class Acquisition:
 
     def _bell(self, nonce: str) -> Operation:
         self._rung, self._rung_at = nonce, self._calls.clock()
-        return write(self._keys.bell(nonce, self._place), self._lease.label.encode())
+        self._rings += 1
+        # Each has another value: Consul wakes no query for a write that changes nothing, and a bell
+        # of before may have been left there.
+        value = f"{self._lease.label} {self._own.rpartition('/')[2]} {self._rings}"
+        return write(self._keys.bell(nonce, self._place), value.encode())
 
     def _transact(self, operations: list[Operation], prefix: str = "") -> Flow[Queue | Refused]:
         """Flow: carry out a transaction, and return the queue as it is after it; with ``prefix``

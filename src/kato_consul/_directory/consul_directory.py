@@ -18,7 +18,6 @@ from kato_consul._consul.kv_api import (
     Refused,
     check_at,
     delete,
-    delete_at,
     delete_tree,
     lock,
     read_tree,
@@ -30,7 +29,7 @@ from kato_consul._directory.consul_calls import Calls
 from kato_consul._directory.consul_keys import Keys
 from kato_consul._directory.consul_lease import ConsulLease
 from kato_consul._directory.consul_mailbox import Mailbox
-from kato_consul._directory.consul_queue import Fate, fate_of_removal, fate_of_write
+from kato_consul._directory.consul_queue import Fate, fate_of_write
 from kato_consul._directory.consul_removal import Removal
 from kato_consul._directory.directory import Held, LeaseLost, Stored
 from kato_consul._directory.entry import Entry
@@ -89,10 +88,7 @@ class ConsulDirectory:
             path = token.place.entry
             return [check_at(path, index), lock(path, data, token.registered.session)]
 
-        def fate(found: Record | None) -> Fate:
-            return fate_of_write(found, data, held.entry, token.registered.session)
-
-        yield from self._change(held, operations, fate, deadline)
+        yield from self._change(held, data, operations, deadline)
         held.entry = entry
 
     def release(self, held: Held, entry: Entry, deadline: float) -> Flow[None]:
@@ -107,27 +103,8 @@ class ConsulDirectory:
                 delete(self._keys.bell(self.nonce, token.place)),
             ]
 
-        def fate(found: Record | None) -> Fate:
-            return fate_of_write(found, data, held.entry, token.registered.session)
-
-        yield from self._change(held, operations, fate, deadline)
+        yield from self._change(held, data, operations, deadline)
         held.entry = entry
-        self._mailbox.forget(token.place, held)
-
-    def remove(self, held: Held, deadline: float) -> Flow[None]:
-        """See `Directory.remove`."""
-        token = _token(held)
-
-        def operations(index: int) -> list[Operation]:
-            return [
-                delete_at(Record(token.place.entry, modify_index=index)),
-                delete(self._keys.bell(self.nonce, token.place)),
-            ]
-
-        def fate(found: Record | None) -> Fate:
-            return fate_of_removal(found, held.entry, token.registered.session)
-
-        yield from self._change(held, operations, fate, deadline)
         self._mailbox.forget(token.place, held)
 
     def disown(self, key: str, deadline: float) -> Flow[None]:
@@ -220,11 +197,11 @@ class ConsulDirectory:
     def _change(
         self,
         held: Held,
+        data: bytes,
         operations: Callable[[int], Sequence[Operation]],
-        fate: Callable[[Record | None], Fate],
         deadline: float,
     ) -> Flow[None]:
-        """Flow: carry out a transaction that changes an owned session, once.
+        """Flow: carry out a transaction that changes an owned session, once: its entry is ``data``.
 
         A transaction that was not answered is sent again. If the first one was carried out, Consul
         refuses the second one, since the entry's index is another. What became of a refused
@@ -249,10 +226,7 @@ class ConsulDirectory:
                 yield from attempts.after(error)
                 continue
             record = found.found[0] if found.found else None
-            outcome = fate(record)
-            if outcome is Fate.APPLIED:
-                token.index = record.modify_index if record else token.index
-                return
+            outcome = fate_of_write(record, data, held.entry, registered.session)
             if outcome is Fate.LOST:
                 if answer.by_lost_session:
                     self._lease.lose(registered, answer.reason)
@@ -260,6 +234,8 @@ class ConsulDirectory:
                 raise LeaseLost(f"session {token.place.key!r} is another's: {answer.reason}")
             assert record is not None
             token.index = record.modify_index
+            if outcome is Fate.APPLIED:
+                return
 
 
 def _without_scheme(address: str) -> str:

@@ -145,7 +145,7 @@ class Mailbox:
         """Return a session that this process owns; None if it does not, or has dropped it."""
         known = self._held.get(name)
         held = None if known is None else known()
-        return None if held is None or held.lease.lost else held
+        return None if held is None or held.dropped or held.lease.lost else held
 
     def _purge(self) -> None:
         """Forget what this process has dropped, or owned under a lost lease."""

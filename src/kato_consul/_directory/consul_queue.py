@@ -116,10 +116,3 @@ def fate_of_write(found: Record | None, written: bytes, before: Entry, session: 
         return Fate.REPEAT
     same = (now.owner, now.epoch) == (before.owner, before.epoch)
     return Fate.REPEAT if same else Fate.LOST
-
-
-def fate_of_removal(found: Record | None, before: Entry, session: str) -> Fate:
-    """Return the fate of a removal by the entry as it is now."""
-    if found is None:
-        return Fate.APPLIED
-    return fate_of_write(found, b"", before, session)

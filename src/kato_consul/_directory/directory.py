@@ -29,9 +29,19 @@ class Held:
     acquired under: once that is lost, so is this. ``token`` belongs to the directory.
     ``acquired_at`` is on the lease's clock. ``wanted``: another process waits for the session.
     ``waited``: this process had to wait for it.
+    ``dropped``: this process does not act under it any more, whether or not it was released.
     """
 
-    __slots__ = ("__weakref__", "acquired_at", "entry", "lease", "token", "waited", "wanted")
+    __slots__ = (
+        "__weakref__",
+        "acquired_at",
+        "dropped",
+        "entry",
+        "lease",
+        "token",
+        "waited",
+        "wanted",
+    )
 
     def __init__(
         self,
@@ -48,6 +58,7 @@ class Held:
         self.acquired_at = lease.now()
         self.wanted = wanted
         self.waited = waited
+        self.dropped = False
 
     def given_back(self, previous: Entry | None) -> Entry:
         """Return the entry to release it with if this process has not continued the session: the

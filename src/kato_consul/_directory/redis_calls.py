@@ -189,7 +189,9 @@ class RedisCalls:
         """Return what went wrong, and what to do."""
         if isinstance(outcome, Failure):
             hint = self._tls_hint(outcome)
-            return f"{outcome}{f': {hint}' if hint else ''}"
+            if outcome.cause is Cause.TLS:
+                return f"{outcome}: {hint}"
+            return f"{outcome}: {_NO_ANSWER}{f'; {hint}' if hint else ''}"
         hint = _HINTS.get(outcome.code, "")
         if outcome.code == "NOPERM":
             rules = " ".join(f"+{command}" for command in COMMANDS)
@@ -197,7 +199,9 @@ class RedisCalls:
         return f"Redis refused it: {outcome.message}{f': {hint}' if hint else ''}"
 
     def _tls_hint(self, failure: Failure) -> str:
-        """Return what may be wrong with TLS if no connection was made; "" if that is not why."""
+        """Return what may be wrong with TLS; "" if that is not why."""
+        if failure.cause is Cause.CUT and not uses_tls(self._url):
+            return "use rediss:// if it has TLS"  # it closes a connection that begins otherwise
         if failure.bytes_sent:
             return ""
         if failure.cause is Cause.TLS:
@@ -228,6 +232,8 @@ _HINTS = {
     "MOVED": "a Redis Cluster cannot be used. Use a single server with replicas",
     "CROSSSLOT": "a Redis Cluster cannot be used. Use a single server with replicas",
 }
+
+_NO_ANSWER = "is it running there? KATO_CONSUL_SESSION_DIRECTORY has its URL"
 
 _TLS_FILES = (
     "if its CA is your own, add ?ssl_ca_certs=/path to the URL; if it asks for a certificate, "

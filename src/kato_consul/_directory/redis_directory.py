@@ -155,11 +155,6 @@ class RedisDirectory:
         yield from self._change(held, entry, "release", deadline)
         self._owned.discard(held)
 
-    def remove(self, held: Held, deadline: float) -> Flow[None]:
-        """Flow: see `Directory.remove`."""
-        yield from self._change(held, held.entry, "remove", deadline)
-        self._owned.discard(held)
-
     def _change(self, held: Held, entry: Entry, how: str, deadline: float) -> Flow[None]:
         acquisition = held.token
         assert isinstance(acquisition, Acquisition)

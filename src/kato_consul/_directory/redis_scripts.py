@@ -109,35 +109,33 @@ return {'wait', state and state.label or '', redis.call('PTTL', prefix .. 'owner
 WRITE = script(
     "writing a session",
     """
--- key, id, seq, value, revision, milliseconds to keep it, '1' if released in order, and 'write',
--- 'release' or 'remove' -> 'ok' or 'lost'
+-- key, id, seq, value, revision, milliseconds to keep it, '1' if released in order, and 'write'
+-- or 'release' -> 'ok' or 'lost'
 local key, id, seq, how = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[9]
 local entry, run = prefix .. 'entry:' .. key, run_id()
 local state = state_of(key)
 if not state or state.by ~= id or state.run ~= run then
-  return {how ~= 'write' and redis.call('EXISTS', prefix .. 'done:' .. id) == 1 and 'ok' or 'lost'}
+  local is_done = how == 'release' and redis.call('EXISTS', prefix .. 'done:' .. id) == 1
+  return {is_done and 'ok' or 'lost'}
 end
 if state.free and how == 'write' then return {'lost'} end
 if state.seq > seq then return {'ok'} end  -- a late copy
-if how ~= 'write' then
+if how == 'release' then
   -- Redis refuses only the first command of a script for want of memory. This one it never does: an
   -- owner must be able to hand a session over also then.
   redis.call('PERSIST', entry)
   redis.call('SET', prefix .. 'done:' .. id, '1', 'PX', 30000)
 end
-if how == 'remove' then
-  redis.call('DEL', entry)
-elseif state.seq < seq then
+if state.seq < seq then
   state.seq, state.revision, state.released = seq, tonumber(ARGV[6]), ARGV[8] == '1'
   state.free = how == 'release'
   redis.call('HSET', entry, 'value', ARGV[5], 'state', cjson.encode(state))
 end
-if how ~= 'remove' then
-  local milliseconds = tonumber(ARGV[7])
-  if how == 'write' then keep(entry, math.max(milliseconds, OWNED))
-  else redis.call('PEXPIRE', entry, milliseconds) end
-end
-if how ~= 'write' then
+local milliseconds = tonumber(ARGV[7])
+if how == 'write' then
+  keep(entry, math.max(milliseconds, OWNED))
+else
+  redis.call('PEXPIRE', entry, milliseconds)
   no_longer_wanted(id, key)
   tell_first_waiter(key)
 end

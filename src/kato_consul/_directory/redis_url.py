@@ -4,6 +4,7 @@ A URL may hold a password, so it is a `Secret`: it is in no error, no log and no
 is an exception of a library that may quote it.
 """
 
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -99,6 +100,7 @@ def connection_options(url: Secret) -> dict[str, Any]:
         options = {"ssl_check_hostname": True, **options}
     return {
         **options,
+        **_without_greeting(),
         "host": host,
         "port": port,
         "db": db,
@@ -108,6 +110,14 @@ def connection_options(url: Secret) -> dict[str, Any]:
         "socket_timeout": STALL_TIMEOUT,
         "socket_connect_timeout": STALL_TIMEOUT,
     }
+
+
+def _without_greeting() -> dict[str, None]:
+    """Return the arguments with which redis-py does not send its name and version on a new
+    connection: two exchanges more, for which a slow server has no time within a step."""
+    if find_spec("redis.driver_info") is not None:
+        return {"driver_info": None}
+    return {"lib_name": None, "lib_version": None}
 
 
 def uses_tls(url: Secret) -> bool:

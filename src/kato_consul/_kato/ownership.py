@@ -16,7 +16,7 @@ from kato_consul._directory.entry import Cut, Entry, Mark
 from kato_consul._flow import Flow
 from kato_consul._kato.call_records import CallRecords
 from kato_consul._kato.journal import Journal
-from kato_consul.errors import OutcomeUnknown, RequestNotSent
+from kato_consul.errors import ClientClosed, OutcomeUnknown, RequestNotSent
 
 if TYPE_CHECKING:
     from kato_consul._kato.kato_api import KatoApi
@@ -64,6 +64,11 @@ class Ownership:
     waits: int = 0
     lossy: bool = False
     calls: CallRecords | None = None
+
+    @property
+    def holding(self) -> Held | None:
+        """The session if this process has acquired it, whether it owns it completely or not yet."""
+        return self.held or (self.acquired[0] if self.acquired else None)
 
 
 class Owner(Protocol):
@@ -169,7 +174,7 @@ def resume(
         return False
     try:
         applied = yield from api.owner.resume(api, state, deadline)
-    except RequestNotSent as error:
+    except (RequestNotSent, ClientClosed) as error:
         reason = "this process lost the session before the answer"
         unknown = OutcomeUnknown(write.what, state.instance or "", reason)
         raise unknown.because(error) from error

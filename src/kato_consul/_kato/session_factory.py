@@ -1,7 +1,9 @@
 """Session factory: creates the sessions of one client and holds what they share."""
 
 import os
+import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from kato_consul._balancing.pool import pool_for
@@ -54,7 +56,8 @@ class SessionFactory:
         self._process = os.getpid()
         self._settings = settings
         self.sessions: dict[str, Any] = {}
-        self._nodes = SharedNodes(self._has_own_node)
+        # Weak: the owner's background work refers to states, and so to this.
+        self._nodes = SharedNodes(partial(_has_own_node, weakref.ref(self)))
         self._interrupted: dict[tuple[str, str], None] = {}
         self.pool = pool_for(settings)
         failover = Failover(
@@ -129,10 +132,6 @@ class SessionFactory:
             del self.sessions[state.key]
             self._nodes.remove(state.key, state.node_id)
 
-    def _has_own_node(self, key: str) -> bool:
-        session = self.sessions.get(key)
-        return session is not None and session._state.owns_node
-
     def query_any(self, query: Query[Any]) -> Flow[Any]:
         """Flow: run the query on any instance."""
         return query_any(self.api, query, self.deadline())
@@ -177,3 +176,9 @@ class SessionFactory:
             f"session {state.key!r} is used from within one of its own calls, which would wait for "
             f"itself. Nothing was sent. Use the session when the call has returned"
         )
+
+
+def _has_own_node(factory: weakref.ref[SessionFactory], key: str) -> bool:
+    living = factory()
+    session = None if living is None else living.sessions.get(key)
+    return session is not None and session._state.owns_node

@@ -62,7 +62,9 @@ def due(owner: "SessionOwner", *, busy: bool) -> Flow[list[SessionState]]:
         ready = [state for state in others_wait if _is_due(state)]
         if ready:
             return ready
-        yield WaitForChange(wanted, seen, PAUSE if others_wait else LONG_WAIT)
+        # A session that is being acquired again is wanted, and not held yet: nothing changes then.
+        pause = BUSY_PAUSE if seen else LONG_WAIT
+        yield WaitForChange(wanted, seen, PAUSE if others_wait else pause)
 
 
 def _wanted(owner: "SessionOwner", keys: frozenset[str]) -> Iterator[SessionState]:
@@ -71,7 +73,7 @@ def _wanted(owner: "SessionOwner", keys: frozenset[str]) -> Iterator[SessionStat
         own = None if state is None else state.ownership
         if state is None or own is None:
             continue
-        held = own.held or (own.acquired[0] if own.acquired else None)
+        held = own.holding
         if held is not None:
             held.wanted = True
             yield state

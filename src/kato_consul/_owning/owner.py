@@ -5,7 +5,8 @@ first, and continued from the last owner's state (`takeover`). While other proce
 is handed over at the end of the call in hand (`handover`).
 """
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from kato_consul._directory.directory import Directory, Held
@@ -19,7 +20,12 @@ from kato_consul._kato.writes import Write
 from kato_consul._owning import handover
 from kato_consul._owning.entry_state import has_more_than_symbols, is_old, next_entry
 from kato_consul._owning.takeover import continue_session
-from kato_consul.errors import KatoConsulError, OutcomeUnknown, SessionDirectoryUnavailable
+from kato_consul.errors import (
+    ClientClosed,
+    KatoConsulError,
+    OutcomeUnknown,
+    SessionDirectoryUnavailable,
+)
 
 T = TypeVar("T")
 
@@ -44,12 +50,14 @@ class SessionOwner:
         own.resolved = own.unknown = None
         held = own.held
         if held is None or not held.lease.is_valid() or held.entry.id != (state.id or ""):
-            own.resolved = yield from self._own(api, state, own, deadline)
+            with _closing(sent=False):
+                own.resolved = yield from self._own(api, state, own, deadline)
         while True:
             try:
                 result = yield from flow(api, state, deadline)
             except LeaseLost:
-                own.resolved = yield from self._own(api, state, own, deadline)
+                with _closing(sent=state.pending is not None):
+                    own.resolved = yield from self._own(api, state, own, deadline)
             except KatoConsulError:
                 yield from self._after_call(api, state, own, deadline)
                 raise
@@ -90,6 +98,10 @@ class SessionOwner:
         takeover could not tell otherwise whether KATO has lost something. And once for each entry,
         that an observation has what a takeover cannot restore.
         """
+        with _closing(sent=False):
+            yield from self._before_write(state, write, deadline)
+
+    def _before_write(self, state: SessionState, write: Write[Any], deadline: float) -> Flow[None]:
         yield from self._require_confirmed(state, deadline)
         journal, changes = state.journal, dict[str, Any]()
         calls = state.ownership.calls if state.ownership is not None else None
@@ -112,7 +124,7 @@ class SessionOwner:
                 yield from self.record(state, after, deadline)
             else:
                 yield from self._require_confirmed(state, deadline)
-        except SessionDirectoryUnavailable as error:
+        except (SessionDirectoryUnavailable, ClientClosed) as error:
             unknown = OutcomeUnknown(
                 write.what,
                 state.instance or "",
@@ -190,6 +202,9 @@ class SessionOwner:
         """Record that the session is not owned any more."""
         own = state.ownership
         assert own is not None
+        held = own.holding
+        if held is not None:  # a traceback may refer to it for long
+            held.dropped = True
         own.held = own.acquired = None
         self.states.pop(state.key, None)
 
@@ -198,7 +213,7 @@ class SessionOwner:
     ) -> Flow[bool | None]:
         """Flow: own the session completely. Return whether ``state.pending`` was applied, None if
         this is still to be settled, or there is none."""
-        held = own.held or (own.acquired[0] if own.acquired else None)
+        held = own.holding
         if held is not None and not (yield from self._is_confirmed(held, deadline)):
             self.lose(state)
         while own.held is None:
@@ -235,6 +250,17 @@ class SessionOwner:
             raise LeaseLost
 
 
+@contextmanager
+def _closing(*, sent: bool) -> Iterator[None]:
+    """Let a `ClientClosed` of the block say whether the call was sent to KATO. The request in hand
+    was one to the directory."""
+    try:
+        yield
+    except ClientClosed as closed:
+        closed.sent = sent
+        raise
+
+
 def _held(state: SessionState) -> Held:
     """Return the session as it is held.
 
@@ -243,11 +269,9 @@ def _held(state: SessionState) -> Held:
     """
     own = state.ownership
     assert own is not None
-    if own.held is not None:
-        return own.held
-    if own.acquired is not None:
-        return own.acquired[0]
-    raise LeaseLost
+    if own.holding is None:
+        raise LeaseLost
+    return own.holding
 
 
 def _mark(write: Write[Any], state: SessionState) -> Mark:

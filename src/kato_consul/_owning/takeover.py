@@ -16,6 +16,7 @@ An owner that finds a later one has written nothing since. The first cut after i
 last write is in the session; if it is not there, it never will be.
 """
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -43,8 +44,9 @@ from kato_consul._owning.entry_state import (
     shows,
     with_cut,
 )
+from kato_consul._owning.handover import release
+from kato_consul._owning.refusals import differs, other_node, two_sessions
 from kato_consul.errors import (
-    ConfigurationError,
     OutcomeUnknown,
     SessionConflict,
     SessionGone,
@@ -82,10 +84,14 @@ def continue_session(
     if previous is None or _was_owned_here(owner, own, previous):
         owner.complete(state, held)
         return None
-    _require_same_node(state, previous)
+    refused = other_node(state, previous)
+    if refused is not None:  # the client lets go of the key, as after a refusal of KATO's
+        state.refused = copy.copy(refused)
+        yield from release(owner, api, state, deadline)
+        raise refused
     conflict: SessionConflict | None = None
     if own.epoch and previous.incarnation != own.incarnation:
-        conflict = _two_sessions(state, previous)
+        conflict = two_sessions(state, previous)
     successor = _successor(state, held.entry)
     orderly = previous.released
     if not held.entry.id:
@@ -117,33 +123,6 @@ def _was_owned_here(owner: "SessionOwner", own: Ownership, previous: Entry) -> b
     the one that this one wrote last: a write without an outcome may have changed it since."""
     here = (owner.directory.nonce, own.epoch, own.incarnation, own.revision)
     return (previous.owner, previous.epoch, previous.incarnation, previous.revision) == here
-
-
-def _require_same_node(state: SessionState, entry: Entry) -> None:
-    wanted = state.options.node_id
-    if wanted is not None and entry.id and wanted != entry.node_id:
-        raise ConfigurationError(
-            f"session {state.key!r} was opened by another process with node_id="
-            f"{entry.node_id!r}, and is asked for with node_id={wanted!r} here. Use the same "
-            f"value, none, or another key"
-        )
-
-
-def _two_sessions(state: SessionState, entry: Entry) -> SessionConflict:
-    """Return the error for a session whose entry was lost, and made again by another process."""
-    conflict = SessionConflict(
-        state.key,
-        state.id or "",
-        expected=state.journal.time,
-        found=entry.time,
-        expected_stm=state.journal.stm,
-        found_stm=[],
-    )
-    conflict.add_note(
-        f"the session directory has lost its entry, and another process has opened {entry.id!r} "
-        f"for the same key: the session continues there, without what is in {state.id!r}"
-    )
-    return conflict
 
 
 def _successor(state: SessionState, entry: Entry) -> SessionState:
@@ -181,13 +160,13 @@ def _continue(
     except SessionGone:
         if successor.journal.complete:
             return None  # the first call that needs it opens it again
-        return _differs(successor, 0, [])
+        return differs(successor, 0, [])
     journal, _ = found(entry, time, stm)
     cut = cut_of(entry, time, stm)
     if shows(cut, successor.journal) and entry.digest in ("", cut.digest):
         successor.journal = journal
         return None
-    conflict = _differs(successor, time, stm)
+    conflict = differs(successor, time, stm)
     successor.journal = journal
     return None if successor.on_conflict == "adopt" else conflict
 
@@ -209,14 +188,14 @@ def _take_over(
     except SessionGone:
         cut, lossy = Cut(entry.epoch, entry.time, entry.events, entry.digest), entry.lossy
         if not is_expired(entry):  # what its owner observed since is lost, if it did
-            conflict = _differs(successor, 0, [])
+            conflict = differs(successor, 0, [])
         if not successor.journal.complete:
             successor.journal, lossy = found(entry, 0, [])
     else:
         reason = "taken over"
         cut = cut_of(entry, time, stm)
         if time < entry.time and not _sets_back(entry.mark):
-            conflict = _differs(successor, time, stm)
+            conflict = differs(successor, time, stm)
         successor.journal, lossy = found(entry, time, stm)
     mark = entry.mark
     unresolved = mark is not None and (cut.time, cut.events) == (mark.time, mark.events)
@@ -265,18 +244,6 @@ def _kept(mark: Mark | None, journal: Journal) -> tuple[Mark | None, DoubtfulLea
 def _doubt(mark: Mark, journal: Journal) -> DoubtfulLearn:
     pattern = PatternCount(mark.pattern, mark.frequency) if mark.pattern else None
     return DoubtfulLearn(learn(pattern), journal.generation, journal.events)
-
-
-def _differs(successor: SessionState, time: int, stm: list[Event]) -> SessionConflict:
-    journal = successor.journal
-    return SessionConflict(
-        successor.key,
-        successor.id or "",
-        expected=journal.time,
-        found=time,
-        expected_stm=journal.stm,
-        found_stm=stm,
-    )
 
 
 def _outcome(state: SessionState, cuts: tuple[Cut, ...], epoch: int) -> bool | None:

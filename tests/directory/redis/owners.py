@@ -82,10 +82,6 @@ class Owner:
         changes = {"released": True, **changes}
         self.run(self.directory.release(held, changed(held, changes), time.monotonic() + within))
 
-    def remove(self, held: Held, within: float = 60.0) -> None:
-        """Remove the session."""
-        self.run(self.directory.remove(held, time.monotonic() + within))
-
     def disown(self, key: str, within: float = 60.0) -> None:
         """Give up a session that it may have."""
         self.run(self.directory.disown(key, time.monotonic() + within))

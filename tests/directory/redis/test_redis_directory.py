@@ -36,20 +36,6 @@ def test_own_session_is_acquired_again_at_once(new_owner: NewOwner) -> None:
         owner.write(first)
 
 
-def test_removed_session_is_gone(new_owner: NewOwner) -> None:
-    """A removed entry is not there; the process that waits finds none."""
-    owner, other = new_owner(), new_owner()
-    held, _ = owner.acquire("k")
-    owner.write(held, id="session-1")
-    turn = other.start(lambda: other.acquire("k"))
-    assert eventually(lambda: held.wanted)
-    owner.remove(held)
-    new, previous = turn.result(60)
-    assert previous is None
-    assert new.entry.epoch == 1
-    assert owner.directory.wanted.current == frozenset()
-
-
 def test_entries_are_listed(new_owner: NewOwner) -> None:
     """All entries of the service are listed by key, owned and released ones, and no other's; those
     of a process that has left are not owned."""
@@ -156,8 +142,10 @@ def test_disowned_session_is_taken_over(new_owner: NewOwner) -> None:
     other.write(new, id="session-1")
 
 
-def test_incarnation_is_that_of_the_entry(new_owner: NewOwner) -> None:
-    """It stays the same for all owners, and differs if the entry was removed and made again."""
+def test_incarnation_is_that_of_the_entry(
+    new_owner: NewOwner, server: RedisServer, service: str
+) -> None:
+    """It stays the same for all owners, and differs if the entry was lost and made again."""
     owner, other = new_owner(), new_owner()
     held, _ = owner.acquire("k")
     assert held.entry.incarnation == owner.directory.nonce
@@ -165,7 +153,7 @@ def test_incarnation_is_that_of_the_entry(new_owner: NewOwner) -> None:
     new, previous = other.acquire("k")
     assert previous is not None
     assert previous.incarnation == new.entry.incarnation == owner.directory.nonce
-    other.remove(new)
+    server.command("DEL", f"kato-consul:{{{service}}}:entry:k")
     assert other.acquire("k")[0].entry.incarnation == other.directory.nonce
 
 

@@ -16,7 +16,7 @@ from kato_consul.testing.redis import RedisServer
 from kato_consul.testing.scratch import ScratchFolder
 from tests.directory.redis.conftest import NewOwner
 from tests.directory.redis.owners import Owner, mark_settled
-from tests.directory.redis.tcp_proxy import TcpProxy
+from tests.directory.tcp_proxy import TcpProxy
 from tests.testing.waiting import eventually
 
 

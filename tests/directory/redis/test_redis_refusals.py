@@ -7,7 +7,7 @@ from kato_consul.testing.ports import HOST
 from kato_consul.testing.redis import RedisServer
 from tests.directory.redis.conftest import NewOwner
 from tests.directory.redis.owners import Owner, mark_settled
-from tests.directory.redis.tcp_proxy import TcpProxy
+from tests.directory.tcp_proxy import TcpProxy
 from tests.testing.waiting import eventually
 
 
@@ -96,7 +96,7 @@ def test_least_acl_policy() -> None:
             assert previous is not None
             assert previous.released
             assert len(owner.entries()) == 1
-            other.remove(theirs)
+            other.release(theirs)
             other.leave()
             elsewhere = Owner(url, "another-service")
             with pytest.raises(SessionDirectoryUnavailable, match="the ACL rules") as caught:
@@ -118,3 +118,4 @@ def test_unreachable_server() -> None:
             owner.acquire("k", within=0.3)
         owner.close()
         assert "hidden" not in str(caught.value)
+        assert "is it running there? KATO_CONSUL_SESSION_DIRECTORY" in str(caught.value)

@@ -11,7 +11,7 @@ from kato_consul._directory.redis_scripts import ACQUIRE, GIVE_UP, WRITE
 from kato_consul.testing.redis import RedisServer
 from tests.directory.redis.conftest import NewOwner
 from tests.directory.redis.owners import Owner
-from tests.directory.redis.tcp_proxy import TcpProxy
+from tests.directory.tcp_proxy import TcpProxy
 from tests.testing.waiting import eventually
 
 

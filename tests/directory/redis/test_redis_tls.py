@@ -9,7 +9,7 @@ from kato_consul.errors import SessionDirectoryUnavailable
 from kato_consul.testing.ports import HOST
 from kato_consul.testing.redis import RedisServer
 from tests.directory.redis.conftest import NewOwner
-from tests.directory.redis.tcp_proxy import TcpProxy
+from tests.directory.tcp_proxy import TcpProxy
 from tests.security.gateway import Certificates
 
 
