@@ -90,9 +90,10 @@ def continue_session(
     orderly = previous.released
     if not held.entry.id:
         successor.journal = Journal(held.entry.config or state.journal.config)
+        own.calls = restored_calls(held.entry, own.calls)
     elif orderly:
         conflict = (yield from _continue(api, successor, held.entry, deadline)) or conflict
-        own.calls = restored_calls(held.entry)
+        own.calls = restored_calls(held.entry, own.calls)
     else:
         conflict = (yield from _take_over(owner, api, successor, held, deadline)) or conflict
     pending, applied = state.pending, _outcome(state, held.entry.cuts, own.epoch)
@@ -212,9 +213,7 @@ def _take_over(
         if time < entry.time and not _sets_back(entry.mark):
             conflict = _differs(successor, time, stm)
         successor.journal, lossy = found(entry, time, stm)
-    mark = entry.mark
-    unresolved = mark is not None and (cut.time, cut.events) == (mark.time, mark.events)
-    own.calls = restored_calls(entry, cut, learned=not unresolved)
+    own.calls = restored_calls(entry, own.calls, cut)
     own.cuts = with_cut(entry, cut)
     own.mark, successor.doubtful_learn = _kept(entry.mark, successor.journal)
     own.lossy = own.lossy or lossy
@@ -252,7 +251,9 @@ def _kept(mark: Mark | None, journal: Journal) -> tuple[Mark | None, DoubtfulLea
         return None, None
     if not journal.events or (journal.time, journal.events) != (mark.time, mark.events):
         return None, None
-    kept = msgspec.structs.replace(mark, time=len(journal), events=journal.events, instance="")
+    kept = msgspec.structs.replace(
+        mark, time=len(journal), events=journal.events, instance="", position=None
+    )
     return kept, _doubt(mark, journal)
 
 
