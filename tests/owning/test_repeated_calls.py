@@ -45,8 +45,9 @@ class RepeatedCalls(RuleBasedStateMachine):
     """One session, a log with two readers, and calls with keys.
 
     A symbol is ``certain`` once its call was acknowledged, and ``absent`` if it was said that it is
-    not applied and its call is not made again. ``cleared``: it was in a memory that was cleared.
-    ``doubtful``: a learn has no outcome, and may be applied late.
+    not applied and its call is not made again. ``left_out`` are the offsets of messages without
+    which a reader went on: they count as passed over. ``cleared``: it was in a memory that was
+    cleared. ``doubtful``: a learn has no outcome, and may be applied late.
     """
 
     def __init__(self) -> None:
@@ -61,6 +62,7 @@ class RepeatedCalls(RuleBasedStateMachine):
         self.doubtful = False
         self.learns = 0
         self.observed = 0
+        self.left_out: set[int] = set()
         self.dead: list[object] = []
 
     @initialize(
@@ -126,18 +128,20 @@ class RepeatedCalls(RuleBasedStateMachine):
         self, reader: Reader, message: Message, result: Any, error: BaseException | None
     ) -> None:
         if error is None:
-            if message.kind != "refused":
+            if message.offset not in self.left_out:
                 self.certain |= set(message.symbols)
             self._go_on(reader, message)
         elif isinstance(error, ConfigurationError):
             assert str(error) == READ_AGAIN
             reader.next = None
         elif isinstance(error, ValidationFailed | BadRequest):
+            self.left_out.add(message.offset)
             self._go_on(reader, message)
         elif isinstance(error, OutcomeUnknown):
             reader.tries += 1
             self._doubt(message)
             if reader.tries >= MAX_TRIES:
+                self.left_out.add(message.offset)
                 self._go_on(reader, message)
         else:
             self._doubt(message)

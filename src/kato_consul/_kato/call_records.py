@@ -106,6 +106,7 @@ class CallRecords:
     def is_recorded(self) -> None:
         """Record that the entry has all of this."""
         self.unrecorded = self.positions.unrecorded = False
+        self.positions.unwritten = 0
 
     def _record(self, part: CallPart) -> KeyRecord | None:
         return None if part.key is None else self.keys.get(part.key)

@@ -4,8 +4,8 @@ A caller that reads a log gives each call the position of its message. A message
 last one applied is not applied again. After a takeover the position is known as of some earlier
 write of the entry only. KATO's counter minus the one of then is how many observations came since;
 they are those of the messages after it, in their order, since one owner applied them in order. So
-exactly so many are passed over when the log is read again from there. Nothing is written for each
-message.
+exactly so many are passed over when the log is read again from there. So nothing is written for
+each message.
 
 That holds if all observations since then come from one partition of one log, and if each message
 that was given either made its observations or was recorded. So the entry is written before the
@@ -20,6 +20,9 @@ from typing import Any
 from kato_consul._directory.entry import MAX_POSITIONS, LogPosition
 from kato_consul.errors import ConfigurationError
 from kato_consul.models import Position
+
+CHECKPOINT_AFTER = 1_000
+"""Observations after which the entry is written again: as many are read again at most."""
 
 Partition = tuple[str, int]
 """A log's name, and the number of a partition."""
@@ -54,12 +57,13 @@ class LogPositions:
     """The positions of one session; the partition used last is the last one.
 
     ``source`` is the partition that the observations since the last write of the entry come from,
-    None for calls without a position. ``unrecorded``: the entry has to be written before the next
-    observation.
+    None for calls without a position; ``unwritten`` is their number. ``unrecorded``: the entry has
+    to be written before the next observation.
     """
 
     tracks: dict[Partition, Track] = field(default_factory=dict)
     source: Partition | None = None
+    unwritten: int = 0
     unrecorded: bool = False
 
     def give(self, position: Position) -> Track:
@@ -84,11 +88,12 @@ class LogPositions:
     def come_from(self, position: Position | None) -> None:
         """Record where the next observations come from."""
         source = None if position is None else _partition(position)
-        if source != self.source:
+        if source != self.source or self.unwritten >= CHECKPOINT_AFTER:
             self.source, self.unrecorded = source, True
 
     def applied(self, position: Position, observations: int) -> None:
         """Record that observations of the message that was given last are applied."""
+        self.unwritten += observations
         track = self._track(position)
         if position.offset > track.offset:
             track.ahead += observations
