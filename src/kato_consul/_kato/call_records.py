@@ -22,9 +22,9 @@ from kato_consul._kato.writes import Write
 class CallRecords:
     """The calls of one session.
 
-    ``keys`` are the last `MAX_KEYS` of which something was sent, oldest first. ``sent`` is the part
-    that was announced last, until its outcome is known. ``unrecorded``: the entry has to be written
-    before the next write is sent.
+    ``keys`` are the last `MAX_KEYS` of which something may be applied, oldest first. ``sent`` is
+    the part that was announced last, until its outcome is known. ``unrecorded``: the entry has to
+    be written before the next write is sent.
     """
 
     keys: dict[str, KeyRecord] = field(default_factory=dict)
@@ -71,9 +71,13 @@ class CallRecords:
             self.sent = part
             return
         record = self._record(part)
-        if record is not None and not part.applied and not record.unknown:
+        if record is None or part.applied or record.unknown:
+            return
+        self.unrecorded = True
+        if record.applied:
             self.keys[record.key] = msgspec.structs.replace(record, in_flight=0)
-            self.unrecorded = True
+        else:
+            del self.keys[record.key]
 
     def applied(self, part: CallPart) -> None:
         """Record that a part was applied. It is the same if this is called again."""
