@@ -152,6 +152,7 @@ class LogPositions:
             track.offset, track.ahead, track.count = known.offset, ahead, known.count
             track.given, track.must_ask = max(track.given, known.offset), False
             track.unknown = track.unknown and track.given > known.offset
+            self.unrecorded = True  # a message up to there may have been left out
 
     def _track(self, position: Position) -> Track:
         return self.tracks.setdefault(_partition(position), Track())
