@@ -201,7 +201,8 @@ class SessionState:
         """
         after.last_write = write
         self.journal = after
-        self.note_applied(write)
+        if write.part is not None:
+            self.note_applied(write)
 
     @property
     def is_applied(self) -> bool:
