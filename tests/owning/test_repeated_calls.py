@@ -16,8 +16,9 @@ from kato_consul._kato import reads as reading
 from kato_consul._kato import repeatable, writes
 from kato_consul._kato.execute import execute_write, settle_call
 from kato_consul._kato.journal import Journal
+from kato_consul._kato.log_positions import READ_AGAIN
 from kato_consul._kato.ownership import CallFlow
-from kato_consul._kato.repeated_calls import READ_AGAIN, position_of
+from kato_consul._kato.repeated_calls import position_of
 from kato_consul.errors import (
     BadRequest,
     ConfigurationError,

@@ -8,6 +8,7 @@ from kato_consul._directory.entry import Cut, Entry, KeyRecord, LogPosition, Mar
 from kato_consul._kato.call_records import CallRecords
 from kato_consul._kato.log_positions import LogPositions, Track
 from kato_consul._owning.entry_state import restored_calls
+from kato_consul.errors import ConfigurationError
 from kato_consul.models import Position
 
 LOG = ("observations", 0)
@@ -206,17 +207,25 @@ def test_what_this_process_has_applied_itself(earlier: Track, expected: Track) -
     assert found == expected
 
 
-def test_caller_that_was_not_told_must_ask() -> None:
-    """Unless it reads the log again from a message that the entry knows, or asks."""
-    stored = entry(positions=AT_40, source=LOG)
-    for offset, must_ask in ((41, True), (40, False), (12, False)):
-        calls = restored_calls(stored, None, cut(16))
-        assert calls is not None
-        assert calls.positions.give(Position(*LOG, offset)).must_ask is must_ask
-    calls = restored_calls(stored, None, cut(16))
+def positions_of(stored: Entry, found: Cut) -> LogPositions:
+    """Return the positions of a process that has taken the session over."""
+    calls = restored_calls(stored, None, found)
     assert calls is not None
-    assert calls.positions.newest(None) == Position(*LOG, 40)
-    assert not calls.positions.give(Position(*LOG, 41)).must_ask
+    return calls.positions
+
+
+def test_caller_that_was_not_told_must_ask() -> None:
+    """Unless it reads the log again from a message that the entry knows. Messages that it gives all
+    the same are not taken for left out."""
+    positions = positions_of(entry(positions=AT_40, source=LOG), cut(16))
+    for offset in (45, 50):
+        with pytest.raises(ConfigurationError, match="read the log again"):
+            positions.give(Position(*LOG, offset))
+    assert positions.newest(None) == Position(*LOG, 40)
+    assert positions.give(Position(*LOG, 41)).ahead == 6
+    positions = positions_of(entry(positions=AT_40, source=LOG), cut(16))
+    positions.give(Position(*LOG, 12))
+    assert positions.give(Position(*LOG, 41)).ahead == 6
 
 
 def test_entry_without_calls() -> None:

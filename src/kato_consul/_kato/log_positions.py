@@ -24,6 +24,11 @@ from kato_consul.models import Position
 CHECKPOINT_AFTER = 1_000
 """Observations after which the entry is written again: as many are read again at most."""
 
+READ_AGAIN = (
+    "position: another process has applied messages of this log, and this one may have left some "
+    "out. Nothing was sent. Call session.position(), and read the log again after that message"
+)
+
 Partition = tuple[str, int]
 """A log's name, and the number of a partition."""
 
@@ -70,19 +75,25 @@ class LogPositions:
         """Record that a message is given, and return the track of its partition.
 
         If the caller has gone on without the one before it, that is passed over from here on.
+
+        Raises:
+            ConfigurationError: another process has observed what is ahead, and the caller has not
+                asked since where to go on: then it is not certain that those are its messages.
         """
         partition = _partition(position)
         track = self.tracks.pop(partition, None) or Track()
         self.tracks[partition] = track
         while len(self.tracks) > MAX_POSITIONS:
             del self.tracks[next(iter(self.tracks))]
+        if position.offset <= track.offset:  # the caller reads the log again
+            track.must_ask = False
+            return track
+        if track.must_ask:
+            raise ConfigurationError(READ_AGAIN)
         if track.offset < track.given < position.offset:
             track.move(track.given, track.ahead)
             self.unrecorded = True
-        if position.offset > track.offset:
-            track.given = position.offset
-        else:
-            track.must_ask = False  # the caller reads the log again
+        track.given = position.offset
         return track
 
     def come_from(self, position: Position | None) -> None:

@@ -23,15 +23,10 @@ from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.ownership import Ownership
 from kato_consul._kato.reconcile import read_memory
 from kato_consul._kato.session_state import SessionState
-from kato_consul.errors import ConfigurationError, IdempotencyKeyReused, OutcomeUnknown
+from kato_consul.errors import IdempotencyKeyReused, OutcomeUnknown
 from kato_consul.models import Position
 
 R = TypeVar("R")
-
-READ_AGAIN = (
-    "position: another process has applied messages of this log, and this one may have left some "
-    "out. Nothing was sent. Call session.position(), and read the log again after that message"
-)
 
 MakePart = Callable[[int, int], CallPart | None]
 """Returns the part of a call with so many units, of which so many are observations; None if the
@@ -85,6 +80,7 @@ def call_once(
         LeaseLost: the session is not owned any more: this is to be run again from the start, since
             another process may have made the call meanwhile.
         IdempotencyKeyReused: the key was used for another call.
+        ConfigurationError: the caller may have left out messages: see `LogPositions.give`.
         OutcomeUnknown: an earlier call may have been applied.
         KatoConsulError: see `execute_write`.
     """
@@ -101,8 +97,6 @@ def call_once(
     if position is not None:
         track = calls.positions.give(position)
         whole = position.offset <= track.offset
-        if track.must_ask and not whole:
-            raise ConfigurationError(READ_AGAIN)
         done = max(done, call.units if whole else min(track.ahead, call.observations))
         unknown = unknown or (track.unknown and not whole)
     if unknown:

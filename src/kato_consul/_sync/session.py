@@ -99,6 +99,7 @@ class Session:
         Raises:
             ValidationFailed: KATO refuses the observation.
             IdempotencyKeyReused: the key was used for another call.
+            ConfigurationError: another process has read the log on: call `position` first.
             OutcomeUnknown: whether it was applied could not be determined before the deadline.
             SessionConflict: another client writes to this session.
             KatoConsulError: it was not applied, for the reason that the error gives.
