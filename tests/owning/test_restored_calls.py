@@ -187,9 +187,15 @@ def test_position_that_a_takeover_finds(stored: Entry, found: Cut | None, expect
 @pytest.mark.parametrize(
     ("earlier", "expected"),
     [
-        pytest.param(Track(60, 0, 106), Track(60, 0, 106, given=60), id="all of them its own"),
-        pytest.param(Track(55, 2, 104), Track(55, 2, 104, given=55), id="the last in part"),
-        pytest.param(Track(55, 0, 104), Track(55, 2, 104, given=55), id="another went on"),
+        pytest.param(
+            Track(60, 0, 106, given=60), Track(60, 0, 106, given=60), id="all of them its own"
+        ),
+        pytest.param(
+            Track(55, 2, 104, given=58), Track(55, 2, 104, given=58), id="the last in part"
+        ),
+        pytest.param(
+            Track(55, 0, 104, given=55), Track(55, 2, 104, given=55), id="another went on"
+        ),
         pytest.param(
             Track(30, 0, 90), Track(40, 6, 100, must_ask=True, given=40), id="it knows less"
         ),
@@ -206,6 +212,16 @@ def test_what_this_process_has_applied_itself(earlier: Track, expected: Track) -
     assert calls.positions.tracks[LOG] == expected
     # A message up to there may have been left out: the entry does not know it yet.
     assert calls.positions.unrecorded is (expected.offset == earlier.offset)
+
+
+def test_message_that_this_process_has_left_out() -> None:
+    """The next message that it gives shows that, also after another process had the session."""
+    known = CallRecords(positions=LogPositions({LOG: Track(40, 0, 100, given=43)}))
+    calls = restored_calls(entry(positions=AT_40, source=LOG), known, None)
+    assert calls is not None
+    calls.positions.give(Position(*LOG, 44))
+    assert calls.positions.tracks[LOG].offset == 43
+    assert calls.positions.unrecorded
 
 
 def positions_of(stored: Entry, found: Cut) -> LogPositions:

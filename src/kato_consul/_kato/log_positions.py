@@ -154,15 +154,20 @@ class LogPositions:
         may know more than the entry had, and its caller reads on from there."""
         for partition, known in earlier.tracks.items():
             track = self.tracks.get(partition)
-            if track is None or known.offset <= track.offset:
+            if track is None:
+                continue
+            if track.given <= known.offset:
+                track.unknown = False
+            if not track.unknown:
+                track.given = max(track.given, known.given)
+            if known.offset <= track.offset:
                 continue
             ahead = track.count + track.ahead - known.count
             if ahead < 0:  # KATO has lost what was observed since the entry was written
                 track.must_ask = True
                 continue
             track.offset, track.ahead, track.count = known.offset, ahead, known.count
-            track.given, track.must_ask = max(track.given, known.offset), False
-            track.unknown = track.unknown and track.given > known.offset
+            track.must_ask = False
             self.unrecorded = True  # a message up to there may have been left out
 
     def _track(self, position: Position) -> Track:
