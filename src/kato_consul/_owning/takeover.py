@@ -97,7 +97,7 @@ def continue_session(
     else:
         conflict = (yield from _take_over(owner, api, successor, held, deadline)) or conflict
     pending, applied = state.pending, _outcome(state, held.entry.cuts, own.epoch)
-    once_only = pending is not None and pending.is_once_only(state.journal)
+    once_only = pending is not None and _may_teach(state, pending)
     if not orderly:
         own.takeovers += 1
     _install(api, state, successor)
@@ -282,6 +282,14 @@ def _outcome(state: SessionState, cuts: tuple[Cut, ...], epoch: int) -> bool | N
     if pending is None or not later or (len(later) == len(cuts) and len(cuts) >= MAX_CUTS):
         return None
     return shows(later[0], state.journal if state.is_applied else pending.apply(state.journal))
+
+
+def _may_teach(state: SessionState, pending: Write[Any]) -> bool:
+    """Return whether the pending write is never sent again."""
+    if not state.is_applied:
+        return pending.is_once_only(state.journal)
+    # The journal has it already: whether KATO learned with it is not seen there any more.
+    return pending.once_only or bool(pending.observations and state.journal.auto_learn.length)
 
 
 def _install(api: KatoApi, state: SessionState, successor: SessionState) -> None:
