@@ -1,23 +1,15 @@
 """One session of the KATO API, on asyncio."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 from kato_consul._async.session_turn import SessionTurn
-from kato_consul._flow import Flow
-from kato_consul._kato import configuration, learning, observations, reads, writes
+from kato_consul._kato import configuration, observations, reads, repeatable, writes
 from kato_consul._kato.execute import execute_write, settle_call
-from kato_consul._kato.kato_api import KatoApi
-from kato_consul._kato.log_positions import checked_position
-from kato_consul._kato.repeatable import (
-    checked_idempotency_key,
-    learn_call,
-    observe_call,
-    sequence_call,
-)
-from kato_consul._kato.repeated_calls import Call, call_once, position_of
-from kato_consul._kato.sequence_chunks import CHUNK_SIZE, Progress, observe_chunks
+from kato_consul._kato.ownership import CallFlow
+from kato_consul._kato.repeated_calls import position_of
+from kato_consul._kato.sequence_chunks import CHUNK_SIZE, Progress
 from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._kato.session_state import SessionFacts, SessionState
 from kato_consul._kato.types import (
@@ -98,25 +90,23 @@ class AsyncSession:
                 made again with the same key, in this process or another, is not applied again, and
                 is answered the same; the last 32 of a session are known.
             position: the place of the message in a log that this call is made for. At or before the
-                last one applied, it is not applied again.
+                last one applied, it is not applied again. If a message cannot be applied, go on
+                with the next one: it then counts as passed over.
 
         An observation without strings and vectors increments the counter and adds no event.
 
         Raises:
             ValidationFailed: KATO refuses the observation.
             IdempotencyKeyReused: the key was used for another call.
+            ConfigurationError: another process has read the log on: call `position` first.
             OutcomeUnknown: whether it was applied could not be determined before the deadline.
             SessionConflict: another client writes to this session.
             KatoConsulError: it was not applied, for the reason that the error gives.
         """
         with naming("observe"):
             observation = observations.observation(strings, vectors, emotives, metadata)
-            if idempotency_key is None and position is None:
-                write = writes.observe(observation)
-            else:
-                once = self._once(observe_call(observation), idempotency_key, position)
-                return await self._run("observe", once)
-        return await self._write("observe", write)
+            flow = repeatable.observe(observation, idempotency_key, position)
+        return await self._run("observe", flow)
 
     async def observe_sequence(
         self,
@@ -154,30 +144,17 @@ class AsyncSession:
             chunk is applied as well.
         """
         with naming("observe_sequence"):
-            copied = observations.observations(events)
-            if idempotency_key is not None or position is not None:
-                call = sequence_call(
-                    copied,
-                    chunk=chunk,
-                    learn_after_each=learn_after_each,
-                    learn_at_end=learn_at_end,
-                    clear_stm_between=clear_stm_between,
-                    progress=progress,
-                )
-                once = self._once(call, idempotency_key, position)
-                return await self._run("observe_sequence", once)
-        return await self._run(
-            "observe_sequence",
-            partial(
-                observe_chunks,
-                observations=copied,
+            flow = repeatable.observe_sequence(
+                observations.observations(events),
+                idempotency_key,
+                position,
                 chunk=chunk,
                 learn_after_each=learn_after_each,
                 learn_at_end=learn_at_end,
                 clear_stm_between=clear_stm_between,
                 progress=progress,
-            ),
-        )
+            )
+        return await self._run("observe_sequence", flow)
 
     async def learn(
         self, *, idempotency_key: str | None = None, position: Position | None = None
@@ -195,11 +172,9 @@ class AsyncSession:
             BadRequest: the short-term memory is empty.
             OutcomeUnknown, SessionConflict, KatoConsulError: as for `observe`.
         """
-        if idempotency_key is not None or position is not None:
-            with naming("learn"):
-                once = self._once(learn_call(), idempotency_key, position)
-            return await self._run("learn", once)
-        return await self._run("learn", learning.learn)
+        with naming("learn"):
+            flow = repeatable.learn(idempotency_key, position)
+        return await self._run("learn", flow)
 
     async def clear_stm(self) -> None:
         """Empty the short-term memory and set the counter to 0."""
@@ -220,9 +195,11 @@ class AsyncSession:
         return await self._run("settle", settle_call)
 
     async def position(self, log: str | None = None) -> Position | None:
-        """Return how far a log is applied to the session: where to go on reading it.
+        """Return how far a log is applied to the session: go on reading it after that message.
 
-        Messages after it may be applied as well: they are passed over when they are given again.
+        Messages after it may be applied as well: they are passed over when they are given again, in
+        the same order and with the same observations. Calls without a position are not passed over.
+        A directory has the position then: the log need not keep the messages up to it.
 
         Args:
             log: the log's name; the one used last unless given.
@@ -295,16 +272,10 @@ class AsyncSession:
         """Delete KATO's session. The next call opens a new one."""
         await self._run("delete", reads.delete)
 
-    def _once(
-        self, call: Call[T], idempotency_key: str | None, position: Position | None
-    ) -> Callable[[KatoApi, SessionState, float], Flow[T]]:
-        key = checked_idempotency_key(idempotency_key)
-        return partial(call_once, call=call, key=key, position=checked_position(position))
-
     async def _write(self, call: str, write: writes.Write[T]) -> T:
         return await self._run(call, partial(execute_write, write=write))
 
-    async def _run(self, call: str, flow: Callable[[KatoApi, SessionState, float], Flow[T]]) -> T:
+    async def _run(self, call: str, flow: CallFlow[T]) -> T:
         with naming(call):
             try:
                 return await self._turn.run(flow)

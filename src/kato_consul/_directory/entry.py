@@ -50,28 +50,37 @@ class Cut(msgspec.Struct, frozen=True, array_like=True):
 class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """A call that was made with an idempotency key.
 
-    ``request`` is a digest of what it asked for. ``applied`` of its observations are in the
-    session, and ``count`` more are on their way, with which KATO's counter is ``time`` and its
-    memory has ``events``. ``answer`` is the call's result, None while it has none.
+    ``request`` is a digest of what it asked for. Its units are its observations, and one for its
+    learn: ``applied`` of them are in the session. ``in_flight`` more were about to be sent as of
+    this entry; ``once_only``: they are never sent again. ``unknown``: it cannot be determined any
+    more whether these are applied. With them KATO's counter is ``time``, and its memory has
+    ``events``; ``pattern`` is the name of what was learned. ``answer`` is the call's result, None
+    while it has none, or if that is too long.
     """
 
     key: str
     request: str
     applied: int = 0
-    count: int = 0
+    in_flight: int = 0
+    once_only: bool = False
+    unknown: bool = False
     time: int = 0
     events: int = 0
+    pattern: str = ""
     answer: dict[str, Any] | None = None
 
 
 class LogPosition(msgspec.Struct, frozen=True, array_like=True):
     """How far a partition of a log is applied to the session: up to ``offset``, and the next
-    ``ahead`` observations after it."""
+    ``ahead`` observations after it. ``count`` observations were made up to there. ``unknown`` is
+    the offset of a message of which this cannot be determined any more, -1 for none."""
 
     log: str
     partition: int
     offset: int
     ahead: int = 0
+    count: int = 0
+    unknown: int = -1
 
 
 class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -80,7 +89,7 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
     ``what`` names the call. ``time`` and ``events`` are the counter and the length of the memory
     before it, ``instance`` is the uid of the instance that it is sent to. ``pattern`` is the name
     of the pattern that it learns, ``frequency`` how often that was learned before; "" and None if
-    that is unknown. ``position`` is the message of a log that asked for it.
+    that is unknown. ``position`` is the message of a log that it is sent for.
     """
 
     what: str

@@ -55,6 +55,8 @@ def apply_write(api: KatoApi, state: SessionState, deadline: float, write: Write
             result = yield from _attempt(api, state, deadline, write, is_retry=earlier is not None)
         except SessionConflict as conflict:
             conflict.call_applied = is_seen(write, conflict)
+            if conflict.call_applied:
+                state.note_applied(write)
             raise
         except (OutcomeUnknown, PatternNotStored):
             raise
@@ -84,10 +86,12 @@ def _attempt(
 ) -> Flow[R | _NotApplied]:
     """Flow: send the write once, and settle and verify its outcome. Return its result."""
     owner = api.owner
-    if owner is not None:
-        yield from owner.before_write(state, write, deadline)
     once_only = write.is_once_only(state.journal)
     after = write.apply(state.journal)
+    if state.ownership is not None and state.ownership.calls is not None:
+        state.ownership.calls.announce(write, state.journal, after)
+    if owner is not None:
+        yield from owner.before_write(state, write, deadline)
     state.pending, state.unknown, state.request_in_flight = write, None, True
     assert state.id is not None
     request = write.request(state.id, api.attempt_timeout, follow_up=is_retry, once_only=once_only)
@@ -237,6 +241,4 @@ def _error_after(
 
 def log_settled(state: SessionState, write: Write[Any], *, applied: bool) -> None:
     state.settlements += 1
-    if state.ownership is not None and state.ownership.calls is not None:
-        state.ownership.calls.settled(write, applied=applied)
     log.info("session.settled", key=state.key, what=write.what, applied=applied)

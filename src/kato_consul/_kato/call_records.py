@@ -1,112 +1,124 @@
 """Call records: what is known of a session's calls with an idempotency key or a log position.
 
-A call has **units**: its observations, and one for a learn. What is recorded of it is how many of
-its units are in the session. With a session directory, a call with a key is in the entry before its
-units are sent, with the counter that KATO will have then: a takeover determines from that whether
-they are in.
+With a session directory, the entry has the record of a key before a write of its call is sent. So a
+takeover finds that write **in flight**: it is in the session if KATO's counter or memory is not the
+one of the entry. Otherwise it never will be, unless it teaches the node, which no new session id
+prevents: then its outcome is unknown for good.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
 from kato_consul._directory.entry import MAX_KEYS, KeyRecord
+from kato_consul._kato.call_part import CallPart
 from kato_consul._kato.journal import Journal
 from kato_consul._kato.log_positions import LogPositions
-from kato_consul.models import Position
-
-NEVER = 2**62
-"""A counter that KATO does not reach."""
-
-
-@dataclass(frozen=True, slots=True)
-class OpenWrite:
-    """A write without an outcome: its call, the number of its units, and of its observations."""
-
-    key: str | None
-    position: Position | None
-    units: int
-    observations: int
+from kato_consul._kato.writes import Write
 
 
 @dataclass(slots=True)
 class CallRecords:
     """The calls of one session.
 
-    ``keys`` are the last ones with a key, oldest first. ``open`` are writes without an outcome.
-    ``current`` is the write in hand, if its call has a key or a position. ``recorded`` is False if
-    the entry has to be written before the next write.
+    ``keys`` are the last `MAX_KEYS` of which something may be applied, oldest first. ``sent`` is
+    the part that was announced last, until its outcome is known. ``unrecorded``: the entry has to
+    be written before the next write is sent.
     """
 
     keys: dict[str, KeyRecord] = field(default_factory=dict)
     positions: LogPositions = field(default_factory=LogPositions)
-    open: dict[object, OpenWrite] = field(default_factory=dict)
-    current: OpenWrite | None = None
-    recorded: bool = True
+    sent: CallPart | None = None
+    unrecorded: bool = False
 
-    def record_of(self, key: str, request: str) -> KeyRecord:
-        """Return the record of a key, which is the newest now; it is made if there is none."""
-        record = self.keys.pop(key, None) or KeyRecord(key, request)
-        self.keys[key] = record
-        answered = [one for one, kept in self.keys.items() if kept.answer is not None]
-        for one in answered[: len(self.keys) - MAX_KEYS]:  # those without an answer are needed
-            del self.keys[one]
-        return record
+    def announce(self, write: Write[Any], before: Journal, after: Journal) -> None:
+        """Record that ``write`` is about to be sent, which leads from ``before`` to ``after``."""
+        part = write.part
+        self.close(part)
+        if write.observations:
+            self.positions.come_from(part.position if part is not None else None)
+        if part is not None:
+            self.sent = part
+            if part.key is not None:
+                self._announce_key(part, write, before, after)
+        if self.positions.unrecorded:
+            self.unrecorded = True
 
-    def begin(self, write: OpenWrite) -> None:
-        """Record that a write of a call is in hand."""
-        self.current = write
-        self.positions.begin(write.position)
+    def _announce_key(
+        self, part: CallPart, write: Write[Any], before: Journal, after: Journal
+    ) -> None:
+        assert part.key is not None
+        record = self._newest(part.key, part.request)
+        self.keys[part.key] = msgspec.structs.replace(
+            record,
+            in_flight=part.units,
+            once_only=write.is_once_only(before),
+            time=after.time,
+            events=after.events,
+            pattern=record.pattern if write.pattern is None else write.pattern.name,
+        )
+        self.unrecorded = True
 
-    def end(self) -> None:
-        """Record that none is in hand."""
-        self.current = None
-        self.positions.begin(None)
+    def close(self, pending: CallPart | None) -> None:
+        """Record that the part sent last was refused, if it is not ``pending`` and not applied.
 
-    def before_send(self, after: Journal, *, resets: bool) -> bool:
-        """Record what is about to be sent, and return whether the entry has to be written first.
-
-        ``after`` is the journal with it. ``resets``: it sets KATO's counter back, which then shows
-        nothing of earlier writes.
+        Other writes will have the counters that the entry expects of it, so the entry has to be
+        written before the next one.
         """
-        if resets:
-            for key, record in self.keys.items():
-                if record.count:
-                    self.keys[key] = msgspec.structs.replace(record, time=NEVER)
-        current = self.current
-        if current is not None and current.key in self.keys:
-            record = self.keys[current.key]
-            self.keys[current.key] = msgspec.structs.replace(
-                record, count=current.units, time=after.time, events=after.events
+        part, self.sent = self.sent, None
+        if part is None or part is pending:
+            self.sent = part
+            return
+        record = self._record(part)
+        if record is None or part.applied or record.unknown:
+            return
+        self.unrecorded = True
+        if record.applied:
+            self.keys[record.key] = msgspec.structs.replace(record, in_flight=0)
+        else:
+            del self.keys[record.key]
+
+    def applied(self, part: CallPart) -> None:
+        """Record that a part was applied. It is the same if this is called again."""
+        if part.applied:
+            return
+        part.applied = True
+        record = self._record(part)
+        if record is not None:
+            done = record.applied + part.units
+            self.keys[record.key] = msgspec.structs.replace(
+                record, applied=done, in_flight=0, unknown=False
             )
-            return True
-        return not self.recorded or not self.positions.recorded
+        if part.position is not None:
+            self.positions.applied(part.position, part.observations)
+
+    def give_up(self, part: CallPart) -> None:
+        """Record that it cannot be determined whether a part was applied."""
+        record = self._record(part)
+        if record is not None and record.in_flight:
+            self.keys[record.key] = msgspec.structs.replace(record, unknown=True)
+        if part.position is not None and part.units:
+            self.positions.give_up(part.position)
+        self.unrecorded = True
+
+    def answered(self, key: str, request: str, units: int, answer: dict[str, Any] | None) -> None:
+        """Record that a call is applied as a whole; ``answer`` is None if it is too long."""
+        record = self._newest(key, request)
+        self.keys[key] = msgspec.structs.replace(record, applied=units, in_flight=0, answer=answer)
 
     def is_recorded(self) -> None:
         """Record that the entry has all of this."""
-        self.recorded = True
-        self.positions.is_recorded()
+        self.unrecorded = self.positions.unrecorded = False
+        self.positions.unwritten = 0
 
-    def applied(self, write: OpenWrite) -> None:
-        """Record that a write was applied."""
-        if write.key in self.keys:
-            record = self.keys[write.key]
-            done = record.applied + write.units
-            self.keys[write.key] = msgspec.structs.replace(record, applied=done, count=0)
-        if write.position is not None:
-            self.positions.track(write.position).ahead += write.observations
+    def _record(self, part: CallPart) -> KeyRecord | None:
+        return None if part.key is None else self.keys.get(part.key)
 
-    def refused(self, write: OpenWrite) -> None:
-        """Record that a write was not applied. Other writes will have the counters that are in the
-        entry, so it has to be written before the next one."""
-        if write.key in self.keys:
-            self.keys[write.key] = msgspec.structs.replace(self.keys[write.key], count=0)
-            self.recorded = False
-        if write.position is not None:
-            self.positions.track(write.position).failed = write.position.offset
-
-    def settled(self, write: object, *, applied: bool) -> None:
-        """Record the outcome of a write, if it is one that had none."""
-        left = self.open.pop(write, None)
-        if left is not None:
-            (self.applied if applied else self.refused)(left)
+    def _newest(self, key: str, request: str) -> KeyRecord:
+        """Return the record of a key, which is the newest now; it is made if there is none."""
+        record = self.keys.pop(key, None) or KeyRecord(key, request)
+        self.keys[key] = record
+        while len(self.keys) > MAX_KEYS:
+            del self.keys[next(iter(self.keys))]
+        return record

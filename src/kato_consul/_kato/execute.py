@@ -7,7 +7,7 @@ from kato_consul._kato.apply_write import NOT_VISIBLE, apply_write, is_seen, log
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.once_only import require_no_doubt, settle_once_only
 from kato_consul._kato.opening import open_session
-from kato_consul._kato.ownership import LeaseLost, has_repeatable_call, resume
+from kato_consul._kato.ownership import LeaseLost, resume
 from kato_consul._kato.reconcile import read_memory, reconcile
 from kato_consul._kato.replacement import leave_session
 from kato_consul._kato.session_state import DoubtfulLearn, SessionState
@@ -38,10 +38,13 @@ def prepare(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | N
         state.settle()
         return True
     applied: bool | None = None
-    if pending.is_once_only(state.journal):
+    once_only = pending.is_once_only(state.journal)
+    if once_only:
         applied = yield from settle_once_only(api, state, deadline, pending)
     if applied is None:
         applied = yield from reconcile(api, state, deadline, pending)
+        if once_only and not applied:
+            state.note_unknown(pending)
         if pending.learns_same_memory and not applied:
             state.doubtful_learn = DoubtfulLearn(
                 pending, state.journal.generation, state.journal.events
@@ -84,6 +87,8 @@ def settle(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | No
             return (yield from prepare(api, state, deadline))
         except SessionConflict as conflict:
             conflict.call_applied = is_seen(pending, conflict)
+            if conflict.call_applied:
+                state.note_applied(pending)
             raise
     applied = yield from settle_once_only(api, state, deadline, pending)
     if applied is None:
@@ -119,7 +124,7 @@ def execute_write(api: KatoApi, state: SessionState, deadline: float, write: Wri
                 yield from require_no_doubt(api, state, deadline)
             return (yield from apply_write(api, state, deadline, write))
         except LeaseLost:
-            if has_repeatable_call(state):
+            if write.part is not None:  # the call may have been repeated in another process
                 raise
             if (yield from resume(api, state, deadline, write)):
                 return write.answer_from_journal(state.id or "", state.journal)

@@ -2,10 +2,11 @@
 
 from kato_consul._flow import Flow
 from kato_consul._kato.apply_write import apply_write
+from kato_consul._kato.call_part import CallPart
 from kato_consul._kato.execute import prepare, settle
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.once_only import require_no_doubt
-from kato_consul._kato.ownership import LeaseLost, has_repeatable_call, resume
+from kato_consul._kato.ownership import LeaseLost, resume
 from kato_consul._kato.pattern_store import read_pattern_count
 from kato_consul._kato.reconcile import read_memory
 from kato_consul._kato.session_state import SessionState
@@ -14,8 +15,12 @@ from kato_consul._kato.writes import learn as learn_write
 from kato_consul.errors import BadRequest
 
 
-def learn(api: KatoApi, state: SessionState, deadline: float) -> Flow[LearnResult]:
+def learn(
+    api: KatoApi, state: SessionState, deadline: float, *, part: CallPart | None = None
+) -> Flow[LearnResult]:
     """Flow: learn the memory once. If an earlier call without an outcome has, that is the result.
+
+    ``part`` is what this is of a call that may be repeated.
 
     The memory and the pattern's frequency are read before it, since a learned pattern cannot be
     removed: one is what is learned, the other tells later whether it was.
@@ -28,9 +33,9 @@ def learn(api: KatoApi, state: SessionState, deadline: float) -> Flow[LearnResul
     """
     while True:
         try:
-            return (yield from _learn_while_owned(api, state, deadline))
+            return (yield from _learn_while_owned(api, state, deadline, part))
         except LeaseLost:
-            if has_repeatable_call(state):
+            if part is not None:  # the call may have been repeated in another process
                 raise
             # It raises if a learn that was sent is not seen: that is never sent again.
             earlier = state.pending
@@ -40,7 +45,9 @@ def learn(api: KatoApi, state: SessionState, deadline: float) -> Flow[LearnResul
                 return answer
 
 
-def _learn_while_owned(api: KatoApi, state: SessionState, deadline: float) -> Flow[LearnResult]:
+def _learn_while_owned(
+    api: KatoApi, state: SessionState, deadline: float, part: CallPart | None
+) -> Flow[LearnResult]:
     api.place_session(state)
     earlier = state.pending
     if earlier is None and state.doubtful_learn is not None:
@@ -58,4 +65,4 @@ def _learn_while_owned(api: KatoApi, state: SessionState, deadline: float) -> Fl
         # KATO's own error, without a request.
         raise BadRequest("learn", str(state.instance), 400, "Cannot learn from empty STM")
     pattern = yield from read_pattern_count(api, state.node_id, events, deadline)
-    return (yield from apply_write(api, state, deadline, learn_write(pattern)))
+    return (yield from apply_write(api, state, deadline, learn_write(pattern).of(part)))

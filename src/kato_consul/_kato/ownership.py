@@ -181,10 +181,3 @@ def resume(
     if state.ownership is not None and state.ownership.unknown is not None:
         raise state.ownership.unknown
     return bool(applied)
-
-
-def has_repeatable_call(state: "SessionState") -> bool:
-    """Return whether the call in hand has an idempotency key or a position. After `LeaseLost` such
-    a call is made again as a whole: it may have been repeated in another process meanwhile."""
-    own = state.ownership
-    return own is not None and own.calls is not None and own.calls.current is not None

@@ -209,5 +209,7 @@ def _conflict(state: SessionState, time: int, stm: list[Event]) -> SessionConfli
         found_stm=stm,
     )
     state.adopt(time, stm)
+    if state.pending is not None:
+        state.note_unknown(state.pending)
     state.pending = None
     return conflict

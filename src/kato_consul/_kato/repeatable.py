@@ -2,111 +2,142 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from kato_consul._flow import Flow
-from kato_consul._kato import writes
+from kato_consul._kato import learning, writes
 from kato_consul._kato.execute import execute_write
-from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
-from kato_consul._kato.learning import learn
+from kato_consul._kato.log_positions import checked_position
 from kato_consul._kato.observations import to_json
-from kato_consul._kato.repeated_calls import Call, Track
-from kato_consul._kato.sequence_chunks import Progress, merged, observe_chunks, with_learned
+from kato_consul._kato.ownership import CallFlow
+from kato_consul._kato.pattern_store import PREFIX
+from kato_consul._kato.repeated_calls import Before, Call, MakePart, call_once
+from kato_consul._kato.sequence_chunks import Progress, no_part, observe_chunks, with_learned
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import LearnResult, Observation, ObservationResult, SequenceResult
 from kato_consul.errors import ConfigurationError
+
+R = TypeVar("R")
 
 MAX_KEY_LENGTH = 255
 """Characters of an idempotency key."""
 
 
-def observe_call(observation: Observation) -> Call[ObservationResult]:
-    """Return the call that adds one observation."""
+def observe(observation: Observation, key: Any, position: Any) -> CallFlow[ObservationResult]:
+    """Return the flow of a call that adds one observation."""
     write = writes.observe(observation)
+    if key is None and position is None:
+        return partial(execute_write, write=write)
 
     def run(
-        api: KatoApi, state: SessionState, deadline: float, done: int, track: Track
+        api: KatoApi, state: SessionState, deadline: float, before: Before, part: MakePart
     ) -> Flow[ObservationResult]:
-        return track(execute_write(api, state, deadline, write), 1, 1)
+        return execute_write(api, state, deadline, write.of(part(1, 1)))
 
-    return Call(
+    call = Call(
         what="observe",
         request=_digest("observe", write.body),
         observations=1,
         learns=False,
         run=run,
-        answer=write.answer_from_journal,
+        answer=lambda session_id, before: write.answer_from_journal(session_id, before.journal),
     )
+    return _once(call, key, position)
 
 
-def sequence_call(
+def observe_sequence(
     observations: Sequence[Observation],
+    key: Any,
+    position: Any,
     *,
     chunk: int,
     learn_after_each: bool,
     learn_at_end: bool,
     clear_stm_between: bool,
     progress: Progress | None,
-) -> Call[SequenceResult]:
-    """Return the call that adds a sequence of observations."""
-    options = {"learn_after_each": learn_after_each, "clear_stm_between": clear_stm_between}
-    whole = writes.observe_sequence(observations, **options)
-    learns = learn_at_end and bool(observations)
+) -> CallFlow[SequenceResult]:
+    """Return the flow of a call that adds a sequence of observations."""
 
-    def run(
-        api: KatoApi, state: SessionState, deadline: float, done: int, track: Track
+    def chunks(
+        api: KatoApi,
+        state: SessionState,
+        deadline: float,
+        part: MakePart = no_part,
+        so_far: SequenceResult | None = None,
     ) -> Flow[SequenceResult]:
-        before: SequenceResult | None = None
-        if done:
-            part = writes.observe_sequence(observations[:done], **options)
-            before = part.answer_from_journal(state.id or "", state.journal)
-        if done < len(observations) or not observations:
-            after = yield from observe_chunks(
-                api,
-                state,
-                deadline,
-                observations=observations[done:],
-                chunk=chunk,
-                learn_at_end=learn_at_end,
-                progress=progress,
-                track=track,
-                **options,
-            )
-            return after if before is None else merged(before, after)
-        assert before is not None
-        return with_learned(before, (yield from track(learn(api, state, deadline), 1, 0)))
+        return observe_chunks(
+            api,
+            state,
+            deadline,
+            observations=observations,
+            chunk=chunk,
+            learn_after_each=learn_after_each,
+            learn_at_end=learn_at_end,
+            clear_stm_between=clear_stm_between,
+            progress=progress,
+            part=part,
+            so_far=so_far,
+        )
 
-    return Call(
-        what="observe_sequence",
-        request=_digest("observe_sequence", whole.body, learn_at_end),
-        observations=len(observations),
-        learns=learns,
-        run=run,
-        answer=whole.answer_from_journal,
-    )
+    if key is None and position is None:
+        return chunks
+    count = len(observations)
 
+    def first(done: int) -> writes.Write[SequenceResult]:
+        return writes.observe_sequence(
+            observations[:done],
+            learn_after_each=learn_after_each,
+            clear_stm_between=clear_stm_between,
+        )
 
-def learn_call() -> Call[LearnResult]:
-    """Return the call that learns the memory."""
+    def answer(session_id: str, before: Before) -> SequenceResult:
+        result = first(count).answer_from_journal(session_id, before.journal)
+        return with_learned(result, _learned(before)) if learn_at_end and count else result
 
     def run(
-        api: KatoApi, state: SessionState, deadline: float, done: int, track: Track
-    ) -> Flow[LearnResult]:
-        return track(learn(api, state, deadline), 1, 0)
+        api: KatoApi, state: SessionState, deadline: float, before: Before, part: MakePart
+    ) -> Flow[SequenceResult]:
+        so_far = first(before.done).answer_from_journal(state.id or "", before.journal)
+        return chunks(api, state, deadline, part, so_far if before.done else None)
 
-    def answer(session_id: str, journal: Journal) -> LearnResult:
-        result = writes.learn().answer_from_journal(session_id, journal)
-        return {**result, "message": "it was learned by an earlier call"}
-
-    return Call(
-        what="learn",
-        request=_digest("learn"),
-        observations=0,
-        learns=True,
+    call = Call(
+        what="observe_sequence",
+        request=_digest("observe_sequence", first(count).body, learn_at_end),
+        observations=count,
+        learns=learn_at_end and count > 0,
         run=run,
         answer=answer,
     )
+    return _once(call, key, position)
+
+
+def learn(key: Any, position: Any) -> CallFlow[LearnResult]:
+    """Return the flow of a call that learns the memory."""
+    if key is None and position is None:
+        return learning.learn
+
+    def run(
+        api: KatoApi, state: SessionState, deadline: float, before: Before, part: MakePart
+    ) -> Flow[LearnResult]:
+        return learning.learn(api, state, deadline, part=part(1, 0))
+
+    def answer(session_id: str, before: Before) -> LearnResult:
+        return {**_learned(before), "session_id": session_id}
+
+    call = Call("learn", _digest("learn"), observations=0, learns=True, run=run, answer=answer)
+    return _once(call, key, position)
+
+
+def _once(call: Call[R], key: Any, position: Any) -> CallFlow[R]:
+    """Return the flow that makes a call once.
+
+    Raises:
+        ConfigurationError: the key or the position is none.
+    """
+    checked = checked_idempotency_key(key)
+    return partial(call_once, call=call, key=checked, position=checked_position(position))
 
 
 def checked_idempotency_key(key: Any) -> str | None:
@@ -121,6 +152,17 @@ def checked_idempotency_key(key: Any) -> str | None:
         f"idempotency_key must be a text of 1 to {MAX_KEY_LENGTH} characters, different for each "
         f"call, such as a UUID"
     )
+
+
+def _learned(before: Before) -> LearnResult:
+    """Return the result of a learn that an earlier call has made."""
+    return {
+        "status": "learned",
+        "pattern_name": PREFIX + before.pattern if before.pattern else "",
+        "session_id": "",
+        "processor_id": None,
+        "message": "it was learned by an earlier call with this idempotency key or position",
+    }
 
 
 def _digest(*parts: object) -> str:

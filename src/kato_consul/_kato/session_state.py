@@ -182,6 +182,18 @@ class SessionState:
         while len(self.interrupted) > MAX_INTERRUPTED:
             self.interrupted.pop(next(iter(self.interrupted)), None)
 
+    def note_applied(self, write: Write[Any]) -> None:
+        """Record of the call that the write is a part of that it was applied."""
+        own = self.ownership
+        if write.part is not None and own is not None and own.calls is not None:
+            own.calls.applied(write.part)
+
+    def note_unknown(self, write: Write[Any]) -> None:
+        """Record of that call that it will never be known whether the write was applied."""
+        own = self.ownership
+        if write.part is not None and own is not None and own.calls is not None:
+            own.calls.give_up(write.part)
+
     def commit(self, after: Journal, write: Write[Any]) -> None:
         """Record that the pending write was applied, and led to ``after``.
 
@@ -189,6 +201,8 @@ class SessionState:
         """
         after.last_write = write
         self.journal = after
+        if write.part is not None:
+            self.note_applied(write)
 
     @property
     def is_applied(self) -> bool:
@@ -204,6 +218,8 @@ class SessionState:
         """Set the journal to KATO's state: the client continues from there."""
         self.journal = self.journal.adopted(time, stm)
         self.unsaved = None
+        if self.ownership is not None and self.ownership.calls is not None:
+            self.ownership.calls.unrecorded = True  # the counter has another source
 
     def close(self) -> None:
         """Forget KATO's session, which has ended. The next call opens another one."""

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from kato_consul._kato import response_shapes as shapes
+from kato_consul._kato.call_part import CallPart
 from kato_consul._kato.journal import MAX_STM_EVENTS, Journal, makes_event
 from kato_consul._kato.observations import to_json
 from kato_consul._kato.pattern import PatternCount
@@ -46,6 +47,7 @@ class Write(msgspec.Struct, Generic[R], frozen=True, eq=False):
     counter and the memory. ``once_only``: applying it twice leaves a trace that no session shows,
     so it is never sent again while it may have been applied. ``resets``: its result does not depend
     on the session's earlier state. ``pattern`` is what a learn will learn, if that is known.
+    ``part`` is what it does of a call that has an idempotency key or a position.
     """
 
     what: str
@@ -61,6 +63,11 @@ class Write(msgspec.Struct, Generic[R], frozen=True, eq=False):
     once_only: bool = False
     resets: bool = False
     pattern: PatternCount | None = None
+    part: CallPart | None = None
+
+    def of(self, part: CallPart | None) -> "Write[R]":
+        """Return the write as a part of a call."""
+        return self if part is None else msgspec.structs.replace(self, part=part)
 
     def request(
         self, session_id: str, timeout: float, *, follow_up: bool = False, once_only: bool = False

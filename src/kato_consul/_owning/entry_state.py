@@ -13,10 +13,11 @@ from kato_consul._directory.entry import (
     Cut,
     Entry,
     KeyRecord,
+    LogPosition,
     Mark,
     digest_of,
 )
-from kato_consul._kato.call_records import NEVER, CallRecords
+from kato_consul._kato.call_records import CallRecords
 from kato_consul._kato.journal import (
     MAX_STM_EVENTS,
     VECTOR_EVENT,
@@ -67,7 +68,7 @@ def next_entry(
         "mark": _mark(last, state, journal),
         "keys": tuple(calls.keys.values()),
         "positions": calls.positions.as_recorded(),
-        "source": calls.positions.writing,
+        "source": calls.positions.source,
         "written_at": now,
         # Longer than KATO keeps the session: an owner writes the entry again before half of it.
         "expires_at": now + 2 * (state.ttl or DEFAULT_TTL),
@@ -138,36 +139,50 @@ def found(entry: Entry, time: int, stm: Sequence[Event]) -> tuple[Journal, bool]
     return journal, entry.lossy and len(stm) > len(events)
 
 
-def restored_calls(entry: Entry, cut: Cut | None = None, *, learned: bool = False) -> CallRecords:
-    """Return the records of calls of a session that another process has left.
+def restored_calls(
+    entry: Entry, earlier: CallRecords | None, cut: Cut | None = None
+) -> CallRecords | None:
+    """Return the records of calls of a session that another process has left; None if it has none.
 
-    ``cut`` is that of a takeover which was not orderly: it shows which observations came after the
-    entry was written. ``learned``: the learn of its mark was applied.
+    ``earlier`` are those of this process, from when it owned the session before.
+    ``cut`` is that of a takeover which was not orderly: it shows what came after the entry was
+    written. A write in flight is part of it if the counter or the memory has changed since: the
+    entry was written just before it was sent.
     """
-    calls = CallRecords(keys={record.key: record for record in entry.keys})
-    since = max(0, cut.time - entry.time) if cut is not None else 0
-    mark = entry.mark
-    calls.positions = restored_positions(
-        entry.positions,
-        entry.source,
-        since=since,
-        learned=mark.position if mark is not None and learned else None,
+    if not entry.keys and not entry.positions:
+        return None
+    seen = cut is not None and (
+        cut.time > entry.time or (cut.time == entry.time and cut.events != entry.events)
     )
-    if cut is not None:
-        for key, record in calls.keys.items():
-            if record.count:
-                calls.keys[key] = _resolved(record, mark, cut, learned=learned)
-    return calls
+    keys = {one.key: _resolved(one, seen, given_up=cut is not None) for one in entry.keys}
+    positions = {(one.log, one.partition): one for one in entry.positions}
+    mark = entry.mark
+    if mark is not None and mark.position is not None and cut is not None:
+        log, partition, offset = mark.position.log, mark.position.partition, mark.position.offset
+        before = positions.get((log, partition), mark.position)
+        if not seen:
+            positions[log, partition] = msgspec.structs.replace(before, unknown=offset)
+        elif mark.what == "learn":  # the counter does not show it, and it ends its message
+            count = before.count + before.ahead
+            positions[log, partition] = LogPosition(log, partition, offset, 0, count)
+    since = max(0, cut.time - entry.time) if cut is not None else 0
+    restored = restored_positions(positions.values(), entry.source, since=since)
+    if earlier is not None:
+        restored.remember(earlier.positions)
+    return CallRecords(keys, restored)
 
 
-def _resolved(record: KeyRecord, mark: Mark | None, cut: Cut, *, learned: bool) -> KeyRecord:
-    """Return the record of a call whose last write was on its way, as a cut shows it."""
-    is_learn = mark is not None and mark.what == "learn"
-    if learned if is_learn else cut.time >= record.time:
-        return msgspec.structs.replace(record, applied=record.applied + record.count, count=0)
-    if mark is not None or record.time == NEVER:  # what is marked is never sent again
+def _resolved(record: KeyRecord, seen: bool, *, given_up: bool) -> KeyRecord:
+    """Return the record of a call, as a takeover has found the session: ``seen`` if the write in
+    flight is in it. ``given_up``: otherwise it may still be on its way."""
+    if record.unknown or not record.in_flight:
         return record
-    return msgspec.structs.replace(record, count=0)
+    if seen:
+        done = record.applied + record.in_flight
+        return msgspec.structs.replace(record, applied=done, in_flight=0)
+    if record.once_only and given_up:
+        return msgspec.structs.replace(record, unknown=True)
+    return msgspec.structs.replace(record, in_flight=0)
 
 
 def has_more_than_symbols(observation: Observation) -> bool:

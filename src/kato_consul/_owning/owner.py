@@ -95,8 +95,9 @@ class SessionOwner:
         """Flow: see `Owner`.
 
         Recorded are writes that are never sent twice, and those that set the counter back: a
-        takeover could not tell otherwise whether KATO has lost something. And once for each entry,
-        that an observation has what a takeover cannot restore.
+        takeover could not tell otherwise whether KATO has lost something. So are calls with an
+        idempotency key, and where the observations come from if that changes. And once for each
+        entry, that an observation has what a takeover cannot restore.
         """
         with _closing(sent=False):
             yield from self._before_write(state, write, deadline)
@@ -105,13 +106,11 @@ class SessionOwner:
         yield from self._require_confirmed(state, deadline)
         journal, changes = state.journal, dict[str, Any]()
         calls = state.ownership.calls if state.ownership is not None else None
-        if calls is not None and calls.before_send(write.apply(journal), resets=write.resets):
-            changes["lossy"] = _held(state).entry.lossy
         if write.resets or write.is_once_only(journal):
             changes["mark"] = _mark(write, state)
         if not _held(state).entry.lossy and any(map(has_more_than_symbols, write.observations)):
             changes["lossy"] = True
-        if changes:
+        if changes or (calls is not None and calls.unrecorded):
             yield from self.record(state, journal, deadline, **changes)
 
     def after_answer(
@@ -285,14 +284,13 @@ def _mark(write: Write[Any], state: SessionState) -> Mark:
         instance=state.current or state.instance or "",
         pattern=pattern.name if pattern is not None else "",
         frequency=pattern.frequency if pattern is not None else None,
-        position=_position_in_hand(state),
+        position=_position(write),
     )
 
 
-def _position_in_hand(state: SessionState) -> LogPosition | None:
-    """Return the message that the write in hand is made for."""
-    calls = state.ownership.calls if state.ownership is not None else None
-    if calls is None or calls.current is None or calls.current.position is None:
+def _position(write: Write[Any]) -> LogPosition | None:
+    """Return the message that a write is sent for, unless it may be sent again."""
+    position = write.part.position if write.part is not None else None
+    if position is None or write.clears_only:
         return None
-    position = calls.current.position
     return LogPosition(position.log, position.partition, position.offset)

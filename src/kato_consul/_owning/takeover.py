@@ -96,13 +96,14 @@ def continue_session(
     orderly = previous.released
     if not held.entry.id:
         successor.journal = Journal(held.entry.config or state.journal.config)
+        own.calls = restored_calls(held.entry, own.calls)
     elif orderly:
         conflict = (yield from _continue(api, successor, held.entry, deadline)) or conflict
-        own.calls = restored_calls(held.entry)
+        own.calls = restored_calls(held.entry, own.calls)
     else:
         conflict = (yield from _take_over(owner, api, successor, held, deadline)) or conflict
     pending, applied = state.pending, _outcome(state, held.entry.cuts, own.epoch)
-    once_only = pending is not None and pending.is_once_only(state.journal)
+    once_only = pending is not None and _may_teach(state, pending)
     if not orderly:
         own.takeovers += 1
         log.info(
@@ -197,9 +198,7 @@ def _take_over(
         if time < entry.time and not _sets_back(entry.mark):
             conflict = differs(successor, time, stm)
         successor.journal, lossy = found(entry, time, stm)
-    mark = entry.mark
-    unresolved = mark is not None and (cut.time, cut.events) == (mark.time, mark.events)
-    own.calls = restored_calls(entry, cut, learned=not unresolved)
+    own.calls = restored_calls(entry, own.calls, cut)
     own.cuts = with_cut(entry, cut)
     own.mark, successor.doubtful_learn = _kept(entry.mark, successor.journal)
     own.lossy = own.lossy or lossy
@@ -237,7 +236,9 @@ def _kept(mark: Mark | None, journal: Journal) -> tuple[Mark | None, DoubtfulLea
         return None, None
     if not journal.events or (journal.time, journal.events) != (mark.time, mark.events):
         return None, None
-    kept = msgspec.structs.replace(mark, time=len(journal), events=journal.events, instance="")
+    kept = msgspec.structs.replace(
+        mark, time=len(journal), events=journal.events, instance="", position=None
+    )
     return kept, _doubt(mark, journal)
 
 
@@ -254,6 +255,14 @@ def _outcome(state: SessionState, cuts: tuple[Cut, ...], epoch: int) -> bool | N
     if pending is None or not later or (len(later) == len(cuts) and len(cuts) >= MAX_CUTS):
         return None
     return shows(later[0], state.journal if state.is_applied else pending.apply(state.journal))
+
+
+def _may_teach(state: SessionState, pending: Write[Any]) -> bool:
+    """Return whether the pending write is never sent again."""
+    if not state.is_applied:
+        return pending.is_once_only(state.journal)
+    # The journal has it already: whether KATO learned with it is not seen there any more.
+    return pending.once_only or bool(pending.observations and state.journal.auto_learn.length)
 
 
 def _install(api: KatoApi, state: SessionState, successor: SessionState) -> None:
