@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from kato_consul.testing.processes import ChildProcess
-from tests.directory.redis.tcp_proxy import TcpProxy
+from tests.directory.tcp_proxy import TcpProxy
 from tests.histories.caller_process import Options
 from tests.histories.calls import Made, read_calls
 from tests.histories.retries import Retries

@@ -11,7 +11,7 @@ from kato_consul import Settings
 from kato_consul.testing import ConsulAgent, Fleet
 from kato_consul.testing.kato.instance import StandInKato
 from kato_consul.testing.redis import RedisServer
-from tests.directory.redis.tcp_proxy import TcpProxy
+from tests.directory.tcp_proxy import TcpProxy
 
 SLOW = 0.01
 """Seconds between an instance's reading of a session and its writing back: about KATO's own."""
