@@ -6,6 +6,7 @@ which processes get it, and `consul_keys` where everything is.
 
 import itertools
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
@@ -159,11 +160,16 @@ class ConsulDirectory:
         return sorted(stored, key=lambda one: one.entry.key)
 
     def _readable(self, records: Iterable[Record]) -> Iterator[Stored]:
+        """Yield the entries, without those that expired and are only not removed yet."""
+        now = time.time()
         for record in records:
             try:
-                yield Stored(Entry.decode(record.value or b""), bool(record.session))
+                stored = Stored(Entry.decode(record.value or b""), bool(record.session))
             except ValueError as error:
                 log.warning("directory.entry_unusable", directory=self.name, why=str(error))
+                continue
+            if stored.owned or not 0 < stored.entry.expires_at <= now:
+                yield stored
 
     def eviction_policy(self, deadline: float) -> Flow[str]:
         """See `Directory.eviction_policy`: Consul never does."""

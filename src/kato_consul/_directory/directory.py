@@ -120,13 +120,6 @@ class Directory(Protocol):
         """
         ...
 
-    def remove(self, held: Held, deadline: float) -> Flow[None]:
-        """Flow: remove the entry of a session that this process owns.
-
-        The errors are those of `write`.
-        """
-        ...
-
     def disown(self, key: str, deadline: float) -> Flow[None]:
         """Flow: give up a session that this process may have acquired without knowing it, because
         the answer was lost or the call was cancelled. Its entry stays as it is: not released.

@@ -1,6 +1,11 @@
-"""Facts about the session directory: whether a process can list, own and remove sessions there."""
+"""Facts about the session directory: whether a process can list, own and release sessions there."""
+
+import time
+
+import msgspec
 
 from kato_consul._directory.directory import Directory, LeaseLost
+from kato_consul._directory.entry import Entry
 from kato_consul._doctor.facts import DirectoryFacts
 from kato_consul._flow import Flow
 from kato_consul._runtime_defaults import clock
@@ -11,7 +16,7 @@ DIRECTORY_WITHIN = 10.0
 before takes two."""
 
 PROBE_KEY = "kato-consul-doctor"
-"""The key of the session that is acquired here, and removed. It has no session of KATO's."""
+"""The key of the session that is acquired here, and ends at once. It has no session of KATO's."""
 
 
 def from_directory(directory: Directory) -> Flow[DirectoryFacts]:
@@ -22,7 +27,7 @@ def from_directory(directory: Directory) -> Flow[DirectoryFacts]:
         stored = yield from directory.entries(deadline)
         policy = yield from directory.eviction_policy(deadline)
         held, _ = yield from directory.acquire(PROBE_KEY, deadline)
-        yield from directory.remove(held, deadline)
+        yield from directory.release(held, _expired(held.entry), deadline)
     except SessionDirectoryUnavailable as error:
         return DirectoryFacts(directory.name, error=str(error), denied=error.denied, evicts=policy)
     except (LeaseLost, SessionOwnedElsewhere):
@@ -32,4 +37,11 @@ def from_directory(directory: Directory) -> Flow[DirectoryFacts]:
         evicts=policy,
         sessions=len(stored),
         left=sum(not one.owned and not one.entry.released for one in stored),
+    )
+
+
+def _expired(entry: Entry) -> Entry:
+    """Return an entry that the directory does not keep."""
+    return msgspec.structs.replace(
+        entry, revision=entry.revision + 1, released=True, expires_at=time.time()
     )
