@@ -2,16 +2,15 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
-_BOOTTIME = getattr(time, "CLOCK_BOOTTIME", None)
-
-
-def boottime() -> float:
-    """Return seconds on a clock that also runs while the machine is suspended.
-
-    ``time.monotonic`` stands still then on Linux: a lease would outlive a suspended machine.
-    """
-    return time.monotonic() if _BOOTTIME is None else time.clock_gettime(_BOOTTIME)
+boottime: Callable[[], float] = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    if hasattr(time, "CLOCK_BOOTTIME")
+    else time.monotonic
+)
+"""Returns seconds on a clock that also runs while the machine is suspended. ``time.monotonic``
+stands still then on Linux: a lease would outlive a suspended machine."""
 
 
 class Lease:

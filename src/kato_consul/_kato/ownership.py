@@ -42,7 +42,8 @@ class Ownership:
 
     ``resolved`` is whether the pending write of an earlier call was applied, if the start of this
     call has shown it; ``unknown`` is its error, if this has shown that it will never be known.
-    ``used_at`` is when a call ended last, on the lease's clock.
+    ``used_at`` is when a call needed it last, and ``write_again_at`` when its entry has to be written
+    again; both are on the lease's clock.
 
     ``takeovers`` counts acquisitions from an owner that had not released the session, ``waits``
     those for which this process had to wait for another owner. ``lossy``: a takeover restored
@@ -60,6 +61,7 @@ class Ownership:
     resolved: bool | None = None
     unknown: OutcomeUnknown | None = None
     used_at: float = 0.0
+    write_again_at: float = 0.0
     takeovers: int = 0
     waits: int = 0
     lossy: bool = False
@@ -68,19 +70,21 @@ class Ownership:
     @property
     def holding(self) -> Held | None:
         """The session if this process has acquired it, whether it owns it completely or not yet."""
-        return self.held or (self.acquired[0] if self.acquired else None)
+        held, acquired = self.held, self.acquired  # read once: another thread may change them
+        return held or (acquired[0] if acquired else None)
+
+    def is_valid(self) -> bool:
+        """Return whether the session is owned completely at this moment, which is noted as
+        ``used_at``."""
+        held = self.held
+        if held is None:
+            return False
+        self.used_at = now = held.lease.now()
+        return now < held.lease.end
 
 
 class Owner(Protocol):
-    """Owns the sessions of one client. All methods but `require` are flows."""
-
-    def require(self, state: "SessionState") -> None:
-        """Return if the session is owned at this moment.
-
-        Raises:
-            LeaseLost: it is not, or this is not certain.
-        """
-        ...
+    """Owns the sessions of one client. All methods are flows."""
 
     def before_write(
         self, state: "SessionState", write: "Write[Any]", deadline: float

@@ -76,9 +76,10 @@ def next_entry(
     return msgspec.structs.replace(last, **{**fields, **changes})
 
 
-def is_old(entry: Entry) -> bool:
-    """Return whether an entry has to be written again so that it outlives KATO's session."""
-    return time.time() - entry.written_at > (entry.ttl or DEFAULT_TTL) / 2
+def write_again_in(entry: Entry) -> float:
+    """Return the seconds after which an entry has to be written again, so that it outlives KATO's
+    session."""
+    return entry.written_at + (entry.ttl or DEFAULT_TTL) / 2 - time.time()
 
 
 def is_expired(entry: Entry) -> bool:

@@ -1,8 +1,9 @@
 """Owner: owns the sessions of one client, under the lease of a session directory.
 
-A call on a session that is owned costs two reads of a clock. Otherwise the session is acquired
-first, and continued from the last owner's state (`takeover`). While other processes wait for it, it
-is handed over at the end of the call in hand (`handover`).
+A write on a session that is owned costs three reads of a clock: when its call starts, before it is
+sent, and when it is answered. Otherwise the session is acquired first, and continued from the last
+owner's state (`takeover`). While other processes wait for it, it is handed over at the end of the
+call in hand (`handover`).
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from kato_consul._kato.ownership import CallFlow, LeaseLost, Ownership
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.writes import Write
 from kato_consul._owning import handover
-from kato_consul._owning.entry_state import has_more_than_symbols, is_old, next_entry
+from kato_consul._owning.entry_state import has_more_than_symbols, next_entry, write_again_in
 from kato_consul._owning.takeover import continue_session
 from kato_consul.errors import (
     ClientClosed,
@@ -49,7 +50,7 @@ class SessionOwner:
             own = state.ownership = Ownership()
         own.resolved = own.unknown = None
         held = own.held
-        if held is None or not held.lease.is_valid() or held.entry.id != (state.id or ""):
+        if held is None or not own.is_valid() or held.entry.id != (state.journal.session_id or ""):
             with _closing(sent=False):
                 own.resolved = yield from self._own(api, state, own, deadline)
         while True:
@@ -71,25 +72,15 @@ class SessionOwner:
         held = own.held
         if held is None:
             return
-        own.used_at = held.lease.now()
         held.lease.used = True
-        in_time = deadline - api.now() > handover.RELEASE_WITHIN  # else it is done in background
-        if held.wanted and in_time and own.used_at - held.acquired_at >= handover.SLICE:
+        due = held.wanted and own.used_at - held.acquired_at >= handover.SLICE
+        # With less time left, it is done in the background.
+        if due and deadline - api.now() > handover.RELEASE_WITHIN:
             yield from handover.release(self, api, state, deadline)
-        elif is_old(held.entry):
+        elif own.used_at >= own.write_again_at:
             # The call has ended: if this fails, the next one acquires the session again.
             with suppress(LeaseLost, SessionDirectoryUnavailable):
                 yield from self.record(state, state.journal, deadline)
-
-    def require(self, state: SessionState) -> None:
-        """Return if the session is owned at this moment.
-
-        Raises:
-            LeaseLost: it is not, or this is not certain.
-        """
-        own = state.ownership
-        if own is None or own.held is None or not own.held.lease.is_valid():
-            raise LeaseLost
 
     def before_write(self, state: SessionState, write: Write[Any], deadline: float) -> Flow[None]:
         """Flow: see `Owner`.
@@ -99,30 +90,33 @@ class SessionOwner:
         idempotency key, and where the observations come from if that changes. And once for each
         entry, that an observation has what a takeover cannot restore.
         """
-        with _closing(sent=False):
-            yield from self._before_write(state, write, deadline)
-
-    def _before_write(self, state: SessionState, write: Write[Any], deadline: float) -> Flow[None]:
-        yield from self._require_confirmed(state, deadline)
-        journal, changes = state.journal, dict[str, Any]()
-        calls = state.ownership.calls if state.ownership is not None else None
+        own = state.ownership
+        assert own is not None
+        if not own.is_valid():
+            with _closing(sent=False):
+                yield from self._require_confirmed(state, own, deadline)
+        journal, calls = state.journal, own.calls
+        changes: dict[str, Any] = {}
         if write.resets or write.is_once_only(journal):
             changes["mark"] = _mark(write, state)
-        if not _held(state).entry.lossy and any(map(has_more_than_symbols, write.observations)):
+        if any(map(has_more_than_symbols, write.observations)) and not _held(state).entry.lossy:
             changes["lossy"] = True
         if changes or (calls is not None and calls.unrecorded):
-            yield from self.record(state, journal, deadline, **changes)
+            with _closing(sent=False):
+                yield from self.record(state, journal, deadline, **changes)
 
     def after_answer(
         self, state: SessionState, write: Write[Any], after: Journal, deadline: float
     ) -> Flow[None]:
         """Flow: see `Owner`."""
+        own = state.ownership
+        assert own is not None
         try:
             # A takeover opens the session with the configuration, and counts from the counter.
             if write.config is not None or write.resets:
                 yield from self.record(state, after, deadline)
-            else:
-                yield from self._require_confirmed(state, deadline)
+            elif not own.is_valid():
+                yield from self._require_confirmed(state, own, deadline)
         except (SessionDirectoryUnavailable, ClientClosed) as error:
             unknown = OutcomeUnknown(
                 write.what,
@@ -134,7 +128,10 @@ class SessionOwner:
 
     def after_read(self, state: SessionState, deadline: float) -> Flow[None]:
         """Flow: see `Owner`."""
-        yield from self._require_confirmed(state, deadline)
+        own = state.ownership
+        assert own is not None
+        if not own.is_valid():
+            yield from self._require_confirmed(state, own, deadline)
 
     def switch(self, state: SessionState, journal: Journal, deadline: float) -> Flow[None]:
         """Flow: see `Owner`."""
@@ -177,6 +174,7 @@ class SessionOwner:
             self.lose(state)
             raise
         own.revision = entry.revision
+        own.write_again_at = held.lease.now() + write_again_in(entry)
         if own.calls is not None:
             own.calls.is_recorded()
 
@@ -194,6 +192,7 @@ class SessionOwner:
         assert own is not None
         own.epoch, own.incarnation = held.entry.epoch, held.entry.incarnation
         own.revision = held.entry.revision
+        own.write_again_at = held.lease.now() + write_again_in(held.entry)
         own.held, own.acquired = held, None
         own.cuts, own.mark = (), None
 
@@ -235,15 +234,16 @@ class SessionOwner:
             return False
         return held.lease.is_valid()
 
-    def _require_confirmed(self, state: SessionState, deadline: float) -> Flow[None]:
-        """Flow: return if the session is owned at this moment.
+    def _require_confirmed(
+        self, state: SessionState, own: Ownership, deadline: float
+    ) -> Flow[None]:
+        """Flow: return if the session is owned: its lease may still be confirmed.
 
         Raises:
             LeaseLost: it is not.
             SessionDirectoryUnavailable: the directory did not answer before the deadline.
         """
-        own = state.ownership
-        held = own.held if own is not None else None
+        held = own.held
         if held is None or not (yield from self._is_confirmed(held, deadline)):
             self.lose(state)
             raise LeaseLost
