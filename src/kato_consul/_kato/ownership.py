@@ -42,8 +42,8 @@ class Ownership:
 
     ``resolved`` is whether the pending write of an earlier call was applied, if the start of this
     call has shown it; ``unknown`` is its error, if this has shown that it will never be known.
-    ``used_at`` is when a call needed it last, and ``write_again_at`` when its entry has to be written
-    again; both are on the lease's clock.
+    ``used_at`` is when a call needed it last, and ``write_again_at`` when its entry has to be
+    written again; both are on the lease's clock.
 
     ``takeovers`` counts acquisitions from an owner that had not released the session, ``waits``
     those for which this process had to wait for another owner. ``lossy``: a takeover restored
