@@ -47,15 +47,17 @@ def due(owner: "SessionOwner", *, busy: bool) -> Flow[list[SessionState]]:
     They are idle, or were in use for long enough. The shell then hands each over if it has no call;
     otherwise that call does it at its end, or they are returned again. ``busy``: one of those
     returned last had a call.
+
+    Calls in other threads change what is read here, so each value is read once.
     """
     wanted = owner.directory.wanted
     if busy:
         yield Sleep(BUSY_PAUSE)
     while True:
         seen = wanted.current
-        if seen - owner.states.keys():
+        if _unknown(owner, seen):
             yield Sleep(PAUSE)  # a call may just have acquired it
-            for key in seen - owner.states.keys():
+            for key in _unknown(owner, seen):
                 with suppress(SessionDirectoryUnavailable):
                     yield from owner.directory.disown(key, clock() + DISOWN_WITHIN)
         others_wait = list(_wanted(owner, seen))
@@ -65,6 +67,10 @@ def due(owner: "SessionOwner", *, busy: bool) -> Flow[list[SessionState]]:
         # A session that is being acquired again is wanted, and not held yet: nothing changes then.
         pause = BUSY_PAUSE if seen else LONG_WAIT
         yield WaitForChange(wanted, seen, PAUSE if others_wait else pause)
+
+
+def _unknown(owner: "SessionOwner", keys: frozenset[str]) -> list[str]:
+    return [key for key in keys if key not in owner.states]
 
 
 def _wanted(owner: "SessionOwner", keys: frozenset[str]) -> Iterator[SessionState]:
@@ -81,10 +87,11 @@ def _wanted(owner: "SessionOwner", keys: frozenset[str]) -> Iterator[SessionStat
 
 def _is_due(state: SessionState) -> bool:
     own = state.ownership
-    if own is None or own.held is None:
+    held = None if own is None else own.held
+    if own is None or held is None:
         return own is not None
-    now = own.held.lease.now()
-    return now - own.used_at > PAUSE or now - own.held.acquired_at >= SLICE
+    now = held.lease.now()
+    return now - own.used_at > PAUSE or now - held.acquired_at >= SLICE
 
 
 def release(

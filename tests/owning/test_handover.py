@@ -1,0 +1,46 @@
+"""Hand-over: its background work, while a call in another thread changes what it reads."""
+
+import pytest
+
+from kato_consul._directory.directory import Held
+from kato_consul._directory.entry import Entry
+from kato_consul._flow import WaitForChange
+from kato_consul._kato.ownership import Ownership
+from kato_consul._kato.session_state import SessionState
+from kato_consul._owning.handover import due
+from kato_consul._owning.owner import SessionOwner
+from kato_consul.testing.clock import ManualClock
+from tests.owning.model_directory import ModelDirectory, ModelStore
+
+KEY = "user-1"
+
+
+class ReleasedWhileRead(Ownership):
+    """A session that a call releases after ``held`` was read so many times."""
+
+    def __init__(self, held: Held, reads: int) -> None:
+        super().__init__(used_at=held.lease.now())
+        self._released = held
+        self._reads = reads
+
+    @property
+    def held(self) -> Held | None:
+        """The session, the first times that it is read."""
+        self._reads -= 1
+        return self._released if self._reads >= 0 else None
+
+    @held.setter
+    def held(self, held: Held | None) -> None:
+        """Nothing: this is in the hands of the other thread."""
+
+
+@pytest.mark.parametrize("reads", range(4))
+def test_a_session_that_is_released_meanwhile(reads: int) -> None:
+    """The background work goes on: otherwise no session would be handed over any more."""
+    directory = ModelDirectory(ModelStore(ManualClock()), "one")
+    owner = SessionOwner(directory, keeps_observations=True)
+    held = Held(Entry(key=KEY), directory.lease, token=None)
+    owner.states[KEY] = SessionState(KEY, KEY, ownership=ReleasedWhileRead(held, reads))
+    directory.wanted.set(frozenset({KEY}))
+    step = next(due(owner, busy=False), None)  # None: it has returned the session
+    assert step is None or isinstance(step, WaitForChange)
