@@ -10,7 +10,7 @@ from benchmarks.clients.comparison import Comparison
 from benchmarks.figures import Figure, Progress
 from benchmarks.in_process import cpu_costs, imports, memory
 from benchmarks.scaling import Curve
-from benchmarks.scenarios import instance_kill, registration
+from benchmarks.scenarios import instance_kill, registration, shared_sessions
 from benchmarks.testbed.processes import Testbed, start_testbed
 
 ROWS = {
@@ -21,6 +21,7 @@ ROWS = {
     "memory": "memory of a session",
     "registration": "from a registration until a client uses the instance",
     "kill": "an instance killed under load",
+    "shared": "sessions shared by several processes, over Consul and over Redis",
     "import": "import time",
     "scaling": "how costs grow: instances, sessions, calls in flight",
 }
@@ -65,6 +66,8 @@ class Run:
             results.figures.append(self._memory())
         if "kill" in self.rows:
             results.figures += instance_kill.figures(self.rounds, self.progress)
+        if "shared" in self.rows:
+            results.figures += shared_sessions.figures(self.rounds, self.progress)
         if "import" in self.rows:
             self.progress("imports")
             results.figures += imports.figures(self.rounds)
