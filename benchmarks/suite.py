@@ -63,7 +63,7 @@ class Run:
         if "in-process" in self.rows:
             results.figures += cpu_costs.figures(self.rounds, self.progress)
         if "memory" in self.rows:
-            results.figures.append(self._memory())
+            results.figures += [self._memory(), self._memory(shared=True)]
         if "kill" in self.rows:
             results.figures += instance_kill.figures(self.rounds, self.progress)
         if "shared" in self.rows:
@@ -101,9 +101,10 @@ class Run:
             results.curves += scaling.by_instances(rounds, self.progress)
             results.curves += scaling.by_sessions(self.progress)
 
-    def _memory(self) -> Figure:
-        self.progress(f"{self.sessions:,} sessions")
-        size = memory.measure(self.sessions)
-        name = f"memory of a session, of {self.sessions:,}"
+    def _memory(self, *, shared: bool = False) -> Figure:
+        name = f"memory of {'an owned' if shared else 'a'} session, of {self.sessions:,}"
+        self.progress(name)
+        size = memory.measure(self.sessions, shared=shared)
         values = [] if size is None else [size]
-        return Figure(name, "bytes", values, at_most=1_024, not_measured="no /proc/self/statm here")
+        goal = None if shared else 1_024
+        return Figure(name, "bytes", values, at_most=goal, not_measured="no /proc/self/statm here")

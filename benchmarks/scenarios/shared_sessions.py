@@ -19,7 +19,7 @@ HAND_OVERS = 40  # per round
 IDLE = 0.03
 """Seconds without a call before a session is handed over, as between two requests of a user."""
 EVENTS = 30
-IN_TURN = 4.0  # seconds
+IN_TURN = 3.0  # seconds
 IDLE_SESSIONS = 1_000
 WATCHED = 5.0  # seconds
 NOTHING = 0.001
@@ -44,7 +44,8 @@ def figures(rounds: int, progress: Progress) -> list[Figure]:
 
 
 def _of_directory(name: str, directory: Directory, rounds: int, progress: Progress) -> list[Figure]:
-    hand_overs, wholes, bare, takeovers, rates, waits, written = [], [], [], [], [], [], []
+    hand_overs, wholes, bare, takeovers = [], [], [], []
+    alone, rates, waits, written = [], [], [], []
     for number in range(rounds):
         progress(f"{name}: sessions shared by three processes, round {number + 1} of {rounds}")
         with sharing_processes(3, directory.consul, directory.setting) as processes:
@@ -56,6 +57,7 @@ def _of_directory(name: str, directory: Directory, rounds: int, progress: Progre
             hand_overs.append(more)
             wholes.append(whole)
             bare.append(statistics.median(_ms(directory) for _ in range(HAND_OVERS)))
+            alone.append(_in_turn(processes[:1], f"alone {number}")[0])
             rate, wait = _in_turn(processes, f"in turn {number}")
             rates.append(rate)
             waits.append(wait)
@@ -77,6 +79,7 @@ def _of_directory(name: str, directory: Directory, rounds: int, progress: Progre
             [_idle_writes(directory)],
             at_most=NOTHING,
         ),
+        Figure(f"three processes in turn, {name}", "× one of them alone", ratios(rates, alone)),
         Figure(f"hand-over, {name}", "× a bare write", ratios(hand_overs, bare)),
         Figure(f"a bare write, {name}", "ms", bare),
         Figure(f"a call with a hand-over, {name}", "ms", wholes),
@@ -129,9 +132,8 @@ def _capacity(directory: Directory) -> float:
         return count
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return (
-            sum(one.result() for one in [pool.submit(write_on) for _ in range(AT_ONCE)]) / WRITING
-        )
+        writers = [pool.submit(write_on) for _ in range(AT_ONCE)]
+        return sum(writer.result() for writer in writers) / WRITING
 
 
 def _idle_writes(directory: Directory) -> float:
