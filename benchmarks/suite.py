@@ -67,7 +67,7 @@ class Run:
         if "kill" in self.rows:
             results.figures += instance_kill.figures(self.rounds, self.progress)
         if "shared" in self.rows:
-            results.figures += shared_sessions.figures(self.rounds, self.progress)
+            results.figures += shared_sessions.figures(min(3, self.rounds), self.progress)
         if "import" in self.rows:
             self.progress("imports")
             results.figures += imports.figures(self.rounds)
