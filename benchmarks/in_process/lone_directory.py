@@ -1,6 +1,6 @@
 """A session directory that no other process uses: what remains is what an owner costs a call."""
 
-from kato_consul._directory.directory import Held
+from kato_consul._directory.directory import Held, Stored
 from kato_consul._directory.entry import Entry
 from kato_consul._directory.lease import Lease
 from kato_consul._flow import Flow
@@ -46,14 +46,19 @@ class LoneDirectory:
         return True
         yield
 
-    def entry(self, key: str, deadline: float) -> Flow[Entry | None]:
+    def entry(self, key: str, deadline: float) -> Flow[Stored | None]:
         """Flow: return None: entries are only with those that hold them."""
         return None
         yield
 
-    def entries(self, deadline: float) -> Flow[list[Entry]]:
+    def entries(self, deadline: float) -> Flow[list[Stored]]:
         """Flow: return none, as `entry`."""
         return []
+        yield
+
+    def eviction_policy(self, deadline: float) -> Flow[str]:
+        """Flow: return "": it removes nothing."""
+        return ""
         yield
 
     def background(self) -> list[tuple[Flow[None], str]]:
