@@ -11,29 +11,25 @@ A stopped owner may go on at any time, and what it sent may be applied late: no 
 KATO's id of the session is the fencing token. The cut is one read of the counter and the memory; it
 is replayed into another session, and one write of the entry makes that the session of the key. What
 is applied late reaches an id that is not read any more.
-
-An owner that finds a later one has written nothing since. The first cut after it shows whether its
-last write is in the session; if it is not there, it never will be.
 """
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from kato_consul._directory.directory import Held
-from kato_consul._directory.entry import MAX_CUTS, Cut, Entry, Mark
+from kato_consul._directory.entry import Cut, Entry, Mark
 from kato_consul._flow import Flow
 from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.ownership import Ownership
 from kato_consul._kato.pattern import PatternCount
-from kato_consul._kato.pattern_store import PREFIX
 from kato_consul._kato.reconcile import lock_barrier
 from kato_consul._kato.replacement import read_session, replace_session
 from kato_consul._kato.session_state import DoubtfulLearn, SessionState
 from kato_consul._kato.types import Event
-from kato_consul._kato.writes import Write, learn
+from kato_consul._kato.writes import learn
 from kato_consul._logging import logger
 from kato_consul._owning.entry_state import (
     cut_of,
@@ -45,19 +41,14 @@ from kato_consul._owning.entry_state import (
     with_cut,
 )
 from kato_consul._owning.handover import release
+from kato_consul._owning.interrupted import interrupted_write, settle_interrupted
 from kato_consul._owning.refusals import differs, other_node, two_sessions
-from kato_consul.errors import (
-    OutcomeUnknown,
-    SessionConflict,
-    SessionGone,
-)
+from kato_consul.errors import SessionConflict, SessionGone
 
 if TYPE_CHECKING:
     from kato_consul._owning.owner import SessionOwner
 
 log = logger("session")
-
-LATER_OWNER = "another process has taken the session over meanwhile"
 
 
 def continue_session(
@@ -102,8 +93,7 @@ def continue_session(
         own.calls = restored_calls(held.entry, own.calls)
     else:
         conflict = (yield from _take_over(owner, api, successor, held, deadline)) or conflict
-    pending, applied = state.pending, _outcome(state, held.entry.cuts, own.epoch)
-    once_only = pending is not None and _may_teach(state, pending)
+    interrupted = interrupted_write(state, held.entry.cuts, own.epoch)
     if not orderly:
         own.takeovers += 1
         log.info(
@@ -116,7 +106,7 @@ def continue_session(
     owner.complete(state, held)
     if conflict is not None:
         raise conflict
-    return _settled(state, own, pending, applied, once_only=once_only)
+    return None if interrupted is None else settle_interrupted(state, own, interrupted)
 
 
 def _was_owned_here(owner: "SessionOwner", own: Ownership, previous: Entry) -> bool:
@@ -247,24 +237,6 @@ def _doubt(mark: Mark, journal: Journal) -> DoubtfulLearn:
     return DoubtfulLearn(learn(pattern), journal.generation, journal.events)
 
 
-def _outcome(state: SessionState, cuts: tuple[Cut, ...], epoch: int) -> bool | None:
-    """Return whether the pending write was applied: the first cut after ``epoch`` shows it. None if
-    there is no such cut any more."""
-    pending = state.pending
-    later = [cut for cut in cuts if cut.epoch > epoch]
-    if pending is None or not later or (len(later) == len(cuts) and len(cuts) >= MAX_CUTS):
-        return None
-    return shows(later[0], state.journal if state.is_applied else pending.apply(state.journal))
-
-
-def _may_teach(state: SessionState, pending: Write[Any]) -> bool:
-    """Return whether the pending write is never sent again."""
-    if not state.is_applied:
-        return pending.is_once_only(state.journal)
-    # The journal has it already: whether KATO learned with it is not seen there any more.
-    return pending.once_only or bool(pending.observations and state.journal.auto_learn.length)
-
-
 def _install(api: KatoApi, state: SessionState, successor: SessionState) -> None:
     """Replace the state by the one of the continued session."""
     api.release_placement(state)
@@ -286,30 +258,3 @@ def _install(api: KatoApi, state: SessionState, successor: SessionState) -> None
     state.unsaved, state.store_loses, state.deleting, state.avoid = None, False, False, ""
     state.pending = state.unknown = None
     state.journal = successor.journal
-
-
-def _settled(
-    state: SessionState,
-    own: Ownership,
-    pending: Write[Any] | None,
-    applied: bool | None,
-    *,
-    once_only: bool,
-) -> bool | None:
-    """Return whether a pending write was applied.
-
-    It is unknown if that is not known any more, or if it is ``once_only`` and not in the session:
-    it may still be applied to the node.
-    """
-    if pending is None:
-        return None
-    if applied is None or (not applied and once_only):
-        reason = LATER_OWNER if applied is None else f"{LATER_OWNER}, and it is not in the session"
-        own.unknown = OutcomeUnknown(pending.what, state.instance or "", reason)
-        if pending.pattern is not None:
-            own.unknown.pattern = PREFIX + pending.pattern.name
-            state.note_interrupted(pending.pattern)
-        return None
-    state.settlements += 1
-    log.info("session.settled", key=state.key, what=pending.what, applied=applied)
-    return applied
