@@ -1,8 +1,9 @@
 """Entry: what a session directory stores of one session.
 
 It is written when a session is opened, continued under another id of KATO's, handed over, and
-before a write that cannot be repeated. It is not written for each call. An entry is one JSON object
-of at most `MAX_BYTES`; the parts that can grow have limits of their own.
+before a write that cannot be repeated. It is not written for each call. An entry is one JSON
+object. All parts that can grow have limits of their own, so that it has 128 KiB at most; Consul's
+limit is 512 KiB.
 """
 
 import hashlib
@@ -11,8 +12,10 @@ from typing import Any
 
 import msgspec
 
-MAX_BYTES = 65_536
-"""Bytes of an entry. Consul's limit is 512 KiB, and each owner reads and writes the whole."""
+from kato_consul.errors import ConfigurationError
+
+MAX_GIVEN_BYTES = 32_768
+"""Bytes of a session's key, node, metadata and configuration, as JSON."""
 
 MAX_JOURNAL_BYTES = 16_384
 """Bytes of the observations that an entry may hold. With more, it has only their digest."""
@@ -182,6 +185,23 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             ValueError: it is no entry.
         """
         return msgspec.json.decode(data, type=cls)
+
+
+def check_given(
+    key: str, node_id: str, metadata: Mapping[str, Any], config: Mapping[str, Any]
+) -> None:
+    """Check that an entry can hold what a caller gives for a session.
+
+    Raises:
+        ConfigurationError: it is too large.
+    """
+    given = msgspec.json.encode([key, node_id, metadata, config], enc_hook=dict)
+    if len(given) > MAX_GIVEN_BYTES:
+        raise ConfigurationError(
+            f"key, node_id, metadata and config of session {key!r:.80} are {len(given):,} bytes as "
+            f"JSON. A session directory holds {MAX_GIVEN_BYTES:,} for a session: keep large data "
+            f"elsewhere, and its place in the metadata"
+        )
 
 
 def digest_of(events: Sequence[Sequence[str]]) -> str:

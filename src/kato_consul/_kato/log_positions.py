@@ -29,6 +29,9 @@ READ_AGAIN = (
     "out. Nothing was sent. Call session.position(), and read the log again after that message"
 )
 
+MAX_LOG_LENGTH = 255
+"""Characters of a log's name; a topic of Kafka has 249 at most."""
+
 Partition = tuple[str, int]
 """A log's name, and the number of a partition."""
 
@@ -201,7 +204,8 @@ def checked_position(position: Any) -> Position | None:
     """Return the position.
 
     Raises:
-        ConfigurationError: it is none, or its offset or partition is no whole number from 0.
+        ConfigurationError: it is none, its log is no name, or its offset or partition is no whole
+            number from 0.
     """
     if position is None:
         return None
@@ -214,8 +218,11 @@ def checked_position(position: Any) -> Position | None:
                 f"{name} of a position must be a whole number from 0, not {value!r}"
             )
     log: object = position.log
-    if not isinstance(log, str) or not log:
-        raise ConfigurationError("log of a position must be the name of a log, such as a topic")
+    if not isinstance(log, str) or not 0 < len(log) <= MAX_LOG_LENGTH:
+        raise ConfigurationError(
+            f"log of a position must be the name of a log, such as a topic, of 1 to "
+            f"{MAX_LOG_LENGTH} characters"
+        )
     return position
 
 

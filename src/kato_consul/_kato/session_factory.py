@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from kato_consul._balancing.pool import pool_for
+from kato_consul._directory.entry import check_given
 from kato_consul._flow import Flow
 from kato_consul._kato.config_check import check_config
 from kato_consul._kato.journal import EMPTY, Journal
@@ -75,9 +76,13 @@ class SessionFactory:
         """Return the state of a session that is not open yet.
 
         Raises:
-            ConfigurationError: ``key`` is empty or no text.
+            ConfigurationError: ``key`` is empty or no text, or the session is shared with other
+                processes, and its options are too large for that.
         """
         key = checked_key(key)
+        if self.owner is not None:
+            metadata, config = options.metadata or EMPTY, options.config or EMPTY
+            check_given(key, options.node_id or key, metadata, config)
         self._nodes.add(key, options.node_id, options.config or EMPTY)
         return SessionState(
             key,
