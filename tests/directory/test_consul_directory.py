@@ -248,7 +248,7 @@ def test_an_entry_that_cannot_be_read_is_an_error(
 
 
 def test_the_largest_entry_fits(new_client: NewClient) -> None:
-    """An entry of `128 * 1024` can be written and read; Consul refuses a far larger one."""
+    """An entry of 128 KiB can be written and read; Consul refuses a far larger one."""
     client = new_client()
     held, _ = client.acquire("user-1")
     client.write(held, digest="x" * (128 * 1024 - 200))
