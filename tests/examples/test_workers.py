@@ -17,10 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from kato_consul import Settings
-from kato_consul._directory.choice import directory_of
-from kato_consul._directory.entry import Entry
-from kato_consul._sync.driver import Driver
+from kato_consul import SessionDirectory, SessionEntry, Settings
 from kato_consul.testing import Fleet
 from kato_consul.testing.history import read_session
 from kato_consul.testing.kato.store import Store
@@ -43,16 +40,12 @@ class Site:
     settings: Settings
     directory: str
 
-    def entry(self, user: str) -> Entry:
+    def entry(self, user: str) -> SessionEntry:
         """Return what the session directory has of a user's session."""
-        driver = Driver(self.settings)
-        try:
-            flow = directory_of(self.settings).entry(user, time.monotonic() + TIMEOUT)
-            stored = driver.run(flow)
-        finally:
-            driver.close()
-        assert stored is not None
-        return stored.entry
+        with SessionDirectory(self.settings) as directory:
+            entry = directory.entry(user, TIMEOUT)
+        assert entry is not None
+        return entry
 
     def products(self, user: str) -> list[str]:
         """Return what KATO has in a user's session, read without the library's client."""
@@ -69,7 +62,7 @@ class Site:
 
     def kill_owner(self, user: str) -> str:
         """Kill the worker that owns a user's session; return its name."""
-        owner = self.entry(user).owner_label
+        owner = self.entry(user).last_owner
         os.kill(int(owner.rpartition(":")[2]), signal.SIGKILL)
         return owner
 
@@ -185,7 +178,7 @@ def test_killed_worker_loses_nothing(site: Site, service: httpx.Client) -> None:
                 assert eventually(partial(has_gone_on, user, 0), within=TIMEOUT)
                 killed, before = site.kill_owner(user), len(viewed[user])
                 assert eventually(partial(has_gone_on, user, before), within=REPEATED_FOR)
-                assert site.entry(user).owner_label != killed
+                assert site.entry(user).last_owner != killed
         finally:
             ended.set()
         for each in visits:
