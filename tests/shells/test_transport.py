@@ -288,12 +288,18 @@ def test_trace_extension_of_the_caller_is_called(agent: ConsulAgent) -> None:
 def test_sequential_requests_are_spread_over_idle_instances(
     http: MakeHttp, agent: ConsulAgent
 ) -> None:
-    """Of two idle instances each serves some requests of a client that sends one at a time."""
+    """Of two idle instances each serves some requests of a client that sends one at a time. (One
+    that a busy machine made slow once gets fewer for a while.)"""
     with Registered(agent, "idle", wire_server.respond_ok, wire_server.respond_ok) as idle:
         client = http()
-        for _ in range(40):
-            assert client.request("GET", "http://idle/").status_code == 200
-        assert min(len(server.requests) for server in idle.servers) >= 5
+
+        def each_has_served_some() -> bool:
+            for _ in range(10):
+                assert client.request("GET", "http://idle/").status_code == 200
+            return min(len(server.requests) for server in idle.servers) >= 5
+
+        assert eventually(each_has_served_some)
+        assert idle.requests < 2_000
 
 
 def test_static_list_of_kato_is_not_used_for_another_service(agent: ConsulAgent) -> None:
