@@ -132,6 +132,18 @@ def test_last_response_is_returned_and_503_and_429_are_retried(
         assert sent >= requests if status == 429 else sent == requests
 
 
+@pytest.mark.parametrize("status", [200, 502, 503])
+def test_caller_may_stream_any_response(agent: ConsulAgent, status: int) -> None:
+    """The raw body is there, also of a response that was read because it might be repeated."""
+    with Registered(agent, "streamed", respond_with(status)):
+        transport = DiscoveryTransport(Settings(consul_addr=agent.http_addr, deadline=10.0))
+        with (
+            httpx.Client(transport=transport) as client,
+            client.stream("POST", "http://streamed/") as response,
+        ):
+            assert (response.status_code, b"".join(response.iter_raw())) == (status, b"body")
+
+
 @pytest.mark.parametrize(("method", "status"), [("GET", 503), ("GET", 429), ("POST", 429)])
 def test_attempt_that_the_deadline_cuts_short_leaves_the_last_response(
     http: MakeHttp, agent: ConsulAgent, method: str, status: int
