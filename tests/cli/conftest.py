@@ -16,6 +16,14 @@ def agent() -> Iterator[ConsulAgent]:
 
 
 @pytest.fixture
+def young_agent() -> Iterator[ConsulAgent]:
+    """An agent that has just started. Once a minute, Consul removes dead nodes from its catalog
+    that were never members of the cluster."""
+    with ConsulAgent() as running:
+        yield running
+
+
+@pytest.fixture
 def service() -> str:
     """A service name that is not registered yet."""
     return fresh_name()

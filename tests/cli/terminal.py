@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -43,8 +44,7 @@ class Terminal:
             stdout=self._theirs,
             stderr=self._theirs,
             start_new_session=True,
-            # Ctrl-C is a signal only for processes whose controlling terminal this is.
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=_as_first_program,
         )
         os.close(self._theirs)
         self._open = True
@@ -92,3 +92,10 @@ class Terminal:
                 readable, _, _ = select.select([self._ours], [], [], CLOSE_POLL_INTERVAL)
                 if readable:
                     self._pieces.append(os.read(self._ours, 65536).decode(errors="replace"))
+
+
+def _as_first_program() -> None:
+    """Make the terminal the controlling one, so that Ctrl-C is a signal, and let SIGHUP end a
+    program, as in a new window: under nohup the tests would pass on that it is ignored."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -186,12 +186,14 @@ def test_registrations_with_problems(pool: Pool) -> None:
     over = threading.Event()
 
     def register_in_turn() -> None:
-        # Two owners in turn might be the same one at each of doctor's reads.
+        # Once a minute, Consul removes dead nodes that were never members of the cluster. And two
+        # owners in turn might be the same one at each of doctor's reads.
         owners = (f"host-{number}:/kato.toml" for number in itertools.count())
         check = {"CheckID": f"own-{name}", "TTL": "1h", "Status": "passing"}
         while not over.wait(0.05):
             meta = {"registrar": next(owners)}
             put(agent, "/agent/service/register", service(f"{name}-two", check, Meta=meta))
+            put(agent, "/catalog/register", body)
 
     with ThreadPoolExecutor(1) as threads:
         registering = threads.submit(register_in_turn)

@@ -132,6 +132,18 @@ def test_last_response_is_returned_and_503_and_429_are_retried(
         assert sent >= requests if status == 429 else sent == requests
 
 
+@pytest.mark.parametrize("status", [200, 502, 503])
+def test_caller_may_stream_any_response(agent: ConsulAgent, status: int) -> None:
+    """The raw body is there, also of a response that was read because it might be repeated."""
+    with Registered(agent, "streamed", respond_with(status)):
+        transport = DiscoveryTransport(Settings(consul_addr=agent.http_addr, deadline=10.0))
+        with (
+            httpx.Client(transport=transport) as client,
+            client.stream("POST", "http://streamed/") as response,
+        ):
+            assert (response.status_code, b"".join(response.iter_raw())) == (status, b"body")
+
+
 @pytest.mark.parametrize(("method", "status"), [("GET", 503), ("GET", 429), ("POST", 429)])
 def test_attempt_that_the_deadline_cuts_short_leaves_the_last_response(
     http: MakeHttp, agent: ConsulAgent, method: str, status: int
@@ -288,12 +300,18 @@ def test_trace_extension_of_the_caller_is_called(agent: ConsulAgent) -> None:
 def test_sequential_requests_are_spread_over_idle_instances(
     http: MakeHttp, agent: ConsulAgent
 ) -> None:
-    """Of two idle instances each serves some requests of a client that sends one at a time."""
+    """Of two idle instances each serves some requests of a client that sends one at a time. (One
+    that a busy machine made slow once gets fewer for a while.)"""
     with Registered(agent, "idle", wire_server.respond_ok, wire_server.respond_ok) as idle:
         client = http()
-        for _ in range(40):
-            assert client.request("GET", "http://idle/").status_code == 200
-        assert min(len(server.requests) for server in idle.servers) >= 5
+
+        def each_has_served_some() -> bool:
+            for _ in range(10):
+                assert client.request("GET", "http://idle/").status_code == 200
+            return min(len(server.requests) for server in idle.servers) >= 5
+
+        assert eventually(each_has_served_some)
+        assert idle.requests < 2_000
 
 
 def test_static_list_of_kato_is_not_used_for_another_service(agent: ConsulAgent) -> None:

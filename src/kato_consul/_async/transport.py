@@ -101,7 +101,7 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
 
         async def send(step: Send) -> Outcome:
             earlier = exchange.response
-            if earlier is not None and not earlier.is_closed:
+            if earlier is not None and not isinstance(earlier.stream, httpx.ByteStream):
                 await _discard_response(exchange)
 
             async def trace(event: str, info: Any) -> None:
@@ -118,7 +118,7 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
                     response = await self._inner.handle_async_request(attempt)
                     outcome = exchange.record_response(response)
                     if may_be_repeated(response):
-                        outcome = Reply(outcome.status, outcome.headers, await response.aread())
+                        outcome = Reply(outcome.status, outcome.headers, await _buffer(response))
             except (httpx.TransportError, OSError, UnicodeError) as error:
                 failure = exchange.record_failure(error)
                 if exchange.response is not earlier or not exchange.keeps_response(failure):
@@ -159,6 +159,18 @@ class AsyncDiscoveryTransport(httpx.AsyncBaseTransport):
             if not scheduler.is_running:
                 raise
         return service
+
+
+async def _buffer(response: httpx.Response) -> bytes:
+    """Read the body as it was sent, and leave it in the response: the caller may stream it."""
+    stream = response.stream
+    assert isinstance(stream, httpx.AsyncByteStream)
+    body = bytearray()
+    async for part in stream:
+        body += part
+    await stream.aclose()
+    response.stream = httpx.ByteStream(bytes(body))
+    return bytes(body)
 
 
 async def _discard_response(exchange: Exchange) -> None:

@@ -102,7 +102,7 @@ class DiscoveryTransport(httpx.BaseTransport):
 
         def send(step: Send) -> Outcome:
             earlier = exchange.response
-            if earlier is not None and not earlier.is_closed:
+            if earlier is not None and not isinstance(earlier.stream, httpx.ByteStream):
                 _discard_response(exchange)
 
             def trace(event: str, info: Any) -> None:
@@ -119,7 +119,7 @@ class DiscoveryTransport(httpx.BaseTransport):
                     response = self._inner.handle_request(attempt)
                     outcome = exchange.record_response(response)
                     if may_be_repeated(response):
-                        outcome = Reply(outcome.status, outcome.headers, response.read())
+                        outcome = Reply(outcome.status, outcome.headers, _buffer(response))
             except (httpx.TransportError, OSError, UnicodeError) as error:
                 failure = exchange.record_failure(error)
                 if exchange.response is not earlier or not exchange.keeps_response(failure):
@@ -160,6 +160,18 @@ class DiscoveryTransport(httpx.BaseTransport):
             if not scheduler.is_running:
                 raise
         return service
+
+
+def _buffer(response: httpx.Response) -> bytes:
+    """Read the body as it was sent, and leave it in the response: the caller may stream it."""
+    stream = response.stream
+    assert isinstance(stream, httpx.SyncByteStream)
+    body = bytearray()
+    for part in stream:
+        body += part
+    stream.close()
+    response.stream = httpx.ByteStream(bytes(body))
+    return bytes(body)
 
 
 def _discard_response(exchange: Exchange) -> None:

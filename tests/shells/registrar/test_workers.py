@@ -22,7 +22,10 @@ import os
 from fastapi import FastAPI
 from kato_consul import AsyncRegistrar, CheckDefinition, ServiceDefinition
 
-check = CheckDefinition(http="http://127.0.0.1:{port}/health", interval="200ms")
+# A check fails whose request a worker has accepted that is killed.
+check = CheckDefinition(
+    http="http://127.0.0.1:{port}/health", interval="200ms", failures_before_critical=2
+)
 orders = ServiceDefinition(
     name="orders", id="orders-1", address="127.0.0.1", port={port}, check=check
 )

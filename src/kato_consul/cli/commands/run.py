@@ -1,9 +1,10 @@
 """``run``: stays beside instances, probes them and reconciles their registrations."""
 
+import contextlib
+import queue
 import signal
 import socket
 import sys
-import threading
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,9 +48,9 @@ def run(options: JobOptions) -> None:
     and files are those of register: see its help.
     """
     interrupt_on_signals()
-    reload_requested = threading.Event()
+    reload_requests: queue.SimpleQueue[None] = queue.SimpleQueue()
     if options.files is not None:
-        _reload_on_sighup(reload_requested)
+        _reload_on_sighup(reload_requests)
     all_registered = False
     statuses: dict[str, str] = {}
     try:
@@ -60,7 +61,7 @@ def run(options: JobOptions) -> None:
             all_registered = True
             counts = _counts(statuses) if options.wait else ""
             print_progress(options, f"all registered{counts}; SIGTERM or Ctrl-C deregisters them")
-            _follow_files(registrar, options, reload_requested)
+            _follow_files(registrar, options, reload_requests)
     except KeyboardInterrupt:
         if not all_registered:  # interrupted: instances that were registered before still are
             raise
@@ -85,19 +86,21 @@ def _source(options: JobOptions) -> str:
 
 
 def _follow_files(
-    registrar: "Registrar", options: JobOptions, reload_requested: threading.Event
+    registrar: "Registrar", options: JobOptions, reload_requests: "queue.SimpleQueue[None]"
 ) -> None:
     files = options.files
     on_event = event_sink(as_json=options.json)
     previous, known_missing = options.stamps, set[str]()
     while True:
-        reload_requested.wait(FILE_POLL_INTERVAL)
+        requested = False
+        with contextlib.suppress(queue.Empty):
+            reload_requests.get(timeout=FILE_POLL_INTERVAL)
+            requested = True
         if files is None:
             continue
         stamps = files.stamps()
-        if stamps == previous and not reload_requested.is_set():
+        if stamps == previous and not requested:
             continue
-        reload_requested.clear()
         missing = files.missing()
         for path in sorted(missing - known_missing):
             on_event(RegistrarEvent.FILE_MISSING, PROGRAM, file=path)
@@ -106,8 +109,11 @@ def _follow_files(
         previous, known_missing = stamps, missing
 
 
-def _reload_on_sighup(reload_requested: threading.Event) -> None:
-    """Set the event on SIGHUP, unless a closed terminal sent it: that ends the command."""
+def _reload_on_sighup(reload_requests: "queue.SimpleQueue[None]") -> None:
+    """Request a reload on SIGHUP, unless a closed terminal sent it: that ends the command.
+
+    The handler runs on the thread that waits for requests. An Event could have its lock held there.
+    """
     in_terminal = sys.stdin.isatty()
     previous_handler = signal.getsignal(signal.SIGHUP)
 
@@ -116,7 +122,7 @@ def _reload_on_sighup(reload_requested: threading.Event) -> None:
         if in_terminal and not sys.stdin.isatty() and callable(previous_handler):
             previous_handler(number, frame)
         else:
-            reload_requested.set()
+            reload_requests.put(None)
 
     signal.signal(signal.SIGHUP, on_sighup)
 
