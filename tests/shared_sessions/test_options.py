@@ -6,7 +6,7 @@ import json
 import httpx
 import pytest
 
-from kato_consul.errors import ConfigurationError, SessionConflict
+from kato_consul.errors import ConfigurationError, SessionConflict, SessionGone
 from kato_consul.testing.kato.instance import flush_sessions
 from tests.shared_sessions.callers import other
 from tests.shared_sessions.clients import Shell
@@ -81,6 +81,31 @@ def test_attach_is_for_the_first_process(site: Site, shell: Shell) -> None:
     three.observe(["d"])
     assert one.id == two.id == three.id == alone.id
     assert one.symbols() == ["a", "b", "c", "d"]
+
+
+def test_attach_to_another_session_is_refused(site: Site, shell: Shell) -> None:
+    """The error has both ids, and the session stays as it is. The id that the session was attached
+    to at first is accepted for as long as the session exists."""
+    alone = site.client(shell).session("before")
+    alone.observe(["a"])
+    stranger = site.client(shell).session("stranger")
+    stranger.observe(["x"])
+    one = site.client(shell).session("user-1", attach=alone.id)
+    one.observe(["b"])
+    refused = site.client(other(shell))
+    expected = rf"user-1.*{alone.id}.*attach='{stranger.id}'"
+    with pytest.raises(ConfigurationError, match=expected) as caught:
+        refused.session("user-1", attach=stranger.id).observe(["c"])
+    assert caught.value.sent is False
+    flush_sessions(site.deployment.instances[0].store)
+    one.observe(["c"])
+    assert one.id != alone.id
+    again = site.client(other(shell)).session("user-1", attach=alone.id)
+    again.observe(["d"])
+    assert one.symbols() == ["a", "b", "c", "d"]
+    one.delete()
+    with pytest.raises(SessionGone):
+        site.client(shell).session("user-1", attach="session-of-none").observe(["e"])
 
 
 def write_directly(site: Site, session_id: str | None, symbol: str) -> None:

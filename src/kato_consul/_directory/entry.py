@@ -124,7 +124,8 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     of the logs as of ``time``; what was observed since comes from the partition ``source`` of a
     log, None for calls without a position.
 
-    ``attached``: KATO's session was created by another client.
+    ``attached``: KATO's session was created by another client. ``attach_id`` is the id that it had
+    then; it stays if the session is continued in another one of KATO's.
 
     ``auto_learn`` is when KATO learns by itself (`Journal.auto_learn`). ``incarnation`` is the same
     for as long as the directory keeps the entry: it differs if the entry was lost and made again.
@@ -141,6 +142,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     id: str = ""
     aliases: tuple[str, ...] = ()
     attached: bool = False
+    attach_id: str = ""
     node_id: str = ""
     config: Mapping[str, Any] = {}
     auto_learn: tuple[int, bool] = (0, False)

@@ -54,6 +54,7 @@ def next_entry(
         "id": new,
         "aliases": aliases,
         "attached": state.attached,
+        "attach_id": "" if not new else last.attach_id if old else state.options.attach or "",
         "node_id": state.node_id,
         "config": journal.config,
         "auto_learn": tuple(journal.auto_learn),

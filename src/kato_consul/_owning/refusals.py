@@ -6,14 +6,21 @@ from kato_consul._kato.types import Event
 from kato_consul.errors import ConfigurationError, SessionConflict
 
 
-def other_node(state: SessionState, entry: Entry) -> ConfigurationError | None:
-    """Return the error for a session that this process asks for with another node."""
-    wanted = state.options.node_id
-    if wanted is None or not entry.id or wanted == entry.node_id:
+def other_options(state: SessionState, entry: Entry) -> ConfigurationError | None:
+    """Return the error for a session that this process asks for with another node, or attached to
+    another session of KATO's."""
+    node_id, attach = state.options.node_id, state.options.attach
+    if not entry.id:
+        return None
+    if node_id is not None and node_id != entry.node_id:
+        used, asked = f"with node_id={entry.node_id!r}", f"with node_id={node_id!r}"
+    elif attach is not None and attach not in (entry.id, entry.attach_id, *entry.aliases):
+        used, asked = f"as KATO's session {entry.id}", f"with attach={attach!r}"
+    else:
         return None
     return ConfigurationError(
-        f"session {state.key!r} was opened by another process with node_id={entry.node_id!r}, and "
-        f"is asked for with node_id={wanted!r} here. Use the same value, none, or another key"
+        f"session {state.key!r} was opened by another process {used}, and is asked for {asked} "
+        f"here. Use the same value, none, or another key"
     )
 
 

@@ -42,7 +42,7 @@ from kato_consul._owning.entry_state import (
 )
 from kato_consul._owning.handover import release
 from kato_consul._owning.interrupted import interrupted_write, settle_interrupted
-from kato_consul._owning.refusals import differs, other_node, two_sessions
+from kato_consul._owning.refusals import differs, other_options, two_sessions
 from kato_consul.errors import SessionConflict, SessionGone
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def continue_session(
         LeaseLost: another process has acquired it.
         SessionConflict: the directory lost the entry and another process opened another session, or
             KATO's state is not the one that the last owner left. The next call continues from it.
-        ConfigurationError: the session was opened with another node than this process asks for.
+        ConfigurationError: the session was opened with another node than this process asks for,
+            or is another one of KATO's than it would attach to.
         KatoConsulError: KATO could not be read, or the session not be restored.
     """
     assert own.acquired is not None
@@ -75,7 +76,7 @@ def continue_session(
     if previous is None or _was_owned_here(owner, own, previous):
         owner.complete(state, held)
         return None
-    refused = other_node(state, previous)
+    refused = other_options(state, previous)
     if refused is not None:  # the client lets go of the key, as after a refusal of KATO's
         state.refused = copy.copy(refused)
         yield from release(owner, api, state, deadline)
