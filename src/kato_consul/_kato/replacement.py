@@ -29,6 +29,7 @@ from kato_consul.errors import (
     ConfigurationError,
     GatewayRefused,
     KatoError,
+    NoResponse,
     OutcomeUnknown,
     RequestNotSent,
     ServerFailed,
@@ -88,7 +89,7 @@ def replace_session(
         except RequestNotSent as error:  # no time is left: what failed before is the reason
             if failure is None:
                 raise
-            raise StoreUnavailable(RESTORING, str(failure)) from error
+            raise _not_restored(failure) from error
         except (ConfigurationError, BadRequest, ValidationFailed):
             # Told once: from the next call on, the session goes on without these values.
             state.journal = state.journal.configured(draft.journal.config, EMPTY)
@@ -98,7 +99,7 @@ def replace_session(
             state.failovers += draft.failovers
         remaining = deadline - api.now()
         if remaining <= 0 or tries == MAX_TRIES:
-            raise StoreUnavailable(RESTORING, str(failure)) from failure
+            raise _not_restored(failure) from failure
         yield Sleep(min(delay, remaining))
     if api.owner is not None:
         yield from api.owner.switch(state, draft.journal, deadline)
@@ -121,6 +122,13 @@ def replace_session(
     api.place_session(state)
     if left is not None:
         yield from delete_session(api, left, state.current, deadline)
+
+
+def _not_restored(failure: KatoError) -> KatoError:
+    """Return the error for a session that could not be restored before the deadline."""
+    if isinstance(failure, OutcomeUnknown):  # its store may be all right
+        return NoResponse(f"{RESTORING}: {failure.what} on {failure.instance}: {failure.reason}")
+    return StoreUnavailable(RESTORING, str(failure))
 
 
 def leave_session(
