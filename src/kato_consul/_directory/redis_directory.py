@@ -84,6 +84,7 @@ class RedisDirectory:
         self.wanted = self._owned.wanted
         self._background = RedisBackground(self._calls, self._lease, self._owned, self.nonce)
         self._ids = itertools.count(1)
+        self._settling_told: Lease | None = None
 
     def acquire(self, key: str, deadline: float) -> Flow[tuple[Held, Entry | None]]:
         """Flow: see `Directory.acquire`."""
@@ -122,7 +123,11 @@ class RedisDirectory:
                     "its server is new, or was restarted or replaced, so the leases of before have "
                     "to end first, which takes 2 s"
                 )
-            yield Sleep(min(answer.values[1] / 1000, left))
+            seconds = answer.values[1] / 1000
+            if self._settling_told is not self._lease.lease:  # not for each of many calls
+                self._settling_told = self._lease.lease
+                log.info("directory.settling", directory=self.name, seconds=seconds)
+            yield Sleep(min(seconds, left))
             return
         acquisition.waited = True
         owner, milliseconds = bytes(answer.values[1]).decode(), answer.values[2]

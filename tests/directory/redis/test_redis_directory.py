@@ -192,10 +192,15 @@ def test_leaving_raises_nothing(new_owner: NewOwner, caplog: pytest.LogCaptureFi
     assert "directory.unavailable" in caplog.text
 
 
-def test_new_server_waits_for_the_leases_of_before(new_owner: NewOwner) -> None:
-    """On a server that was not used before, the first acquisition waits, or says why it fails."""
+def test_new_server_waits_for_the_leases_of_before(
+    new_owner: NewOwner, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On a server that was not used before, the first acquisition waits, or says why it fails. It
+    is logged once, however many calls wait."""
+    caplog.set_level("INFO", "kato_consul.directory")
     with RedisServer() as server:
         owner = new_owner(server.url)
         with pytest.raises(SessionDirectoryUnavailable, match="the leases of before have to end"):
             owner.acquire("k", within=0.2)
         assert owner.acquire("k")[1] is None
+    assert caplog.text.count("directory.settling") == 1
