@@ -25,7 +25,7 @@ from kato_consul._kato import writes
 from kato_consul._kato.execute import execute_write
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import SessionState
-from kato_consul._kato.writes import Write
+from kato_consul._kato.write import Write
 from kato_consul._observable import SnapshotStore
 from kato_consul._owning.owner import SessionOwner
 from kato_consul._requests.failover import Failover

@@ -24,6 +24,7 @@ from kato_consul._kato.types import (
     SequenceResult,
     SessionInfo,
 )
+from kato_consul._kato.write import Write
 from kato_consul.errors import KatoConsulError, naming
 from kato_consul.models import Position
 
@@ -272,7 +273,7 @@ class AsyncSession:
         """Delete KATO's session. The next call opens a new one."""
         await self._run("delete", reads.delete)
 
-    async def _write(self, call: str, write: writes.Write[T]) -> T:
+    async def _write(self, call: str, write: Write[T]) -> T:
         return await self._run(call, partial(execute_write, write=write))
 
     async def _run(self, call: str, flow: CallFlow[T]) -> T:

@@ -12,7 +12,7 @@ from kato_consul._kato.once_only import settle_once_only, wait_for_instance
 from kato_consul._kato.pattern_store import PREFIX, require_row
 from kato_consul._kato.reconcile import NOT_SAVED, reconcile
 from kato_consul._kato.session_state import SessionState
-from kato_consul._kato.writes import Write
+from kato_consul._kato.write import Write
 from kato_consul._logging import logger
 from kato_consul.errors import (
     ClientClosed,

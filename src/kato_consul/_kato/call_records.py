@@ -15,7 +15,7 @@ from kato_consul._directory.entry import MAX_KEYS, KeyRecord
 from kato_consul._kato.call_part import CallPart
 from kato_consul._kato.journal import Journal
 from kato_consul._kato.log_positions import LogPositions
-from kato_consul._kato.writes import Write
+from kato_consul._kato.write import Write
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from kato_consul._kato.ownership import LeaseLost, resume
 from kato_consul._kato.reconcile import read_memory, reconcile
 from kato_consul._kato.replacement import leave_session
 from kato_consul._kato.session_state import DoubtfulLearn, SessionState
-from kato_consul._kato.writes import Write
+from kato_consul._kato.write import Write
 from kato_consul.errors import (
     OutcomeUnknown,
     SessionConflict,

@@ -14,7 +14,7 @@ from kato_consul._kato.pattern_store import PREFIX, read_frequency
 from kato_consul._kato.reconcile import lock_barrier
 from kato_consul._kato.replacement import leave_session, read_session
 from kato_consul._kato.session_state import SessionState
-from kato_consul._kato.writes import Write
+from kato_consul._kato.write import Write
 from kato_consul._requests.classify import Delivery, classify
 from kato_consul.errors import NoResponse, OutcomeUnknown, SessionGone
 

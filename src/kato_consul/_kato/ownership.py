@@ -21,7 +21,7 @@ from kato_consul.errors import ClientClosed, OutcomeUnknown, RequestNotSent
 if TYPE_CHECKING:
     from kato_consul._kato.kato_api import KatoApi
     from kato_consul._kato.session_state import SessionState
-    from kato_consul._kato.writes import Write
+    from kato_consul._kato.write import Write
 
 T = TypeVar("T")
 

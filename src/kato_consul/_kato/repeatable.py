@@ -17,6 +17,7 @@ from kato_consul._kato.repeated_calls import Before, Call, MakePart, call_once
 from kato_consul._kato.sequence_chunks import Progress, no_part, observe_chunks, with_learned
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import LearnResult, Observation, ObservationResult, SequenceResult
+from kato_consul._kato.write import Write
 from kato_consul.errors import ConfigurationError
 
 R = TypeVar("R")
@@ -85,7 +86,7 @@ def observe_sequence(
         return chunks
     count = len(observations)
 
-    def first(done: int) -> writes.Write[SequenceResult]:
+    def first(done: int) -> Write[SequenceResult]:
         return writes.observe_sequence(
             observations[:done],
             learn_after_each=learn_after_each,

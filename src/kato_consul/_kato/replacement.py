@@ -21,7 +21,8 @@ from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.opening import DEFAULT_CONFIG, create_session, delete_session
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import Event
-from kato_consul._kato.writes import Write, observe_sequence, set_config
+from kato_consul._kato.write import Write
+from kato_consul._kato.writes import observe_sequence, set_config
 from kato_consul._logging import logger
 from kato_consul._requests.request import Request
 from kato_consul.errors import (

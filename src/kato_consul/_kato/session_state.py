@@ -13,7 +13,7 @@ from kato_consul._kato.pattern import PatternCount
 from kato_consul._kato.session_options import NO_OPTIONS, OnConflict, SessionOptions
 from kato_consul._kato.shared_nodes import SharedNodes
 from kato_consul._kato.types import Event
-from kato_consul._kato.writes import Write
+from kato_consul._kato.write import Write
 from kato_consul.errors import KatoConsulError, OutcomeUnknown
 
 MAX_INTERRUPTED = 1_000

@@ -13,7 +13,7 @@ from kato_consul._kato.apply_write import log_settled
 from kato_consul._kato.ownership import Ownership
 from kato_consul._kato.pattern_store import PREFIX
 from kato_consul._kato.session_state import SessionState
-from kato_consul._kato.writes import Write
+from kato_consul._kato.write import Write
 from kato_consul._owning.entry_state import shows
 from kato_consul.errors import OutcomeUnknown
 

@@ -17,7 +17,7 @@ from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.ownership import CallFlow, LeaseLost, Ownership
 from kato_consul._kato.session_state import SessionState
-from kato_consul._kato.writes import Write
+from kato_consul._kato.write import Write
 from kato_consul._owning import handover
 from kato_consul._owning.entry_state import has_more_than_symbols, next_entry, write_again_in
 from kato_consul._owning.takeover import continue_session

@@ -24,6 +24,7 @@ from kato_consul._kato.types import (
     SequenceResult,
     SessionInfo,
 )
+from kato_consul._kato.write import Write
 from kato_consul._sync.session_turn import SessionTurn
 from kato_consul.errors import KatoConsulError, naming
 from kato_consul.models import Position
@@ -273,7 +274,7 @@ class Session:
         """Delete KATO's session. The next call opens a new one."""
         self._run("delete", reads.delete)
 
-    def _write(self, call: str, write: writes.Write[T]) -> T:
+    def _write(self, call: str, write: Write[T]) -> T:
         return self._run(call, partial(execute_write, write=write))
 
     def _run(self, call: str, flow: CallFlow[T]) -> T:
