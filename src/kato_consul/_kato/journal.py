@@ -121,7 +121,8 @@ class Journal:
     @property
     def complete(self) -> bool:
         """True if the journal holds every event of the STM, so that it can restore the session."""
-        return len(self.stm) == min(self.events, MAX_STM_EVENTS)
+        held = sum(map(makes_event, self.entries))
+        return min(held, MAX_STM_EVENTS) == min(self.events, MAX_STM_EVENTS)
 
     def matches(self, time: int, stm: Sequence[Event]) -> bool:
         """Return whether KATO's counter and events are those of this journal.
