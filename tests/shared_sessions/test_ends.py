@@ -37,12 +37,12 @@ def test_a_closed_client_hands_its_sessions_over(site: Site, shell: Shell) -> No
     """All of its sessions are free at once, and nothing of it is left."""
     before = client_threads()
     client = site.client(shell)
-    for number in range(10):
+    for number in range(40):
         client.session(f"user-{number}").observe(["a"])
     client.close()
     assert client_threads() == before
     two = site.client(other(shell))
-    for number in range(10):
+    for number in range(40):
         session = two.session(f"user-{number}")
         session.observe(["b"])
         assert session.symbols() == ["a", "b"]

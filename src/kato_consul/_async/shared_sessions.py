@@ -5,6 +5,7 @@ import weakref
 from functools import partial
 from typing import TypeVar
 
+from kato_consul._async import runtime
 from kato_consul._async.discovery import AsyncDiscovery
 from kato_consul._async.driver import AsyncDriver
 from kato_consul._flow import Flow
@@ -19,6 +20,10 @@ T = TypeVar("T")
 LEAVE_WITHIN = 2.0
 """Seconds that handing over all sessions may take when a client is closed. What is not handed over
 is taken over by others, which takes them a few seconds more."""
+
+AT_ONCE = 16
+"""Sessions that are handed over at the same time then: a cluster of Consul takes milliseconds for
+each, most of them waiting."""
 
 
 class SharedSessions:
@@ -58,11 +63,16 @@ class SharedSessions:
         if not self._begun or factory is None:
             return
         deadline = clock() + LEAVE_WITHIN
+
+        async def give_up(key: str) -> None:
+            session = factory.sessions.get(key)
+            if session is not None and clock() < deadline:
+                await session._turn.run_if_idle(partial(release, self._owner), deadline)
+
         with contextlib.suppress(ClientClosed, SessionDirectoryUnavailable):
-            for key in list(self._owner.states):
-                session = factory.sessions.get(key)
-                if session is not None and clock() < deadline:
-                    await session._turn.run_if_idle(partial(release, self._owner), deadline)
+            keys = list(self._owner.states)
+            for start in range(0, len(keys), AT_ONCE):
+                await runtime.map_concurrently(give_up, keys[start : start + AT_ONCE])
             await self._driver.run(self._owner.directory.leave(deadline))
 
 

@@ -11,6 +11,7 @@ from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._owning.handover import due, release
 from kato_consul._owning.owner import SessionOwner
 from kato_consul._runtime_defaults import clock
+from kato_consul._sync import runtime
 from kato_consul._sync.discovery import Discovery
 from kato_consul._sync.driver import Driver
 from kato_consul.errors import ClientClosed, SessionDirectoryUnavailable
@@ -20,6 +21,10 @@ T = TypeVar("T")
 LEAVE_WITHIN = 2.0
 """Seconds that handing over all sessions may take when a client is closed. What is not handed over
 is taken over by others, which takes them a few seconds more."""
+
+AT_ONCE = 16
+"""Sessions that are handed over at the same time then: a cluster of Consul takes milliseconds for
+each, most of them waiting."""
 
 
 class SharedSessions:
@@ -59,11 +64,16 @@ class SharedSessions:
         if not self._begun or factory is None:
             return
         deadline = clock() + LEAVE_WITHIN
+
+        def give_up(key: str) -> None:
+            session = factory.sessions.get(key)
+            if session is not None and clock() < deadline:
+                session._turn.run_if_idle(partial(release, self._owner), deadline)
+
         with contextlib.suppress(ClientClosed, SessionDirectoryUnavailable):
-            for key in list(self._owner.states):
-                session = factory.sessions.get(key)
-                if session is not None and clock() < deadline:
-                    session._turn.run_if_idle(partial(release, self._owner), deadline)
+            keys = list(self._owner.states)
+            for start in range(0, len(keys), AT_ONCE):
+                runtime.map_concurrently(give_up, keys[start : start + AT_ONCE])
             self._driver.run(self._owner.directory.leave(deadline))
 
 
