@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kato_consul._async.driver import AsyncDriver
+from kato_consul._directory import redis_url
 from kato_consul._flow import (
     Cause,
     Failure,
@@ -106,6 +107,22 @@ def test_hung_server(driver: BlockingDriver) -> None:
         outcome = driver.run(send(url, ("PING",), timeout=0.2))
     assert isinstance(outcome, Failure)
     assert outcome.cause is Cause.TIMEOUT
+
+
+def test_login_ends_with_the_step(
+    driver: BlockingDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that hangs during the login takes no more time than the step has."""
+    monkeypatch.setattr(redis_url, "STALL_TIMEOUT", 3600.0)
+    outcomes: list[RedisOutcome] = []
+    with RedisServer(password="right") as hung:
+        step = send(hung.url, ("PING",), timeout=0.2)
+        hung.freeze()
+        thread = threading.Thread(target=lambda: outcomes.append(driver.run(step)), daemon=True)
+        thread.start()
+        assert eventually(lambda: bool(outcomes))
+    assert isinstance(outcomes[0], Failure)
+    assert (outcomes[0].cause, outcomes[0].bytes_sent) == (Cause.TIMEOUT, False)
 
 
 def test_wrong_password(driver: BlockingDriver) -> None:

@@ -87,7 +87,8 @@ class RedisClient:
 
         kind = SSLConnection if uses_tls(step.url) else Connection
         options = connection_options(step.url)
-        options["socket_connect_timeout"] = min(options["socket_connect_timeout"], step.timeout)
+        for phase in ("socket_connect_timeout", "socket_timeout"):  # the latter: TLS and the login
+            options[phase] = min(options[phase], step.timeout)
         connection = kind(**options)
         self._open.add(connection)
         try:
