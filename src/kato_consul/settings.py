@@ -374,7 +374,7 @@ class Settings:
         directory = self.session_directory
         text = directory.reveal() if isinstance(directory, Secret) else directory
         if text is not None and text != "consul":
-            if not text.startswith(("redis://", "rediss://")):
+            if not isinstance(text, str) or not text.startswith(("redis://", "rediss://")):
                 raise ConfigurationError(
                     "session_directory (KATO_CONSUL_SESSION_DIRECTORY) must be consul, or the URL "
                     "of a Redis server: redis://host:6379/0, or rediss:// for TLS"
