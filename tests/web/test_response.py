@@ -88,6 +88,13 @@ def test_sequence_that_is_partly_applied_is_not_to_be_resent(error: KatoConsulEr
     assert response.body["outcome"] in ("partly_applied", "unknown")
 
 
+def test_reused_idempotency_key_is_named_as_the_cause() -> None:
+    """It is no field of the body, and the detail says so."""
+    body = error_response(errors.IdempotencyKeyReused("6f1c", "observe")).body
+    assert body["detail"].startswith("The idempotency key was used for another request")
+    assert body["outcome"] == "not_applied"
+
+
 def with_secrets() -> list[KatoConsulError]:
     """Errors that contain addresses, names of instances and texts from outside."""
     text = " ".join(SECRETS)

@@ -76,6 +76,8 @@ _UNKNOWN = (
     "first, which shows it."
 )
 
+_KEY_REUSED = "The idempotency key was used for another request. Use a new one for each request."
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorResponse:
@@ -99,6 +101,8 @@ def error_response(error: KatoConsulError) -> ErrorResponse:
     status = _status(error)
     outcome = _outcome(error)
     detail = _UNKNOWN if outcome == "unknown" and status == 500 else _DETAIL[status]
+    if isinstance(error, IdempotencyKeyReused):
+        detail = _KEY_REUSED
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": type(error).__name__,
