@@ -196,7 +196,8 @@ class RedisCalls:
         if outcome.code == "NOPERM":
             rules = " ".join(f"+{command}" for command in COMMANDS)
             hint = f"the user of the URL needs the ACL rules ~{self.prefix}* {rules}"
-        return f"Redis refused it: {outcome.message}{f': {hint}' if hint else ''}"
+        message = outcome.message.rstrip(".")
+        return f"Redis refused it: {message}{f': {hint}' if hint else ''}"
 
     def _tls_hint(self, failure: Failure) -> str:
         """Return what may be wrong with TLS; "" if that is not why."""

@@ -14,8 +14,8 @@ def check_directory(facts: DirectoryFacts) -> Iterator[Finding]:
             Severity.ERROR,
             facts.name,
             f"no session can be shared: {facts.error}",
-            "give the token, or the user of the URL, the policy that the documentation lists for "
-            "session directories",
+            "correct the token, or the user and password of the URL; or give it the rules that the "
+            "documentation lists for session directories",
         )
     elif facts.error:
         yield Finding(
