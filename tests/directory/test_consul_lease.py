@@ -17,7 +17,11 @@ BOTH = pytest.mark.parametrize("shell", ["sync", "async"])
 
 @BOTH
 def test_a_consul_session_that_was_destroyed_loses_the_lease(
-    agent: ConsulAgent, service: str, new_client: NewClient, shell: Shell
+    agent: ConsulAgent,
+    service: str,
+    new_client: NewClient,
+    shell: Shell,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """All that it owned is lost at the next confirmation. The process goes on with another one,
     after the lock-delay."""
@@ -29,6 +33,7 @@ def test_a_consul_session_that_was_destroyed_loses_the_lease(
     assert not one.confirm()
     assert held.lease.lost
     assert not held.lease.is_valid()
+    assert "directory.lease_lost" in caplog.text
     with pytest.raises(LeaseLost):
         one.write(held)
     again, before = one.acquire("user-1")

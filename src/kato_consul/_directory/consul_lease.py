@@ -119,7 +119,7 @@ class ConsulLease:
         """Record that the Consul session has ended, or will: the lease is lost."""
         registered.lease.lose()
         if self.state.current is registered:
-            log.warning("lease.lost", service=self._service, why=why)
+            log.warning("directory.lease_lost", directory=self._calls.name, why=why)
             self._former.append(registered)
             self.state.set(None)
 

@@ -258,7 +258,7 @@ class RedisDirectory:
         """Flow: see `Directory.leave`."""
         self._background.end()
         self._lease.end()
-        if self._lease.number:
+        if self._lease.confirmed:
             try:
                 yield from self._calls.run(LEAVE, self.nonce, deadline=deadline)
             except SessionDirectoryUnavailable as error:

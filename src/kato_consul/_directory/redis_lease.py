@@ -23,9 +23,12 @@ MARGIN = 0.2
 
 REFRESH_EVERY = LEASE / 3
 
+_WHY_LOST = "it was not refreshed in time, or Redis was restarted"
+
 
 class OwnLease:
     """The leases of one process, one after the other. ``replicas``: the server has some.
+    ``confirmed``: Redis has granted one; before, this process cannot have acquired anything.
 
     ``number`` names the current one in Redis. An earlier one is lost before its successor is
     requested: from then on Redis may grant to others what was acquired under it.
@@ -38,6 +41,7 @@ class OwnLease:
         self.lease, self.number = Lease(now), 0
         self.lease.lose()
         self.replicas = False
+        self.confirmed = False
 
     def current(self, deadline: float) -> Flow[tuple[Lease, int]]:
         """Flow: return a lease that is valid, and its number; start one if needed.
@@ -74,7 +78,7 @@ class OwnLease:
             lease.lose()
             self.lease, self.number = lease, number = Lease(self._now), next(self._numbers)
         if was_confirmed:
-            log.warning("directory.lease_lost", directory=self._calls.name)
+            log.warning("directory.lease_lost", directory=self._calls.name, why=_WHY_LOST)
         answer = yield from self._calls.run(START, self._nonce, number, deadline=deadline)
         if answer.status == "ok":
             self.extend(lease, answer.sent_at)
@@ -84,6 +88,7 @@ class OwnLease:
     def extend(self, lease: Lease, sent_at: float) -> None:
         """Record that Redis has refreshed a lease by a command that was sent then."""
         lease.extend(sent_at + LEASE - MARGIN)
+        self.confirmed = True
 
     def end(self) -> None:
         """Lose the lease, and start none any more."""

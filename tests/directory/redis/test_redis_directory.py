@@ -157,7 +157,9 @@ def test_incarnation_is_that_of_the_entry(
     assert other.acquire("k")[0].entry.incarnation == other.directory.nonce
 
 
-def test_lease_is_confirmed(new_owner: NewOwner, server: RedisServer, service: str) -> None:
+def test_lease_is_confirmed(
+    new_owner: NewOwner, server: RedisServer, service: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """A lease is confirmed while its key is there. Without it, it is lost, and another begins."""
     owner = new_owner()
     assert not owner.confirm()  # there is none yet
@@ -165,6 +167,7 @@ def test_lease_is_confirmed(new_owner: NewOwner, server: RedisServer, service: s
     assert owner.confirm()
     server.command("DEL", f"kato-consul:{{{service}}}:owner:{owner.directory.nonce}")
     assert eventually(lambda: held.lease.lost)
+    assert "directory.lease_lost" in caplog.text
     with pytest.raises(LeaseLost, match="session 'k' is no longer this process'"):
         owner.write(held)
     assert eventually(owner.confirm)
@@ -190,6 +193,20 @@ def test_leaving_raises_nothing(new_owner: NewOwner, caplog: pytest.LogCaptureFi
         server.kill()
         owner.leave(within=0.2)
     assert "directory.unavailable" in caplog.text
+
+
+def test_leaving_without_a_lease_sends_nothing(
+    new_owner: NewOwner, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A process that never had a lease owns nothing: it does not wait for a server that is away."""
+    with RedisServer() as server:
+        owner = new_owner(server.url)
+        server.kill()
+        with pytest.raises(SessionDirectoryUnavailable):
+            owner.acquire("k", within=0.2)
+        caplog.clear()
+        owner.leave(within=0.2)
+    assert "ending the lease" not in caplog.text
 
 
 def test_new_server_waits_for_the_leases_of_before(
