@@ -26,6 +26,12 @@ def owns(session: Session) -> bool:
     return own is not None and own.held is not None and own.held.lease.is_valid()
 
 
+def has_lost(session: Session) -> bool:
+    """Return whether the lease under which the session's client owned it is lost for good."""
+    own = session.real._state.ownership
+    return own is not None and (own.held is None or own.held.lease.lost)
+
+
 class Callers:
     """Callers that observe one event after the other, until they are told to stop."""
 

@@ -7,7 +7,7 @@ import pytest
 from kato_consul.errors import SessionConflict
 from kato_consul.testing import ConsulAgent, ConsulCluster
 from kato_consul.testing.redis import RedisServer
-from tests.shared_sessions.callers import Callers, other, owns, unavailable
+from tests.shared_sessions.callers import Callers, has_lost, other, owns, unavailable
 from tests.shared_sessions.clients import SHELLS, WITHIN, Shell
 from tests.shared_sessions.site import Deployment, Kind, Site
 from tests.testing.waiting import eventually
@@ -55,6 +55,21 @@ def test_wiped_and_another_process_opens_a_session(site: Site, shell: Shell) -> 
     one.observe(["c"])
     assert (one.id, one.symbols()) == (two.id, ["b", "c"])
     assert site.stored_symbols(left) == ["a"]
+
+
+def test_wiped_and_the_owner_only_observes(site: Site, shell: Shell) -> None:
+    """An owner finds out without writing to its entry: it must not go on in a session that others
+    do not read."""
+    one = site.client(shell).session("user-1")
+    two = site.client(other(shell)).session("user-1")
+    one.observe(["a"])
+    site.wipe()
+    two.observe(["b"])
+    assert eventually(lambda: has_lost(one))
+    with pytest.raises(SessionConflict, match="directory has lost"):
+        one.observe(["c"])
+    one.observe(["c"])
+    assert two.symbols() == ["b", "c"]
 
 
 def test_restarted_without_its_data(deployment: Deployment, kind: Kind, shell: Shell) -> None:

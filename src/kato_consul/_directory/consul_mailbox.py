@@ -7,6 +7,9 @@ A bell for a session that this process neither owns nor waits for means that it 
 without knowing: a lock, or a place in the queue, from a call whose answer was lost, that was
 cancelled, or that has dropped what it owned. That is given up. What a call leaves behind knowingly
 is removed at once (`clean_up`).
+
+The prefix itself is a key that the owner locks. If it is gone, so may be the entries of what this
+process owns, and others may have acquired that: the lease is lost.
 """
 
 import weakref
@@ -108,6 +111,10 @@ class Mailbox:
                 wait = LISTEN if index else 0.0
                 until = calls.clock() + query_timeout(wait)
                 mail = yield from calls.read(prefix, until, index=index, wait=wait)
+                if opened is registered and all(one.key != prefix for one in mail.found):
+                    # Locked by this process, it is not removed by another: with it, entries were.
+                    self._lease.lose(registered, "its keys in Consul were deleted")
+                    continue
                 yield from self._receive(mail.found, registered)
             except ConsulError as error:
                 calls.agents.record_failure(api)
