@@ -101,7 +101,7 @@ class KatoClient:
                 difference, and otherwise raises `SessionConflict`; ``"adopt"`` continues with the
                 state that KATO has; ``"raise"`` raises `SessionConflict`.
             attach: KATO's id of an existing session, to use instead of opening a new one. It keeps
-                its own configuration.
+                its own configuration. No effect if the session directory has a session for the key.
 
         Raises:
             ConfigurationError: ``key`` is empty, ``key`` or another name is no text, a value is no

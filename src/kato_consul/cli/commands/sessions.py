@@ -64,6 +64,7 @@ def sessions(
     "none" is a session that no process owns now. If its last owner released it,
     the next process that uses it goes on in the same KATO session. If it was
     left, by a process that died or was stopped, the next one takes it over.
+    After --release, the last owner is this command.
 
       kato-consul sessions
 
