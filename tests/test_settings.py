@@ -640,7 +640,7 @@ def test_instance_address_with_a_password_is_refused_without_showing_it() -> Non
 
 @pytest.mark.parametrize("value", [7, True, b"consul", "Consul", f"http://ann:{HIDDEN}@h/0"])
 def test_session_directory_that_is_none_is_refused(value: Any) -> None:
-    """The error names the setting, and what it may be, without the value: it may have a password."""
-    with pytest.raises(ConfigurationError, match="^session_directory .* must be consul") as caught:
+    """The error names the setting, and what it may be, without the value, which may be secret."""
+    with pytest.raises(ConfigurationError, match=r"^session_directory .* must be consul") as caught:
         Settings(session_directory=value, trust_env=False)
     assert HIDDEN not in str(caught.value)

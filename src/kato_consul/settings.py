@@ -372,7 +372,7 @@ class Settings:
 
     def _check_session_directory(self) -> None:
         directory = self.session_directory
-        text = directory.reveal() if isinstance(directory, Secret) else directory
+        text: object = directory.reveal() if isinstance(directory, Secret) else directory
         if text is not None and text != "consul":
             if not isinstance(text, str) or not text.startswith(("redis://", "rediss://")):
                 raise ConfigurationError(

@@ -109,9 +109,7 @@ def test_hung_server(driver: BlockingDriver) -> None:
     assert outcome.cause is Cause.TIMEOUT
 
 
-def test_login_ends_with_the_step(
-    driver: BlockingDriver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_login_ends_with_the_step(driver: BlockingDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that hangs during the login takes no more time than the step has."""
     monkeypatch.setattr(redis_url, "STALL_TIMEOUT", 3600.0)
     outcomes: list[RedisOutcome] = []
