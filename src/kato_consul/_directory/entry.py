@@ -112,20 +112,20 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     acquisition, ``revision`` with each write. ``released``: the last owner has handed it over, so
     nothing that it sent is on its way.
 
-    ``id`` is KATO's id, "" until the session is opened, and ``aliases`` are earlier ones, newest
-    first. ``node_id``, ``config``, ``metadata`` and ``ttl`` (seconds) are what reopening needs.
-    ``time``, ``events`` and ``digest`` are KATO's counter, the length and the digest of its memory
-    as of the last write of the entry. ``journal`` are the observations in the memory, None if they
-    are not kept. ``lossy``: an observation since then had emotives or metadata, which a takeover
-    cannot restore. ``unsaved``: KATO has not shown yet that it saved the last acknowledged learn.
+    ``id`` is KATO's id, "" until the session is opened, ``first_id`` the one that it had then, and
+    ``aliases`` are earlier ones, newest first. ``node_id``, ``config``, ``metadata`` and ``ttl``
+    (seconds) are what reopening needs. ``time``, ``events`` and ``digest`` are KATO's counter, the
+    length and the digest of its memory as of the last write of the entry. ``journal`` are the
+    observations in the memory, None if they are not kept. ``lossy``: an observation since then had
+    emotives or metadata, which a takeover cannot restore. ``unsaved``: KATO has not shown yet that
+    it saved the last acknowledged learn.
 
     ``cuts`` are those of the last takeovers, oldest first. ``mark`` is a write that may be on its
     way. ``keys`` are the last calls with an idempotency key, oldest first. ``positions`` are those
     of the logs as of ``time``; what was observed since comes from the partition ``source`` of a
     log, None for calls without a position.
 
-    ``attached``: KATO's session was created by another client. ``attach_id`` is the id that it had
-    then; it stays if the session is continued in another one of KATO's.
+    ``attached``: KATO's session was created by another client.
 
     ``auto_learn`` is when KATO learns by itself (`Journal.auto_learn`). ``incarnation`` is the same
     for as long as the directory keeps the entry: it differs if the entry was lost and made again.
@@ -140,9 +140,9 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     revision: int = 0
     released: bool = False
     id: str = ""
+    first_id: str = ""
     aliases: tuple[str, ...] = ()
     attached: bool = False
-    attach_id: str = ""
     node_id: str = ""
     config: Mapping[str, Any] = {}
     auto_learn: tuple[int, bool] = (0, False)

@@ -52,9 +52,9 @@ def next_entry(
     fields: dict[str, Any] = {
         "revision": last.revision + 1,
         "id": new,
+        "first_id": last.first_id if old and new else new,
         "aliases": aliases,
         "attached": state.attached,
-        "attach_id": "" if not new else last.attach_id if old else state.options.attach or "",
         "node_id": state.node_id,
         "config": journal.config,
         "auto_learn": tuple(journal.auto_learn),

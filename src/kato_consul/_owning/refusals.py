@@ -14,7 +14,7 @@ def other_options(state: SessionState, entry: Entry) -> ConfigurationError | Non
         return None
     if node_id is not None and node_id != entry.node_id:
         used, asked = f"with node_id={entry.node_id!r}", f"with node_id={node_id!r}"
-    elif attach is not None and attach not in (entry.id, entry.attach_id, *entry.aliases):
+    elif attach is not None and attach not in (entry.id, entry.first_id, *entry.aliases):
         used, asked = f"as KATO's session {entry.id}", f"with attach={attach!r}"
     else:
         return None
