@@ -374,8 +374,8 @@ class SessionOwnedElsewhere(RequestNotSent):
         self.owner = owner
         super().__init__(
             f"session {key!r} is owned by {owner}: {text}. Nothing was sent to KATO. Try again "
-            f"later: it is released after the call in hand. If that process hangs, end it: its "
-            f"sessions are taken over then"
+            f"later: it is released after the call in hand. If that process was killed, or hangs "
+            f"and you end it, its sessions are taken over within 4 s"
         )
 
 
