@@ -137,7 +137,7 @@ def test_a_process_that_is_in_a_call_keeps_the_session(shared: Site, key: str) -
             instance.thaw()
         assert caught.value.owner == HERE
         assert f"session {key!r} is owned by {HERE}" in str(caught.value)
-        assert "If that process hangs, end it" in str(caught.value)
+        assert "was killed, or hangs" in str(caught.value)
         assert call.result()["time"] == 2
         after = directory.release(key)
         assert after is not None
