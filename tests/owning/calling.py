@@ -7,10 +7,10 @@ from typing import Any
 from kato_consul._flow import Send
 from kato_consul._kato import reads, repeatable, writes
 from kato_consul._kato.execute import execute_write
-from kato_consul._kato.learning import learn
+from kato_consul.errors import KatoConsulError
 from tests.kato.model_kato import ModelKato
 from tests.owning.model_directory import ModelStore
-from tests.owning.two_owners import KEY, CallFlow, OneOwner
+from tests.owning.two_owners import CallFlow, OneOwner
 
 
 class Calls:
@@ -34,15 +34,30 @@ class Calls:
     def end(self, owner: OneOwner) -> Any:
         """Let a call end, while the other owner hands over what is wanted; return its result."""
         owner.finish([self.b if owner is self.a else self.a])
+        return self._result(owner)
+
+    def _result(self, owner: OneOwner) -> Any:
         result, error = self._outcomes[owner.name]
         if error is not None:
             raise error
         return result
 
+    def error_of(self, owner: OneOwner) -> KatoConsulError:
+        """Return the error with which a call has ended."""
+        _, error = self._outcomes[owner.name]
+        assert isinstance(error, KatoConsulError), error
+        return error
+
     def call(self, owner: OneOwner, flow: CallFlow) -> Any:
         """Make a call, and return its result."""
         self.begin(owner, flow)
         return self.end(owner)
+
+    def alone(self, owner: OneOwner, flow: CallFlow) -> Any:
+        """Make a call while the other owner is stopped, and return its result."""
+        self.begin(owner, flow)
+        owner.finish([])
+        return self._result(owner)
 
     def step_until(self, owner: OneOwner, is_there: Callable[[Send], bool]) -> None:
         """Continue a call until it is about to send a request."""
@@ -70,6 +85,3 @@ def observe(symbol: str, key: str | None = None) -> CallFlow:
 def write(one: "writes.Write[Any]") -> CallFlow:
     """Return a call that makes a write."""
     return partial(execute_write, write=one)
-
-
-__all__ = ["KEY", "Calls", "learn", "observe", "write"]

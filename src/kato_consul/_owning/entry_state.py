@@ -124,21 +124,25 @@ def restored(entry: Entry) -> Journal:
 
 def found(entry: Entry, time: int, stm: Sequence[Event]) -> tuple[Journal, bool]:
     """Return the journal of KATO's counter and memory, and whether it may lack emotives or metadata
-    of observations. Those that the entry has are taken from there."""
-    known = list(entry.journal or ())
-    events = [event for event in map(event_of, known) if event]  # type: ignore[arg-type]
-    if len(events) > len(stm) or not all(map(is_same_event, events, stm)):
+    of observations. Those that the entry has are taken from there, if they are still in it: KATO
+    may have learned them since, and an event of vectors looks like any other."""
+    known = [Observation(**one) for one in entry.journal or ()]  # type: ignore[typeddict-item]
+    events = [event for event in map(event_of, known) if event]
+    lossy = entry.lossy
+    since = time - entry.time
+    if since < 0 or len(events) + since > len(stm) or not all(map(is_same_event, events, stm)):
+        lossy = lossy or any(map(has_more_than_symbols, known))
         known, events = [], []
-    observations = [*known, *({"strings": list(event)} for event in stm[len(events) :])]
+    added = [Observation(strings=list(event)) for event in stm[len(events) :]]
     journal = Journal.restored(
         entry.config,
         entry.id,
         time=time,
         events=len(stm),
-        entries=[Observation(**one) for one in observations],  # type: ignore[typeddict-item]
+        entries=[*known, *added],
         auto_learn=AutoLearn(*entry.auto_learn),
     )
-    return journal, entry.lossy and len(stm) > len(events)
+    return journal, lossy and len(stm) > len(events)
 
 
 def restored_calls(
