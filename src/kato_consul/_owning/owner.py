@@ -48,7 +48,7 @@ class SessionOwner:
         own = state.ownership
         if own is None:
             own = state.ownership = Ownership()
-        own.resolved = own.unknown = None
+        own.forget_earlier()
         held = own.held
         if held is None or not own.is_valid() or held.entry.id != (state.journal.session_id or ""):
             with _closing(sent=False):
@@ -59,11 +59,13 @@ class SessionOwner:
             except LeaseLost:
                 with _closing(sent=state.pending is not None):
                     own.resolved = yield from self._own(api, state, own, deadline)
-            except KatoConsulError:
-                yield from self._after_call(api, state, own, deadline)
+            except KatoConsulError as error:
+                if not _is_closed(error):  # no step of its flow is carried out any more
+                    yield from self._after_call(api, state, own, deadline)
                 raise
             else:
-                yield from self._after_call(api, state, own, deadline)
+                with suppress(ClientClosed):  # the call has ended, whatever becomes of the session
+                    yield from self._after_call(api, state, own, deadline)
                 return result
 
     def _after_call(
@@ -247,6 +249,11 @@ class SessionOwner:
         if held is None or not (yield from self._is_confirmed(held, deadline)):
             self.lose(state)
             raise LeaseLost
+
+
+def _is_closed(error: KatoConsulError) -> bool:
+    """Return whether a call has ended because its client was closed."""
+    return isinstance(error, ClientClosed) or (isinstance(error, OutcomeUnknown) and error.closed)
 
 
 @contextmanager
