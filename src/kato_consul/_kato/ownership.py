@@ -16,7 +16,7 @@ from kato_consul._directory.entry import Cut, Entry, Mark
 from kato_consul._flow import Flow
 from kato_consul._kato.call_records import CallRecords
 from kato_consul._kato.journal import Journal
-from kato_consul.errors import ClientClosed, OutcomeUnknown, RequestNotSent
+from kato_consul.errors import KatoConsulError, OutcomeUnknown, SessionConflict
 
 if TYPE_CHECKING:
     from kato_consul._kato.kato_api import KatoApi
@@ -72,6 +72,10 @@ class Ownership:
         """The session if this process has acquired it, whether it owns it completely or not yet."""
         held, acquired = self.held, self.acquired  # read once: another thread may change them
         return held or (acquired[0] if acquired else None)
+
+    def forget_earlier(self) -> None:
+        """Forget what was shown about the write of an earlier call."""
+        self.resolved = self.unknown = None
 
     def is_valid(self) -> bool:
         """Return whether the session is owned completely at this moment, which is noted as
@@ -168,20 +172,31 @@ def resume(
     a later owner has found it in the session.
 
     Raises:
-        OutcomeUnknown: it was sent, and the session could not be acquired before the deadline, or
-            it may be applied, and this cannot be determined any more.
-        RequestNotSent: it was not sent, nor can it be.
+        OutcomeUnknown: it was sent, and the session could not be owned again before the deadline,
+            or it may be applied, and this cannot be determined any more.
+        SessionConflict: see `Owner.resume`.
+        KatoConsulError: it was not sent, nor can it be.
     """
     assert api.owner is not None
     if state.pending is not write:
         yield from api.owner.resume(api, state, deadline)
         return False
+    own = state.ownership
+    assert own is not None
+    own.forget_earlier()
     try:
         applied = yield from api.owner.resume(api, state, deadline)
-    except (RequestNotSent, ClientClosed) as error:
-        reason = "this process lost the session before the answer"
-        unknown = OutcomeUnknown(write.what, state.instance or "", reason)
-        raise unknown.because(error) from error
-    if state.ownership is not None and state.ownership.unknown is not None:
-        raise state.ownership.unknown
+    except SessionConflict as conflict:
+        conflict.call_applied = own.resolved or None
+        raise
+    except KatoConsulError as error:
+        raise lost_before_answer(write, state).because(error) from error
+    if own.unknown is not None:
+        raise own.unknown
     return bool(applied)
+
+
+def lost_before_answer(write: "Write[Any]", state: "SessionState") -> OutcomeUnknown:
+    """Return the error of a write that was sent under a lease that was lost before its answer."""
+    reason = "this process lost the session before the answer"
+    return OutcomeUnknown(write.what, state.instance or "", reason)

@@ -21,6 +21,7 @@ import msgspec
 from kato_consul._directory.directory import Held
 from kato_consul._directory.entry import Cut, Entry, Mark
 from kato_consul._flow import Flow
+from kato_consul._kato.call_records import CallRecords
 from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.ownership import Ownership
@@ -41,7 +42,11 @@ from kato_consul._owning.entry_state import (
     with_cut,
 )
 from kato_consul._owning.handover import release
-from kato_consul._owning.interrupted import interrupted_write, settle_interrupted
+from kato_consul._owning.interrupted import (
+    Interrupted,
+    interrupted_write,
+    settle_interrupted,
+)
 from kato_consul._owning.refusals import differs, other_options, two_sessions
 from kato_consul.errors import SessionConflict, SessionGone
 
@@ -85,7 +90,7 @@ def continue_session(
     if own.epoch and previous.incarnation != own.incarnation:
         conflict = two_sessions(state, previous)
     successor = _successor(state, held.entry)
-    orderly = previous.released
+    orderly, earlier = previous.released, own.calls
     if not held.entry.id:
         successor.journal = Journal(held.entry.config or state.journal.config)
         own.calls = restored_calls(held.entry, own.calls)
@@ -94,7 +99,11 @@ def continue_session(
         own.calls = restored_calls(held.entry, own.calls)
     else:
         conflict = (yield from _take_over(owner, api, successor, held, deadline)) or conflict
-    interrupted = interrupted_write(state, held.entry.cuts, own.epoch)
+    # Those of an entry that was made again say nothing about an earlier session.
+    cuts = held.entry.cuts if previous.incarnation == own.incarnation else ()
+    interrupted = interrupted_write(state, cuts, own.epoch, successor.journal.config)
+    if interrupted is not None:
+        own.calls = _with_own_part(own.calls, earlier, interrupted)
     if not orderly:
         own.takeovers += 1
         log.info(
@@ -106,8 +115,21 @@ def continue_session(
     _install(api, state, successor)
     owner.complete(state, held)
     if conflict is not None:
+        own.resolved = interrupted.applied if interrupted is not None else None
         raise conflict
     return None if interrupted is None else settle_interrupted(state, own, interrupted)
+
+
+def _with_own_part(
+    calls: CallRecords | None, earlier: CallRecords | None, interrupted: Interrupted
+) -> CallRecords | None:
+    """Return the records of calls, with that of the call which this process was interrupted in."""
+    part = interrupted.write.part
+    if part is None or earlier is None:
+        return calls
+    calls = calls or CallRecords()
+    calls.keep(earlier, part, interrupted.applied)
+    return calls
 
 
 def _was_owned_here(owner: "SessionOwner", own: Ownership, previous: Entry) -> bool:
