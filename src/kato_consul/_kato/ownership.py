@@ -37,13 +37,14 @@ class Ownership:
     owner, or was restored from it. ``acquired`` is a session that it has acquired, and the entry as
     it was before, until it owns it completely. ``epoch`` is the last epoch in which it did, 0 if it
     never did, and ``incarnation`` that of the entry then. ``revision`` is that of the entry as this
-    process wrote it last, and knows it. ``cuts`` and ``mark`` are those to be recorded at the end
+    process wrote it last, and knows it. ``released``: it has given the session up since, so another
+    process may have continued it. ``cuts`` and ``mark`` are those to be recorded at the end
     of a takeover.
 
     ``resolved`` is whether the pending write of an earlier call was applied, if the start of this
     call has shown it; ``unknown`` is its error, if this has shown that it will never be known.
-    ``used_at`` is when a call needed it last, and ``write_again_at`` when its entry has to be
-    written again; both are on the lease's clock.
+    ``used_at`` is when a call needed it last, ``write_again_at`` when its entry has to be written
+    again, and ``expires_at`` when that ends otherwise; they are on the lease's clock.
 
     ``takeovers`` counts acquisitions from an owner that had not released the session, ``waits``
     those for which this process had to wait for another owner. ``lossy``: a takeover restored
@@ -56,12 +57,14 @@ class Ownership:
     epoch: int = 0
     incarnation: str = ""
     revision: int = 0
+    released: bool = False
     cuts: tuple[Cut, ...] = ()
     mark: Mark | None = None
     resolved: bool | None = None
     unknown: OutcomeUnknown | None = None
     used_at: float = 0.0
     write_again_at: float = 0.0
+    expires_at: float = 0.0
     takeovers: int = 0
     waits: int = 0
     lossy: bool = False

@@ -29,6 +29,7 @@ from kato_consul._kato.journal import (
 from kato_consul._kato.log_positions import restored_positions
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import Event, Observation
+from kato_consul._kato.writes import Write
 
 NO_CALLS = CallRecords()
 
@@ -81,6 +82,11 @@ def write_again_in(entry: Entry) -> float:
     """Return the seconds after which an entry has to be written again, so that it outlives KATO's
     session."""
     return entry.written_at + (entry.ttl or DEFAULT_TTL) / 2 - time.time()
+
+
+def expires_in(entry: Entry) -> float:
+    """Return the seconds after which the directory removes an entry that no process owns."""
+    return entry.expires_at - time.time()
 
 
 def is_expired(entry: Entry) -> bool:
@@ -194,6 +200,29 @@ def _resolved(record: KeyRecord, seen: bool, *, given_up: bool) -> KeyRecord:
 def has_more_than_symbols(observation: Observation) -> bool:
     """Return whether an observation has what a short-term memory does not show."""
     return bool(observation.get("emotives") or observation.get("metadata"))
+
+
+def mark_before(write: Write[Any], state: SessionState) -> Mark:
+    """Return the mark of a write that is never sent twice."""
+    pattern = write.pattern
+    journal = state.journal
+    return Mark(
+        what=write.what,
+        time=journal.time,
+        events=journal.events,
+        instance=state.current or state.instance or "",
+        pattern=pattern.name if pattern is not None else "",
+        frequency=pattern.frequency if pattern is not None else None,
+        position=_position(write),
+    )
+
+
+def _position(write: Write[Any]) -> LogPosition | None:
+    """Return the message that a write is sent for, unless it may be sent again."""
+    position = write.part.position if write.part is not None else None
+    if position is None or write.clears_only:
+        return None
+    return LogPosition(position.log, position.partition, position.offset)
 
 
 def _mark(last: Entry, state: SessionState, journal: Journal) -> Mark | None:

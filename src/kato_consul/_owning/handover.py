@@ -114,7 +114,8 @@ def release(
             held, previous = own.acquired
             entry = held.given_back(previous)
         yield from owner.directory.release(held, entry, deadline)
-        own.revision = entry.revision
+        owner.written(own, held, entry)
+        own.released = True
     except LeaseLost:
         pass
     except SessionDirectoryUnavailable as error:

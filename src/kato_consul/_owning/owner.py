@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from kato_consul._directory.directory import Directory, Held
-from kato_consul._directory.entry import Entry, LogPosition, Mark
+from kato_consul._directory.entry import Entry
 from kato_consul._flow import Flow
 from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
@@ -19,7 +19,13 @@ from kato_consul._kato.ownership import CallFlow, LeaseLost, Ownership
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.write import Write
 from kato_consul._owning import handover
-from kato_consul._owning.entry_state import has_more_than_symbols, next_entry, write_again_in
+from kato_consul._owning.entry_state import (
+    expires_in,
+    has_more_than_symbols,
+    mark_before,
+    next_entry,
+    write_again_in,
+)
 from kato_consul._owning.takeover import continue_session
 from kato_consul.errors import (
     ClientClosed,
@@ -100,7 +106,7 @@ class SessionOwner:
         journal, calls = state.journal, own.calls
         changes: dict[str, Any] = {}
         if write.resets or write.is_once_only(journal):
-            changes["mark"] = _mark(write, state)
+            changes["mark"] = mark_before(write, state)
         if any(map(has_more_than_symbols, write.observations)) and not _held(state).entry.lossy:
             changes["lossy"] = True
         if changes or (calls is not None and calls.unrecorded):
@@ -175,8 +181,7 @@ class SessionOwner:
             # Also if its outcome is not known: only the next acquisition shows what is there.
             self.lose(state)
             raise
-        own.revision = entry.revision
-        own.write_again_at = held.lease.now() + write_again_in(entry)
+        self.written(own, held, entry)
         if own.calls is not None:
             own.calls.is_recorded()
 
@@ -193,10 +198,16 @@ class SessionOwner:
         own = state.ownership
         assert own is not None
         own.epoch, own.incarnation = held.entry.epoch, held.entry.incarnation
-        own.revision = held.entry.revision
-        own.write_again_at = held.lease.now() + write_again_in(held.entry)
-        own.held, own.acquired = held, None
+        self.written(own, held, held.entry)
+        own.held, own.acquired, own.released = held, None, False
         own.cuts, own.mark = (), None
+
+    def written(self, own: Ownership, held: Held, entry: Entry) -> None:
+        """Record the entry as this process knows it to be."""
+        now = held.lease.now()
+        own.revision = entry.revision
+        own.write_again_at = now + write_again_in(entry)
+        own.expires_at = now + expires_in(entry)
 
     def lose(self, state: SessionState) -> None:
         """Record that the session is not owned any more."""
@@ -278,26 +289,3 @@ def _held(state: SessionState) -> Held:
     if own.holding is None:
         raise LeaseLost
     return own.holding
-
-
-def _mark(write: Write[Any], state: SessionState) -> Mark:
-    """Return the mark of a write that is never sent twice."""
-    pattern = write.pattern
-    journal = state.journal
-    return Mark(
-        what=write.what,
-        time=journal.time,
-        events=journal.events,
-        instance=state.current or state.instance or "",
-        pattern=pattern.name if pattern is not None else "",
-        frequency=pattern.frequency if pattern is not None else None,
-        position=_position(write),
-    )
-
-
-def _position(write: Write[Any]) -> LogPosition | None:
-    """Return the message that a write is sent for, unless it may be sent again."""
-    position = write.part.position if write.part is not None else None
-    if position is None or write.clears_only:
-        return None
-    return LogPosition(position.log, position.partition, position.offset)

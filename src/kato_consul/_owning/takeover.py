@@ -3,6 +3,7 @@
 | the entry                                          | continues with                              |
 | -------------------------------------------------- | ------------------------------------------- |
 | there was none                                     | a new session                               |
+| it is gone, and this process owned it once         | its own memory, unless that is outdated     |
 | this process owned it last                         | its own memory                              |
 | its owner has released it                          | the entry's state, in the same KATO session |
 | otherwise: its owner died, or was stopped          | a **cut**, in another KATO session          |
@@ -47,6 +48,7 @@ from kato_consul._owning.interrupted import (
     interrupted_write,
     settle_interrupted,
 )
+from kato_consul._owning.lost_entry import continue_without_entry
 from kato_consul._owning.refusals import differs, other_options, two_sessions
 from kato_consul.errors import SessionConflict, SessionGone
 
@@ -76,8 +78,7 @@ def continue_session(
     assert own.acquired is not None
     held, previous = own.acquired
     if previous is None and own.epoch:
-        log.warning("session.entry_lost", key=state.key, id=state.id)
-        yield from owner.record(state, state.journal, deadline)
+        return (yield from continue_without_entry(owner, api, state, held, deadline))
     if previous is None or _was_owned_here(owner, own, previous):
         owner.complete(state, held)
         return None
@@ -87,7 +88,8 @@ def continue_session(
         yield from release(owner, api, state, deadline)
         raise refused
     conflict: SessionConflict | None = None
-    if own.epoch and previous.incarnation != own.incarnation:
+    is_another = bool(own.epoch) and previous.incarnation != own.incarnation
+    if is_another and held.lease.now() < own.expires_at:  # it was lost, and had not expired
         conflict = two_sessions(state, previous)
     successor = _successor(state, held.entry)
     orderly, earlier = previous.released, own.calls

@@ -1,0 +1,99 @@
+"""Sessions whose entry is gone: it has expired with KATO's session, or the directory lost it."""
+
+import pytest
+
+from kato_consul._kato import reads, repeatable
+from kato_consul._kato.execute import settle_call
+from kato_consul._kato.learning import learn
+from kato_consul._owning.entry_state import DEFAULT_TTL
+from kato_consul.errors import OutcomeUnknown, SessionConflict
+from kato_consul.models import Position
+from tests.owning.calling import Calls, observe
+
+
+@pytest.fixture
+def calls() -> Calls:
+    """A session of A's, which B has continued: A's memory of it is outdated."""
+    calls = Calls()
+    calls.call(calls.a, observe("a"))
+    calls.call(calls.a, observe("b"))
+    calls.call(calls.b, learn)
+    calls.call(calls.b, observe("c"))
+    return calls
+
+
+def lose_entry(calls: Calls) -> None:
+    """Delete the entry, and end all leases."""
+    for owner in (calls.a, calls.b):
+        calls.lose(owner)
+    calls.store.entries.clear()
+
+
+def expire(calls: Calls) -> None:
+    """Let so much time pass that KATO and the directory have forgotten the session."""
+    calls.kato.clock.now += 2 * DEFAULT_TTL + 1
+    calls.kato.lose_sessions()
+    lose_entry(calls)
+
+
+def test_expired(calls: Calls) -> None:
+    """A process that owned it before others opens a new session: what has been learned since is not
+    there again."""
+    expire(calls)
+    assert calls.symbols(calls.a) == []
+    calls.call(calls.a, observe("d"))
+    assert calls.symbols(calls.b) == ["d"]
+
+
+def test_expired_and_opened_again(calls: Calls) -> None:
+    """For a process that owned it before it expired, that is no conflict."""
+    expire(calls)
+    calls.call(calls.b, observe("d"))
+    calls.call(calls.a, observe("e"))
+    assert calls.symbols(calls.b) == ["d", "e"]
+
+
+def test_expired_with_a_log(calls: Calls) -> None:
+    """A new session has no position."""
+    message = repeatable.observe({"strings": ["m"]}, None, Position("log", 0, 5))
+    calls.call(calls.a, message)
+    expire(calls)
+    calls.call(calls.a, message)
+    assert calls.symbols(calls.a) == ["m"]
+
+
+def test_expired_with_a_pending_write(calls: Calls) -> None:
+    """Whether it was applied will never be known."""
+    calls.call(calls.a, observe("d"))
+    calls.begin(calls.a, observe("x"))
+    calls.step_until(calls.a, lambda send: send.target.endswith("/observe"))
+    calls.a.cancel()
+    expire(calls)
+    with pytest.raises(OutcomeUnknown):
+        calls.call(calls.a, settle_call)
+    assert calls.symbols(calls.a) == []
+
+
+def test_lost_and_an_earlier_owner_comes_first(calls: Calls) -> None:
+    """It has given the session up, and continues from what KATO has."""
+    lose_entry(calls)
+    calls.call(calls.a, observe("d"))
+    assert calls.symbols(calls.a) == ["c", "d"]
+
+
+def test_lost_and_the_session_is_gone(calls: Calls) -> None:
+    """An earlier owner is told, since its memory may be outdated, and a new session is opened."""
+    calls.kato.lose_sessions()
+    lose_entry(calls)
+    with pytest.raises(SessionConflict) as caught:
+        calls.call(calls.a, reads.stm)
+    assert caught.value.expected_stm == [["a"], ["b"]]
+    assert calls.symbols(calls.a) == []
+
+
+def test_lost_and_the_last_owner_comes_first(calls: Calls) -> None:
+    """It goes on with its own memory, also if KATO has lost that."""
+    calls.kato.lose_sessions()
+    lose_entry(calls)
+    calls.call(calls.b, observe("d"))
+    assert calls.symbols(calls.b) == ["c", "d"]
