@@ -41,7 +41,7 @@ class SessionOwner:
     """Owns the sessions of one client.
 
     ``keeps_observations``: entries may hold them. ``states`` are the sessions that this process has
-    acquired, by key.
+    acquired, or is acquiring, by key.
     """
 
     def __init__(self, directory: Directory, *, keeps_observations: bool) -> None:
@@ -229,14 +229,23 @@ class SessionOwner:
             self.lose(state)
         while own.held is None:
             if own.acquired is None:
-                own.acquired = yield from self.directory.acquire(state.key, deadline)
-                self.states[state.key] = state
+                own.acquired = yield from self._acquire(state, deadline)
                 own.waits += own.acquired[0].waited
             try:
                 return (yield from continue_session(self, api, state, own, deadline))
             except LeaseLost:
                 self.lose(state)
         return None
+
+    def _acquire(self, state: SessionState, deadline: float) -> Flow[tuple[Held, Entry | None]]:
+        """Flow: acquire the session. It is known from before that: otherwise the hand-over, in
+        another thread, would take it for one that was acquired without its call being told."""
+        self.states[state.key] = state
+        try:
+            return (yield from self.directory.acquire(state.key, deadline))
+        except BaseException:
+            self.states.pop(state.key, None)
+            raise
 
     def _is_confirmed(self, held: Held, deadline: float) -> Flow[bool]:
         """Flow: return whether the lease is valid; if it has ended, it may still be confirmed."""
