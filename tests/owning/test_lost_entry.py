@@ -1,14 +1,17 @@
 """Sessions whose entry is gone: it has expired with KATO's session, or the directory lost it."""
 
+import time
+
 import pytest
 
-from kato_consul._kato import reads, repeatable
+from kato_consul._kato import reads, repeatable, writes
 from kato_consul._kato.execute import settle_call
 from kato_consul._kato.learning import learn
 from kato_consul._owning.entry_state import DEFAULT_TTL
 from kato_consul.errors import OutcomeUnknown, SessionConflict
 from kato_consul.models import Position
-from tests.owning.calling import Calls, observe
+from tests.owning.calling import Calls, observe, write
+from tests.owning.two_owners import KEY
 
 
 @pytest.fixture
@@ -97,3 +100,28 @@ def test_lost_and_the_last_owner_comes_first(calls: Calls) -> None:
     lose_entry(calls)
     calls.call(calls.b, observe("d"))
     assert calls.symbols(calls.b) == ["c", "d"]
+
+
+def test_the_entry_lasts_as_long_as_the_session_was_extended() -> None:
+    """Also after it was handed over."""
+    calls = Calls()
+    calls.call(calls.a, observe("a"))
+    calls.call(calls.a, write(writes.extend(24 * DEFAULT_TTL)))
+    assert lasts(calls) > 24 * DEFAULT_TTL
+    calls.call(calls.b, reads.stm)
+    assert lasts(calls) > 24 * DEFAULT_TTL
+
+
+@pytest.mark.parametrize("ttl", [None, 24 * DEFAULT_TTL])
+def test_the_entry_lasts_longer_than_the_session(ttl: int | None) -> None:
+    """KATO says how long it keeps a session: an instance may have another default."""
+    calls = Calls()
+    if ttl is not None:
+        calls.kato.default_ttl = ttl
+    calls.call(calls.a, observe("a"))
+    assert lasts(calls) > 1.9 * (ttl or DEFAULT_TTL)
+
+
+def lasts(calls: Calls) -> float:
+    """Return for how many seconds the entry is kept."""
+    return calls.store.entries[KEY].expires_at - time.time()

@@ -34,7 +34,7 @@ from kato_consul._kato.writes import Write
 NO_CALLS = CallRecords()
 
 DEFAULT_TTL = 3600
-"""Seconds that KATO keeps a session that is opened without a time to live."""
+"""Seconds that KATO keeps a session that is opened without a time to live, unless KATO says so."""
 
 
 def next_entry(
@@ -72,10 +72,17 @@ def next_entry(
         "positions": calls.positions.as_recorded(),
         "source": calls.positions.source,
         "written_at": now,
-        # Longer than KATO keeps the session: an owner writes the entry again before half of it.
-        "expires_at": now + 2 * (state.ttl or DEFAULT_TTL),
+        "expires_at": max(expiry(state), last.expires_at),
     }
     return msgspec.structs.replace(last, **{**fields, **changes})
+
+
+def expiry(state: SessionState, keeps_for: int = 0) -> float:
+    """Return the Unix time at which an entry expires that is written now: later than KATO's
+    session, since an owner writes the entry again before half of that time. ``keeps_for``: KATO
+    keeps the session for so many seconds from now."""
+    ttl = state.ttl or DEFAULT_TTL
+    return time.time() + ttl + max(ttl, keeps_for)
 
 
 def write_again_in(entry: Entry) -> float:

@@ -21,6 +21,7 @@ from kato_consul._kato.write import Write
 from kato_consul._owning import handover
 from kato_consul._owning.entry_state import (
     expires_in,
+    expiry,
     has_more_than_symbols,
     mark_before,
     next_entry,
@@ -123,6 +124,9 @@ class SessionOwner:
             # A takeover opens the session with the configuration, and counts from the counter.
             if write.config is not None or write.resets:
                 yield from self.record(state, after, deadline)
+            elif write.keeps_for is not None:
+                expires_at = expiry(state, write.keeps_for)
+                yield from self.record(state, after, deadline, expires_at=expires_at)
             elif not own.is_valid():
                 yield from self._require_confirmed(state, own, deadline)
         except (SessionDirectoryUnavailable, ClientClosed) as error:
