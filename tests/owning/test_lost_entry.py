@@ -1,10 +1,11 @@
 """Sessions whose entry is gone: it has expired with KATO's session, or the directory lost it."""
 
 import time
+from functools import partial
 
 import pytest
 
-from kato_consul._kato import reads, repeatable, writes
+from kato_consul._kato import configuration, reads, repeatable, writes
 from kato_consul._kato.execute import settle_call
 from kato_consul._kato.learning import learn
 from kato_consul._owning.entry_state import DEFAULT_TTL
@@ -125,3 +126,21 @@ def test_the_entry_lasts_longer_than_the_session(ttl: int | None) -> None:
 def lasts(calls: Calls) -> float:
     """Return for how many seconds the entry is kept."""
     return calls.store.entries[KEY].expires_at - time.time()
+
+
+@pytest.mark.parametrize("learns_itself", [False, True])
+def test_learned_and_then_expired_with_a_dead_owner(
+    calls: Calls, learns_itself: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner has died, and KATO's session has expired before its entry. What was learned is not
+    in the memory again."""
+    if learns_itself:
+        calls.call(calls.b, partial(configuration.set_config, values={"max_pattern_length": 3}))
+    calls.call(calls.a, observe("d"))
+    calls.call(calls.b, observe("e") if learns_itself else learn)
+    assert calls.kato.patterns.total() == 2
+    calls.lose(calls.b)
+    calls.kato.lose_sessions()
+    later = time.time() + DEFAULT_TTL
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert calls.symbols(calls.a) == []

@@ -6,8 +6,7 @@ owner's state (`takeover`). While other processes wait for it, it is handed over
 call in hand (`handover`).
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from kato_consul._directory.directory import Directory, Held
@@ -19,6 +18,7 @@ from kato_consul._kato.ownership import CallFlow, LeaseLost, Ownership
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.write import Write
 from kato_consul._owning import handover
+from kato_consul._owning.closing import closing, is_closed
 from kato_consul._owning.entry_state import (
     expires_in,
     expiry,
@@ -58,16 +58,16 @@ class SessionOwner:
         own.forget_earlier()
         held = own.held
         if held is None or not own.is_valid() or held.entry.id != (state.journal.session_id or ""):
-            with _closing(sent=False):
+            with closing(sent=False):
                 own.resolved = yield from self._own(api, state, own, deadline)
         while True:
             try:
                 result = yield from flow(api, state, deadline)
             except LeaseLost:
-                with _closing(sent=state.pending is not None):
+                with closing(sent=state.pending is not None):
                     own.resolved = yield from self._own(api, state, own, deadline)
             except KatoConsulError as error:
-                if not _is_closed(error):  # no step of its flow is carried out any more
+                if not is_closed(error):  # no step of its flow is carried out any more
                     yield from self._after_call(api, state, own, deadline)
                 raise
             else:
@@ -102,7 +102,7 @@ class SessionOwner:
         own = state.ownership
         assert own is not None
         if not own.is_valid():
-            with _closing(sent=False):
+            with closing(sent=False):
                 yield from self._require_confirmed(state, own, deadline)
         journal, calls = state.journal, own.calls
         changes: dict[str, Any] = {}
@@ -111,7 +111,7 @@ class SessionOwner:
         if any(map(has_more_than_symbols, write.observations)) and not _held(state).entry.lossy:
             changes["lossy"] = True
         if changes or (calls is not None and calls.unrecorded):
-            with _closing(sent=False):
+            with closing(sent=False):
                 yield from self.record(state, journal, deadline, **changes)
 
     def after_answer(
@@ -129,6 +129,8 @@ class SessionOwner:
                 yield from self.record(state, after, deadline, expires_at=expires_at)
             elif not own.is_valid():
                 yield from self._require_confirmed(state, own, deadline)
+            if own.held is not None and _is_marked(own.held.entry, write):
+                own.write_again_at = 0.0  # at the end of the call: see `_after_call`
         except (SessionDirectoryUnavailable, ClientClosed) as error:
             unknown = OutcomeUnknown(
                 write.what,
@@ -275,20 +277,10 @@ class SessionOwner:
             raise LeaseLost
 
 
-def _is_closed(error: KatoConsulError) -> bool:
-    """Return whether a call has ended because its client was closed."""
-    return isinstance(error, ClientClosed) or (isinstance(error, OutcomeUnknown) and error.closed)
-
-
-@contextmanager
-def _closing(*, sent: bool) -> Iterator[None]:
-    """Let a `ClientClosed` of the block say whether the call was sent to KATO. The request in hand
-    was one to the directory."""
-    try:
-        yield
-    except ClientClosed as closed:
-        closed.sent = sent
-        raise
+def _is_marked(entry: Entry, write: Write[Any]) -> bool:
+    """Return whether the entry has the memory as it was before ``write``, which has learned from
+    it: if KATO loses the session, the next owner must not bring that back."""
+    return entry.mark is not None and entry.mark.what == write.what
 
 
 def _held(state: SessionState) -> Held:
