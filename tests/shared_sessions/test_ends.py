@@ -119,6 +119,27 @@ def test_a_process_exits_without_closing(site: Site, shell: Shell) -> None:
     assert two.facts.takeovers == 1
 
 
+def test_two_threads_begin(site: Site) -> None:
+    """The first calls of a client come from two threads at the same moment: its background work
+    begins once. Otherwise it would have two leases, and know one."""
+    before = len(client_threads())
+    client = site.client()
+    driver = client.kato._shared._driver
+    check, both = driver.check_usable, threading.Barrier(2)
+
+    def check_together() -> None:
+        check()
+        if not client.kato._shared._begun:
+            both.wait(WITHIN)
+
+    driver.check_usable = check_together
+    calls = [client.session(f"user-{n}").start("observe", ["a"]) for n in range(2)]
+    for call in calls:
+        call.result(WITHIN)
+    names = [one.name for one in threading.enumerate() if one.name.startswith("kato-consul")]
+    assert len(names) == len(set(names)) + before, names
+
+
 def drop(held: list[KatoClient]) -> None:
     """Drop a client without closing it."""
     held.clear()

@@ -40,6 +40,7 @@ class SharedSessions:
         self._factory: weakref.ref[SessionFactory] | None = None
         self._process = os.getpid()
         self._begun = False
+        self._begin_lock = runtime.ThreadLock()
 
     def attach(self, factory: SessionFactory) -> None:
         """Set the factory that has the sessions. It is reached from what users hold, and not kept
@@ -55,7 +56,10 @@ class SharedSessions:
     def _begin(self) -> None:
         assert self._factory is not None
         self._driver.check_usable()
-        self._begun = True
+        with self._begin_lock:
+            if self._begun:
+                return
+            self._begun = True
         if self._process != os.getpid():  # created before a fork, and used after it
             # Each child is an owner of its own: with one nonce they would not exclude each other.
             self._owner.directory = directory_of(self._discovery.settings)
