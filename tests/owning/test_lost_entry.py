@@ -1,5 +1,6 @@
 """Sessions whose entry is gone: it has expired with KATO's session, or the directory lost it."""
 
+import copy
 import time
 from functools import partial
 
@@ -8,6 +9,7 @@ import pytest
 from kato_consul._kato import configuration, reads, repeatable, writes
 from kato_consul._kato.execute import settle_call
 from kato_consul._kato.learning import learn
+from kato_consul._kato.repeated_calls import position_of
 from kato_consul._owning.entry_state import DEFAULT_TTL
 from kato_consul.errors import OutcomeUnknown, SessionConflict
 from kato_consul.models import Position
@@ -144,3 +146,30 @@ def test_learned_and_then_expired_with_a_dead_owner(
     later = time.time() + DEFAULT_TTL
     monkeypatch.setattr(time, "time", lambda: later)
     assert calls.symbols(calls.a) == []
+
+
+def test_learned_and_not_saved_by_a_store_and_the_owner_dies() -> None:
+    """The memory is what was learned: the next owner does not learn it again."""
+    calls = Calls()
+    calls.call(calls.a, observe("a"))
+    calls.call(calls.a, observe("b"))
+    before = copy.deepcopy(calls.kato.only_session())
+    calls.call(calls.a, learn)
+    calls.kato.sessions[before.session_id] = before
+    calls.lose(calls.a)
+    with pytest.raises(OutcomeUnknown):
+        calls.call(calls.b, learn)
+    assert calls.kato.patterns.total() == 1
+
+
+def test_a_learn_of_a_message_is_recorded() -> None:
+    """The owner dies after it: the next one knows that the message is applied."""
+    calls = Calls()
+    calls.call(calls.a, observe("a"))
+    calls.call(calls.a, observe("b"))
+    message = repeatable.learn(None, Position("log", 0, 5))
+    answer = calls.call(calls.a, message)
+    calls.lose(calls.a)
+    assert calls.call(calls.b, message)["pattern_name"] in ("", answer["pattern_name"])
+    assert calls.call(calls.b, partial(position_of, log="log")) == Position("log", 0, 5)
+    assert calls.kato.patterns.total() == 1

@@ -49,8 +49,8 @@ class RepeatedCalls(RuleBasedStateMachine):
     A symbol is ``certain`` once its call was acknowledged, and ``absent`` if it was said that it is
     not applied and its call is not made again. ``left_out`` are the offsets of messages without
     which a reader went on: they count as passed over. ``cleared``: it was in a memory that was
-    cleared. ``doubtful``: a learn has no outcome, and may be applied late. ``attempts`` are the calls
-    that observe a symbol, and did not say that they are not applied.
+    cleared. ``doubtful``: a learn has no outcome, and may be applied late. ``attempts`` are the
+    calls that observe a symbol, and did not say that they are not applied.
     """
 
     def __init__(self) -> None:

@@ -6,8 +6,9 @@ import httpx
 import pytest
 
 from kato_consul import Position
+from kato_consul._owning.handover import SLICE
 from tests.shared_sessions.callers import owns
-from tests.shared_sessions.clients import Session
+from tests.shared_sessions.clients import WITHIN, Session
 from tests.shared_sessions.site import Site
 from tests.testing.waiting import eventually
 
@@ -37,6 +38,25 @@ def observe_with_key(session: Session) -> Any:
 def observe(session: Session) -> Any:
     """Make a call that may not."""
     return session.real.observe(["from the callback"])
+
+
+def test_another_process_waits(site: Site) -> None:
+    """It gets the session after the sequence, and not when the callback has used it."""
+    session = site.client("sync").session("user-1")
+    session.observe(["a"])
+    waiting: list[Any] = []
+
+    def progress(done: int, total: int) -> None:
+        if not waiting:
+            other = site.client("sync").session("user-1")
+            waiting.append(other.start("observe", ["other"]))
+            assert eventually(lambda: "user-1" in session.client.wanted)
+            session.real._state.ownership.held.acquired_at -= 10 * SLICE
+            session.real.stm()
+
+    session.observe_sequence([[f"s{n}"] for n in range(3)], chunk=1, progress=progress)
+    waiting[0].result(WITHIN)
+    assert session.symbols() == ["a", "s0", "s1", "s2", "other"]
 
 
 @pytest.mark.parametrize("use", [read, observe, observe_with_key])

@@ -240,6 +240,8 @@ def _mark(last: Entry, state: SessionState, journal: Journal) -> Mark | None:
         if mark is None or not journal.events or not state.pending.is_once_only(state.journal):
             return None
         return msgspec.structs.replace(mark, time=journal.time, events=journal.events)
+    if mark is not None and state.unsaved is not None:  # KATO may show what was learned again
+        return msgspec.structs.replace(mark, instance="", position=None)
     doubt = state.doubtful_learn
     if doubt is None or not doubt.is_about(journal):
         return None

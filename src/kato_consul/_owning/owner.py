@@ -82,6 +82,8 @@ class SessionOwner:
         if held is None:
             return
         held.lease.used = True
+        if state.reporting:  # it was made by a callback of the call in hand
+            return
         due = held.wanted and own.used_at - held.acquired_at >= handover.SLICE
         # With less time left, it is done in the background.
         if due and deadline - api.now() > handover.RELEASE_WITHIN:
