@@ -5,8 +5,9 @@ from functools import partial
 from typing import Any
 
 from kato_consul._flow import Send
-from kato_consul._kato import reads, repeatable, writes
+from kato_consul._kato import reads, repeatable
 from kato_consul._kato.execute import execute_write
+from kato_consul._kato.write import Write
 from kato_consul.errors import KatoConsulError
 from tests.kato.model_kato import ModelKato
 from tests.owning.model_directory import ModelStore
@@ -82,6 +83,6 @@ def observe(symbol: str, key: str | None = None) -> CallFlow:
     return repeatable.observe({"strings": [symbol]}, key, None)
 
 
-def write(one: "writes.Write[Any]") -> CallFlow:
+def write(one: Write[Any]) -> CallFlow:
     """Return a call that makes a write."""
     return partial(execute_write, write=one)

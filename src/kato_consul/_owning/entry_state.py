@@ -29,7 +29,7 @@ from kato_consul._kato.journal import (
 from kato_consul._kato.log_positions import restored_positions
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import Event, Observation
-from kato_consul._kato.writes import Write
+from kato_consul._kato.write import Write
 
 NO_CALLS = CallRecords()
 
