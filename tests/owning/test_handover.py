@@ -7,12 +7,12 @@ from kato_consul._directory.entry import Entry
 from kato_consul._flow import WaitForChange
 from kato_consul._kato.ownership import Ownership
 from kato_consul._kato.session_state import SessionState
-from kato_consul._owning.handover import due
+from kato_consul._owning.handover import due, release
 from kato_consul._owning.owner import SessionOwner
 from kato_consul.testing.clock import ManualClock
+from tests.owning.calling import Calls, observe
 from tests.owning.model_directory import ModelDirectory, ModelStore
-
-KEY = "user-1"
+from tests.owning.two_owners import KEY
 
 
 class ReleasedWhileRead(Ownership):
@@ -44,3 +44,33 @@ def test_a_session_that_is_released_meanwhile(reads: int) -> None:
     directory.wanted.set(frozenset({KEY}))
     step = next(due(owner, busy=False), None)  # None: it has returned the session
     assert step is None or isinstance(step, WaitForChange)
+
+
+def test_a_session_that_is_being_acquired() -> None:
+    """The directory has it, and its call is not told yet: it is not taken from that call."""
+    calls = Calls()
+    owner = calls.a
+    calls.begin(owner, observe("a"))
+    while KEY not in calls.store.holders:
+        owner.step()
+    assert owner.state.ownership is not None
+    assert owner.state.ownership.holding is None
+    owner.directory.wanted.set(frozenset({KEY}))
+    with pytest.raises(StopIteration) as returned:
+        next(due(owner.owner, busy=False))
+    assert returned.value.value == [owner.state]  # it is handed over if it has no call
+    calls.end(owner)
+    assert calls.store.holders[KEY] == owner.name
+
+
+def test_a_session_whose_call_was_interrupted_before_it_knew() -> None:
+    """Nothing is held, and the directory has it: it is given up, when there is no call."""
+    calls = Calls()
+    owner = calls.a
+    calls.call(owner, observe("a"))
+    assert owner.state.ownership is not None
+    owner.state.ownership.held = None
+    flow = release(owner.owner, owner.api, owner.state, calls.kato.clock.now + 10.0)
+    assert list(flow)
+    assert KEY not in calls.store.holders
+    assert calls.symbols(calls.b) == ["a"]

@@ -5,6 +5,7 @@ session to another one. Keyed calls are made again anywhere. Each message is app
 order, and each keyed call at most once.
 """
 
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -48,7 +49,8 @@ class RepeatedCalls(RuleBasedStateMachine):
     A symbol is ``certain`` once its call was acknowledged, and ``absent`` if it was said that it is
     not applied and its call is not made again. ``left_out`` are the offsets of messages without
     which a reader went on: they count as passed over. ``cleared``: it was in a memory that was
-    cleared. ``doubtful``: a learn has no outcome, and may be applied late.
+    cleared. ``doubtful``: a learn has no outcome, and may be applied late. ``attempts`` are the
+    calls that observe a symbol, and did not say that they are not applied.
     """
 
     def __init__(self) -> None:
@@ -65,6 +67,7 @@ class RepeatedCalls(RuleBasedStateMachine):
         self.observed = 0
         self.left_out: set[int] = set()
         self.dead: list[object] = []
+        self.attempts: Counter[str] = Counter()
 
     @initialize(
         keeps=st.booleans(),
@@ -99,6 +102,7 @@ class RepeatedCalls(RuleBasedStateMachine):
         elif reader.next < len(self.log):
             message = self.log[reader.next]
             self.learns += message.kind in ("learn", "lesson")
+            self.attempts.update(message.symbols)
             owner.call(self._flow_of(message), partial(self._read, reader, message))
 
     def _flow_of(self, message: Message) -> CallFlow[Any]:
@@ -128,6 +132,8 @@ class RepeatedCalls(RuleBasedStateMachine):
     def _read(
         self, reader: Reader, message: Message, result: Any, error: BaseException | None
     ) -> None:
+        if _says_not_applied(error):
+            self.attempts.subtract(message.symbols)
         if error is None:
             if message.offset not in self.left_out:
                 self.certain |= set(message.symbols)
@@ -173,6 +179,7 @@ class RepeatedCalls(RuleBasedStateMachine):
         self.kato.faults = faults
         call = self.calls[-20:][number % len(self.calls[-20:])]
         if call.symbol:
+            self.attempts[call.symbol] += 1
             flow = repeatable.observe({"strings": [call.symbol]}, call.key, None)
             owner.call(flow, partial(self._called, call))
         else:
@@ -180,6 +187,8 @@ class RepeatedCalls(RuleBasedStateMachine):
 
     def _called(self, call: KeyedCall, result: Any, error: BaseException | None) -> None:
         if error is not None:
+            if call.symbol and _says_not_applied(error):
+                self.attempts[call.symbol] -= 1
             self.doubtful |= not call.symbol or bool(self.learns_itself)
             if not isinstance(error, BadRequest):
                 self._check_error(error)
@@ -373,10 +382,18 @@ class RepeatedCalls(RuleBasedStateMachine):
             assert self.kato.patterns.total() <= self.learns
         lost = self.certain - set(memory) - set(learned) - self.cleared
         assert not lost, f"lost: {sorted(lost)} of {memory}, learned {learned}"
-        assert not (wrong := self.absent & {*memory, *learned}), f"not applied: {wrong}"
+        absent = self.absent | {symbol for symbol, open_ in self.attempts.items() if not open_}
+        assert not (wrong := absent & {*memory, *learned}), f"not applied: {wrong}"
         for events in (memory, *patterns):
             of_log = [symbol for symbol in events if symbol.startswith("m")]
             assert of_log == sorted(of_log), f"out of order: {of_log}"
+
+
+def _says_not_applied(error: BaseException | None) -> bool:
+    """Return whether an error says that nothing of its call is applied."""
+    if not isinstance(error, KatoConsulError) or error.applied:
+        return False
+    return not isinstance(error, OutcomeUnknown | SessionConflict)
 
 
 TestRepeatedCalls = RepeatedCalls.TestCase

@@ -119,6 +119,27 @@ def test_a_process_exits_without_closing(site: Site, shell: Shell) -> None:
     assert two.facts.takeovers == 1
 
 
+def test_two_threads_begin(site: Site) -> None:
+    """The first calls of a client come from two threads at the same moment: its background work
+    begins once. Otherwise it would have two leases, and know one."""
+    before = len(client_threads())
+    client = site.client()
+    driver = client.kato._shared._driver
+    check, both = driver.check_usable, threading.Barrier(2)
+
+    def check_together() -> None:
+        check()
+        if not client.kato._shared._begun:
+            both.wait(WITHIN)
+
+    driver.check_usable = check_together
+    calls = [client.session(f"user-{n}").start("observe", ["a"]) for n in range(2)]
+    for call in calls:
+        call.result(WITHIN)
+    names = [one.name for one in threading.enumerate() if one.name.startswith("kato-consul")]
+    assert len(names) == len(set(names)) + before, names
+
+
 def drop(held: list[KatoClient]) -> None:
     """Drop a client without closing it."""
     held.clear()
@@ -221,3 +242,50 @@ def test_a_task_is_cancelled_while_it_waits(site: Site) -> None:
     one.observe(["b"])
     two.observe(["c"])
     assert one.symbols() == ["a", *(f"s{n}" for n in range(300)), "b", "c"]
+
+
+PRELOADED = """
+import asyncio, json, os, sys
+from kato_consul import AsyncKatoClient, Settings
+given = json.loads(sys.argv[1])
+given["kato_urls"] = tuple(given.get("kato_urls", ()))
+kato = AsyncKatoClient(Settings(**given))
+session = kato.session("user-1")
+
+async def observe(who):
+    for number in range(20):
+        await session.observe([f"{who}{number:02}"])
+    await kato.aclose()
+
+children = []
+for who in "xyz":
+    child = os.fork()
+    if not child:
+        asyncio.run(observe(who))
+        os._exit(0)
+    children.append(child)
+sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
+"""
+
+
+def test_an_async_client_is_created_before_forks(site: Site) -> None:
+    """As by a server that loads the application before it forks its workers: each of them is an
+    owner of its own, and all of them use one session."""
+    import json
+
+    completed = subprocess.run(
+        [sys.executable, "-c", PRELOADED, json.dumps(site.settings())],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=WITHIN,
+        check=False,
+    )
+    assert completed.returncode == 0, completed.stderr
+    session = site.client().session("user-1")
+    symbols = session.symbols()
+    for who in "xyz":
+        own = [symbol for symbol in symbols if symbol.startswith(who)]
+        assert own == [f"{who}{number:02}" for number in range(20)]
+    assert len(symbols) == 60
+    assert session.facts.takeovers == 0

@@ -102,6 +102,20 @@ class CallRecords:
             self.positions.give_up(part.position)
         self.unrecorded = True
 
+    def keep(self, earlier: "CallRecords", part: CallPart, applied: bool | None) -> None:
+        """Keep what ``earlier`` has of a part that was interrupted, and was ``applied``, or not, or
+        None if this is not known. Newer keys may have displaced it from the entry meanwhile."""
+        record = None if part.key is None else earlier.keys.get(part.key)
+        if record is None or record.key in self.keys:
+            return
+        if record.in_flight and applied:
+            record = msgspec.structs.replace(record, applied=record.applied + record.in_flight)
+        elif record.in_flight and (applied is None or record.once_only):
+            record = msgspec.structs.replace(record, unknown=True)
+        record = msgspec.structs.replace(record, in_flight=0)
+        if record.applied or record.unknown:
+            self.keys = {record.key: record, **self.keys}
+
     def answered(self, key: str, request: str, units: int, answer: dict[str, Any] | None) -> None:
         """Record that a call is applied as a whole; ``answer`` is None if it is too long."""
         record = self._newest(key, request)

@@ -7,15 +7,12 @@ from kato_consul._kato.apply_write import NOT_VISIBLE, apply_write, is_seen, log
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.once_only import require_no_doubt, settle_once_only
 from kato_consul._kato.opening import open_session
-from kato_consul._kato.ownership import LeaseLost, resume
+from kato_consul._kato.ownership import LeaseLost, lost_before_answer, resume
 from kato_consul._kato.reconcile import read_memory, reconcile
 from kato_consul._kato.replacement import leave_session
 from kato_consul._kato.session_state import DoubtfulLearn, SessionState
 from kato_consul._kato.write import Write
-from kato_consul.errors import (
-    OutcomeUnknown,
-    SessionConflict,
-)
+from kato_consul.errors import KatoConsulError, OutcomeUnknown, SessionConflict
 
 R = TypeVar("R")
 
@@ -102,6 +99,23 @@ def settle(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | No
     return applied
 
 
+def settle_sent(
+    api: KatoApi, state: SessionState, deadline: float, write: Write[Any]
+) -> Flow[bool | None]:
+    """Flow: as `settle`, for the pending write of the call in hand.
+
+    Raises:
+        OutcomeUnknown: it may still be applied, or this could not be read.
+        SessionConflict: another writer changed the session.
+    """
+    try:
+        return (yield from settle(api, state, deadline))
+    except (OutcomeUnknown, SessionConflict):
+        raise
+    except KatoConsulError as error:
+        raise lost_before_answer(write, state).because(error) from error
+
+
 def execute_write(api: KatoApi, state: SessionState, deadline: float, write: Write[R]) -> Flow[R]:
     """Flow: settle what is pending, then apply ``write`` to the session exactly once.
 
@@ -110,7 +124,7 @@ def execute_write(api: KatoApi, state: SessionState, deadline: float, write: Wri
     while True:
         try:
             # Its lease was lost, and no other process has owned the session since it was sent.
-            if state.pending is write and (yield from settle(api, state, deadline)):
+            if state.pending is write and (yield from settle_sent(api, state, deadline, write)):
                 return write.answer_from_journal(state.id or "", state.journal)
             api.place_session(state)
             try:

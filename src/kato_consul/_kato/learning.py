@@ -3,7 +3,7 @@
 from kato_consul._flow import Flow
 from kato_consul._kato.apply_write import apply_write
 from kato_consul._kato.call_part import CallPart
-from kato_consul._kato.execute import prepare, settle
+from kato_consul._kato.execute import prepare, settle, settle_sent
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.once_only import require_no_doubt
 from kato_consul._kato.ownership import LeaseLost, resume
@@ -11,6 +11,7 @@ from kato_consul._kato.pattern_store import read_pattern_count
 from kato_consul._kato.reconcile import read_memory
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import LearnResult
+from kato_consul._kato.write import Write
 from kato_consul._kato.writes import learn as learn_write
 from kato_consul.errors import BadRequest
 
@@ -31,9 +32,10 @@ def learn(
         PatternNotStored: KATO counted the pattern and has no row of it.
         SessionConflict, KatoConsulError: see `apply_write`.
     """
+    sent: Write[LearnResult] | None = None
     while True:
         try:
-            return (yield from _learn_while_owned(api, state, deadline, part))
+            return (yield from _learn_while_owned(api, state, deadline, part, sent))
         except LeaseLost:
             if part is not None:  # the call may have been repeated in another process
                 raise
@@ -46,15 +48,24 @@ def learn(
 
 
 def _learn_while_owned(
-    api: KatoApi, state: SessionState, deadline: float, part: CallPart | None
+    api: KatoApi,
+    state: SessionState,
+    deadline: float,
+    part: CallPart | None,
+    sent: Write[LearnResult] | None,
 ) -> Flow[LearnResult]:
+    """Flow: learn the memory. ``sent`` is the learn whose lease was lost before its answer."""
     api.place_session(state)
     earlier = state.pending
     if earlier is None and state.doubtful_learn is not None:
         earlier = state.doubtful_learn.write
     if earlier is not None and earlier.is_learn and not state.deleting:
         # It raises if that one may still be applied. If it was, it is what this call asks for.
-        if (yield from settle(api, state, deadline)):
+        if earlier is sent:
+            settling = settle_sent(api, state, deadline, earlier)
+        else:
+            settling = settle(api, state, deadline)
+        if (yield from settling):
             answer: LearnResult = earlier.answer_from_journal(state.id or "", state.journal)
             return answer
     else:

@@ -69,6 +69,7 @@ def _open(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
         )
     journal = Journal(session_id=created.id).configured(config, created.config)
     if api.owner is not None:
+        state.ttl = created.ttl  # an entry has to last longer
         yield from api.owner.switch(state, journal, deadline)
     state.instance = created.instance
     state.journal = journal
@@ -76,11 +77,13 @@ def _open(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
 
 
 class Created(NamedTuple):
-    """A session that KATO has created: its id, the instance's uid, and the configuration in use."""
+    """A session that KATO has created: its id, the instance's uid, the configuration in use, and
+    its time to live in seconds, None if KATO does not say."""
 
     id: str
     instance: str
     config: Mapping[str, Any]
+    ttl: int | None
 
 
 def create_session(
@@ -124,7 +127,8 @@ def create_session(
             raise
         raise StoreUnavailable("opening the session", str(error)) from error
     config = response.get("session_config") or {}
-    return Created(response["session_id"], answer.instance.uid, config)
+    ttl = response.get("ttl_seconds", state.ttl)
+    return Created(response["session_id"], answer.instance.uid, config, ttl)
 
 
 def delete_session(api: KatoApi, session_id: str, uid: str, deadline: float) -> Flow[None]:

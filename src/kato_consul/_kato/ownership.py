@@ -16,7 +16,7 @@ from kato_consul._directory.entry import Cut, Entry, Mark
 from kato_consul._flow import Flow
 from kato_consul._kato.call_records import CallRecords
 from kato_consul._kato.journal import Journal
-from kato_consul.errors import ClientClosed, OutcomeUnknown, RequestNotSent
+from kato_consul.errors import KatoConsulError, OutcomeUnknown, SessionConflict
 
 if TYPE_CHECKING:
     from kato_consul._kato.kato_api import KatoApi
@@ -37,13 +37,14 @@ class Ownership:
     owner, or was restored from it. ``acquired`` is a session that it has acquired, and the entry as
     it was before, until it owns it completely. ``epoch`` is the last epoch in which it did, 0 if it
     never did, and ``incarnation`` that of the entry then. ``revision`` is that of the entry as this
-    process wrote it last, and knows it. ``cuts`` and ``mark`` are those to be recorded at the end
+    process wrote it last, and knows it. ``released``: it has given the session up since, so another
+    process may have continued it. ``cuts`` and ``mark`` are those to be recorded at the end
     of a takeover.
 
     ``resolved`` is whether the pending write of an earlier call was applied, if the start of this
     call has shown it; ``unknown`` is its error, if this has shown that it will never be known.
-    ``used_at`` is when a call needed it last, and ``write_again_at`` when its entry has to be
-    written again; both are on the lease's clock.
+    ``used_at`` is when a call needed it last, ``write_again_at`` when its entry has to be written
+    again, and ``expires_at`` when that ends otherwise; they are on the lease's clock.
 
     ``takeovers`` counts acquisitions from an owner that had not released the session, ``waits``
     those for which this process had to wait for another owner. ``lossy``: a takeover restored
@@ -56,12 +57,14 @@ class Ownership:
     epoch: int = 0
     incarnation: str = ""
     revision: int = 0
+    released: bool = False
     cuts: tuple[Cut, ...] = ()
     mark: Mark | None = None
     resolved: bool | None = None
     unknown: OutcomeUnknown | None = None
     used_at: float = 0.0
     write_again_at: float = 0.0
+    expires_at: float = 0.0
     takeovers: int = 0
     waits: int = 0
     lossy: bool = False
@@ -72,6 +75,10 @@ class Ownership:
         """The session if this process has acquired it, whether it owns it completely or not yet."""
         held, acquired = self.held, self.acquired  # read once: another thread may change them
         return held or (acquired[0] if acquired else None)
+
+    def forget_earlier(self) -> None:
+        """Forget what was shown about the write of an earlier call."""
+        self.resolved = self.unknown = None
 
     def is_valid(self) -> bool:
         """Return whether the session is owned completely at this moment, which is noted as
@@ -168,20 +175,31 @@ def resume(
     a later owner has found it in the session.
 
     Raises:
-        OutcomeUnknown: it was sent, and the session could not be acquired before the deadline, or
-            it may be applied, and this cannot be determined any more.
-        RequestNotSent: it was not sent, nor can it be.
+        OutcomeUnknown: it was sent, and the session could not be owned again before the deadline,
+            or it may be applied, and this cannot be determined any more.
+        SessionConflict: see `Owner.resume`.
+        KatoConsulError: it was not sent, nor can it be.
     """
     assert api.owner is not None
     if state.pending is not write:
         yield from api.owner.resume(api, state, deadline)
         return False
+    own = state.ownership
+    assert own is not None
+    own.forget_earlier()
     try:
         applied = yield from api.owner.resume(api, state, deadline)
-    except (RequestNotSent, ClientClosed) as error:
-        reason = "this process lost the session before the answer"
-        unknown = OutcomeUnknown(write.what, state.instance or "", reason)
-        raise unknown.because(error) from error
-    if state.ownership is not None and state.ownership.unknown is not None:
-        raise state.ownership.unknown
+    except SessionConflict as conflict:
+        conflict.call_applied = own.resolved or None
+        raise
+    except KatoConsulError as error:
+        raise lost_before_answer(write, state).because(error) from error
+    if own.unknown is not None:
+        raise own.unknown
     return bool(applied)
+
+
+def lost_before_answer(write: "Write[Any]", state: "SessionState") -> OutcomeUnknown:
+    """Return the error of a write that was sent under a lease that was lost before its answer."""
+    reason = "this process lost the session before the answer"
+    return OutcomeUnknown(write.what, state.instance or "", reason)

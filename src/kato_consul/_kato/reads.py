@@ -18,7 +18,16 @@ from kato_consul._kato.types import (
     SessionInfo,
 )
 from kato_consul._requests.request import Request
-from kato_consul.errors import NoResponse, OutcomeUnknown, SessionGone, StoreUnavailable
+from kato_consul.errors import (
+    ClientClosed,
+    NoResponse,
+    OutcomeUnknown,
+    SessionDirectoryUnavailable,
+    SessionGone,
+    StoreUnavailable,
+)
+
+DELETED = "KATO has deleted it, and the session directory has not recorded that"
 
 
 def predictions(api: KatoApi, state: SessionState, deadline: float) -> Flow[list[Prediction]]:
@@ -116,7 +125,8 @@ def delete(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     """Flow: delete KATO's session. If it is gone already, that is a success too.
 
     Raises:
-        OutcomeUnknown: no response to it was received before the deadline.
+        OutcomeUnknown: no response to it was received before the deadline, or the session directory
+            could not record it.
     """
     if state.id is None:
         return
@@ -137,7 +147,11 @@ def delete(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     except (NoResponse, StoreUnavailable) as error:
         raise OutcomeUnknown("delete", state.instance or "", str(error)) from error
     if api.owner is not None:
-        yield from api.owner.removed(state, deadline)
+        try:
+            yield from api.owner.removed(state, deadline)
+        except (SessionDirectoryUnavailable, ClientClosed) as error:
+            unknown = OutcomeUnknown("delete", state.instance or "", DELETED, answered=True)
+            raise unknown.because(error) from error
     api.release_placement(state)
     state.close()
 

@@ -7,7 +7,7 @@ node is never sent again then.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -20,10 +20,16 @@ from kato_consul._kato.call_records import CallRecords
 from kato_consul._kato.execute import prepare, settle
 from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
-from kato_consul._kato.ownership import Ownership
+from kato_consul._kato.ownership import LeaseLost, Ownership, lost_before_answer, resume
 from kato_consul._kato.reconcile import read_memory
 from kato_consul._kato.session_state import SessionState
-from kato_consul.errors import IdempotencyKeyReused, OutcomeUnknown
+from kato_consul._kato.write import Write
+from kato_consul.errors import (
+    IdempotencyKeyReused,
+    KatoConsulError,
+    OutcomeUnknown,
+    SessionConflict,
+)
 from kato_consul.models import Position
 
 R = TypeVar("R")
@@ -76,14 +82,81 @@ def call_once(
 ) -> Flow[R]:
     """Flow: make a call, unless it was made before; return its answer.
 
+    If the session is lost meanwhile, it is begun again from the start: another process may have
+    made the call since.
+
     Raises:
-        LeaseLost: the session is not owned any more: this is to be run again from the start, since
-            another process may have made the call meanwhile.
         IdempotencyKeyReused: the key was used for another call.
         ConfigurationError: the caller may have left out messages: see `LogPositions.give`.
-        OutcomeUnknown: an earlier call may have been applied.
+        OutcomeUnknown: an earlier call, or a part of this one, may have been applied.
         KatoConsulError: see `execute_write`.
     """
+    sent: list[CallPart] = []
+    lost = False
+    while True:
+        try:
+            if lost:
+                yield from _own_again(api, state, deadline, sent)
+            return (
+                yield from _call_while_owned(
+                    api, state, deadline, call=call, key=key, position=position, sent=sent
+                )
+            )
+        except LeaseLost:
+            lost = True
+        except KatoConsulError as error:
+            if lost:
+                _tell_of(sent, state, error)
+            raise
+
+
+def _own_again(
+    api: KatoApi, state: SessionState, deadline: float, sent: Sequence[CallPart]
+) -> Flow[None]:
+    """Flow: own the session again, after a call lost it that had ``sent`` these parts."""
+    assert api.owner is not None
+    pending = _pending_of(sent, state)
+    if pending is None or pending.part is None:
+        yield from api.owner.resume(api, state, deadline)
+    elif (yield from resume(api, state, deadline, pending)):
+        pending.part.applied = True
+
+
+def _pending_of(sent: Sequence[CallPart], state: SessionState) -> Write[Any] | None:
+    """Return the pending write if it is one of these parts."""
+    pending = state.pending
+    return pending if pending is not None and pending.part in sent else None
+
+
+def _tell_of(sent: Sequence[CallPart], state: SessionState, error: KatoConsulError) -> None:
+    """Let the error of a call that has lost its session meanwhile say what of it may be applied.
+
+    Raises:
+        OutcomeUnknown: this is not known of its last part.
+    """
+    certain = sum(part.observations for part in sent if part.applied)
+    pending = _pending_of(sent, state)
+    if pending is not None and not isinstance(error, OutcomeUnknown | SessionConflict):
+        unknown = lost_before_answer(pending, state).because(error)
+        unknown.applied = max(certain, error.applied)
+        raise unknown from error
+    if any(part.applied for part in sent):
+        error.applied = max(certain, error.applied)
+        error.sent, error.safe_to_resend = True, False
+
+
+def _call_while_owned(
+    api: KatoApi,
+    state: SessionState,
+    deadline: float,
+    *,
+    call: Call[R],
+    key: str | None,
+    position: Position | None,
+    sent: list[CallPart],
+) -> Flow[R]:
+    """Flow: make a call, unless it was made before. The parts of it that are made are added to
+    ``sent``."""
     own = state.ownership = state.ownership or Ownership()
     calls = own.calls = own.calls or CallRecords()
     record = None if key is None else calls.keys.get(key)
@@ -105,7 +178,8 @@ def call_once(
     before = _before(done, record, state.journal)
 
     def part(units: int, observations: int) -> CallPart:
-        return CallPart(key, call.request, position, units, observations)
+        sent.append(CallPart(key, call.request, position, units, observations))
+        return sent[-1]
 
     result: Any
     if record is not None and record.answer is not None:

@@ -38,9 +38,10 @@ class Write(msgspec.Struct, Generic[R], frozen=True, eq=False):
     of the patterns that the response says were learned.
 
     ``config`` are the settings that it changes, None if it changes none: they are not seen in the
-    counter and the memory. ``once_only``: applying it twice leaves a trace that no session shows,
-    so it is never sent again while it may have been applied. ``resets``: its result does not depend
-    on the session's earlier state. ``pattern`` is what a learn will learn, if that is known.
+    counter and the memory. ``keeps_for`` are the seconds from now for which KATO keeps the session,
+    None for the session's own. ``once_only``: applying it twice leaves a trace that no session
+    shows, so it is never sent again while it may have been applied. ``resets``: its result does not
+    depend on the session's earlier state. ``pattern`` is what a learn will learn, if that is known.
     ``part`` is what it does of a call that has an idempotency key or a position.
     """
 
@@ -54,6 +55,7 @@ class Write(msgspec.Struct, Generic[R], frozen=True, eq=False):
     read_counters: Callable[[Any], tuple[int, int] | None] = _no_counters
     read_patterns: Callable[[Any], list[str | None]] = _no_patterns
     config: Mapping[str, Any] | None = None
+    keeps_for: int | None = None
     once_only: bool = False
     resets: bool = False
     pattern: PatternCount | None = None

@@ -168,6 +168,7 @@ def extend(ttl_seconds: int) -> Write[None]:
         body=b"",
         apply=lambda journal: journal,
         answer_from_journal=_no_answer,
+        keeps_for=ttl_seconds,
     )
 
 

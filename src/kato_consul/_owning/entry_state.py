@@ -29,11 +29,12 @@ from kato_consul._kato.journal import (
 from kato_consul._kato.log_positions import restored_positions
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import Event, Observation
+from kato_consul._kato.write import Write
 
 NO_CALLS = CallRecords()
 
 DEFAULT_TTL = 3600
-"""Seconds that KATO keeps a session that is opened without a time to live."""
+"""Seconds that KATO keeps a session that is opened without a time to live, unless KATO says so."""
 
 
 def next_entry(
@@ -71,16 +72,28 @@ def next_entry(
         "positions": calls.positions.as_recorded(),
         "source": calls.positions.source,
         "written_at": now,
-        # Longer than KATO keeps the session: an owner writes the entry again before half of it.
-        "expires_at": now + 2 * (state.ttl or DEFAULT_TTL),
+        "expires_at": max(expiry(state), last.expires_at),
     }
     return msgspec.structs.replace(last, **{**fields, **changes})
+
+
+def expiry(state: SessionState, keeps_for: int = 0) -> float:
+    """Return the Unix time at which an entry expires that is written now: later than KATO's
+    session, since an owner writes the entry again before half of that time. ``keeps_for``: KATO
+    keeps the session for so many seconds from now."""
+    ttl = state.ttl or DEFAULT_TTL
+    return time.time() + ttl + max(ttl, keeps_for)
 
 
 def write_again_in(entry: Entry) -> float:
     """Return the seconds after which an entry has to be written again, so that it outlives KATO's
     session."""
     return entry.written_at + (entry.ttl or DEFAULT_TTL) / 2 - time.time()
+
+
+def expires_in(entry: Entry) -> float:
+    """Return the seconds after which the directory removes an entry that no process owns."""
+    return entry.expires_at - time.time()
 
 
 def is_expired(entry: Entry) -> bool:
@@ -124,21 +137,25 @@ def restored(entry: Entry) -> Journal:
 
 def found(entry: Entry, time: int, stm: Sequence[Event]) -> tuple[Journal, bool]:
     """Return the journal of KATO's counter and memory, and whether it may lack emotives or metadata
-    of observations. Those that the entry has are taken from there."""
-    known = list(entry.journal or ())
-    events = [event for event in map(event_of, known) if event]  # type: ignore[arg-type]
-    if len(events) > len(stm) or not all(map(is_same_event, events, stm)):
+    of observations. Those that the entry has are taken from there, if they are still in it: KATO
+    may have learned them since, and an event of vectors looks like any other."""
+    known = [Observation(**one) for one in entry.journal or ()]  # type: ignore[typeddict-item]
+    events = [event for event in map(event_of, known) if event]
+    lossy = entry.lossy
+    since = time - entry.time
+    if since < 0 or len(events) + since > len(stm) or not all(map(is_same_event, events, stm)):
+        lossy = lossy or any(map(has_more_than_symbols, known))
         known, events = [], []
-    observations = [*known, *({"strings": list(event)} for event in stm[len(events) :])]
+    added = [Observation(strings=list(event)) for event in stm[len(events) :]]
     journal = Journal.restored(
         entry.config,
         entry.id,
         time=time,
         events=len(stm),
-        entries=[Observation(**one) for one in observations],  # type: ignore[typeddict-item]
+        entries=[*known, *added],
         auto_learn=AutoLearn(*entry.auto_learn),
     )
-    return journal, entry.lossy and len(stm) > len(events)
+    return journal, lossy and len(stm) > len(events)
 
 
 def restored_calls(
@@ -192,6 +209,29 @@ def has_more_than_symbols(observation: Observation) -> bool:
     return bool(observation.get("emotives") or observation.get("metadata"))
 
 
+def mark_before(write: Write[Any], state: SessionState) -> Mark:
+    """Return the mark of a write that is never sent twice."""
+    pattern = write.pattern
+    journal = state.journal
+    return Mark(
+        what=write.what,
+        time=journal.time,
+        events=journal.events,
+        instance=state.current or state.instance or "",
+        pattern=pattern.name if pattern is not None else "",
+        frequency=pattern.frequency if pattern is not None else None,
+        position=_position(write),
+    )
+
+
+def _position(write: Write[Any]) -> LogPosition | None:
+    """Return the message that a write is sent for, unless it may be sent again."""
+    position = write.part.position if write.part is not None else None
+    if position is None or write.clears_only:
+        return None
+    return LogPosition(position.log, position.partition, position.offset)
+
+
 def _mark(last: Entry, state: SessionState, journal: Journal) -> Mark | None:
     """Return the mark of a learn whose outcome is not known: if the memory is the one that it would
     learn, no owner may learn that again."""
@@ -200,6 +240,8 @@ def _mark(last: Entry, state: SessionState, journal: Journal) -> Mark | None:
         if mark is None or not journal.events or not state.pending.is_once_only(state.journal):
             return None
         return msgspec.structs.replace(mark, time=journal.time, events=journal.events)
+    if mark is not None and state.unsaved is not None:  # KATO may show what was learned again
+        return msgspec.structs.replace(mark, instance="", position=None)
     doubt = state.doubtful_learn
     if doubt is None or not doubt.is_about(journal):
         return None

@@ -55,9 +55,8 @@ def due(owner: "SessionOwner", *, busy: bool) -> Flow[list[SessionState]]:
         yield Sleep(BUSY_PAUSE)
     while True:
         seen = wanted.current
-        if _unknown(owner, seen):
-            yield Sleep(PAUSE)  # a call may just have acquired it
-            for key in _unknown(owner, seen):
+        for key in seen:
+            if key not in owner.states:  # no call has acquired it, or is acquiring it
                 with suppress(SessionDirectoryUnavailable):
                     yield from owner.directory.disown(key, clock() + DISOWN_WITHIN)
         others_wait = list(_wanted(owner, seen))
@@ -69,10 +68,6 @@ def due(owner: "SessionOwner", *, busy: bool) -> Flow[list[SessionState]]:
         yield WaitForChange(wanted, seen, PAUSE if others_wait else pause)
 
 
-def _unknown(owner: "SessionOwner", keys: frozenset[str]) -> list[str]:
-    return [key for key in keys if key not in owner.states]
-
-
 def _wanted(owner: "SessionOwner", keys: frozenset[str]) -> Iterator[SessionState]:
     for key in keys:
         state = owner.states.get(key)
@@ -82,7 +77,7 @@ def _wanted(owner: "SessionOwner", keys: frozenset[str]) -> Iterator[SessionStat
         held = own.holding
         if held is not None:
             held.wanted = True
-            yield state
+        yield state
 
 
 def _is_due(state: SessionState) -> bool:
@@ -97,12 +92,17 @@ def _is_due(state: SessionState) -> bool:
 def release(
     owner: "SessionOwner", api: KatoApi, state: SessionState, deadline: float
 ) -> Flow[None]:
-    """Flow: give the session up. If it cannot be given up in order, the next owner takes it over.
+    """Flow: give the session up, between two calls. If it cannot be given up in order, the next
+    owner takes it over.
 
     Nothing is raised: if the directory cannot be reached, the session counts as lost.
     """
     own = state.ownership
-    if own is None or (own.held is None and own.acquired is None):
+    if own is None:
+        return
+    if own.held is None and own.acquired is None:  # its call was interrupted before it knew
+        with suppress(SessionDirectoryUnavailable):
+            yield from owner.directory.disown(state.key, deadline)
         return
     try:
         if own.held is not None:
@@ -114,7 +114,8 @@ def release(
             held, previous = own.acquired
             entry = held.given_back(previous)
         yield from owner.directory.release(held, entry, deadline)
-        own.revision = entry.revision
+        owner.written(own, held, entry)
+        own.released = True
     except LeaseLost:
         pass
     except SessionDirectoryUnavailable as error:

@@ -5,6 +5,7 @@ the session. If it is not there, it never will be: what is applied late reaches 
 read any more.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,18 +31,35 @@ class Interrupted:
     once_only: bool
 
 
-def interrupted_write(state: SessionState, cuts: tuple[Cut, ...], epoch: int) -> Interrupted | None:
+def interrupted_write(
+    state: SessionState, cuts: tuple[Cut, ...], epoch: int, config: Mapping[str, Any]
+) -> Interrupted | None:
     """Return the pending write of a process that owned the session in ``epoch``, as ``cuts`` show
-    it; None if there is none."""
+    it; None if there is none. ``config`` is the configuration with which the session continues."""
     pending = state.pending
     if pending is None:
         return None
     later = [cut for cut in cuts if cut.epoch > epoch]
     applied = None
     if later and (len(later) < len(cuts) or len(cuts) < MAX_CUTS):  # else the first may be gone
-        after = state.journal if state.is_applied else pending.apply(state.journal)
-        applied = shows(later[0], after)
+        applied = _is_shown(pending, state, later[0], config)
     return Interrupted(pending, applied, _is_once_only(state, pending))
+
+
+def _is_shown(
+    pending: Write[Any], state: SessionState, cut: Cut, config: Mapping[str, Any]
+) -> bool:
+    """Return whether the write is in the session, as the first later owner continued it."""
+    before = state.journal
+    if state.is_applied:
+        return shows(cut, before)
+    if pending.config is not None:
+        return all(config.get(name) == value for name, value in pending.config.items())
+    after = pending.apply(before)
+    unchanged = (before.time, before.events) == (after.time, after.events)
+    if unchanged and not pending.clears_only:
+        return False  # it is not seen in a cut, and the next owner has opened another session
+    return shows(cut, after)
 
 
 def settle_interrupted(

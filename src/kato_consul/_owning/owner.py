@@ -6,12 +6,11 @@ owner's state (`takeover`). While other processes wait for it, it is handed over
 call in hand (`handover`).
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from kato_consul._directory.directory import Directory, Held
-from kato_consul._directory.entry import Entry, LogPosition, Mark
+from kato_consul._directory.entry import Entry
 from kato_consul._flow import Flow
 from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
@@ -19,7 +18,15 @@ from kato_consul._kato.ownership import CallFlow, LeaseLost, Ownership
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.write import Write
 from kato_consul._owning import handover
-from kato_consul._owning.entry_state import has_more_than_symbols, next_entry, write_again_in
+from kato_consul._owning.closing import closing, is_closed
+from kato_consul._owning.entry_state import (
+    expires_in,
+    expiry,
+    has_more_than_symbols,
+    mark_before,
+    next_entry,
+    write_again_in,
+)
 from kato_consul._owning.takeover import continue_session
 from kato_consul.errors import (
     ClientClosed,
@@ -35,7 +42,7 @@ class SessionOwner:
     """Owns the sessions of one client.
 
     ``keeps_observations``: entries may hold them. ``states`` are the sessions that this process has
-    acquired, by key.
+    acquired, or is acquiring, by key.
     """
 
     def __init__(self, directory: Directory, *, keeps_observations: bool) -> None:
@@ -48,22 +55,24 @@ class SessionOwner:
         own = state.ownership
         if own is None:
             own = state.ownership = Ownership()
-        own.resolved = own.unknown = None
+        own.forget_earlier()
         held = own.held
         if held is None or not own.is_valid() or held.entry.id != (state.journal.session_id or ""):
-            with _closing(sent=False):
+            with closing(sent=False):
                 own.resolved = yield from self._own(api, state, own, deadline)
         while True:
             try:
                 result = yield from flow(api, state, deadline)
             except LeaseLost:
-                with _closing(sent=state.pending is not None):
+                with closing(sent=state.pending is not None):
                     own.resolved = yield from self._own(api, state, own, deadline)
-            except KatoConsulError:
-                yield from self._after_call(api, state, own, deadline)
+            except KatoConsulError as error:
+                if not is_closed(error):  # no step of its flow is carried out any more
+                    yield from self._after_call(api, state, own, deadline)
                 raise
             else:
-                yield from self._after_call(api, state, own, deadline)
+                with suppress(ClientClosed):  # the call has ended, whatever becomes of the session
+                    yield from self._after_call(api, state, own, deadline)
                 return result
 
     def _after_call(
@@ -73,6 +82,8 @@ class SessionOwner:
         if held is None:
             return
         held.lease.used = True
+        if state.reporting:  # it was made by a callback of the call in hand
+            return
         due = held.wanted and own.used_at - held.acquired_at >= handover.SLICE
         # With less time left, it is done in the background.
         if due and deadline - api.now() > handover.RELEASE_WITHIN:
@@ -93,16 +104,16 @@ class SessionOwner:
         own = state.ownership
         assert own is not None
         if not own.is_valid():
-            with _closing(sent=False):
+            with closing(sent=False):
                 yield from self._require_confirmed(state, own, deadline)
         journal, calls = state.journal, own.calls
         changes: dict[str, Any] = {}
         if write.resets or write.is_once_only(journal):
-            changes["mark"] = _mark(write, state)
+            changes["mark"] = mark_before(write, state)
         if any(map(has_more_than_symbols, write.observations)) and not _held(state).entry.lossy:
             changes["lossy"] = True
         if changes or (calls is not None and calls.unrecorded):
-            with _closing(sent=False):
+            with closing(sent=False):
                 yield from self.record(state, journal, deadline, **changes)
 
     def after_answer(
@@ -115,8 +126,13 @@ class SessionOwner:
             # A takeover opens the session with the configuration, and counts from the counter.
             if write.config is not None or write.resets:
                 yield from self.record(state, after, deadline)
+            elif write.keeps_for is not None:
+                expires_at = expiry(state, write.keeps_for)
+                yield from self.record(state, after, deadline, expires_at=expires_at)
             elif not own.is_valid():
                 yield from self._require_confirmed(state, own, deadline)
+            if own.held is not None and _is_marked(own.held.entry, write):
+                own.write_again_at = 0.0  # at the end of the call: see `_after_call`
         except (SessionDirectoryUnavailable, ClientClosed) as error:
             unknown = OutcomeUnknown(
                 write.what,
@@ -173,8 +189,7 @@ class SessionOwner:
             # Also if its outcome is not known: only the next acquisition shows what is there.
             self.lose(state)
             raise
-        own.revision = entry.revision
-        own.write_again_at = held.lease.now() + write_again_in(entry)
+        self.written(own, held, entry)
         if own.calls is not None:
             own.calls.is_recorded()
 
@@ -191,10 +206,16 @@ class SessionOwner:
         own = state.ownership
         assert own is not None
         own.epoch, own.incarnation = held.entry.epoch, held.entry.incarnation
-        own.revision = held.entry.revision
-        own.write_again_at = held.lease.now() + write_again_in(held.entry)
-        own.held, own.acquired = held, None
+        self.written(own, held, held.entry)
+        own.held, own.acquired, own.released = held, None, False
         own.cuts, own.mark = (), None
+
+    def written(self, own: Ownership, held: Held, entry: Entry) -> None:
+        """Record the entry as this process knows it to be."""
+        now = held.lease.now()
+        own.revision = entry.revision
+        own.write_again_at = now + write_again_in(entry)
+        own.expires_at = now + expires_in(entry)
 
     def lose(self, state: SessionState) -> None:
         """Record that the session is not owned any more."""
@@ -216,14 +237,23 @@ class SessionOwner:
             self.lose(state)
         while own.held is None:
             if own.acquired is None:
-                own.acquired = yield from self.directory.acquire(state.key, deadline)
-                self.states[state.key] = state
+                own.acquired = yield from self._acquire(state, deadline)
                 own.waits += own.acquired[0].waited
             try:
                 return (yield from continue_session(self, api, state, own, deadline))
             except LeaseLost:
                 self.lose(state)
         return None
+
+    def _acquire(self, state: SessionState, deadline: float) -> Flow[tuple[Held, Entry | None]]:
+        """Flow: acquire the session. It is known from before that: otherwise the hand-over, in
+        another thread, would take it for one that was acquired without its call being told."""
+        self.states[state.key] = state
+        try:
+            return (yield from self.directory.acquire(state.key, deadline))
+        except BaseException:
+            self.states.pop(state.key, None)
+            raise
 
     def _is_confirmed(self, held: Held, deadline: float) -> Flow[bool]:
         """Flow: return whether the lease is valid; if it has ended, it may still be confirmed."""
@@ -249,15 +279,10 @@ class SessionOwner:
             raise LeaseLost
 
 
-@contextmanager
-def _closing(*, sent: bool) -> Iterator[None]:
-    """Let a `ClientClosed` of the block say whether the call was sent to KATO. The request in hand
-    was one to the directory."""
-    try:
-        yield
-    except ClientClosed as closed:
-        closed.sent = sent
-        raise
+def _is_marked(entry: Entry, write: Write[Any]) -> bool:
+    """Return whether the entry has the memory as it was before ``write``, which has learned from
+    it: if KATO loses the session, the next owner must not bring that back."""
+    return entry.mark is not None and entry.mark.what == write.what
 
 
 def _held(state: SessionState) -> Held:
@@ -271,26 +296,3 @@ def _held(state: SessionState) -> Held:
     if own.holding is None:
         raise LeaseLost
     return own.holding
-
-
-def _mark(write: Write[Any], state: SessionState) -> Mark:
-    """Return the mark of a write that is never sent twice."""
-    pattern = write.pattern
-    journal = state.journal
-    return Mark(
-        what=write.what,
-        time=journal.time,
-        events=journal.events,
-        instance=state.current or state.instance or "",
-        pattern=pattern.name if pattern is not None else "",
-        frequency=pattern.frequency if pattern is not None else None,
-        position=_position(write),
-    )
-
-
-def _position(write: Write[Any]) -> LogPosition | None:
-    """Return the message that a write is sent for, unless it may be sent again."""
-    position = write.part.position if write.part is not None else None
-    if position is None or write.clears_only:
-        return None
-    return LogPosition(position.log, position.partition, position.offset)

@@ -3,6 +3,7 @@
 | the entry                                          | continues with                              |
 | -------------------------------------------------- | ------------------------------------------- |
 | there was none                                     | a new session                               |
+| it is gone, and this process owned it once         | its own memory, unless that is outdated     |
 | this process owned it last                         | its own memory                              |
 | its owner has released it                          | the entry's state, in the same KATO session |
 | otherwise: its owner died, or was stopped          | a **cut**, in another KATO session          |
@@ -21,6 +22,7 @@ import msgspec
 from kato_consul._directory.directory import Held
 from kato_consul._directory.entry import Cut, Entry, Mark
 from kato_consul._flow import Flow
+from kato_consul._kato.call_records import CallRecords
 from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.ownership import Ownership
@@ -41,7 +43,12 @@ from kato_consul._owning.entry_state import (
     with_cut,
 )
 from kato_consul._owning.handover import release
-from kato_consul._owning.interrupted import interrupted_write, settle_interrupted
+from kato_consul._owning.interrupted import (
+    Interrupted,
+    interrupted_write,
+    settle_interrupted,
+)
+from kato_consul._owning.lost_entry import continue_without_entry
 from kato_consul._owning.refusals import differs, other_options, two_sessions
 from kato_consul.errors import SessionConflict, SessionGone
 
@@ -71,8 +78,7 @@ def continue_session(
     assert own.acquired is not None
     held, previous = own.acquired
     if previous is None and own.epoch:
-        log.warning("session.entry_lost", key=state.key, id=state.id)
-        yield from owner.record(state, state.journal, deadline)
+        return (yield from continue_without_entry(owner, api, state, held, deadline))
     if previous is None or _was_owned_here(owner, own, previous):
         owner.complete(state, held)
         return None
@@ -82,10 +88,11 @@ def continue_session(
         yield from release(owner, api, state, deadline)
         raise refused
     conflict: SessionConflict | None = None
-    if own.epoch and previous.incarnation != own.incarnation:
+    is_another = bool(own.epoch) and previous.incarnation != own.incarnation
+    if is_another and held.lease.now() < own.expires_at:  # it was lost, and had not expired
         conflict = two_sessions(state, previous)
     successor = _successor(state, held.entry)
-    orderly = previous.released
+    orderly, earlier = previous.released, own.calls
     if not held.entry.id:
         successor.journal = Journal(held.entry.config or state.journal.config)
         own.calls = restored_calls(held.entry, own.calls)
@@ -94,7 +101,11 @@ def continue_session(
         own.calls = restored_calls(held.entry, own.calls)
     else:
         conflict = (yield from _take_over(owner, api, successor, held, deadline)) or conflict
-    interrupted = interrupted_write(state, held.entry.cuts, own.epoch)
+    # Those of an entry that was made again say nothing about an earlier session.
+    cuts = held.entry.cuts if previous.incarnation == own.incarnation else ()
+    interrupted = interrupted_write(state, cuts, own.epoch, successor.journal.config)
+    if interrupted is not None:
+        own.calls = _with_own_part(own.calls, earlier, interrupted)
     if not orderly:
         own.takeovers += 1
         log.info(
@@ -106,8 +117,21 @@ def continue_session(
     _install(api, state, successor)
     owner.complete(state, held)
     if conflict is not None:
+        own.resolved = interrupted.applied if interrupted is not None else None
         raise conflict
     return None if interrupted is None else settle_interrupted(state, own, interrupted)
+
+
+def _with_own_part(
+    calls: CallRecords | None, earlier: CallRecords | None, interrupted: Interrupted
+) -> CallRecords | None:
+    """Return the records of calls, with that of the call which this process was interrupted in."""
+    part = interrupted.write.part
+    if part is None or earlier is None:
+        return calls
+    calls = calls or CallRecords()
+    calls.keep(earlier, part, interrupted.applied)
+    return calls
 
 
 def _was_owned_here(owner: "SessionOwner", own: Ownership, previous: Entry) -> bool:

@@ -53,8 +53,7 @@ class SessionTurn:
         call = _Call(get_ident())
         if self._state.reporting and line and line[0].thread == call.thread:
             # From a progress callback, between two parts of the call that has the turn.
-            # The session is owned by that call for as long as it runs.
-            nested: T = factory.run(flow(factory.api, self._state, factory.deadline()))
+            nested: T = factory.run(self._flow_of(flow, factory.deadline(), factory.owner))
             return nested
         call.running = self._run_in_turn(call, flow, factory.deadline(), factory.owner)
         next(call.running, None)
@@ -85,15 +84,23 @@ class SessionTurn:
         try:
             if line[0] is not call:
                 self._wait(call, deadline)
-            call.result = factory.run(
-                flow(factory.api, self._state, deadline)
-                if owner is None
-                else owner.run(factory.api, flow, self._state, deadline)
-            )
+            call.result = factory.run(self._flow_of(flow, deadline, owner))
         finally:
             self._leave(call)
         return
         yield  # it makes this a generator
+
+    def _flow_of(
+        self,
+        flow: Callable[[KatoApi, SessionState, float], Flow[Any]],
+        deadline: float,
+        owner: Owner | None,
+    ) -> Flow[Any]:
+        """Return the flow of a call; with an owner, it owns the session first."""
+        api, state = self.factory.api, self._state
+        if owner is None:
+            return flow(api, state, deadline)
+        return owner.run(api, flow, state, deadline)
 
     def _wait(self, call: "_Call", deadline: float) -> None:
         line = self._line

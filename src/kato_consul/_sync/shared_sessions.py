@@ -2,10 +2,12 @@
 """Sessions that processes share, for threads: the background work of their owner."""
 
 import contextlib
+import os
 import weakref
 from functools import partial
 from typing import TypeVar
 
+from kato_consul._directory.choice import directory_of
 from kato_consul._flow import Flow
 from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._owning.handover import due, release
@@ -36,7 +38,9 @@ class SharedSessions:
         self._driver = discovery._driver
         self._owner = owner
         self._factory: weakref.ref[SessionFactory] | None = None
+        self._process = os.getpid()
         self._begun = False
+        self._begin_lock = runtime.ThreadLock()
 
     def attach(self, factory: SessionFactory) -> None:
         """Set the factory that has the sessions. It is reached from what users hold, and not kept
@@ -52,7 +56,13 @@ class SharedSessions:
     def _begin(self) -> None:
         assert self._factory is not None
         self._driver.check_usable()
-        self._begun = True
+        with self._begin_lock:
+            if self._begun:
+                return
+            self._begun = True
+        if self._process != os.getpid():  # created before a fork, and used after it
+            # Each child is an owner of its own: with one nonce they would not exclude each other.
+            self._owner.directory = directory_of(self._discovery.settings)
         for flow, name in self._owner.directory.background():
             self._driver.start(flow, name)
         work = partial(_hand_over, self._driver, self._owner, self._factory)
