@@ -148,6 +148,20 @@ def test_learned_and_then_expired_with_a_dead_owner(
     assert calls.symbols(calls.a) == []
 
 
+def test_expired_with_a_dead_owner(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It begins again, empty: what the dead owner observed after its last write of the entry is not
+    known, and a part of a memory would be no memory."""
+    for symbol in "abc":
+        calls.call(calls.b, observe(symbol))
+    assert calls.store.entries[KEY].events < 3
+    calls.lose(calls.b)
+    calls.kato.lose_sessions()
+    later = time.time() + DEFAULT_TTL
+    monkeypatch.setattr(time, "time", lambda: later)
+    calls.call(calls.a, observe("d"))
+    assert calls.symbols(calls.a) == ["d"]
+
+
 def test_learned_and_not_saved_by_a_store_and_the_owner_dies() -> None:
     """The memory is what was learned: the next owner does not learn it again."""
     calls = Calls()

@@ -203,10 +203,13 @@ def _take_over(
         time, stm = yield from _read_cut(api, successor, entry.mark, deadline)
     except SessionGone:
         cut, lossy = Cut(entry.epoch, entry.time, entry.events, entry.digest), entry.lossy
-        if not is_expired(entry):  # what its owner observed since is lost, if it did
-            conflict = differs(successor, 0, [])
-        if not successor.journal.complete:
+        if is_expired(entry):  # what its owner observed since is not known: it begins again
+            cut = cut_of(entry, 0, [])
             successor.journal, lossy = found(entry, 0, [])
+        else:
+            conflict = differs(successor, 0, [])
+            if not successor.journal.complete:
+                successor.journal, lossy = found(entry, 0, [])
     else:
         reason = "taken over"
         cut = cut_of(entry, time, stm)
