@@ -1,12 +1,11 @@
 """Calls with an idempotency key, after hand-overs and takeovers between two owners."""
 
-from functools import partial
 from typing import Any
 
-from kato_consul._kato import repeatable, writes
-from kato_consul._kato.execute import execute_write
+from kato_consul._kato import repeatable
 from kato_consul.errors import ValidationFailed
 from tests.owning.model_directory import ModelStore
+from tests.owning.overtaking import observe
 from tests.owning.repeated_world import REFUSED, RefusingKato
 from tests.owning.two_owners import CallFlow, OneOwner
 
@@ -27,8 +26,27 @@ def test_refused_call_that_is_made_again_after_a_takeover() -> None:
     store = ModelStore(kato.clock)
     one, two = (OneOwner(name, kato, store) for name in ("one", "two"))
     refused = repeatable.observe({"strings": [f"{REFUSED}-1"]}, "key", None)
-    plain = partial(execute_write, write=writes.observe({"strings": ["plain"]}))
     assert isinstance(outcome(one, refused), ValidationFailed)
-    assert outcome(two, plain, one)["time"] == 1
+    assert outcome(two, observe("plain"), one)["time"] == 1
     store.expire("two")
     assert isinstance(outcome(one, refused), ValidationFailed)
+
+
+def test_learn_that_another_owner_has_made_meanwhile() -> None:
+    """An owner is stopped before it sends a learn. The other one makes the call with this key, and
+    observes more. So the first one has nothing to do: it would teach the node another pattern."""
+    kato = RefusingKato()
+    store = ModelStore(kato.clock)
+    one, two = (OneOwner(name, kato, store) for name in ("one", "two"))
+    learn = repeatable.learn("key", None)
+    for symbol in ("a", "b"):
+        outcome(one, observe(symbol))
+    answers: list[Any] = []
+    one.call(learn, lambda result, error: answers.append(error or result))
+    one.stop_before("GET", "/cognition-data")
+    store.expire("one")
+    learned = outcome(two, learn)
+    outcome(two, observe("c"))
+    one.finish([two])
+    assert answers == [learned]
+    assert list(kato.patterns) == [(("a",), ("b",))]

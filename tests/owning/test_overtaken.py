@@ -3,73 +3,14 @@
 The property test of two owners does the same at random; here are the steps that it seldom meets.
 """
 
-from functools import partial
-from typing import Any
-
 import pytest
 
-from kato_consul._kato import reads, writes
-from kato_consul._kato.execute import execute_write, settle_call
+from kato_consul._kato import reads
+from kato_consul._kato.execute import settle_call
 from kato_consul._kato.learning import learn
 from kato_consul.errors import OutcomeUnknown
-from tests.kato.model_kato import Fault, ModelKato
-from tests.owning.model_directory import ModelStore
-from tests.owning.two_owners import CallFlow, OneOwner
-
-
-class Overtaken:
-    """Two owners. What the first one did last is in ``outcome``: its result, or its error."""
-
-    def __init__(self) -> None:
-        self.kato = ModelKato()
-        self.store = ModelStore(self.kato.clock)
-        # What was left stays in KATO, so that a late write lands in it.
-        self.one, self.two = (
-            OneOwner(name, self.kato, self.store, deletes=False) for name in ("one", "two")
-        )
-        self.outcome: Any = None
-
-    def begin(self, flow: CallFlow) -> None:
-        """Let the first owner begin a call."""
-        self.one.call(flow, self._ended)
-
-    def call(self, flow: CallFlow) -> Any:
-        """Let the first owner make a call, and return its outcome."""
-        self.begin(flow)
-        return self.go_on()
-
-    def overtake(self, symbol: str) -> None:
-        """Stop the first owner; the second one takes over and observes."""
-        self.store.expire("one")
-        outcomes: list[Any] = []
-        self.two.call(observe(symbol), lambda result, error: outcomes.append(error or result))
-        self.two.finish([])
-        assert "time" in outcomes.pop()
-
-    def go_on(self) -> Any:
-        """Let the first owner go on to the end of its call, and return its outcome."""
-        self.one.finish([self.two])
-        return self.outcome
-
-    def hang(self, flow: CallFlow, path: str) -> None:
-        """Let the first owner begin a call whose request hangs in its instance, unread."""
-        self.kato.faults = [Fault.HANG_UNREAD]
-        self.begin(flow)
-        self.one.stop_before("POST", path)
-        self.one.step()
-
-    def memory(self) -> list[list[str]]:
-        """Return what the first owner reads."""
-        result: list[list[str]] = self.call(reads.stm)
-        return result
-
-    def _ended(self, result: Any, error: BaseException | None) -> None:
-        self.outcome = result if error is None else error
-
-
-def observe(symbol: str) -> CallFlow:
-    """Return the flow of a call that observes a symbol."""
-    return partial(execute_write, write=writes.observe({"strings": [symbol]}))
+from tests.kato.model_kato import Fault
+from tests.owning.overtaking import Overtaken, observe
 
 
 @pytest.fixture
@@ -121,3 +62,17 @@ def test_learn_without_an_answer_is_not_sent_again_for_another_memory(overtaken:
     overtaken.kato.wake()
     assert list(overtaken.kato.patterns) == [(("x",),)]
     assert overtaken.memory() == [["x"], ["y"]]
+
+
+def test_write_that_goes_on_after_an_earlier_one_was_found_in_the_cut(overtaken: Overtaken) -> None:
+    """The cut shows the earlier write, whose call was cancelled. This one is not sent yet."""
+    overtaken.kato.faults = [Fault.LOST_ANSWER]
+    overtaken.begin(observe("earlier"))
+    overtaken.one.stop_before("POST", "/observe")
+    overtaken.one.step()
+    overtaken.one.cancel()
+    overtaken.begin(observe("z"))
+    overtaken.one.stop_before("GET", "/cognition-data")
+    overtaken.overtake("y")
+    overtaken.go_on()
+    assert overtaken.memory() == [["x"], ["earlier"], ["y"], ["z"]]
