@@ -65,6 +65,12 @@ def test_write_in_flight(record: KeyRecord, found: Cut | None, applied: int, unk
     assert bool(restored.in_flight) == unknown
 
 
+def test_counter_of_a_call_that_is_applied_in_part() -> None:
+    """It is that of the part that is applied: the repetition answers with it."""
+    assert record_of(OBSERVE, cut(10, 4)).time == 10
+    assert record_of(OBSERVE, cut(13, 7)).time == 13
+
+
 @pytest.mark.parametrize("found", [None, cut(10, 4), cut(30, 1)])
 def test_unknown_stays_unknown(found: Cut | None) -> None:
     """What later owners observe is no sign of an earlier learn."""

@@ -184,7 +184,8 @@ def _resolved(record: KeyRecord, seen: bool, *, given_up: bool) -> KeyRecord:
         return msgspec.structs.replace(record, applied=done, in_flight=0)
     if record.once_only and given_up:
         return msgspec.structs.replace(record, unknown=True)
-    return msgspec.structs.replace(record, in_flight=0)
+    observations = 0 if record.once_only else record.in_flight
+    return msgspec.structs.replace(record, in_flight=0, time=record.time - observations)
 
 
 def has_more_than_symbols(observation: Observation) -> bool:
