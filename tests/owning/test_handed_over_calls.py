@@ -1,13 +1,17 @@
-"""Calls with an idempotency key, after hand-overs and takeovers between two owners."""
+"""Calls with an idempotency key or a position, after hand-overs and takeovers by another owner."""
 
+from functools import partial
 from typing import Any
 
 from kato_consul._kato import repeatable
-from kato_consul.errors import ValidationFailed
+from kato_consul._kato.repeated_calls import position_of
+from kato_consul.errors import OutcomeUnknown, ValidationFailed
+from kato_consul.models import Position
+from tests.kato.model_kato import Fault
 from tests.owning.model_directory import ModelStore
 from tests.owning.overtaking import observe
-from tests.owning.repeated_world import REFUSED, RefusingKato
-from tests.owning.two_owners import CallFlow, OneOwner
+from tests.owning.repeated_world import LOG, REFUSED, RefusingKato
+from tests.owning.two_owners import KEY, CallFlow, OneOwner
 
 
 def outcome(owner: OneOwner, flow: CallFlow, *others: OneOwner) -> Any:
@@ -50,3 +54,36 @@ def test_learn_that_another_owner_has_made_meanwhile() -> None:
     one.finish([two])
     assert answers == [learned]
     assert list(kato.patterns) == [(("a",), ("b",))]
+
+
+def test_learn_without_an_answer_that_is_made_again_for_another_memory() -> None:
+    """The learn of the key may still be applied to the node, so another owner does not send it."""
+    kato = RefusingKato()
+    store = ModelStore(kato.clock)
+    one, two = (OneOwner(name, kato, store, deletes=False) for name in ("one", "two"))
+    learn = repeatable.learn("key", None)
+    outcome(one, observe("a"))
+    kato.faults = [Fault.HANG_UNREAD]
+    one.call(learn, lambda result, error: None)
+    one.stop_before("POST", "/learn")
+    one.step()
+    store.expire("one")
+    outcome(two, observe("b"))
+    assert isinstance(outcome(two, learn), OutcomeUnknown)
+    kato.wake()
+    assert list(kato.patterns) == [(("a",),)]
+
+
+def test_position_that_a_caller_was_told_is_in_the_entry_and_in_kato() -> None:
+    """The caller may forget the log up to there: so what KATO has lost is restored first."""
+    kato = RefusingKato()
+    store = ModelStore(kato.clock)
+    one = OneOwner("one", kato, store)
+    for offset, symbol in enumerate("ab"):
+        outcome(one, repeatable.observe({"strings": [symbol]}, None, Position(LOG, 0, offset)))
+    session = kato.session_of(one.state)
+    session.time, session.stm = 1, [["a"]]
+    assert outcome(one, partial(position_of, log=LOG)) == Position(LOG, 0, 1)
+    assert kato.session_of(one.state).stm == [["a"], ["b"]]
+    (position,) = store.entries[KEY].positions
+    assert (position.log, position.offset) == (LOG, 1)

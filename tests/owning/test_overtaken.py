@@ -3,6 +3,8 @@
 The property test of two owners does the same at random; here are the steps that it seldom meets.
 """
 
+from typing import Any
+
 import pytest
 
 from kato_consul._kato import reads
@@ -76,3 +78,16 @@ def test_write_that_goes_on_after_an_earlier_one_was_found_in_the_cut(overtaken:
     overtaken.overtake("y")
     overtaken.go_on()
     assert overtaken.memory() == [["x"], ["earlier"], ["y"], ["z"]]
+
+
+def test_learn_that_its_instance_ends_during_the_takeover(overtaken: Overtaken) -> None:
+    """The cut waits for that instance, so it shows that the memory was learned."""
+    overtaken.hang(learn, "/learn")
+    overtaken.store.expire("one")
+    read: list[Any] = []
+    overtaken.two.call(reads.stm, lambda result, error: read.append(error or result))
+    overtaken.two.stop_before("POST", "/observe-sequence")
+    overtaken.kato.wake()
+    overtaken.two.finish([])
+    assert read == [[]]
+    assert list(overtaken.kato.patterns) == [(("x",),)]
