@@ -15,10 +15,7 @@ def left() -> Overtaken:
     result = Overtaken()
     for symbol in ("x", "y"):
         assert "time" in result.call(observe(symbol))
-    read: list[object] = []
-    result.two.call(reads.stm, lambda found, error: read.append(error or found))
-    result.two.finish([result.one])
-    assert read == [[["x"], ["y"]]]
+    assert result.of_two(reads.stm) == [["x"], ["y"]]
     result.store.expire("two")
     return result
 

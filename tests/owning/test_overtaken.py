@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kato_consul._directory.entry import MAX_CUTS
 from kato_consul._kato import reads
 from kato_consul._kato.execute import settle_call
 from kato_consul._kato.learning import learn
@@ -91,3 +92,44 @@ def test_learn_that_its_instance_ends_during_the_takeover(overtaken: Overtaken) 
     overtaken.two.finish([])
     assert read == [[]]
     assert list(overtaken.kato.patterns) == [(("x",),)]
+
+
+def test_learn_that_may_come_late_is_not_made_by_the_next_owner(overtaken: Overtaken) -> None:
+    """The same memory would be learned twice."""
+    overtaken.hang(learn, "/learn")
+    overtaken.store.expire("one")
+    assert isinstance(overtaken.of_two(learn), OutcomeUnknown)
+    overtaken.kato.wake()
+    assert dict(overtaken.kato.patterns) == {(("x",),): 1}
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_learn_that_may_come_late_is_not_made_by_an_owner_after_the_next_one(
+    overtaken: Overtaken, in_order: bool
+) -> None:
+    """Each owner tells the next one, whether it hands the session over or dies."""
+    overtaken.hang(learn, "/learn")
+    overtaken.one.cancel()
+    overtaken.store.expire("one")
+    assert overtaken.of_two(reads.stm) == [["x"]]
+    if not in_order:
+        overtaken.store.expire("two")
+    overtaken.one.forget()
+    assert isinstance(overtaken.call(learn), OutcomeUnknown)
+    overtaken.kato.wake()
+    assert dict(overtaken.kato.patterns) == {(("x",),): 1}
+
+
+def test_owner_that_was_stopped_for_more_takeovers_than_have_a_cut(overtaken: Overtaken) -> None:
+    """The first cut after its write is not kept any more, and a later one does not decide."""
+    overtaken.kato.faults = [Fault.LOST_ANSWER]
+    overtaken.begin(observe("late"))
+    overtaken.one.stop_before("POST", "/observe")
+    overtaken.one.step()
+    for number in range(MAX_CUTS + 1):
+        overtaken.overtake(f"y{number}")
+        overtaken.store.expire("two")
+        overtaken.two.forget()
+    assert isinstance(overtaken.go_on(), OutcomeUnknown)
+    assert overtaken.memory()[:3] == [["x"], ["late"], ["y0"]]
+    assert len(overtaken.memory()) == MAX_CUTS + 3

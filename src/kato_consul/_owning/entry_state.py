@@ -65,7 +65,6 @@ def next_entry(
         "digest": _digest(journal),
         "journal": observations,
         "lossy": observations is None and any(map(has_more_than_symbols, journal.entries)),
-        "unsaved": state.unsaved is not None or state.store_loses,
         "mark": _mark(last, state, journal),
         "keys": tuple(calls.keys.values()),
         "positions": calls.positions.as_recorded(),

@@ -145,7 +145,7 @@ def _continue(
     successor.journal = restored(entry)
     if entry.mark is not None and entry.mark.what == "learn":
         successor.doubtful_learn = _doubt(entry.mark, successor.journal)
-    if successor.journal.complete and not entry.unsaved:
+    if successor.journal.complete:
         return None
     try:
         time, stm = yield from read_session(api, successor, deadline)
