@@ -70,3 +70,8 @@ class Overtaken:
 def observe(symbol: str) -> CallFlow:
     """Return the flow of a call that observes a symbol."""
     return partial(execute_write, write=writes.observe({"strings": [symbol]}))
+
+
+def clear() -> CallFlow:
+    """Return the flow of a call that clears the memory."""
+    return partial(execute_write, write=writes.clear_stm())

@@ -3,13 +3,13 @@
 from functools import partial
 from typing import Any
 
-from kato_consul._kato import repeatable
+from kato_consul._kato import reads, repeatable
 from kato_consul._kato.repeated_calls import position_of
 from kato_consul.errors import OutcomeUnknown, ValidationFailed
 from kato_consul.models import Position
 from tests.kato.model_kato import Fault
 from tests.owning.model_directory import ModelStore
-from tests.owning.overtaking import observe
+from tests.owning.overtaking import clear, observe
 from tests.owning.repeated_world import LOG, REFUSED, RefusingKato
 from tests.owning.two_owners import KEY, CallFlow, OneOwner
 
@@ -87,3 +87,20 @@ def test_position_that_a_caller_was_told_is_in_the_entry_and_in_kato() -> None:
     assert kato.session_of(one.state).stm == [["a"], ["b"]]
     (position,) = store.entries[KEY].positions
     assert (position.log, position.offset) == (LOG, 1)
+
+
+def test_message_after_a_clear_that_another_owner_is_given_again() -> None:
+    """The counter began anew with the clear, as the entry has it: the message is passed over."""
+    kato = RefusingKato()
+    store = ModelStore(kato.clock)
+    one, two = (OneOwner(name, kato, store) for name in ("one", "two"))
+    messages = [
+        repeatable.observe({"strings": [symbol]}, None, Position(LOG, 0, offset))
+        for offset, symbol in enumerate("abc")
+    ]
+    for flow in (*messages[:2], clear(), messages[2]):
+        outcome(one, flow)
+    store.expire("one")
+    assert outcome(two, partial(position_of, log=LOG)) == Position(LOG, 0, 1)
+    outcome(two, messages[2])
+    assert outcome(two, reads.stm) == [["c"]]

@@ -5,7 +5,7 @@ import pytest
 
 from kato_consul._kato import reads
 from kato_consul.errors import SessionConflict
-from tests.owning.overtaking import Overtaken, observe
+from tests.owning.overtaking import Overtaken, clear, observe
 from tests.owning.two_owners import KEY
 
 
@@ -43,3 +43,12 @@ def test_session_that_has_expired(left: Overtaken) -> None:
     left.store.entries[KEY] = msgspec.structs.replace(entry, written_at=entry.written_at - 3_600)
     left.kato.lose_sessions()
     assert left.memory() == [["x"], ["y"]]
+
+
+def test_clear_whose_owner_dies_before_it_is_recorded(left: Overtaken) -> None:
+    """The entry tells that it was about to be sent: so a counter below the entry's is no loss."""
+    left.begin(clear())
+    left.one.stop_before("POST", "/clear-stm")
+    left.one.step()
+    left.store.expire("one")
+    assert left.of_two(reads.stm) == []

@@ -51,6 +51,8 @@ class SessionOwner:
         own.resolved = own.unknown = None
         held = own.held
         if held is None or not own.is_valid() or held.entry.id != (state.journal.session_id or ""):
+            if held is not None and held.entry.id != (state.journal.session_id or ""):
+                self.lose(state)  # interrupted between the write of the entry and its own memory
             with _closing(sent=False):
                 own.resolved = yield from self._own(api, state, own, deadline)
         while True:

@@ -73,7 +73,7 @@ def continue_session(
     if previous is None and own.epoch:
         log.warning("session.entry_lost", key=state.key, id=state.id)
         yield from owner.record(state, state.journal, deadline)
-    if previous is None or _was_owned_here(owner, own, previous):
+    if previous is None or _was_left_as_known(owner, state, own, previous):
         owner.complete(state, held)
         return None
     refused = other_options(state, previous)
@@ -110,11 +110,15 @@ def continue_session(
     return None if interrupted is None else settle_interrupted(state, own, interrupted)
 
 
-def _was_owned_here(owner: "SessionOwner", own: Ownership, previous: Entry) -> bool:
+def _was_left_as_known(
+    owner: "SessionOwner", state: SessionState, own: Ownership, previous: Entry
+) -> bool:
     """Return whether no other process has owned it since this one did completely, and the entry is
-    the one that this one wrote last: a write without an outcome may have changed it since."""
-    here = (owner.directory.nonce, own.epoch, own.incarnation, own.revision)
-    return (previous.owner, previous.epoch, previous.incarnation, previous.revision) == here
+    the one that this one wrote last, and knows: a write without an outcome may have changed it
+    since, and this process may have been interrupted just after one."""
+    here = (owner.directory.nonce, own.epoch, own.incarnation, own.revision, state.id or "")
+    one = previous
+    return (one.owner, one.epoch, one.incarnation, one.revision, one.id) == here
 
 
 def _successor(state: SessionState, entry: Entry) -> SessionState:
