@@ -133,3 +133,15 @@ def test_owner_that_was_stopped_for_more_takeovers_than_have_a_cut(overtaken: Ov
     assert isinstance(overtaken.go_on(), OutcomeUnknown)
     assert overtaken.memory()[:3] == [["x"], ["late"], ["y0"]]
     assert len(overtaken.memory()) == MAX_CUTS + 3
+
+
+def test_nothing_more_is_sent_under_a_lost_lease(overtaken: Overtaken) -> None:
+    """The second attempt of a write that is not applied is made once the session is owned again."""
+    overtaken.kato.faults = [Fault.LOST_REQUEST]
+    overtaken.begin(observe("z"))
+    overtaken.one.stop_before("DELETE", f"/{overtaken.one.state.id}")
+    overtaken.overtake("y")
+    before = overtaken.kato.requests.count(("POST", "observe"))
+    assert overtaken.go_on()["time"] == 3
+    assert overtaken.kato.requests.count(("POST", "observe")) == before + 1
+    assert overtaken.memory() == [["x"], ["y"], ["z"]]

@@ -1,16 +1,21 @@
 """What an owner does when it acquires a session again: it goes on from its own memory only if the
 entry is as it left it."""
 
+from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
 
-from kato_consul._kato import reads, replacement
-from kato_consul._kato.execute import settle_call
+from kato_consul._kato import reads, repeatable, replacement, writes
+from kato_consul._kato.execute import execute_write, settle_call
+from kato_consul._kato.types import Observation
+from kato_consul._owning.entry_state import DEFAULT_TTL
 from kato_consul.errors import OutcomeUnknown, SessionConflict
+from tests.kato.model_kato import ModelKato
+from tests.owning.model_directory import ModelStore
 from tests.owning.overtaking import Overtaken, observe
-from tests.owning.two_owners import KEY
+from tests.owning.two_owners import KEY, OneOwner
 
 
 @pytest.fixture
@@ -111,3 +116,53 @@ def test_an_owner_that_is_interrupted_after_the_write_of_an_entry(
     assert owners.call(settle_call) is False
     owners.overtake("y")
     assert owners.memory() == [["x"], ["y"]]
+
+
+def test_a_session_that_was_released_and_that_no_other_owner_has_used() -> None:
+    """Its owner goes on from its own memory, which has more than an entry without observations."""
+    kato = ModelKato()
+    one = OneOwner("one", kato, ModelStore(kato.clock), keeps_observations=False)
+    answers: list[Any] = []
+    one.call(observe("x"), lambda result, error: answers.append(error or result))
+    one.finish([])
+    one.directory.wanted.set(frozenset({KEY}))
+    one.hand_over_if_wanted()
+    one.finish([])
+    assert one.store.entries[KEY].released
+    kato.requests.clear()
+    one.call(observe("y"), lambda result, error: answers.append(error or result))
+    one.finish([])
+    assert [answer["time"] for answer in answers] == [1, 2]
+    assert kato.requests == [("POST", "observe")]
+
+
+@pytest.mark.parametrize("emotives", [{}, {"joy": 0.5}])
+def test_emotives_that_a_takeover_cannot_restore(emotives: dict[str, float]) -> None:
+    """The entry tells the next owner that there were some, also if it was written again since."""
+    kato = ModelKato()
+    store = ModelStore(kato.clock)
+    one, two = (OneOwner(name, kato, store, keeps_observations=False) for name in ("one", "two"))
+    observation: Observation = {"strings": ["x"], "emotives": emotives}
+    for flow in (
+        partial(execute_write, write=writes.observe(observation)),
+        repeatable.observe({"strings": ["y"]}, "key", None),
+    ):
+        one.call(flow, lambda result, error: None)
+        one.finish([])
+    store.expire("one")
+    two.call(reads.stm, lambda result, error: None)
+    two.finish([])
+    assert two.state.facts().replayed_without_emotives is bool(emotives)
+
+
+def test_an_entry_of_a_session_in_use_does_not_expire() -> None:
+    """It is written again before half of the time that KATO keeps the session."""
+    owners = Overtaken()
+    owners.call(observe("x"))
+    entry = owners.store.entries[KEY]
+    owners.call(observe("y"))
+    assert owners.store.entries[KEY] is entry
+    owners.kato.clock.advance(DEFAULT_TTL / 2)
+    owners.call(observe("z"))
+    assert owners.store.entries[KEY].revision == entry.revision + 1
+    assert owners.store.entries[KEY].time == 3

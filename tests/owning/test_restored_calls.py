@@ -251,6 +251,20 @@ def test_caller_that_was_not_told_must_ask() -> None:
     assert positions.give(Position(*LOG, 41)).ahead == 6
 
 
+@pytest.mark.parametrize(
+    "track",
+    [
+        Track(40, 0, 100, given=40),
+        Track(40, 2, 100, must_ask=True, given=40),
+        Track(40, 0, 100, given=43, unknown=True),
+    ],
+)
+def test_what_the_next_owner_finds_of_a_log(track: Track) -> None:
+    """After a hand-over it knows the same, and which message may be applied."""
+    recorded = LogPositions({LOG: track}).as_recorded()
+    assert track_of(entry(positions=recorded), None) == track
+
+
 def test_entry_without_calls() -> None:
     """Then the calls of a session cost nothing."""
     assert restored_calls(entry(), None, cut(16)) is None

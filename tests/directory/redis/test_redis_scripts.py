@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kato_consul._directory.redis_script import Script
-from kato_consul._directory.redis_scripts import ACQUIRE, GIVE_UP, WRITE
+from kato_consul._directory.redis_scripts import ACQUIRE, GIVE_UP, START, WRITE
 from kato_consul.testing.redis import RedisServer
 from tests.directory.redis.conftest import NewOwner
 from tests.directory.redis.owners import Owner
@@ -50,6 +50,29 @@ def test_lost_answers_change_nothing(new_owner: NewOwner, server: RedisServer, e
             assert (previous.id, previous.time) == (f"session-{turn}", 2 * turn + 2)
             assert previous.epoch == turn + 1
             assert previous.owner == owner.directory.nonce
+
+
+def test_late_start_of_a_lease_replaces_none(
+    new_owner: NewOwner, server: RedisServer, service: str
+) -> None:
+    """A lease of before does not come back: what was acquired under the later one stays owned."""
+    owner = new_owner()
+    held, _ = owner.acquire("k")
+    name = f"kato-consul:{{{service}}}:owner:{owner.directory.nonce}"
+    number = owner.directory._lease.number
+    lease = server.command("GET", name)
+    assert execute(server, service, START, owner.directory.nonce, number - 1) == [b"lost"]
+    assert server.command("GET", name) == lease
+    assert execute(server, service, START, owner.directory.nonce, number)[0] == b"ok"
+    assert server.command("GET", name) == lease
+    owner.write(held, id="session-1")
+
+
+def test_server_is_known_from_the_first_lease_on(server: RedisServer, service: str) -> None:
+    """The time in which leases of before may still be valid runs from then."""
+    assert execute(server, service, START, "nonce", 1)[0] == b"ok"
+    run_id = server.command("INFO", "server")["run_id"]
+    assert server.command("HGET", f"kato-consul:{{{service}}}:server", "run") == run_id.encode()
 
 
 def test_late_acquisition_is_undone(new_owner: NewOwner, server: RedisServer, service: str) -> None:
