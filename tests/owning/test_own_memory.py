@@ -76,6 +76,21 @@ def test_a_lost_entry_that_another_owner_has_made_again(overtaken: Overtaken) ->
     assert overtaken.memory() == [["y"]]
 
 
+def test_what_was_lost_is_dropped() -> None:
+    """The directory may give it up, though something may refer to it for long."""
+    owners = Overtaken()
+    owners.call(observe("x"))
+    ownership = owners.one.state.ownership
+    assert ownership is not None
+    before = ownership.held
+    owners.overtake("y")
+    owners.call(observe("z"))
+    assert before is not None
+    assert before.dropped
+    assert ownership.held is not None
+    assert not ownership.held.dropped
+
+
 def test_an_entry_whose_write_had_no_answer() -> None:
     """The entry has another id than its owner knows, which acquires it again before it goes on. Its
     write landed in the session that was left, and is not applied."""

@@ -70,6 +70,7 @@ def test_late_start_of_a_lease_replaces_none(
 
 def test_server_is_known_from_the_first_lease_on(server: RedisServer, service: str) -> None:
     """The time in which leases of before may still be valid runs from then."""
+    service = f"{service}-new"
     assert execute(server, service, START, "nonce", 1)[0] == b"ok"
     run_id = server.command("INFO", "server")["run_id"]
     assert server.command("HGET", f"kato-consul:{{{service}}}:server", "run") == run_id.encode()
