@@ -5,8 +5,10 @@ import pytest
 
 from kato_consul._kato import reads
 from kato_consul.errors import SessionConflict
+from tests.kato.model_kato import ModelKato
+from tests.owning.model_directory import ModelStore
 from tests.owning.overtaking import Overtaken, clear, observe
-from tests.owning.two_owners import KEY
+from tests.owning.two_owners import KEY, OneOwner
 
 
 @pytest.fixture
@@ -52,3 +54,23 @@ def test_clear_whose_owner_dies_before_it_is_recorded(left: Overtaken) -> None:
     left.one.step()
     left.store.expire("one")
     assert left.of_two(reads.stm) == []
+
+
+def test_memory_that_is_not_the_one_of_a_released_entry_without_observations() -> None:
+    """The counter and the number of events are right, and the digest of the entry tells."""
+    kato = ModelKato()
+    store = ModelStore(kato.clock)
+    one, two = (OneOwner(name, kato, store, keeps_observations=False) for name in ("one", "two"))
+    outcomes: list[object] = []
+
+    def read_by_two(change: str) -> object:
+        one.call(observe("x"), lambda result, error: None)
+        one.finish([two])
+        if change:
+            kato.session_of(one.state).stm[-1] = [change]
+        two.call(reads.stm, lambda result, error: outcomes.append(error or result))
+        two.finish([one])
+        return outcomes.pop()
+
+    assert read_by_two("") == [["x"]]
+    assert isinstance(read_by_two("foreign"), SessionConflict)
