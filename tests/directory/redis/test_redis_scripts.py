@@ -1,13 +1,14 @@
 """Scripts of the Redis directory: lost answers, and copies of commands that come late."""
 
 import itertools
+import json
 from functools import partial
 from typing import Any
 
 import pytest
 
-from kato_consul._directory.redis_script import Script
-from kato_consul._directory.redis_scripts import ACQUIRE, GIVE_UP, START, WRITE
+from kato_consul._directory.redis_script import LOST_EPOCHS, Script
+from kato_consul._directory.redis_scripts import ACQUIRE, GIVE_UP, REFRESH, START, WRITE
 from kato_consul.testing.redis import RedisServer
 from tests.directory.redis.conftest import NewOwner
 from tests.directory.redis.owners import Owner
@@ -74,6 +75,40 @@ def test_server_is_known_from_the_first_lease_on(server: RedisServer, service: s
     assert execute(server, service, START, "nonce", 1)[0] == b"ok"
     run_id = server.command("INFO", "server")["run_id"]
     assert server.command("HGET", f"kato-consul:{{{service}}}:server", "run") == run_id.encode()
+
+
+def test_command_under_another_lease_is_refused(
+    new_owner: NewOwner, server: RedisServer, service: str
+) -> None:
+    """A copy of a command of an earlier lease, and one of a lease of before a failover."""
+    owner = new_owner()
+    owner.acquire("k")
+    nonce, number = owner.directory.nonce, owner.directory._lease.number
+    assert execute(server, service, REFRESH, nonce, number)[0] == b"ok"
+    assert execute(server, service, REFRESH, nonce, number - 1) == [b"lost"]
+    acquiring = partial(execute, server, service, ACQUIRE, "k", f"{nonce}:late")
+    assert acquiring(number - 1, "host:1") == [b"lapsed"]
+    server.command("SET", f"kato-consul:{{{service}}}:owner:{nonce}", f"{number} before")
+    assert execute(server, service, REFRESH, nonce, number) == [b"lost"]
+    assert acquiring(number, "host:1") == [b"lapsed"]
+
+
+def test_entry_of_before_a_failover(new_owner: NewOwner, server: RedisServer, service: str) -> None:
+    """A replica may have missed a release, and acquisitions: it was not released in order, and the
+    epochs go on with a distance."""
+    one, two = new_owner(), new_owner()
+    held, _ = one.acquire("k")
+    one.release(held, id="session-1")
+    name = f"kato-consul:{{{service}}}:entry:k"
+    state = json.loads(server.command("HGET", name, "state"))
+    assert state["released"]
+    server.command("HSET", name, "state", json.dumps({**state, "run": "before"}))
+    new, previous = two.acquire("k")
+    assert previous is not None
+    assert (previous.id, previous.released) == ("session-1", False)
+    assert previous.epoch == held.entry.epoch + LOST_EPOCHS
+    assert new.entry.epoch == previous.epoch + 1
+    assert new.entry.incarnation == held.entry.incarnation
 
 
 def test_late_acquisition_is_undone(new_owner: NewOwner, server: RedisServer, service: str) -> None:
