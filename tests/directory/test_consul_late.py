@@ -5,11 +5,17 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import httpx
+
+from kato_consul._directory.consul_keys import Keys
 from kato_consul._directory.directory import Held
 from kato_consul._flow import Flow, Outcome, Send
 from kato_consul._sync.driver import Driver
+from kato_consul.testing import ConsulAgent
 from tests.directory.clients import WITHIN, DirectoryClient, changed
 from tests.directory.conftest import NewClient
+from tests.directory.stored import waiters
+from tests.testing.waiting import eventually
 
 T = TypeVar("T")
 
@@ -48,6 +54,51 @@ def test_an_entry_that_changes_before_it_is_acquired(new_client: NewClient) -> N
     held, before = run(one, one.directory.acquire("user-1", deadline()), meanwhile)
     assert before == released[0].entry
     assert (before.id, before.time, held.entry.epoch) == ("kato-1", 3, 3)
+    assert not held.waited
+
+
+def test_a_waiter_of_the_lock_delay_is_in_the_queue(
+    agent: ConsulAgent, new_client: NewClient
+) -> None:
+    """The owner's Consul session has ended. Those that ask later come later."""
+    one, two = new_client(), new_client()
+    one.acquire("user-1")
+    two.release(two.acquire("user-2")[0])
+    registered = one.directory._lease.current
+    assert registered is not None
+    httpx.put(f"{agent.url}/v1/session/destroy/{registered.session}", trust_env=False)
+    sent: list[Send] = []
+    held, _ = run(two, two.directory.acquire("user-1", deadline()), sent.append)
+    assert held.waited is (len(sent) > 1)  # one is enough if this machine was too busy
+
+
+def test_owner_is_told_in_the_transaction_that_joins_the_queue(
+    service: str, new_client: NewClient
+) -> None:
+    """So no process waits unseen."""
+    one, two = new_client(), new_client()
+    held, _ = one.acquire("user-1")
+    sent: list[Send] = []
+    flow = two.directory.acquire("user-1", deadline())
+    acquiring = two.calls.submit(run, two, flow, sent.append)
+    assert eventually(lambda: "user-1" in one.directory.wanted.current)
+    one.release(held)
+    acquiring.result(WITHIN)
+    keys = Keys(service)
+    place = keys.place("user-1")
+    joining = next(step for step in sent if place.waiters.encode() in step.body)
+    assert keys.bell(one.directory.nonce, place).encode() in joining.body
+
+
+def test_waiters_that_are_gone_are_removed(
+    agent: ConsulAgent, service: str, new_client: NewClient
+) -> None:
+    """Their keys stay when their Consul sessions end: the next owner removes them."""
+    place = Keys(service).place("user-1")
+    agent.cli("kv", "put", place.waiter("gone", 1), "host:1")
+    assert waiters(agent, service, "user-1")
+    new_client().acquire("user-1")
+    assert not waiters(agent, service, "user-1")
 
 
 def test_transactions_that_arrive_late_change_nothing(new_client: NewClient) -> None:

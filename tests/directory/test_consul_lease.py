@@ -81,6 +81,27 @@ def test_a_lost_session_shows_at_the_next_write(agent: ConsulAgent, new_client: 
     one.write(held)
 
 
+@pytest.mark.parametrize("owned", [False, True])
+def test_a_lost_session_shows_when_another_one_is_acquired(
+    agent: ConsulAgent, new_client: NewClient, owned: bool
+) -> None:
+    """Also when it can only join the queue. All that it owned is lost."""
+    one, two = new_client(), new_client()
+    lost, _ = one.acquire("user-1")
+    held = two.acquire("user-2")[0] if owned else None
+    registered = one.directory._lease.current
+    assert registered is not None
+    httpx.put(f"{agent.url}/v1/session/destroy/{registered.session}", trust_env=False)
+    acquiring = one.acquiring("user-2")
+    if held is not None:
+        assert eventually(lambda: "user-2" in two.directory.wanted.current)
+        two.release(held)
+    acquired, _ = acquiring.result(WITHIN)
+    assert lost.lease.lost
+    assert acquired.lease.is_valid() or one.confirm()
+    one.write(acquired)
+
+
 def test_a_service_that_was_deregistered_is_registered_again(
     agent: ConsulAgent, new_client: NewClient
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kato_consul._directory.directory import LeaseLost
 from kato_consul._directory.redis_script import LOST_EPOCHS, Script
 from kato_consul._directory.redis_scripts import ACQUIRE, GIVE_UP, REFRESH, START, WRITE
 from kato_consul.testing.redis import RedisServer
@@ -91,6 +92,38 @@ def test_command_under_another_lease_is_refused(
     server.command("SET", f"kato-consul:{{{service}}}:owner:{nonce}", f"{number} before")
     assert execute(server, service, REFRESH, nonce, number) == [b"lost"]
     assert acquiring(number, "host:1") == [b"lapsed"]
+
+
+def test_owner_is_told_once_of_each_that_waits(server: RedisServer, service: str) -> None:
+    """By a message and a wish. The wish goes with what it is about, also if that is taken over."""
+    name = f"kato-consul:{{{service}}}:"
+    lease = f"1 {server.command('INFO', 'server')['run_id']}"
+    server.command("MSET", f"{name}owner:one", lease, f"{name}owner:two", lease)
+
+    def acquire(nonce: str) -> Any:
+        answer = execute(server, service, ACQUIRE, "k", f"{nonce}:1", 1, f"host:{nonce}")
+        server.command("PERSIST", f"{name}owner:{nonce}")
+        return answer
+
+    assert acquire("one")[0] == b"held"
+    for _ in range(2):
+        assert acquire("two")[:2] == [b"wait", b"host:one"]
+    assert server.command("LRANGE", f"{name}mail:one", 0, -1) == [b"wone:1 k"]
+    assert server.command("SMEMBERS", f"{name}want:one") == {b"one:1 k"}
+    server.command("DEL", f"{name}owner:one")
+    assert acquire("two")[0] == b"held"
+    assert server.command("EXISTS", f"{name}want:one") == 0
+
+
+def test_write_of_before_a_failover(new_owner: NewOwner, server: RedisServer, service: str) -> None:
+    """Another process may have written what this server has missed."""
+    owner = new_owner()
+    held, _ = owner.acquire("k")
+    name = f"kato-consul:{{{service}}}:entry:k"
+    state = json.loads(server.command("HGET", name, "state"))
+    server.command("HSET", name, "state", json.dumps({**state, "run": "before"}))
+    with pytest.raises(LeaseLost):
+        owner.write(held, id="session-1")
 
 
 def test_entry_of_before_a_failover(new_owner: NewOwner, server: RedisServer, service: str) -> None:
