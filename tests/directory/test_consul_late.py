@@ -8,10 +8,12 @@ from typing import TypeVar
 import httpx
 
 from kato_consul._directory.consul_keys import Keys
+from kato_consul._directory.consul_lease import LENGTH
 from kato_consul._directory.directory import Held
 from kato_consul._flow import Flow, Outcome, Send
 from kato_consul._sync.driver import Driver
 from kato_consul.testing import ConsulAgent
+from tests.building import cut
 from tests.directory.clients import WITHIN, DirectoryClient, changed
 from tests.directory.conftest import NewClient
 from tests.directory.stored import waiters
@@ -55,6 +57,54 @@ def test_an_entry_that_changes_before_it_is_acquired(new_client: NewClient) -> N
     assert before == released[0].entry
     assert (before.id, before.time, held.entry.epoch) == ("kato-1", 3, 3)
     assert not held.waited
+
+
+def test_an_answer_that_comes_when_the_lease_has_ended(new_client: NewClient) -> None:
+    """The transaction is answered late: the lease is confirmed before the session is used."""
+    one = new_client()
+    one.release(one.acquire("user-1")[0])
+    driver = one.driver
+    assert isinstance(driver, Driver)
+    sent: list[str] = []
+
+    def send(step: Send) -> Outcome:
+        sent.append(step.target)
+        outcome = driver._send(step)
+        if step.target.startswith("/v1/txn"):
+            time.sleep(LENGTH)
+        return outcome
+
+    driver.run(one.directory.acquire("user-1", deadline()), send)
+    assert sent[-2].startswith("/v1/txn")
+    assert sent[-1].startswith("/v1/session/info/")
+
+
+def test_an_acquisition_whose_answer_is_lost_with_the_consul_session(
+    agent: ConsulAgent, new_client: NewClient
+) -> None:
+    """The entry is as it was sent, and nothing locks it any more: it is acquired anew."""
+    one = new_client()
+    one.release(one.acquire("user-1")[0])
+    driver = one.driver
+    registered = one.directory._lease.current
+    assert isinstance(driver, Driver)
+    assert registered is not None
+    sent: list[Send] = []
+
+    def send(step: Send) -> Outcome:
+        outcome = driver._send(step)
+        if step.target.startswith("/v1/txn"):
+            sent.append(step)
+            if len(sent) == 1:
+                path = f"/v1/session/destroy/{registered.session}"
+                httpx.put(f"{agent.url}{path}", trust_env=False)
+                return cut()
+        return outcome
+
+    held, before = driver.run(one.directory.acquire("user-1", deadline()), send)
+    assert before is not None
+    assert (before.epoch, held.entry.epoch) == (2, 3)
+    one.write(held, id="kato-1")
 
 
 def test_a_waiter_of_the_lock_delay_is_in_the_queue(
