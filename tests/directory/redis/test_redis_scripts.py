@@ -9,7 +9,7 @@ import pytest
 
 from kato_consul._directory.directory import LeaseLost
 from kato_consul._directory.redis_script import LOST_EPOCHS, Script
-from kato_consul._directory.redis_scripts import ACQUIRE, GIVE_UP, REFRESH, START, WRITE
+from kato_consul._directory.redis_scripts import ACQUIRE, DISOWN, GIVE_UP, REFRESH, START, WRITE
 from kato_consul.testing.redis import RedisServer
 from tests.directory.redis.conftest import NewOwner
 from tests.directory.redis.owners import Owner
@@ -222,7 +222,9 @@ def test_late_writes_change_nothing(new_owner: NewOwner, server: RedisServer, se
     # The release is repeated, since its answer was lost; the session is another's already.
     assert execute(server, service, WRITE, "k", identity, 3, "{}", 4, 1, 1, "release") == [b"ok"]
     assert execute(server, service, WRITE, "k", identity, 3, "{}", 4, 1, 0, "write") == [b"lost"]
+    assert execute(server, service, DISOWN, "k", identity) == [b"ok"]
     assert owner.entry("k") == new.entry
+    other.write(new, id="session-3")
 
 
 def test_message_is_read_as_it_comes(
