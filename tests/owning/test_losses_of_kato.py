@@ -74,3 +74,27 @@ def test_memory_that_is_not_the_one_of_a_released_entry_without_observations() -
 
     assert read_by_two("") == [["x"]]
     assert isinstance(read_by_two("foreign"), SessionConflict)
+
+
+def test_session_that_another_owner_has_left_during_a_hand_over() -> None:
+    """The one that acquired it was stopped while it read KATO. Then KATO has that session no more,
+    and nothing is lost."""
+    kato = ModelKato()
+    store = ModelStore(kato.clock)
+    one, two = (OneOwner(name, kato, store, keeps_observations=False) for name in ("one", "two"))
+    outcomes: list[object] = []
+
+    def ended(result: object, error: BaseException | None) -> None:
+        outcomes.append(error or result)
+
+    two.call(observe("x"), ended)
+    two.finish([])
+    one.call(reads.stm, ended)
+    while one.running is not None and not one.is_before("GET", "/cognition-data"):
+        one.step()
+        two.step() if two.running is not None else two.hand_over_if_wanted()
+    store.expire("one")
+    two.call(observe("y"), ended)
+    two.finish([])
+    one.finish([two])
+    assert outcomes[-1] == [["x"], ["y"]]

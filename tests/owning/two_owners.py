@@ -105,11 +105,15 @@ class OneOwner:
     def stop_before(self, method: str, path: str) -> None:
         """Continue until the next step is a request whose path ends like this."""
         while self.running is not None:
-            step = self.running.step
-            if isinstance(step, Send) and step.method == method and step.target.endswith(path):
+            if self.is_before(method, path):
                 return
             self.step()
         raise AssertionError(f"{self.name} does not send {method} {path}")
+
+    def is_before(self, method: str, path: str) -> bool:
+        """Return whether the next step is a request whose path ends like this."""
+        step = None if self.running is None else self.running.step
+        return isinstance(step, Send) and step.method == method and step.target.endswith(path)
 
     def cancel(self) -> Send | None:
         """Cancel the call, at the step at which it is. Return its request, which may be applied all

@@ -214,7 +214,7 @@ class SessionOwner:
         """Flow: own the session completely. Return whether ``state.pending`` was applied, None if
         this is still to be settled, or there is none."""
         held = own.holding
-        if held is not None and not (yield from self._is_confirmed(held, deadline)):
+        if held is not None and not (yield from self.is_confirmed(held, deadline)):
             self.lose(state)
         while own.held is None:
             if own.acquired is None:
@@ -227,7 +227,7 @@ class SessionOwner:
                 self.lose(state)
         return None
 
-    def _is_confirmed(self, held: Held, deadline: float) -> Flow[bool]:
+    def is_confirmed(self, held: Held, deadline: float) -> Flow[bool]:
         """Flow: return whether the lease is valid; if it has ended, it may still be confirmed."""
         lease = held.lease
         if lease.is_valid():
@@ -246,7 +246,7 @@ class SessionOwner:
             SessionDirectoryUnavailable: the directory did not answer before the deadline.
         """
         held = own.held
-        if held is None or not (yield from self._is_confirmed(held, deadline)):
+        if held is None or not (yield from self.is_confirmed(held, deadline)):
             self.lose(state)
             raise LeaseLost
 

@@ -23,7 +23,7 @@ from kato_consul._directory.entry import Cut, Entry, Mark
 from kato_consul._flow import Flow
 from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
-from kato_consul._kato.ownership import Ownership
+from kato_consul._kato.ownership import LeaseLost, Ownership
 from kato_consul._kato.pattern import PatternCount
 from kato_consul._kato.reconcile import lock_barrier
 from kato_consul._kato.replacement import read_session, replace_session
@@ -90,7 +90,7 @@ def continue_session(
         successor.journal = Journal(held.entry.config or state.journal.config)
         own.calls = restored_calls(held.entry, own.calls)
     elif orderly:
-        conflict = (yield from _continue(api, successor, held.entry, deadline)) or conflict
+        conflict = (yield from _continue(owner, api, successor, held, deadline)) or conflict
         own.calls = restored_calls(held.entry, own.calls)
     else:
         conflict = (yield from _take_over(owner, api, successor, held, deadline)) or conflict
@@ -140,23 +140,27 @@ def _successor(state: SessionState, entry: Entry) -> SessionState:
 
 
 def _continue(
-    api: KatoApi, successor: SessionState, entry: Entry, deadline: float
+    owner: "SessionOwner", api: KatoApi, successor: SessionState, held: Held, deadline: float
 ) -> Flow[SessionConflict | None]:
     """Flow: continue from the entry of an owner that has released the session.
 
     Return the conflict if KATO's state is not the one in which it was left.
     """
+    entry = held.entry
     successor.journal = restored(entry)
     if entry.mark is not None and entry.mark.what == "learn":
         successor.doubtful_learn = _doubt(entry.mark, successor.journal)
     if successor.journal.complete:
         return None
     try:
-        time, stm = yield from read_session(api, successor, deadline)
+        found_now = yield from read_session(api, successor, deadline)
     except SessionGone:
-        if successor.journal.complete:
-            return None  # the first call that needs it opens it again
+        found_now = None
+    if not (yield from owner.is_confirmed(held, deadline)):
+        raise LeaseLost  # another process may have left that session of KATO's meanwhile
+    if found_now is None:
         return differs(successor, 0, [])
+    time, stm = found_now
     journal, _ = found(entry, time, stm)
     cut = cut_of(entry, time, stm)
     if shows(cut, successor.journal) and entry.digest in ("", cut.digest):
