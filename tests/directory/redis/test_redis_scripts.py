@@ -115,6 +115,16 @@ def test_owner_is_told_once_of_each_that_waits(server: RedisServer, service: str
     assert server.command("EXISTS", f"{name}want:one") == 0
 
 
+def test_waiter_that_is_dead_is_passed_over(server: RedisServer, service: str) -> None:
+    """Its process has no lease any more: the waiter after it is the first."""
+    name = f"kato-consul:{{{service}}}:"
+    lease = f"1 {server.command('INFO', 'server')['run_id']}"
+    server.command("SET", f"{name}owner:two", lease)
+    server.command("RPUSH", f"{name}wait:k", "dead:1", "two:1")
+    assert execute(server, service, ACQUIRE, "k", "two:1", 1, "host:2")[0] == b"held"
+    assert server.command("EXISTS", f"{name}wait:k") == 0
+
+
 def test_write_of_before_a_failover(new_owner: NewOwner, server: RedisServer, service: str) -> None:
     """Another process may have written what this server has missed."""
     owner = new_owner()
