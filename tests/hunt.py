@@ -1,4 +1,4 @@
-"""Long test runs with new seeds: the property test, the model of session ownership, generated
+"""Long test runs with new seeds: the property tests, the model of session ownership, generated
 responses, soaks, histories of several processes, large fault cells, the whole demo.
 
     python -m tests.hunt --seconds 600 [--seed N]
@@ -23,8 +23,9 @@ from dataclasses import dataclass, field
 from tests.faults.cells import CELLS
 
 FEWEST_RUNS, MOST_RUNS = 200, 2_000
-"""Limits of the property test's size: two runs of 60 steps for each second; 200 take 5 s. Also of
-the number of responses that are generated for each test of them."""
+"""Limits of the property tests' size: two runs of 60 steps for each second; 200 take 5 s. Those of
+two owners have half as many: each takes twice as long. Also of the number of responses that are
+generated for each test of them."""
 
 FEWEST_OBSERVATIONS, MOST_OBSERVATIONS = 240, 1_000
 """Limits of a fault cell's observations, on each shell and engine: three for each second."""
@@ -33,8 +34,8 @@ FEWEST_STATES, MOST_STATES = 100_000, 1_000_000
 """Limits of the model's search: 1,000 states for each second of the hunt. 100,000 take some 10 s
 and 100 MB."""
 
-FEWEST_SHARED, MOST_SHARED = 500, 5_000
-"""Limits of the observations of several processes: five for each second. They take some 30 s for
+FEWEST_SHARED, MOST_SHARED = 300, 5_000
+"""Limits of the observations of several processes: three for each second. They take some 30 s for
 each 1,000."""
 
 SOAK_SHARE, SHORTEST_SOAK, LONGEST_SOAK = 1 / 8, 10.0, 300.0
@@ -77,6 +78,13 @@ def settling(seed: int, runs: int) -> Program:
     return Program(
         "settling", ["-m", "pytest", "tests/kato/test_settling_property.py"], environment
     )
+
+
+def owners(seed: int, runs: int) -> Program:
+    """Return the property tests of two owners of a session, and of their repeated calls."""
+    environment = {"KATO_CONSUL_SEED": str(seed), "KATO_CONSUL_SETTLING_RUNS": str(runs)}
+    files = ["tests/owning/test_two_owners.py", "tests/owning/test_repeated_calls.py"]
+    return Program("two owners", ["-m", "pytest", *files], environment)
 
 
 def fuzzing(seed: int, examples: int) -> Program:
@@ -138,7 +146,7 @@ def programs(seconds: float, first_seed: int | None) -> Iterator[Program]:
     soak_seconds = min(max(seconds * SOAK_SHARE, SHORTEST_SOAK), LONGEST_SOAK)
     states = min(max(int(seconds * 1_000), FEWEST_STATES), MOST_STATES)
     runs = min(max(int(seconds * 2), FEWEST_RUNS), MOST_RUNS)
-    shared = min(max(int(seconds * 5), FEWEST_SHARED), MOST_SHARED)
+    shared = min(max(int(seconds * 3), FEWEST_SHARED), MOST_SHARED)
     while True:
         yield demo()
         names = [one.name for one in CELLS]
@@ -146,11 +154,12 @@ def programs(seconds: float, first_seed: int | None) -> Iterator[Program]:
         for position, name in enumerate(names):
             if position % 6 == 0:
                 yield settling(next(seeds), runs)
+                yield owners(next(seeds), runs // 2)
                 yield fuzzing(next(seeds), runs)
                 yield model(next(seeds), states)
+                yield histories(next(seeds), shared)
                 yield soak(next(seeds), soak_seconds, sync=False)
                 yield soak(next(seeds), soak_seconds, sync=True)
-                yield histories(next(seeds), shared)
             yield cell(name, min(max(int(seconds * 3), FEWEST_OBSERVATIONS), MOST_OBSERVATIONS))
 
 

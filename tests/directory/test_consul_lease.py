@@ -1,12 +1,15 @@
 """Consul's session directory: leases that are used, idle, lost, and left."""
 
+import time
 from functools import partial
 
 import httpx
 import pytest
 
+from kato_consul._directory.consul_lease import LENGTH
 from kato_consul._directory.directory import LeaseLost
-from kato_consul.testing import ConsulAgent
+from kato_consul._directory.lease import boottime
+from kato_consul.testing import ConsulAgent, FaultProxy
 from tests.directory.clients import WITHIN, DirectoryClient, Shell
 from tests.directory.conftest import NewClient
 from tests.directory.stored import keys
@@ -43,6 +46,28 @@ def test_a_consul_session_that_was_destroyed_loses_the_lease(
     assert one.confirm()
 
 
+def test_a_lease_is_counted_from_before_the_request(
+    agent: ConsulAgent, new_client: NewClient
+) -> None:
+    """Not from its answer: Consul may have found the session at any moment in between."""
+    arrived = [0.0]
+
+    def note(method: str, path: str) -> None:
+        if path.startswith(("/v1/txn", "/v1/session/")):
+            arrived.append(boottime())
+
+    with FaultProxy(agent.url, plan=note) as proxy:
+        one = new_client(proxy.url)
+        lease = one.run(one.directory._lease.registered(time.monotonic() + WITHIN)).lease
+        assert 0.0 < lease.end <= arrived[-1] + LENGTH
+        held, _ = one.acquire("user-1")
+        assert held.lease is lease
+        assert lease.end <= arrived[-1] + LENGTH
+        for call in (one.confirm, partial(one.write, held), partial(one.release, held)):
+            call()
+            assert lease.end <= arrived[-1] + LENGTH
+
+
 def test_a_lost_session_shows_at_the_next_write(agent: ConsulAgent, new_client: NewClient) -> None:
     """Without a confirmation, too."""
     one = new_client()
@@ -54,6 +79,27 @@ def test_a_lost_session_shows_at_the_next_write(agent: ConsulAgent, new_client: 
         one.write(held)
     held, _ = one.acquire("user-1")
     one.write(held)
+
+
+@pytest.mark.parametrize("owned", [False, True])
+def test_a_lost_session_shows_when_another_one_is_acquired(
+    agent: ConsulAgent, new_client: NewClient, owned: bool
+) -> None:
+    """Also when it can only join the queue. All that it owned is lost."""
+    one, two = new_client(), new_client()
+    lost, _ = one.acquire("user-1")
+    held = two.acquire("user-2")[0] if owned else None
+    registered = one.directory._lease.current
+    assert registered is not None
+    httpx.put(f"{agent.url}/v1/session/destroy/{registered.session}", trust_env=False)
+    acquiring = one.acquiring("user-2")
+    if held is not None:
+        assert eventually(lambda: "user-2" in two.directory.wanted.current)
+        two.release(held)
+    acquired, _ = acquiring.result(WITHIN)
+    assert lost.lease.lost
+    assert acquired.lease.is_valid() or one.confirm()
+    one.write(acquired)
 
 
 def test_a_service_that_was_deregistered_is_registered_again(

@@ -20,6 +20,9 @@ from kato_consul.errors import (
 from tests.kato.model_kato import Fault
 from tests.kato.repeating_client import RepeatingClient, at, sequence_flow
 
+NO_FAULT: Any = None
+"""A request without a fault."""
+
 Make = Callable[[str], CallFlow[Any]]
 
 CALLS: dict[str, Make] = {
@@ -196,6 +199,20 @@ def test_refused_call_may_be_repeated() -> None:
     client.observe("b", key="k")
     client.observe("b", key="k")
     assert client.stm == ["a", "c", "b"]
+
+
+@pytest.mark.parametrize("learn_at_end", [False, True])
+def test_counters_of_a_sequence_that_was_refused_in_the_middle(learn_at_end: bool) -> None:
+    """Its repetition goes on after the part that is applied, and is answered as if all were new."""
+    client = RepeatingClient()
+    client.observe("a")
+    call = partial(client.sequence, "b", "c", "d", "e", key="k", learn_at_end=learn_at_end)
+    client.kato.faults = [NO_FAULT, *[Fault.NOT_SENT] * 1_000]
+    with pytest.raises(KatoConsulError) as caught:
+        call()
+    assert caught.value.applied == 2
+    client.kato.faults = []
+    assert [one["time"] for one in call()["results"]] == [2, 3, 4, 5]
 
 
 def test_outcome_that_is_settled_later() -> None:

@@ -1,8 +1,9 @@
 """In-memory model of a session directory for tests of owners, whose flows are interleaved.
 
 Each request of an owner takes effect between two steps of its flow, so that another owner can do
-anything before and after it. A lease ends when the clock has passed it; `ModelStore.expire` then
-frees what its owner held, as Consul does with the session of a process that is dead or stopped.
+anything before and after it. A lease ends when the clock has passed it, also if the owner has not
+read yet how long it is; `ModelStore.expire` then frees what its owner held, as Consul does with the
+session of a process that is dead or stopped.
 """
 
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ class ModelStore:
     def expire(self, nonce: str) -> None:
         """Let an owner's lease end, and free all that it holds."""
         owner = self.owners[nonce]
-        self.clock.now = max(self.clock.now, owner.lease.end)
+        self.clock.now = max(self.clock.now, owner.lease.end, owner.confirmed_until)
         owner.alive = False
         self.holders = {key: one for key, one in self.holders.items() if one != nonce}
 
@@ -52,7 +53,8 @@ class ModelStore:
 
 
 class ModelDirectory:
-    """One owner's directory."""
+    """One owner's directory. ``confirmed_until`` is when its lease ends as the store knows it: the
+    owner knows only once it has read the answer."""
 
     def __init__(self, store: ModelStore, nonce: str) -> None:
         self.store = store
@@ -60,6 +62,7 @@ class ModelDirectory:
         self.name = "the model"
         self.wanted: Observable[frozenset[str]] = Observable(frozenset())
         self.alive = False
+        self.confirmed_until = 0.0
         self.lease = Lease(lambda: store.clock.now)
         store.owners[nonce] = self
 
@@ -145,10 +148,12 @@ class ModelDirectory:
         """Flow: confirm the lease."""
         started = self.store.clock.now
         yield from self._request(deadline)
-        alive = self.alive
+        lease, alive = self.lease, self.alive
+        if alive:
+            self.confirmed_until = max(self.confirmed_until, started + LEASE)
         yield from self._response(deadline)
         if alive:
-            self.lease.extend(started + LEASE)
+            lease.extend(started + LEASE)
         return alive
 
     def entry(self, key: str, deadline: float) -> Flow[Stored | None]:

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from kato_consul._flow import Send
 from kato_consul._kato import reads as reading
 from kato_consul._kato import repeatable, writes
 from kato_consul._kato.execute import execute_write, settle_call
@@ -50,7 +51,8 @@ class RepeatedCalls(RuleBasedStateMachine):
     not applied and its call is not made again. ``left_out`` are the offsets of messages without
     which a reader went on: they count as passed over. ``cleared``: it was in a memory that was
     cleared. ``doubtful``: a learn has no outcome, and may be applied late. ``attempts`` are the
-    calls that observe a symbol, and did not say that they are not applied.
+    calls that observe a symbol, and did not say that they are not applied. ``sent`` are requests of
+    calls that were cancelled, or killed, which may still be applied.
     """
 
     def __init__(self) -> None:
@@ -68,6 +70,7 @@ class RepeatedCalls(RuleBasedStateMachine):
         self.left_out: set[int] = set()
         self.dead: list[object] = []
         self.attempts: Counter[str] = Counter()
+        self.sent: list[Send] = []
 
     @initialize(
         keeps=st.booleans(),
@@ -249,21 +252,44 @@ class RepeatedCalls(RuleBasedStateMachine):
             self.read_log(who, [])
             self.finish(who)
 
-    @rule(who=OWNERS, steps=st.integers(0, 12), faults=FAULTS, read=st.booleans())
-    def cancel(self, who: int, steps: int, faults: list[Fault], read: bool) -> None:
+    @rule(
+        who=OWNERS, steps=st.integers(0, 12), faults=FAULTS, read=st.booleans(), lands=st.booleans()
+    )
+    def cancel(self, who: int, steps: int, faults: list[Fault], read: bool, lands: bool) -> None:
         """Begin a call, and cancel it."""
         (self.read_log if read else partial(self.call, learns=False))(who=who, faults=faults)
         self.step(who, steps)
         if self.owners[who].running is not None:
-            self.owners[who].cancel()
+            self._sent(self.owners[who].cancel(), lands)
+
+    def _sent(self, request: Send | None, lands: bool) -> None:
+        """Apply a request of a call that has ended, or let it be applied later."""
+        if request is None:
+            return
+        if lands:
+            self.kato.answer(request)
+        else:
+            self.sent.append(request)
+
+    @precondition(lambda self: self.sent)
+    @rule()
+    def land(self) -> None:
+        """Apply a request of a call that ended before."""
+        self.kato.answer(self.sent.pop(0))
 
     @rule(who=OWNERS)
     def lose(self, who: int) -> None:
         """End a process' lease: it is stopped, or its directory has lost it."""
         self.store.expire(self.owners[who].name)
 
-    @rule(who=OWNERS, steps=st.integers(0, 25), faults=FAULTS, what=st.integers(0, 2))
-    def kill(self, who: int, steps: int, faults: list[Fault], what: int) -> None:
+    @rule(
+        who=OWNERS,
+        steps=st.integers(0, 25),
+        faults=FAULTS,
+        what=st.integers(0, 2),
+        lands=st.booleans(),
+    )
+    def kill(self, who: int, steps: int, faults: list[Fault], what: int, lands: bool) -> None:
         """Kill a process in the middle of a call. Another takes its place, and reads the log."""
         if what == 0:
             self.read_log(who, faults)
@@ -273,8 +299,9 @@ class RepeatedCalls(RuleBasedStateMachine):
         owner = self.owners[who]
         if owner.running is not None:
             self.dead.append(owner.running.flow)
-            owner.running = None
+            step, owner.running = owner.running.step, None
             self.doubtful = True
+            self._sent(step if isinstance(step, Send) else None, lands)
         self.store.expire(owner.name)
         owner.forget()
         self._configure(owner)

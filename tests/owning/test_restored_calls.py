@@ -65,6 +65,12 @@ def test_write_in_flight(record: KeyRecord, found: Cut | None, applied: int, unk
     assert bool(restored.in_flight) == unknown
 
 
+def test_counter_of_a_call_that_is_applied_in_part() -> None:
+    """It is that of the part that is applied: the repetition answers with it."""
+    assert record_of(OBSERVE, cut(10, 4)).time == 10
+    assert record_of(OBSERVE, cut(13, 7)).time == 13
+
+
 @pytest.mark.parametrize("found", [None, cut(10, 4), cut(30, 1)])
 def test_unknown_stays_unknown(found: Cut | None) -> None:
     """What later owners observe is no sign of an earlier learn."""
@@ -243,6 +249,20 @@ def test_caller_that_was_not_told_must_ask() -> None:
     positions = positions_of(entry(positions=AT_40, source=LOG), cut(16))
     positions.give(Position(*LOG, 12))
     assert positions.give(Position(*LOG, 41)).ahead == 6
+
+
+@pytest.mark.parametrize(
+    "track",
+    [
+        Track(40, 0, 100, given=40),
+        Track(40, 2, 100, must_ask=True, given=40),
+        Track(40, 0, 100, given=43, unknown=True),
+    ],
+)
+def test_what_the_next_owner_finds_of_a_log(track: Track) -> None:
+    """After a hand-over it knows the same, and which message may be applied."""
+    recorded = LogPositions({LOG: track}).as_recorded()
+    assert track_of(entry(positions=recorded), None) == track
 
 
 def test_entry_without_calls() -> None:

@@ -102,12 +102,27 @@ class OneOwner:
             clock.now = max(clock.now, running.until)
         self._advance(lambda: running.flow.send(outcome))
 
-    def cancel(self) -> None:
-        """Cancel the call, at the step at which it is."""
+    def stop_before(self, method: str, path: str) -> None:
+        """Continue until the next step is a request whose path ends like this."""
+        while self.running is not None:
+            if self.is_before(method, path):
+                return
+            self.step()
+        raise AssertionError(f"{self.name} does not send {method} {path}")
+
+    def is_before(self, method: str, path: str) -> bool:
+        """Return whether the next step is a request whose path ends like this."""
+        step = None if self.running is None else self.running.step
+        return isinstance(step, Send) and step.method == method and step.target.endswith(path)
+
+    def cancel(self) -> Send | None:
+        """Cancel the call, at the step at which it is. Return its request, which may be applied all
+        the same, now or later."""
         running, self.running = self.running, None
         assert running is not None
         running.flow.close()
         running.done(None, GeneratorExit())
+        return running.step if isinstance(running.step, Send) else None
 
     def _advance(self, resume: Callable[[], Step]) -> None:
         running = self.running

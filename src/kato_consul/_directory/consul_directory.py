@@ -234,8 +234,6 @@ class ConsulDirectory:
             record = found.found[0] if found.found else None
             outcome = fate_of_write(record, data, held.entry, registered.session)
             if outcome is Fate.LOST:
-                if answer.by_lost_session:
-                    self._lease.lose(registered, answer.reason)
                 self._mailbox.forget(token.place, held)
                 raise LeaseLost(f"session {token.place.key!r} is another's: {answer.reason}")
             assert record is not None

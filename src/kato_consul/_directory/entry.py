@@ -117,8 +117,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     (seconds) are what reopening needs. ``time``, ``events`` and ``digest`` are KATO's counter, the
     length and the digest of its memory as of the last write of the entry. ``journal`` are the
     observations in the memory, None if they are not kept. ``lossy``: an observation since then had
-    emotives or metadata, which a takeover cannot restore. ``unsaved``: KATO has not shown yet that
-    it saved the last acknowledged learn.
+    emotives or metadata, which a takeover cannot restore.
 
     ``cuts`` are those of the last takeovers, oldest first. ``mark`` is a write that may be on its
     way. ``keys`` are the last calls with an idempotency key, oldest first. ``positions`` are those
@@ -153,7 +152,6 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     digest: str = ""
     journal: tuple[dict[str, Any], ...] | None = None
     lossy: bool = False
-    unsaved: bool = False
     cuts: tuple[Cut, ...] = ()
     mark: Mark | None = None
     keys: tuple[KeyRecord, ...] = ()

@@ -75,7 +75,8 @@ class CallRecords:
             return
         self.unrecorded = True
         if record.applied:
-            self.keys[record.key] = msgspec.structs.replace(record, in_flight=0)
+            time = record.time - part.observations
+            self.keys[record.key] = msgspec.structs.replace(record, in_flight=0, time=time)
         else:
             del self.keys[record.key]
 

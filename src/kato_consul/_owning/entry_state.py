@@ -66,7 +66,6 @@ def next_entry(
         "digest": _digest(journal),
         "journal": observations,
         "lossy": observations is None and any(map(has_more_than_symbols, journal.entries)),
-        "unsaved": state.unsaved is not None or state.store_loses,
         "mark": _mark(last, state, journal),
         "keys": tuple(calls.keys.values()),
         "positions": calls.positions.as_recorded(),
@@ -201,7 +200,8 @@ def _resolved(record: KeyRecord, seen: bool, *, given_up: bool) -> KeyRecord:
         return msgspec.structs.replace(record, applied=done, in_flight=0)
     if record.once_only and given_up:
         return msgspec.structs.replace(record, unknown=True)
-    return msgspec.structs.replace(record, in_flight=0)
+    observations = 0 if record.once_only else record.in_flight
+    return msgspec.structs.replace(record, in_flight=0, time=record.time - observations)
 
 
 def has_more_than_symbols(observation: Observation) -> bool:

@@ -108,6 +108,8 @@ def release(
         if own.held is not None:
             held = own.held
             orderly = yield from _is_settled(api, state, deadline)
+            if orderly and own.calls is not None:
+                own.calls.close(None)  # the next owner's writes do not show whether it is applied
             entry = owner.entry_after(held.entry, state, state.journal, released=orderly)
         else:  # it was never continued: it is as it was
             assert own.acquired is not None

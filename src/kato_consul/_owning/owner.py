@@ -58,6 +58,8 @@ class SessionOwner:
         own.forget_earlier()
         held = own.held
         if held is None or not own.is_valid() or held.entry.id != (state.journal.session_id or ""):
+            if held is not None and held.entry.id != (state.journal.session_id or ""):
+                self.lose(state)  # interrupted between the write of the entry and its own memory
             with closing(sent=False):
                 own.resolved = yield from self._own(api, state, own, deadline)
         while True:
@@ -233,7 +235,7 @@ class SessionOwner:
         """Flow: own the session completely. Return whether ``state.pending`` was applied, None if
         this is still to be settled, or there is none."""
         held = own.holding
-        if held is not None and not (yield from self._is_confirmed(held, deadline)):
+        if held is not None and not (yield from self.is_confirmed(held, deadline)):
             self.lose(state)
         while own.held is None:
             if own.acquired is None:
@@ -255,7 +257,7 @@ class SessionOwner:
             self.states.pop(state.key, None)
             raise
 
-    def _is_confirmed(self, held: Held, deadline: float) -> Flow[bool]:
+    def is_confirmed(self, held: Held, deadline: float) -> Flow[bool]:
         """Flow: return whether the lease is valid; if it has ended, it may still be confirmed."""
         lease = held.lease
         if lease.is_valid():
@@ -274,7 +276,7 @@ class SessionOwner:
             SessionDirectoryUnavailable: the directory did not answer before the deadline.
         """
         held = own.held
-        if held is None or not (yield from self._is_confirmed(held, deadline)):
+        if held is None or not (yield from self.is_confirmed(held, deadline)):
             self.lose(state)
             raise LeaseLost
 

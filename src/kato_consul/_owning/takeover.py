@@ -25,7 +25,7 @@ from kato_consul._flow import Flow
 from kato_consul._kato.call_records import CallRecords
 from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
-from kato_consul._kato.ownership import Ownership
+from kato_consul._kato.ownership import LeaseLost, Ownership
 from kato_consul._kato.pattern import PatternCount
 from kato_consul._kato.reconcile import lock_barrier
 from kato_consul._kato.replacement import read_session, replace_session
@@ -79,7 +79,7 @@ def continue_session(
     held, previous = own.acquired
     if previous is None and own.epoch:
         return (yield from continue_without_entry(owner, api, state, held, deadline))
-    if previous is None or _was_owned_here(owner, own, previous):
+    if previous is None or _was_left_as_known(owner, state, own, previous):
         owner.complete(state, held)
         return None
     refused = other_options(state, previous)
@@ -97,7 +97,7 @@ def continue_session(
         successor.journal = Journal(held.entry.config or state.journal.config)
         own.calls = restored_calls(held.entry, own.calls)
     elif orderly:
-        conflict = (yield from _continue(api, successor, held.entry, deadline)) or conflict
+        conflict = (yield from _continue(owner, api, successor, held, deadline)) or conflict
         own.calls = restored_calls(held.entry, own.calls)
     else:
         conflict = (yield from _take_over(owner, api, successor, held, deadline)) or conflict
@@ -134,11 +134,15 @@ def _with_own_part(
     return calls
 
 
-def _was_owned_here(owner: "SessionOwner", own: Ownership, previous: Entry) -> bool:
+def _was_left_as_known(
+    owner: "SessionOwner", state: SessionState, own: Ownership, previous: Entry
+) -> bool:
     """Return whether no other process has owned it since this one did completely, and the entry is
-    the one that this one wrote last: a write without an outcome may have changed it since."""
-    here = (owner.directory.nonce, own.epoch, own.incarnation, own.revision)
-    return (previous.owner, previous.epoch, previous.incarnation, previous.revision) == here
+    the one that this one wrote last, and knows: a write without an outcome may have changed it
+    since, and this process may have been interrupted just after one."""
+    here = (owner.directory.nonce, own.epoch, own.incarnation, own.revision, state.id or "")
+    one = previous
+    return (one.owner, one.epoch, one.incarnation, one.revision, one.id) == here
 
 
 def _successor(state: SessionState, entry: Entry) -> SessionState:
@@ -160,23 +164,27 @@ def _successor(state: SessionState, entry: Entry) -> SessionState:
 
 
 def _continue(
-    api: KatoApi, successor: SessionState, entry: Entry, deadline: float
+    owner: "SessionOwner", api: KatoApi, successor: SessionState, held: Held, deadline: float
 ) -> Flow[SessionConflict | None]:
     """Flow: continue from the entry of an owner that has released the session.
 
     Return the conflict if KATO's state is not the one in which it was left.
     """
+    entry = held.entry
     successor.journal = restored(entry)
     if entry.mark is not None and entry.mark.what == "learn":
         successor.doubtful_learn = _doubt(entry.mark, successor.journal)
-    if successor.journal.complete and not entry.unsaved:
+    if successor.journal.complete:
         return None
     try:
-        time, stm = yield from read_session(api, successor, deadline)
+        found_now = yield from read_session(api, successor, deadline)
     except SessionGone:
-        if successor.journal.complete:
-            return None  # the first call that needs it opens it again
+        found_now = None
+    if not (yield from owner.is_confirmed(held, deadline)):
+        raise LeaseLost  # another process may have left that session of KATO's meanwhile
+    if found_now is None:
         return differs(successor, 0, [])
+    time, stm = found_now
     journal, _ = found(entry, time, stm)
     cut = cut_of(entry, time, stm)
     if shows(cut, successor.journal) and entry.digest in ("", cut.digest):
