@@ -27,6 +27,7 @@ from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.write import Write
 from kato_consul._observable import SnapshotStore
+from kato_consul._owning.owned_sessions import OwnedSessions
 from kato_consul._owning.owner import SessionOwner
 from kato_consul._requests.failover import Failover
 from kato_consul.testing.clock import ManualClock
@@ -59,7 +60,7 @@ def observe_flow(instances: int, owner: SessionOwner | None = None) -> int:
 
 def owned_observe_flow() -> int:
     """Count the same with a session directory, of a session that this process owns."""
-    return observe_flow(3, SessionOwner(LoneDirectory(), keeps_observations=True))
+    return observe_flow(3, SessionOwner(OwnedSessions(LoneDirectory(), keeps_observations=True)))
 
 
 def serialize_request() -> int:

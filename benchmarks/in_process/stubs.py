@@ -15,7 +15,6 @@ from benchmarks.testbed.kato_responses import PreparedKato, as_http
 from kato_consul import AsyncKatoClient, KatoClient
 from kato_consul._async.engines import httptools_engine as async_engine
 from kato_consul._flow import Outcome, Send
-from kato_consul._owning.owner import SessionOwner
 from kato_consul._sync.engines import httptools_engine as sync_engine
 from kato_consul.models import Instance, Snapshot
 from kato_consul.testing.clock import ManualClock
@@ -41,9 +40,8 @@ def with_snapshot(client: C, snapshot: Snapshot) -> C:
 
 def with_lone_directory(client: C) -> C:
     """Replace the client's session directory, which its settings name, by a `LoneDirectory`."""
-    owner = client._factory.owner
-    assert isinstance(owner, SessionOwner)
-    owner.directory = LoneDirectory()
+    assert client._shared is not None
+    client._shared._owned.directory = LoneDirectory()
     return client
 
 

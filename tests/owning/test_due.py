@@ -12,7 +12,7 @@ from kato_consul._kato.ownership import Ownership
 from kato_consul._kato.session_state import SessionState
 from kato_consul._observable import Observable
 from kato_consul._owning.handover import due
-from kato_consul._owning.owner import SessionOwner
+from kato_consul._owning.owned_sessions import OwnedSessions
 
 
 class WaitingDirectory:
@@ -31,8 +31,8 @@ class WaitingDirectory:
 def test_a_session_that_is_acquired_again_is_looked_at_again() -> None:
     """Others have waited all the time, so nothing changes when it is held: the wait is short."""
     directory: Any = WaitingDirectory("user-1")
-    owner = SessionOwner(directory, keeps_observations=True)
-    flow = due(owner, busy=False)
+    owned = OwnedSessions(directory, keeps_observations=True)
+    flow = due(owned, busy=False)
     step = next(flow)
     while not isinstance(step, WaitForChange):
         step = flow.send(None)
@@ -41,7 +41,7 @@ def test_a_session_that_is_acquired_again_is_looked_at_again() -> None:
     held = Held(Entry(key="user-1"), lease, None)
     held.acquired_at = -1.0
     state = SessionState("user-1", "node", ownership=Ownership(held=held))
-    owner.states["user-1"] = state
+    owned.states["user-1"] = state
     with pytest.raises(StopIteration) as stopped:
         while True:
             flow.send(None)

@@ -8,7 +8,7 @@ from kato_consul._flow import WaitForChange
 from kato_consul._kato.ownership import Ownership
 from kato_consul._kato.session_state import SessionState
 from kato_consul._owning.handover import due, release
-from kato_consul._owning.owner import SessionOwner
+from kato_consul._owning.owned_sessions import OwnedSessions
 from kato_consul.testing.clock import ManualClock
 from tests.owning.calling import Calls, observe
 from tests.owning.model_directory import ModelDirectory, ModelStore
@@ -38,11 +38,11 @@ class ReleasedWhileRead(Ownership):
 def test_a_session_that_is_released_meanwhile(reads: int) -> None:
     """The background work goes on: otherwise no session would be handed over any more."""
     directory = ModelDirectory(ModelStore(ManualClock()), "one")
-    owner = SessionOwner(directory, keeps_observations=True)
+    owned = OwnedSessions(directory, keeps_observations=True)
     held = Held(Entry(key=KEY), directory.lease, token=None)
-    owner.states[KEY] = SessionState(KEY, KEY, ownership=ReleasedWhileRead(held, reads))
+    owned.states[KEY] = SessionState(KEY, KEY, ownership=ReleasedWhileRead(held, reads))
     directory.wanted.set(frozenset({KEY}))
-    step = next(due(owner, busy=False), None)  # None: it has returned the session
+    step = next(due(owned, busy=False), None)  # None: it has returned the session
     assert step is None or isinstance(step, WaitForChange)
 
 
@@ -57,7 +57,7 @@ def test_a_session_that_is_being_acquired() -> None:
     assert owner.state.ownership.holding is None
     owner.directory.wanted.set(frozenset({KEY}))
     with pytest.raises(StopIteration) as returned:
-        next(due(owner.owner, busy=False))
+        next(due(owner.owned, busy=False))
     assert returned.value.value == [owner.state]  # it is handed over if it has no call
     calls.end(owner)
     assert calls.store.holders[KEY] == owner.name
@@ -70,7 +70,7 @@ def test_a_session_whose_call_was_interrupted_before_it_knew() -> None:
     calls.call(owner, observe("a"))
     assert owner.state.ownership is not None
     owner.state.ownership.held = None
-    flow = release(owner.owner, owner.api, owner.state, calls.kato.clock.now + 10.0)
+    flow = release(owner.owned, owner.api, owner.state, calls.kato.clock.now + 10.0)
     assert list(flow)
     assert KEY not in calls.store.holders
     assert calls.symbols(calls.b) == ["a"]

@@ -47,4 +47,4 @@ def test_a_client_is_closed_while_a_call_hands_the_session_over() -> None:
     with pytest.raises(StopIteration) as ended:
         flow.throw(ClientClosed("closed"))
     assert ended.value.value["stm_length"] == 2
-    assert KEY not in owner.owner.states
+    assert KEY not in owner.owned.states

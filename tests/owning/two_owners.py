@@ -10,6 +10,7 @@ from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import SessionState
 from kato_consul._observable import SnapshotStore
 from kato_consul._owning import handover
+from kato_consul._owning.owned_sessions import OwnedSessions
 from kato_consul._owning.owner import SessionOwner
 from kato_consul._requests.failover import Failover
 from kato_consul.models import Instance, Snapshot
@@ -53,7 +54,8 @@ class OneOwner:
     def __post_init__(self) -> None:
         clock = self.kato.clock
         self.directory = ModelDirectory(self.store, self.name)
-        self.owner = SessionOwner(self.directory, keeps_observations=self.keeps_observations)
+        self.owned = OwnedSessions(self.directory, keeps_observations=self.keeps_observations)
+        self.owner = SessionOwner(self.owned)
         snapshots = SnapshotStore("kato")
         instances = tuple(Instance(name, "kato", f"{name}.example", 8000) for name in "abc")
         snapshots.publish(Snapshot("kato", instances))
@@ -72,17 +74,17 @@ class OneOwner:
         deadline = self.kato.clock.now + CALL_TIMEOUT
         if KEY not in self.directory.wanted.current:
             return
-        if KEY not in self.owner.states:
+        if KEY not in self.owned.states:
             self._begin(self.directory.disown(KEY, deadline), lambda result, error: None)
         else:
-            release = handover.release(self.owner, self.api, self.state, deadline)
+            release = handover.release(self.owned, self.api, self.state, deadline)
             self._begin(release, lambda result, error: None)
 
     def forget(self) -> None:
         """Go on as a new process, which knows nothing of the session."""
         assert self.running is None
         self.state = SessionState(KEY, "node", owns_node=True)
-        self.owner.states.clear()
+        self.owned.states.clear()
 
     def _begin(self, flow: Flow[Any], done: Callable[[Any, BaseException | None], None]) -> None:
         assert self.running is None

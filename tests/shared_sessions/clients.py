@@ -45,7 +45,7 @@ class Client:
     @property
     def wanted(self) -> frozenset[str]:
         """The sessions that this client owns and others wait for."""
-        wanted: frozenset[str] = self.kato._factory.owner.directory.wanted.current
+        wanted: frozenset[str] = self.kato._shared._owned.directory.wanted.current
         return wanted
 
     def session(self, key: str, **options: Any) -> "Session":

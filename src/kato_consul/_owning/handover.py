@@ -7,7 +7,6 @@ handed over at once; one in use after `SLICE` seconds, or as soon as it pauses.
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from kato_consul._flow import LONG_WAIT, Flow, Sleep, WaitForChange
 from kato_consul._kato.kato_api import KatoApi
@@ -15,11 +14,9 @@ from kato_consul._kato.ownership import LeaseLost
 from kato_consul._kato.reconcile import read_memory
 from kato_consul._kato.session_state import SessionState
 from kato_consul._logging import logger
+from kato_consul._owning.owned_sessions import OwnedSessions
 from kato_consul._runtime_defaults import clock
 from kato_consul.errors import KatoConsulError, SessionDirectoryUnavailable
-
-if TYPE_CHECKING:
-    from kato_consul._owning.owner import SessionOwner
 
 log = logger("session")
 
@@ -41,7 +38,7 @@ DISOWN_WITHIN = 1.0
 """Seconds that giving up a session may take that this process does not know of."""
 
 
-def due(owner: "SessionOwner", *, busy: bool) -> Flow[list[SessionState]]:
+def due(owned: OwnedSessions, *, busy: bool) -> Flow[list[SessionState]]:
     """Flow: wait until there are sessions to hand over; return them.
 
     They are idle, or were in use for long enough. The shell then hands each over if it has no call;
@@ -50,16 +47,16 @@ def due(owner: "SessionOwner", *, busy: bool) -> Flow[list[SessionState]]:
 
     Calls in other threads change what is read here, so each value is read once.
     """
-    wanted = owner.directory.wanted
+    wanted = owned.directory.wanted
     if busy:
         yield Sleep(BUSY_PAUSE)
     while True:
         seen = wanted.current
         for key in seen:
-            if key not in owner.states:  # no call has acquired it, or is acquiring it
+            if key not in owned.states:  # no call has acquired it, or is acquiring it
                 with suppress(SessionDirectoryUnavailable):
-                    yield from owner.directory.disown(key, clock() + DISOWN_WITHIN)
-        others_wait = list(_wanted(owner, seen))
+                    yield from owned.directory.disown(key, clock() + DISOWN_WITHIN)
+        others_wait = list(_wanted(owned, seen))
         ready = [state for state in others_wait if _is_due(state)]
         if ready:
             return ready
@@ -68,9 +65,9 @@ def due(owner: "SessionOwner", *, busy: bool) -> Flow[list[SessionState]]:
         yield WaitForChange(wanted, seen, PAUSE if others_wait else pause)
 
 
-def _wanted(owner: "SessionOwner", keys: frozenset[str]) -> Iterator[SessionState]:
+def _wanted(owned: OwnedSessions, keys: frozenset[str]) -> Iterator[SessionState]:
     for key in keys:
-        state = owner.states.get(key)
+        state = owned.states.get(key)
         own = None if state is None else state.ownership
         if state is None or own is None:
             continue
@@ -89,9 +86,7 @@ def _is_due(state: SessionState) -> bool:
     return now - own.used_at > PAUSE or now - held.acquired_at >= SLICE
 
 
-def release(
-    owner: "SessionOwner", api: KatoApi, state: SessionState, deadline: float
-) -> Flow[None]:
+def release(owned: OwnedSessions, api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     """Flow: give the session up, between two calls. If it cannot be given up in order, the next
     owner takes it over.
 
@@ -102,7 +97,7 @@ def release(
         return
     if own.held is None and own.acquired is None:  # its call was interrupted before it knew
         with suppress(SessionDirectoryUnavailable):
-            yield from owner.directory.disown(state.key, deadline)
+            yield from owned.directory.disown(state.key, deadline)
         return
     try:
         if own.held is not None:
@@ -110,20 +105,20 @@ def release(
             orderly = yield from _is_settled(api, state, deadline)
             if orderly and own.calls is not None:
                 own.calls.close(None)  # the next owner's writes do not show whether it is applied
-            entry = owner.entry_after(held.entry, state, state.journal, released=orderly)
+            entry = owned.entry_after(held.entry, state, state.journal, released=orderly)
         else:  # it was never continued: it is as it was
             assert own.acquired is not None
             held, previous = own.acquired
             entry = held.given_back(previous)
-        yield from owner.directory.release(held, entry, deadline)
-        owner.written(own, held, entry)
+        yield from owned.directory.release(held, entry, deadline)
+        owned.written(own, held, entry)
         own.released = True
     except LeaseLost:
         pass
     except SessionDirectoryUnavailable as error:
         log.warning("session.not_released", key=state.key, why=str(error))
     finally:
-        owner.lose(state)
+        owned.lose(state)
 
 
 def _is_settled(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool]:

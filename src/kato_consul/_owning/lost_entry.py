@@ -6,8 +6,6 @@ lost the entry. Then this process goes on with its own memory, unless it has giv
 another process may have continued it, and KATO's memory is the newest.
 """
 
-from typing import TYPE_CHECKING
-
 from kato_consul._directory.directory import Held
 from kato_consul._flow import Flow
 from kato_consul._kato.kato_api import KatoApi
@@ -16,17 +14,15 @@ from kato_consul._kato.replacement import read_session
 from kato_consul._kato.session_state import SessionState
 from kato_consul._logging import logger
 from kato_consul._owning.interrupted import interrupted_write, settle_interrupted
+from kato_consul._owning.owned_sessions import OwnedSessions
 from kato_consul._owning.refusals import differs
 from kato_consul.errors import SessionConflict, SessionGone
-
-if TYPE_CHECKING:
-    from kato_consul._owning.owner import SessionOwner
 
 log = logger("session")
 
 
 def continue_without_entry(
-    owner: "SessionOwner", api: KatoApi, state: SessionState, held: Held, deadline: float
+    owned: OwnedSessions, api: KatoApi, state: SessionState, held: Held, deadline: float
 ) -> Flow[bool | None]:
     """Flow: own a session completely whose entry is gone. The rest is as for `continue_session`."""
     own = state.ownership
@@ -39,8 +35,8 @@ def continue_without_entry(
         log.warning("session.entry_lost", key=state.key, id=state.id)
         if own.released and state.id is not None and state.pending is None:
             conflict = yield from _read_again(api, state, own, deadline)
-    yield from owner.record(state, state.journal, deadline)
-    owner.complete(state, held)
+    yield from owned.record(state, state.journal, deadline)
+    owned.complete(state, held)
     if conflict is not None:
         raise conflict
     return None if interrupted is None else settle_interrupted(state, own, interrupted)

@@ -9,7 +9,6 @@ call in hand (`handover`).
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from kato_consul._directory.directory import Directory, Held
 from kato_consul._directory.entry import Entry
 from kato_consul._flow import Flow
 from kato_consul._kato.journal import Journal
@@ -19,14 +18,8 @@ from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.write import Write
 from kato_consul._owning import handover
 from kato_consul._owning.closing import closing, is_closed
-from kato_consul._owning.entry_state import (
-    expires_in,
-    expiry,
-    has_more_than_symbols,
-    mark_before,
-    next_entry,
-    write_again_in,
-)
+from kato_consul._owning.entry_state import expiry, has_more_than_symbols, mark_before
+from kato_consul._owning.owned_sessions import OwnedSessions, held_of
 from kato_consul._owning.takeover import continue_session
 from kato_consul.errors import (
     ClientClosed,
@@ -39,16 +32,10 @@ T = TypeVar("T")
 
 
 class SessionOwner:
-    """Owns the sessions of one client.
+    """Owns the sessions of one client: the `Owner` that its calls know."""
 
-    ``keeps_observations``: entries may hold them. ``states`` are the sessions that this process has
-    acquired, or is acquiring, by key.
-    """
-
-    def __init__(self, directory: Directory, *, keeps_observations: bool) -> None:
-        self.directory = directory
-        self.states: dict[str, SessionState] = {}
-        self._keeps_observations = keeps_observations
+    def __init__(self, owned: OwnedSessions) -> None:
+        self._owned = owned
 
     def run(self, api: KatoApi, flow: CallFlow[T], state: SessionState, deadline: float) -> Flow[T]:
         """Flow: see `Owner`."""
@@ -57,9 +44,9 @@ class SessionOwner:
             own = state.ownership = Ownership()
         own.forget_earlier()
         held = own.held
-        if held is None or not own.is_valid() or held.entry.id != (state.journal.session_id or ""):
-            if held is not None and held.entry.id != (state.journal.session_id or ""):
-                self.lose(state)  # interrupted between the write of the entry and its own memory
+        if held is not None and held.entry.id != (state.journal.session_id or ""):
+            self._owned.lose(state)  # interrupted between a write of the entry and its own memory
+        if not own.is_valid():
             with closing(sent=False):
                 own.resolved = yield from self._own(api, state, own, deadline)
         while True:
@@ -89,11 +76,11 @@ class SessionOwner:
         due = held.wanted and own.used_at - held.acquired_at >= handover.SLICE
         # With less time left, it is done in the background.
         if due and deadline - api.now() > handover.RELEASE_WITHIN:
-            yield from handover.release(self, api, state, deadline)
+            yield from handover.release(self._owned, api, state, deadline)
         elif own.used_at >= own.write_again_at:
             # The call has ended: if this fails, the next one acquires the session again.
             with suppress(LeaseLost, SessionDirectoryUnavailable):
-                yield from self.record(state, state.journal, deadline)
+                yield from self._owned.record(state, state.journal, deadline)
 
     def before_write(self, state: SessionState, write: Write[Any], deadline: float) -> Flow[None]:
         """Flow: see `Owner`.
@@ -112,11 +99,11 @@ class SessionOwner:
         changes: dict[str, Any] = {}
         if write.resets or write.is_once_only(journal):
             changes["mark"] = mark_before(write, state)
-        if any(map(has_more_than_symbols, write.observations)) and not _held(state).entry.lossy:
+        if any(map(has_more_than_symbols, write.observations)) and not held_of(state).entry.lossy:
             changes["lossy"] = True
         if changes or (calls is not None and calls.unrecorded):
             with closing(sent=False):
-                yield from self.record(state, journal, deadline, **changes)
+                yield from self._owned.record(state, journal, deadline, **changes)
 
     def after_answer(
         self, state: SessionState, write: Write[Any], after: Journal, deadline: float
@@ -127,10 +114,10 @@ class SessionOwner:
         try:
             # A takeover opens the session with the configuration, and counts from the counter.
             if write.config is not None or write.resets:
-                yield from self.record(state, after, deadline)
+                yield from self._owned.record(state, after, deadline)
             elif write.keeps_for is not None:
                 expires_at = expiry(state, write.keeps_for)
-                yield from self.record(state, after, deadline, expires_at=expires_at)
+                yield from self._owned.record(state, after, deadline, expires_at=expires_at)
             elif not own.is_valid():
                 yield from self._require_confirmed(state, own, deadline)
             if own.held is not None and _is_marked(own.held.entry, write):
@@ -156,11 +143,11 @@ class SessionOwner:
         own = state.ownership
         assert own is not None
         if own.held is not None:
-            yield from self.record(state, journal, deadline)
+            yield from self._owned.record(state, journal, deadline)
             return
         if own.acquired is None:
             raise LeaseLost
-        yield from self.record(state, journal, deadline, cuts=own.cuts, mark=own.mark)
+        yield from self._owned.record(state, journal, deadline, cuts=own.cuts, mark=own.mark)
 
     def resume(self, api: KatoApi, state: SessionState, deadline: float) -> Flow[bool | None]:
         """Flow: see `Owner`."""
@@ -172,62 +159,7 @@ class SessionOwner:
         """Flow: see `Owner`."""
         # If another process has acquired it meanwhile, that finds KATO's session gone.
         with suppress(LeaseLost):
-            yield from self.record(state, Journal(state.journal.config), deadline)
-
-    def record(
-        self, state: SessionState, journal: Journal, deadline: float, **changes: Any
-    ) -> Flow[None]:
-        """Flow: write the session's entry, as ``journal`` and with ``changes``.
-
-        Raises:
-            LeaseLost, SessionDirectoryUnavailable: see `Directory.write`.
-        """
-        own, held = state.ownership, _held(state)
-        assert own is not None
-        entry = self.entry_after(held.entry, state, journal, **changes)
-        try:
-            yield from self.directory.write(held, entry, deadline)
-        except BaseException:
-            # Also if its outcome is not known: only the next acquisition shows what is there.
-            self.lose(state)
-            raise
-        self.written(own, held, entry)
-        if own.calls is not None:
-            own.calls.is_recorded()
-
-    def entry_after(
-        self, last: Entry, state: SessionState, journal: Journal, **changes: Any
-    ) -> Entry:
-        """Return the entry to write after ``last``: see `next_entry`."""
-        return next_entry(
-            last, state, journal, with_observations=self._keeps_observations, **changes
-        )
-
-    def complete(self, state: SessionState, held: Held) -> None:
-        """Record that this process owns the session completely: its state is the last owner's."""
-        own = state.ownership
-        assert own is not None
-        own.epoch, own.incarnation = held.entry.epoch, held.entry.incarnation
-        self.written(own, held, held.entry)
-        own.held, own.acquired, own.released = held, None, False
-        own.cuts, own.mark = (), None
-
-    def written(self, own: Ownership, held: Held, entry: Entry) -> None:
-        """Record the entry as this process knows it to be."""
-        now = held.lease.now()
-        own.revision = entry.revision
-        own.write_again_at = now + write_again_in(entry)
-        own.expires_at = now + expires_in(entry)
-
-    def lose(self, state: SessionState) -> None:
-        """Record that the session is not owned any more."""
-        own = state.ownership
-        assert own is not None
-        held = own.holding
-        if held is not None:  # a traceback may refer to it for long
-            held.dropped = True
-        own.held = own.acquired = None
-        self.states.pop(state.key, None)
+            yield from self._owned.record(state, Journal(state.journal.config), deadline)
 
     def _own(
         self, api: KatoApi, state: SessionState, own: Ownership, deadline: float
@@ -235,36 +167,17 @@ class SessionOwner:
         """Flow: own the session completely. Return whether ``state.pending`` was applied, None if
         this is still to be settled, or there is none."""
         held = own.holding
-        if held is not None and not (yield from self.is_confirmed(held, deadline)):
-            self.lose(state)
+        if held is not None and not (yield from self._owned.is_confirmed(held, deadline)):
+            self._owned.lose(state)
         while own.held is None:
             if own.acquired is None:
-                own.acquired = yield from self._acquire(state, deadline)
+                own.acquired = yield from self._owned.acquire(state, deadline)
                 own.waits += own.acquired[0].waited
             try:
-                return (yield from continue_session(self, api, state, own, deadline))
+                return (yield from continue_session(self._owned, api, state, own, deadline))
             except LeaseLost:
-                self.lose(state)
+                self._owned.lose(state)
         return None
-
-    def _acquire(self, state: SessionState, deadline: float) -> Flow[tuple[Held, Entry | None]]:
-        """Flow: acquire the session. It is known from before that: otherwise the hand-over, in
-        another thread, would take it for one that was acquired without its call being told."""
-        self.states[state.key] = state
-        try:
-            return (yield from self.directory.acquire(state.key, deadline))
-        except BaseException:
-            self.states.pop(state.key, None)
-            raise
-
-    def is_confirmed(self, held: Held, deadline: float) -> Flow[bool]:
-        """Flow: return whether the lease is valid; if it has ended, it may still be confirmed."""
-        lease = held.lease
-        if lease.is_valid():
-            return True
-        if lease.lost or not (yield from self.directory.confirm(deadline)):
-            return False
-        return held.lease.is_valid()
 
     def _require_confirmed(
         self, state: SessionState, own: Ownership, deadline: float
@@ -276,8 +189,8 @@ class SessionOwner:
             SessionDirectoryUnavailable: the directory did not answer before the deadline.
         """
         held = own.held
-        if held is None or not (yield from self.is_confirmed(held, deadline)):
-            self.lose(state)
+        if held is None or not (yield from self._owned.is_confirmed(held, deadline)):
+            self._owned.lose(state)
             raise LeaseLost
 
 
@@ -285,16 +198,3 @@ def _is_marked(entry: Entry, write: Write[Any]) -> bool:
     """Return whether the entry has the memory as it was before ``write``, which has learned from
     it: if KATO loses the session, the next owner must not bring that back."""
     return entry.mark is not None and entry.mark.what == write.what
-
-
-def _held(state: SessionState) -> Held:
-    """Return the session as it is held.
-
-    Raises:
-        LeaseLost: it is not.
-    """
-    own = state.ownership
-    assert own is not None
-    if own.holding is None:
-        raise LeaseLost
-    return own.holding

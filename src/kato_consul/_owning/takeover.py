@@ -15,7 +15,6 @@ is applied late reaches an id that is not read any more.
 """
 
 import copy
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -49,17 +48,15 @@ from kato_consul._owning.interrupted import (
     settle_interrupted,
 )
 from kato_consul._owning.lost_entry import continue_without_entry
+from kato_consul._owning.owned_sessions import OwnedSessions
 from kato_consul._owning.refusals import differs, other_options, two_sessions
 from kato_consul.errors import SessionConflict, SessionGone
-
-if TYPE_CHECKING:
-    from kato_consul._owning.owner import SessionOwner
 
 log = logger("session")
 
 
 def continue_session(
-    owner: "SessionOwner", api: KatoApi, state: SessionState, own: Ownership, deadline: float
+    owned: OwnedSessions, api: KatoApi, state: SessionState, own: Ownership, deadline: float
 ) -> Flow[bool | None]:
     """Flow: own an acquired session completely.
 
@@ -78,14 +75,14 @@ def continue_session(
     assert own.acquired is not None
     held, previous = own.acquired
     if previous is None and own.epoch:
-        return (yield from continue_without_entry(owner, api, state, held, deadline))
-    if previous is None or _was_left_as_known(owner, state, own, previous):
-        owner.complete(state, held)
+        return (yield from continue_without_entry(owned, api, state, held, deadline))
+    if previous is None or _was_left_as_known(owned, state, own, previous):
+        owned.complete(state, held)
         return None
     refused = other_options(state, previous)
     if refused is not None:  # the client lets go of the key, as after a refusal of KATO's
         state.refused = copy.copy(refused)
-        yield from release(owner, api, state, deadline)
+        yield from release(owned, api, state, deadline)
         raise refused
     conflict: SessionConflict | None = None
     is_another = bool(own.epoch) and previous.incarnation != own.incarnation
@@ -97,10 +94,10 @@ def continue_session(
         successor.journal = Journal(held.entry.config or state.journal.config)
         own.calls = restored_calls(held.entry, own.calls)
     elif orderly:
-        conflict = (yield from _continue(owner, api, successor, held, deadline)) or conflict
+        conflict = (yield from _continue(owned, api, successor, held, deadline)) or conflict
         own.calls = restored_calls(held.entry, own.calls)
     else:
-        conflict = (yield from _take_over(owner, api, successor, held, deadline)) or conflict
+        conflict = (yield from _take_over(owned, api, successor, held, deadline)) or conflict
     # Those of an entry that was made again say nothing about an earlier session.
     cuts = held.entry.cuts if previous.incarnation == own.incarnation else ()
     interrupted = interrupted_write(state, cuts, own.epoch, successor.journal.config)
@@ -115,7 +112,7 @@ def continue_session(
             epoch=held.entry.epoch,
         )
     _install(api, state, successor)
-    owner.complete(state, held)
+    owned.complete(state, held)
     if conflict is not None:
         own.resolved = interrupted.applied if interrupted is not None else None
         raise conflict
@@ -135,12 +132,12 @@ def _with_own_part(
 
 
 def _was_left_as_known(
-    owner: "SessionOwner", state: SessionState, own: Ownership, previous: Entry
+    owned: OwnedSessions, state: SessionState, own: Ownership, previous: Entry
 ) -> bool:
     """Return whether no other process has owned it since this one did completely, and the entry is
     the one that this one wrote last, and knows: a write without an outcome may have changed it
     since, and this process may have been interrupted just after one."""
-    here = (owner.directory.nonce, own.epoch, own.incarnation, own.revision, state.id or "")
+    here = (owned.directory.nonce, own.epoch, own.incarnation, own.revision, state.id or "")
     one = previous
     return (one.owner, one.epoch, one.incarnation, one.revision, one.id) == here
 
@@ -164,7 +161,7 @@ def _successor(state: SessionState, entry: Entry) -> SessionState:
 
 
 def _continue(
-    owner: "SessionOwner", api: KatoApi, successor: SessionState, held: Held, deadline: float
+    owned: OwnedSessions, api: KatoApi, successor: SessionState, held: Held, deadline: float
 ) -> Flow[SessionConflict | None]:
     """Flow: continue from the entry of an owner that has released the session.
 
@@ -180,7 +177,7 @@ def _continue(
         found_now = yield from read_session(api, successor, deadline)
     except SessionGone:
         found_now = None
-    if not (yield from owner.is_confirmed(held, deadline)):
+    if not (yield from owned.is_confirmed(held, deadline)):
         raise LeaseLost  # another process may have left that session of KATO's meanwhile
     if found_now is None:
         return differs(successor, 0, [])
@@ -196,7 +193,7 @@ def _continue(
 
 
 def _take_over(
-    owner: "SessionOwner", api: KatoApi, successor: SessionState, held: Held, deadline: float
+    owned: OwnedSessions, api: KatoApi, successor: SessionState, held: Held, deadline: float
 ) -> Flow[SessionConflict | None]:
     """Flow: continue from a cut, in another session of KATO's.
 
@@ -229,7 +226,8 @@ def _take_over(
     own.mark, successor.doubtful_learn = _kept(entry.mark, successor.journal)
     own.lossy = own.lossy or lossy
     if successor.on_conflict == "adopt":  # other writers are expected in it: it is not left
-        yield from owner.switch(successor, successor.journal, deadline)
+        assert api.owner is not None
+        yield from api.owner.switch(successor, successor.journal, deadline)
     else:
         journal = successor.journal
         yield from replace_session(api, successor, journal, deadline, reason=reason)

@@ -10,6 +10,7 @@ from kato_consul._kato.queries import InstanceResults, Query
 from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._kato.session_options import OnConflict
 from kato_consul._kato.types import LearnResult, ObservationResult, Prediction
+from kato_consul._owning.owned_sessions import OwnedSessions
 from kato_consul._owning.owner import SessionOwner
 from kato_consul._sync import runtime
 from kato_consul._sync.discovery import Discovery
@@ -51,9 +52,11 @@ class KatoClient:
         settings, discovery = self.discovery.settings, self.discovery
         owner, run, self._shared = None, discovery._run, None
         if settings.session_directory is not None:
-            directory = directory_of(settings)
-            owner = SessionOwner(directory, keeps_observations=settings.journal == "full")
-            self._shared = SharedSessions(discovery, owner)
+            owned = OwnedSessions(
+                directory_of(settings), keeps_observations=settings.journal == "full"
+            )
+            owner = SessionOwner(owned)
+            self._shared = SharedSessions(discovery, owned)
             run = self._shared.run
         self._factory = SessionFactory(
             settings,

@@ -11,7 +11,7 @@ from kato_consul._directory.choice import directory_of
 from kato_consul._flow import Flow
 from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._owning.handover import due, release
-from kato_consul._owning.owner import SessionOwner
+from kato_consul._owning.owned_sessions import OwnedSessions
 from kato_consul._runtime_defaults import clock
 from kato_consul._sync import runtime
 from kato_consul._sync.discovery import Discovery
@@ -33,10 +33,10 @@ class SharedSessions:
     """Runs the flows of sessions that one client shares, beside the background work of their owner,
     which begins with the first of them."""
 
-    def __init__(self, discovery: Discovery, owner: SessionOwner) -> None:
+    def __init__(self, discovery: Discovery, owned: OwnedSessions) -> None:
         self._discovery = discovery
         self._driver = discovery._driver
-        self._owner = owner
+        self._owned = owned
         self._factory: weakref.ref[SessionFactory] | None = None
         self._process = os.getpid()
         self._begun = False
@@ -62,10 +62,10 @@ class SharedSessions:
             self._begun = True
         if self._process != os.getpid():  # created before a fork, and used after it
             # Each child is an owner of its own: with one nonce they would not exclude each other.
-            self._owner.directory = directory_of(self._discovery.settings)
-        for flow, name in self._owner.directory.background():
+            self._owned.directory = directory_of(self._discovery.settings)
+        for flow, name in self._owned.directory.background():
             self._driver.start(flow, name)
-        work = partial(_hand_over, self._driver, self._owner, self._factory)
+        work = partial(_hand_over, self._driver, self._owned, self._factory)
         self._driver.start_work(work, "kato-consul hand-over")
 
     def leave(self) -> None:
@@ -78,21 +78,23 @@ class SharedSessions:
         def give_up(key: str) -> None:
             session = factory.sessions.get(key)
             if session is not None and clock() < deadline:
-                session._turn.run_if_idle(partial(release, self._owner), deadline)
+                session._turn.run_if_idle(partial(release, self._owned), deadline)
 
         with contextlib.suppress(ClientClosed, SessionDirectoryUnavailable):
-            keys = list(self._owner.states)
+            keys = list(self._owned.states)
             for start in range(0, len(keys), AT_ONCE):
                 runtime.map_concurrently(give_up, keys[start : start + AT_ONCE])
-            self._driver.run(self._owner.directory.leave(deadline))
+            self._driver.run(self._owned.directory.leave(deadline))
 
 
-def _hand_over(driver: Driver, owner: SessionOwner, factory: "weakref.ref[SessionFactory]") -> None:
+def _hand_over(
+    driver: Driver, owned: OwnedSessions, factory: "weakref.ref[SessionFactory]"
+) -> None:
     """Hand over sessions that others wait for. Not a method: it would keep an object that users
     have dropped."""
     busy = False
     while True:
-        states = driver.run(due(owner, busy=busy))
+        states = driver.run(due(owned, busy=busy))
         busy = False
         for state in states:
             living = factory()
@@ -101,7 +103,7 @@ def _hand_over(driver: Driver, owner: SessionOwner, factory: "weakref.ref[Sessio
             session = living.sessions.get(state.key)
             deadline = clock() + LEAVE_WITHIN
             if session is None:  # KATO has refused to open it
-                driver.run(release(owner, living.api, state, deadline))
-            elif not session._turn.run_if_idle(partial(release, owner), deadline):
+                driver.run(release(owned, living.api, state, deadline))
+            elif not session._turn.run_if_idle(partial(release, owned), deadline):
                 busy = True
             del living, session
