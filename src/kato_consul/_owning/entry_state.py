@@ -27,9 +27,11 @@ from kato_consul._kato.journal import (
     is_same_event,
 )
 from kato_consul._kato.log_positions import restored_positions
-from kato_consul._kato.session_state import SessionState
+from kato_consul._kato.pattern import PatternCount
+from kato_consul._kato.session_state import DoubtfulLearn, SessionState
 from kato_consul._kato.types import Event, Observation
 from kato_consul._kato.write import Write
+from kato_consul._kato.writes import learn
 
 NO_CALLS = CallRecords()
 
@@ -230,6 +232,12 @@ def _position(write: Write[Any]) -> LogPosition | None:
     if position is None or write.clears_only:
         return None
     return LogPosition(position.log, position.partition, position.offset)
+
+
+def doubtful_learn(mark: Mark, journal: Journal) -> DoubtfulLearn:
+    """Return the learn of a mark, which may still be applied to the node."""
+    pattern = PatternCount(mark.pattern, mark.frequency) if mark.pattern else None
+    return DoubtfulLearn(learn(pattern), journal.generation, journal.events)
 
 
 def _mark(last: Entry, state: SessionState, journal: Journal) -> Mark | None:

@@ -2,7 +2,7 @@
 
 A write on a session that is owned costs three reads of a clock: when its call starts, before it is
 sent, and when it is answered. Otherwise the session is acquired first, and continued from the last
-owner's state (`takeover`). While other processes wait for it, it is handed over at the end of the
+owner's state (`continuing`). While other processes wait for it, it is handed over at the end of the
 call in hand (`handover`).
 """
 
@@ -18,9 +18,9 @@ from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.write import Write
 from kato_consul._owning import handover
 from kato_consul._owning.closing import closing, is_closed
+from kato_consul._owning.continuing import continue_session
 from kato_consul._owning.entry_state import expiry, has_more_than_symbols, mark_before
 from kato_consul._owning.owned_sessions import OwnedSessions, held_of
-from kato_consul._owning.takeover import continue_session
 from kato_consul.errors import (
     ClientClosed,
     KatoConsulError,
