@@ -61,7 +61,7 @@ $(PEERS): $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@touch $@
 
-bench: $(PEERS) ## what calls cost, compared with other clients: about three minutes; ARGS="--help"
+bench: $(PEERS) ## what calls cost, compared with other clients: about nine minutes; ARGS="--help"
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## remove the virtual environment and caches

@@ -5,7 +5,7 @@ servers and a real Consul agent on this machine. Ratios are taken within a round
 over all rounds is reported: absolute times differ between machines and from minute to minute,
 ratios hold.
 
-    make bench                                  all rows, about three minutes
+    make bench                                  all rows, about nine minutes
     python -m benchmarks --quick                all rows, short: to check that it works
     python -m benchmarks --only sync --rounds 9
     python -m benchmarks --json > results.json

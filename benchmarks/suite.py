@@ -10,7 +10,7 @@ from benchmarks.clients.comparison import Comparison
 from benchmarks.figures import Figure, Progress
 from benchmarks.in_process import cpu_costs, imports, memory
 from benchmarks.scaling import Curve
-from benchmarks.scenarios import instance_kill, registration
+from benchmarks.scenarios import instance_kill, registration, shared_sessions
 from benchmarks.testbed.processes import Testbed, start_testbed
 
 ROWS = {
@@ -21,6 +21,7 @@ ROWS = {
     "memory": "memory of a session",
     "registration": "from a registration until a client uses the instance",
     "kill": "an instance killed under load",
+    "shared": "sessions shared by several processes, over Consul and over Redis",
     "import": "import time",
     "scaling": "how costs grow: instances, sessions, calls in flight",
 }
@@ -62,9 +63,11 @@ class Run:
         if "in-process" in self.rows:
             results.figures += cpu_costs.figures(self.rounds, self.progress)
         if "memory" in self.rows:
-            results.figures.append(self._memory())
+            results.figures += [self._memory(), self._memory(shared=True)]
         if "kill" in self.rows:
             results.figures += instance_kill.figures(self.rounds, self.progress)
+        if "shared" in self.rows:
+            results.figures += shared_sessions.figures(min(3, self.rounds), self.progress)
         if "import" in self.rows:
             self.progress("imports")
             results.figures += imports.figures(self.rounds)
@@ -98,9 +101,10 @@ class Run:
             results.curves += scaling.by_instances(rounds, self.progress)
             results.curves += scaling.by_sessions(self.progress)
 
-    def _memory(self) -> Figure:
-        self.progress(f"{self.sessions:,} sessions")
-        size = memory.measure(self.sessions)
-        name = f"memory of a session, of {self.sessions:,}"
+    def _memory(self, *, shared: bool = False) -> Figure:
+        name = f"memory of {'an owned' if shared else 'a'} session, of {self.sessions:,}"
+        self.progress(name)
+        size = memory.measure(self.sessions, shared=shared)
         values = [] if size is None else [size]
-        return Figure(name, "bytes", values, at_most=1_024, not_measured="no /proc/self/statm here")
+        goal = None if shared else 1_024
+        return Figure(name, "bytes", values, at_most=goal, not_measured="no /proc/self/statm here")

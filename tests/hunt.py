@@ -1,5 +1,5 @@
-"""Long test runs with new seeds: the property test, generated responses, soaks, large fault cells,
-the whole demo.
+"""Long test runs with new seeds: the property tests, the model of session ownership, generated
+responses, soaks, histories of several processes, large fault cells, the whole demo.
 
     python -m tests.hunt --seconds 600 [--seed N]
 
@@ -23,11 +23,20 @@ from dataclasses import dataclass, field
 from tests.faults.cells import CELLS
 
 FEWEST_RUNS, MOST_RUNS = 200, 2_000
-"""Limits of the property test's size: two runs of 60 steps for each second; 200 take 5 s. Also of
-the number of responses that are generated for each test of them."""
+"""Limits of the property tests' size: two runs of 60 steps for each second; 200 take 5 s. Those of
+two owners have half as many: each takes twice as long. Also of the number of responses that are
+generated for each test of them."""
 
 FEWEST_OBSERVATIONS, MOST_OBSERVATIONS = 240, 1_000
 """Limits of a fault cell's observations, on each shell and engine: three for each second."""
+
+FEWEST_STATES, MOST_STATES = 100_000, 1_000_000
+"""Limits of the model's search: 1,000 states for each second of the hunt. 100,000 take some 10 s
+and 100 MB."""
+
+FEWEST_SHARED, MOST_SHARED = 300, 5_000
+"""Limits of the observations of several processes: three for each second. They take some 30 s for
+each 1,000."""
 
 SOAK_SHARE, SHORTEST_SOAK, LONGEST_SOAK = 1 / 8, 10.0, 300.0
 """A soak takes this share of the hunt's seconds, within these limits."""
@@ -71,6 +80,13 @@ def settling(seed: int, runs: int) -> Program:
     )
 
 
+def owners(seed: int, runs: int) -> Program:
+    """Return the property tests of two owners of a session, and of their repeated calls."""
+    environment = {"KATO_CONSUL_SEED": str(seed), "KATO_CONSUL_SETTLING_RUNS": str(runs)}
+    files = ["tests/owning/test_two_owners.py", "tests/owning/test_repeated_calls.py"]
+    return Program("two owners", ["-m", "pytest", *files], environment)
+
+
 def fuzzing(seed: int, examples: int) -> Program:
     """Return the tests with generated responses: on sockets, of KATO's API, and of Consul's."""
     environment = {"KATO_CONSUL_SEED": str(seed), "KATO_CONSUL_FUZZ_EXAMPLES": str(examples)}
@@ -80,6 +96,17 @@ def fuzzing(seed: int, examples: int) -> Program:
         "tests/discovery/test_odd_answers.py",
     ]
     return Program("fuzzing", ["-m", "pytest", *files, "-k", "any_"], environment)
+
+
+def model(seed: int, states: int) -> Program:
+    """Return the search of the model of session ownership, for calls that the seed chooses."""
+    environment = {
+        "KATO_CONSUL_SEED": str(seed),
+        "KATO_CONSUL_MODEL_CALLS": "4",
+        "KATO_CONSUL_MODEL_STATES": str(states),
+    }
+    where = ["tests/owning/test_model.py", "-k", "random_scenario"]
+    return Program("model", ["-m", "pytest", *where], environment)
 
 
 def cell(name: str, observations: int) -> Program:
@@ -99,6 +126,15 @@ def soak(seed: int, seconds: float, *, sync: bool) -> Program:
     return Program(name, [*arguments, "--sync"] if sync else arguments)
 
 
+def histories(seed: int, observations: int) -> Program:
+    """Return a run of several processes that share sessions: the seed chooses shell and
+    directory."""
+    directory, shell = ("consul", "redis")[seed % 2], ("sync", "async")[seed // 2 % 2]
+    arguments = ["-m", "tests.histories.run", "--directory", directory, "--shell", shell]
+    numbers = ["--observations", str(observations), "--seed", str(seed)]
+    return Program(f"histories, {directory}, {shell}", [*arguments, *numbers])
+
+
 def demo() -> Program:
     """Return the demo at its full length."""
     return Program("demo", ["-m", "kato_consul", "demo", "--json"])
@@ -108,7 +144,9 @@ def programs(seconds: float, first_seed: int | None) -> Iterator[Program]:
     """Yield the programs to run, without end."""
     seeds = map(_seed, itertools.count()) if first_seed is None else itertools.count(first_seed)
     soak_seconds = min(max(seconds * SOAK_SHARE, SHORTEST_SOAK), LONGEST_SOAK)
+    states = min(max(int(seconds * 1_000), FEWEST_STATES), MOST_STATES)
     runs = min(max(int(seconds * 2), FEWEST_RUNS), MOST_RUNS)
+    shared = min(max(int(seconds * 3), FEWEST_SHARED), MOST_SHARED)
     while True:
         yield demo()
         names = [one.name for one in CELLS]
@@ -116,7 +154,10 @@ def programs(seconds: float, first_seed: int | None) -> Iterator[Program]:
         for position, name in enumerate(names):
             if position % 6 == 0:
                 yield settling(next(seeds), runs)
+                yield owners(next(seeds), runs // 2)
                 yield fuzzing(next(seeds), runs)
+                yield model(next(seeds), states)
+                yield histories(next(seeds), shared)
                 yield soak(next(seeds), soak_seconds, sync=False)
                 yield soak(next(seeds), soak_seconds, sync=True)
             yield cell(name, min(max(int(seconds * 3), FEWEST_OBSERVATIONS), MOST_OBSERVATIONS))

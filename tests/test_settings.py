@@ -633,3 +633,14 @@ def test_instance_address_with_a_password_is_refused_without_showing_it() -> Non
     with pytest.raises(ConfigurationError) as caught:
         settings_of({"KATO_URL": f"http://me:{HIDDEN}@kato:8000"})
     assert HIDDEN not in str(caught.value)
+
+
+# --- session directory ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [7, True, b"consul", "Consul", f"http://ann:{HIDDEN}@h/0"])
+def test_session_directory_that_is_none_is_refused(value: Any) -> None:
+    """The error names the setting, and what it may be, without the value, which may be secret."""
+    with pytest.raises(ConfigurationError, match=r"^session_directory .* must be consul") as caught:
+        Settings(session_directory=value, trust_env=False)
+    assert HIDDEN not in str(caught.value)

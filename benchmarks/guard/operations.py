@@ -4,9 +4,11 @@ import asyncio
 import random
 import statistics
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from benchmarks.guard.instruction_count import count_instructions
+from benchmarks.in_process.lone_directory import LoneDirectory
 from benchmarks.in_process.stubs import (
     make_snapshot,
     stub_connections,
@@ -23,8 +25,10 @@ from kato_consul._kato import writes
 from kato_consul._kato.execute import execute_write
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import SessionState
-from kato_consul._kato.writes import Write
+from kato_consul._kato.write import Write
 from kato_consul._observable import SnapshotStore
+from kato_consul._owning.owned_sessions import OwnedSessions
+from kato_consul._owning.owner import SessionOwner
 from kato_consul._requests.failover import Failover
 from kato_consul.testing.clock import ManualClock
 
@@ -34,20 +38,29 @@ COUNTED_CALLS = 5
 """Calls that are counted; the result is their median."""
 
 
-def observe_flow(instances: int) -> int:
+def observe_flow(instances: int, owner: SessionOwner | None = None) -> int:
     """Count the flow of an observe alone: `execute_write`, without a driver."""
     clock, kato = ManualClock(), PreparedKato()
     store = SnapshotStore("kato")
     store.publish(make_snapshot(instances))
     uniform = random.Random(1).random
-    api = KatoApi(Failover(store, Pool(clock, uniform), clock, uniform), 10.0)
+    api = KatoApi(Failover(store, Pool(clock, uniform), clock, uniform), 10.0, owner=owner)
     state = SessionState("guard", "guard")
 
     def observe() -> None:
         write: Write[Any] = writes.observe({"strings": STRINGS})
-        _run(execute_write(api, state, clock() + 30.0, write), kato)
+        deadline = clock() + 30.0
+        if owner is None:
+            _run(execute_write(api, state, deadline, write), kato)
+        else:
+            _run(owner.run(api, partial(execute_write, write=write), state, deadline), kato)
 
     return _median_count(observe)
+
+
+def owned_observe_flow() -> int:
+    """Count the same with a session directory, of a session that this process owns."""
+    return observe_flow(3, SessionOwner(OwnedSessions(LoneDirectory(), keeps_observations=True)))
 
 
 def serialize_request() -> int:
@@ -104,6 +117,7 @@ async def _async_observe() -> int:
 OPERATIONS: dict[str, Callable[[], int]] = {
     "observe flow, 3 instances": lambda: observe_flow(3),
     "observe flow, 1,000 instances": lambda: observe_flow(1_000),
+    "observe flow, owned session": owned_observe_flow,
     "serialize a request": serialize_request,
     "parse a response": parse_response,
     "async observe, caller to transport": async_observe,

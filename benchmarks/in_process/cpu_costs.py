@@ -11,6 +11,7 @@ from benchmarks.figures import Figure, Progress
 from benchmarks.in_process.stubs import (
     make_snapshot,
     with_async_stub_engine,
+    with_lone_directory,
     with_snapshot,
     with_stub_engine,
 )
@@ -26,6 +27,7 @@ from tests.discovery.measuring import entry
 PICKS = 20_000
 CALLS = 3_000
 SESSIONS = 32
+PAIRS, CALLS_OF_PAIR = 25, 200
 
 
 def pick_us(instances: int) -> float:
@@ -126,10 +128,32 @@ def sync_call_us(instances: int) -> float:
     return us
 
 
+def owned_us() -> float:
+    """Return µs of CPU that a session directory adds to an observe of an owned session: the median
+    of many pairs, each a few calls without and as many with it, with a stub engine."""
+    alone = with_stub_engine(with_snapshot(KatoClient(Settings()), make_snapshot(3)))
+    settings = Settings(session_directory="consul")
+    sharing = with_stub_engine(with_snapshot(KatoClient(settings), make_snapshot(3)))
+    clients = (alone, with_lone_directory(sharing))
+    sessions = [client.session("user-1") for client in clients]
+
+    def us(n: int) -> float:
+        session, started = sessions[n], time.process_time()
+        for _ in range(CALLS_OF_PAIR):
+            session.observe(STRINGS)
+        return (time.process_time() - started) / CALLS_OF_PAIR * 1e6
+
+    us(0), us(1)
+    added = statistics.median(-us(0) + us(1) for _ in range(PAIRS))
+    for client in clients:
+        client.close()
+    return added
+
+
 def figures(rounds: int, progress: Progress) -> list[Figure]:
     """Return the goals for work without a network."""
     progress("picks, snapshots and calls without a network")
-    pick_10, pick_1000, async_call, sync_call = [], [], [], []
+    pick_10, pick_1000, async_call, sync_call, owned = [], [], [], [], []
     all_new, one_changed, unchanged = [], [], []
     updates = SnapshotUpdates(1_000)
     for _ in range(rounds):
@@ -137,12 +161,14 @@ def figures(rounds: int, progress: Progress) -> list[Figure]:
         pick_1000.append(pick_us(1_000))
         async_call.append(async_call_us(3))
         sync_call.append(sync_call_us(3))
+        owned.append(owned_us())
         all_new.append(updates.all_new())
         one_changed.append(updates.one_changed())
         unchanged.append(updates.unchanged())
     return [
         Figure("pick with affinity, 10 instances", "µs", pick_10, at_most=2),
         Figure("pick with affinity, 1,000 instances", "µs", pick_1000, at_most=5),
+        Figure("added by an owned session to a call", "µs of CPU", owned, at_most=5),
         Figure("a snapshot of 1,000 instances, all new", "ms of CPU", all_new, at_most=20),
         Figure("a snapshot of 1,000, one changed", "ms of CPU", one_changed, at_most=20),
         Figure("a wake-up without change, 1,000", "ms of CPU", unchanged),

@@ -1,4 +1,6 @@
-"""Memory per session: ``python -m benchmarks.in_process.memory SESSIONS`` prints bytes.
+"""Memory per session: ``python -m benchmarks.in_process.memory SESSIONS [shared]`` prints bytes.
+
+With ``shared``, a session directory is set, and the process owns all sessions.
 
 Measured as the resident set of a process of its own, so keys and all overhead are included. Each
 session is opened and observes once; the journal entries are dropped and not counted.
@@ -11,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.in_process.stubs import make_snapshot, with_snapshot
+from benchmarks.in_process.stubs import make_snapshot, with_lone_directory, with_snapshot
 from benchmarks.testbed.kato_responses import JSON, STRINGS
 from kato_consul import AsyncKatoClient, Settings
 from kato_consul._flow import Outcome, Reply, Send
@@ -51,9 +53,12 @@ def resident_bytes() -> int:
     return int(STATM.read_text().split()[1]) * PAGE_SIZE
 
 
-async def bytes_per_session(sessions: int) -> float:
+async def bytes_per_session(sessions: int, *, shared: bool) -> float:
     """Open ``sessions`` sessions in this process; return bytes per session."""
-    client = with_snapshot(AsyncKatoClient(Settings()), make_snapshot(3))
+    settings = Settings(session_directory="consul" if shared else None)
+    client = with_snapshot(AsyncKatoClient(settings), make_snapshot(3))
+    if shared:
+        client = with_lone_directory(client)
     client.discovery._driver._engine = StatelessEngine()
     await client.session("the first").observe(STRINGS)
     before = resident_bytes()
@@ -66,14 +71,15 @@ async def bytes_per_session(sessions: int) -> float:
     return per_session
 
 
-def measure(sessions: int) -> float | None:
+def measure(sessions: int, *, shared: bool = False) -> float | None:
     """Run `bytes_per_session` in a new process; None on systems without /proc/self/statm."""
     if not STATM.exists():
         return None
     argv = [sys.executable, "-m", "benchmarks.in_process.memory", str(sessions)]
+    argv += ["shared"] if shared else []
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     return float(done.stdout)
 
 
 if __name__ == "__main__":
-    print(asyncio.run(bytes_per_session(int(sys.argv[1]))))
+    print(asyncio.run(bytes_per_session(int(sys.argv[1]), shared="shared" in sys.argv[2:])))

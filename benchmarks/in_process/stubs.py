@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import TypeVar, cast
 
+from benchmarks.in_process.lone_directory import LoneDirectory
 from benchmarks.testbed.kato_responses import PreparedKato, as_http
 from kato_consul import AsyncKatoClient, KatoClient
 from kato_consul._async.engines import httptools_engine as async_engine
@@ -34,6 +35,13 @@ def with_snapshot(client: C, snapshot: Snapshot) -> C:
     """Publish a snapshot to the client and disable its watch: no Consul is needed."""
     client.discovery._watching = True
     client.discovery._service.store.publish(snapshot)
+    return client
+
+
+def with_lone_directory(client: C) -> C:
+    """Replace the client's session directory, which its settings name, by a `LoneDirectory`."""
+    assert client._shared is not None
+    client._shared._owned.directory = LoneDirectory()
     return client
 
 

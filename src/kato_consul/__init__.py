@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kato_consul._async.instances import AsyncKatoInstance, AsyncKatoNode
     from kato_consul._async.registrar import AsyncRegistrar
     from kato_consul._async.session import AsyncSession
+    from kato_consul._async.session_directory import AsyncSessionDirectory
     from kato_consul._async.transport import AsyncDiscoveryTransport
     from kato_consul._balancing.pool import InstanceView
     from kato_consul._definitions.check_definition import CheckDefinition
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from kato_consul._sync.instances import KatoInstance, KatoNode
     from kato_consul._sync.registrar import Registrar
     from kato_consul._sync.session import Session
+    from kato_consul._sync.session_directory import SessionDirectory
     from kato_consul._sync.transport import DiscoveryTransport
     from kato_consul._tracing import trace_id
     from kato_consul.errors import (
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
         DiscoveryError,
         Fault,
         GatewayRefused,
+        IdempotencyKeyReused,
         InvalidObservation,
         KatoAnswerError,
         KatoConsulError,
@@ -86,13 +89,15 @@ if TYPE_CHECKING:
         ServerFailed,
         SessionBusy,
         SessionConflict,
+        SessionDirectoryUnavailable,
         SessionGone,
+        SessionOwnedElsewhere,
         StillRegistered,
         StoreUnavailable,
         UnknownService,
         ValidationFailed,
     )
-    from kato_consul.models import Health, Instance, Snapshot, Source
+    from kato_consul.models import Health, Instance, Position, SessionEntry, Snapshot, Source
     from kato_consul.settings import Settings
 
 __version__ = "0.1.0"
@@ -105,6 +110,7 @@ __all__ = [
     "AsyncKatoNode",
     "AsyncRegistrar",
     "AsyncSession",
+    "AsyncSessionDirectory",
     "BadRequest",
     "CheckDefinition",
     "ClientClosed",
@@ -129,6 +135,7 @@ __all__ = [
     "Finding",
     "GatewayRefused",
     "Health",
+    "IdempotencyKeyReused",
     "Instance",
     "InstanceFacts",
     "InstanceView",
@@ -152,6 +159,7 @@ __all__ = [
     "PerceptData",
     "Policy",
     "PoolView",
+    "Position",
     "Prediction",
     "ProbeDefinition",
     "ProxyDefinition",
@@ -165,9 +173,13 @@ __all__ = [
     "Session",
     "SessionBusy",
     "SessionConflict",
+    "SessionDirectory",
+    "SessionDirectoryUnavailable",
+    "SessionEntry",
     "SessionFacts",
     "SessionGone",
     "SessionInfo",
+    "SessionOwnedElsewhere",
     "Settings",
     "Severity",
     "SidecarDefinition",
@@ -199,6 +211,7 @@ _MODULES = {
     ),
     "kato_consul._async.registrar": ("AsyncRegistrar",),
     "kato_consul._async.session": ("AsyncSession",),
+    "kato_consul._async.session_directory": ("AsyncSessionDirectory",),
     "kato_consul._async.transport": ("AsyncDiscoveryTransport",),
     "kato_consul._sync.client": ("KatoClient",),
     "kato_consul._sync.discovery": ("Discovery",),
@@ -208,6 +221,7 @@ _MODULES = {
     ),
     "kato_consul._sync.registrar": ("Registrar",),
     "kato_consul._sync.session": ("Session",),
+    "kato_consul._sync.session_directory": ("SessionDirectory",),
     "kato_consul._sync.transport": ("DiscoveryTransport",),
     "kato_consul.errors": (
         "BadRequest",
@@ -222,6 +236,7 @@ _MODULES = {
         "DiscoveryError",
         "Fault",
         "GatewayRefused",
+        "IdempotencyKeyReused",
         "InvalidObservation",
         "KatoAnswerError",
         "KatoConsulError",
@@ -237,7 +252,9 @@ _MODULES = {
         "ServerFailed",
         "SessionBusy",
         "SessionConflict",
+        "SessionDirectoryUnavailable",
         "SessionGone",
+        "SessionOwnedElsewhere",
         "StillRegistered",
         "StoreUnavailable",
         "UnknownService",
@@ -247,6 +264,8 @@ _MODULES = {
     "kato_consul.models": (
         "Health",
         "Instance",
+        "Position",
+        "SessionEntry",
         "Snapshot",
         "Source",
     ),

@@ -8,6 +8,9 @@ and async, and tested as a table. The two drivers that execute steps are
 `kato_consul._sync.driver` and `kato_consul._async.driver`.
 
 httpx's ``Auth.auth_flow`` works the same way.
+
+`Send` and `Reply` are msgspec structs, because each call makes them: a frozen dataclass costs
+several times as much to make.
 """
 
 from collections.abc import Generator, Mapping
@@ -15,13 +18,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
 
+import msgspec
+
 from kato_consul._observable import Observable
 from kato_consul._protocols import Clock as Clock
 from kato_consul._protocols import Random as Random
+from kato_consul._secret import Secret
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """Step: send one HTTP request. Its outcome is a `Reply` or a `Failure`.
 
     ``origin`` is ``http://host:port``, ``https://host:port`` or ``unix:///path``; that of KATO may
@@ -33,8 +38,12 @@ class Send:
     method: str
     target: str
     timeout: float
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a token
+    headers: Mapping[str, str] = {}
     body: bytes = b""
+
+    def __repr__(self) -> str:
+        """Return it without its headers, which may hold a token."""
+        return f"<Send {self.method} {self.origin}{self.target} {self.timeout:g} s {self.body!r}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +87,37 @@ class CloseConnections:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class RedisCommands:
+    """Step: send commands to a Redis server. Its outcome is a `RedisReply`, a `RedisRefused` or a
+    `Failure`.
+
+    They are sent at once, in this order, on a connection that carries nothing else meanwhile: so
+    one may block, and a ``WAIT`` is about those before it. ``url`` is ``redis://…`` or
+    ``rediss://…``. ``timeout`` (seconds) limits the whole exchange.
+    """
+
+    url: Secret
+    commands: tuple[tuple[str | bytes | int, ...], ...] = field(repr=False)  # observations
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class RedisReply:
+    """Redis' replies, one for each command: None, an int, bytes, or a list of these."""
+
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RedisRefused:
+    """Redis replied with an error to a command, or to the login before it. ``code`` is its first
+    word, such as ``OOM``, ``NOSCRIPT`` or ``ERR``."""
+
+    code: str
+    message: str
+
+
+class Reply(msgspec.Struct, frozen=True):
     """A complete HTTP response. Header names are lower case."""
 
     status: int
@@ -117,6 +156,7 @@ class Failure:
 
 
 Outcome = Reply | Failure
+RedisOutcome = RedisReply | RedisRefused | Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +177,14 @@ def cut_by_closing(outcome: Outcome) -> Outcome:
     return outcome
 
 
-def may_have_been_sent(outcome: Outcome | Hedged | None) -> bool:
+def may_have_been_sent(outcome: Outcome | Hedged | RedisOutcome | None) -> bool:
     """Return whether a request that failed with this outcome may have left this machine."""
     if isinstance(outcome, Hedged):
         return may_have_been_sent(outcome.first) or may_have_been_sent(outcome.second)
     return isinstance(outcome, Failure) and outcome.bytes_sent
 
 
-Step = Send | Hedge | CloseConnections | Sleep | WaitForChange
+Step = Send | Hedge | CloseConnections | Sleep | WaitForChange | RedisCommands
 
 JSON_HEADERS: Mapping[str, str] = {"content-type": "application/json"}
 """The headers of a request with a JSON body."""

@@ -346,11 +346,63 @@ class RequestNotSent(KatoError):
     fault = Fault.NETWORK
 
 
+class SessionDirectoryUnavailable(RequestNotSent):
+    """The session directory did not answer before the deadline, or refused what it was asked for.
+    Without it, it is not certain that this process alone writes to the session.
+
+    Attributes:
+        directory: What it is, and where, without credentials: ``Consul at 127.0.0.1:8500``.
+        denied: True if it refused for want of a permission, or of the right password.
+    """
+
+    def __init__(self, directory: str, text: str, *, denied: bool = False) -> None:
+        self.directory = directory
+        self.denied = denied
+        super().__init__(f"session directory ({directory}): {text}. Nothing was sent to KATO")
+
+
+class SessionOwnedElsewhere(RequestNotSent):
+    """Another process owns the session, and did not release it before the deadline.
+
+    Attributes:
+        key: The caller's key.
+        owner: The process that owns it, as ``host:pid``.
+    """
+
+    def __init__(self, key: str, owner: str, text: str) -> None:
+        self.key = key
+        self.owner = owner
+        super().__init__(
+            f"session {key!r} is owned by {owner}: {text}. Nothing was sent to KATO. Try again "
+            f"later: it is released after the call in hand. If that process was killed, or hangs "
+            f"and you end it, its sessions are taken over within 4 s"
+        )
+
+
 class SessionBusy(RequestNotSent):
     """A session was used from within one of its own calls, such as from a log handler. That call
     would wait for itself. A ``progress`` callback of a sync session may use it."""
 
     fault = Fault.CALLER
+
+
+class IdempotencyKeyReused(KatoError):
+    """An idempotency key was used for another call before: other arguments, or another method.
+    Nothing was sent. Use a new key for each call, and the same only to repeat one.
+
+    Attributes:
+        key: The idempotency key.
+    """
+
+    fault = Fault.CALLER
+    safe_to_resend = False
+
+    def __init__(self, key: str, what: str) -> None:
+        self.key = key
+        super().__init__(
+            f"{what}: the idempotency key {key!r} was used for another call of this session "
+            f"before. Nothing was sent. Use a new key for each call, the same only to repeat one"
+        )
 
 
 class NoResponse(KatoError):

@@ -1,10 +1,11 @@
-"""Models: instances, and snapshots of all instances of a service.
+"""Models: instances, snapshots of all instances of a service, entries of a session directory.
 
 A `Snapshot` is an immutable value. A new one replaces the old one as a whole, so readers never lock
 (go-kit's endpoint cache works the same way).
 """
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -208,3 +209,64 @@ class Snapshot:
 def is_host_name(address: str) -> bool:
     """Return whether a request can be sent to this host, as far as its name shows."""
     return _HOST_NAME.fullmatch(address) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The place of a message in a log, such as a topic of Kafka.
+
+    Attributes:
+        log: The log's name, not empty. If a log is deleted and made again under the same name, use
+            another one, such as the topic's id: its positions begin anew.
+        partition: The number of the partition, 0 or more.
+        offset: The message's number in the partition, 0 or more. Later messages have higher ones.
+    """
+
+    log: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEntry:
+    """What a session directory has of one session. It has no content of observations.
+
+    Attributes:
+        key: The key that callers use.
+        id: KATO's id of the session; None before it is opened, and after it was deleted.
+        owner: The process that owned it when this was read, ``host:pid``; None if none did.
+        last_owner: The process that owned it last, ``host:pid``.
+        released: True if that process has handed it over, so that the next owner goes on in the
+            same KATO session. False while it is owned, and if its owner died: then the next owner
+            takes it over, which opens another KATO session.
+        epoch: How often the session was acquired, by all processes together.
+        node_id: KATO's knowledge base.
+        aliases: Earlier ids of KATO's, newest first.
+        time: KATO's counter of observations, when the entry was written.
+        events: The number of events in the short-term memory, when the entry was written.
+        ttl: Seconds that KATO keeps the session after its last write; None for KATO's default.
+        written_at: Unix time when an owner wrote the entry last: when it opened the session, took
+            it over or handed it over, and at least in each half of the TTL while it is used. Not
+            for each call. None before the first time.
+        expires_at: Unix time after which the entry is removed if no process owns the session; None
+            before it is written.
+    """
+
+    key: str
+    id: str | None
+    owner: str | None
+    last_owner: str
+    released: bool
+    epoch: int
+    node_id: str
+    aliases: tuple[str, ...]
+    time: int
+    events: int
+    ttl: int | None
+    written_at: float | None
+    expires_at: float | None
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the entry was written, by this machine's clock; None before that."""
+        return None if self.written_at is None else max(0.0, time.time() - self.written_at)

@@ -51,6 +51,10 @@ Consistency = Literal["default", "stale", "consistent"]
 (https://developer.hashicorp.com/consul/api-docs/features/consistency)."""
 
 
+SessionJournal = Literal["full", "digest"]
+"""The values of `Settings.journal`."""
+
+
 WhenAllCritical = Literal["fail", "use_all"]
 """The values of `Settings.when_all_critical`."""
 
@@ -211,6 +215,16 @@ class Settings:
     kato_api_key_header: str = from_environment("KATO_API_KEY_HEADER", text, "Authorization")
     """The header that carries the API key: ``Authorization`` as ``Bearer <key>``, any other, such
     as ``X-API-Key`` or ``apikey``, as the key alone. Variable: KATO_API_KEY_HEADER."""
+    session_directory: Secret | str | None = from_environment(
+        "KATO_CONSUL_SESSION_DIRECTORY", secret, None
+    )
+    """Where processes agree which of them owns a session: ``consul`` for Consul's KV, or the URL of
+    a Redis server, ``redis://…`` or ``rediss://…`` for TLS, which may have a password. Then a key
+    is the same session in all processes with this directory and service. Variable:
+    KATO_CONSUL_SESSION_DIRECTORY. Default: none; each process has sessions of its own."""
+    journal: SessionJournal = from_environment("KATO_CONSUL_JOURNAL", text, "full")
+    """What the session directory stores of a session's memory: ``full``, its observations while
+    they are small, or ``digest``, which has no content of them. Variable: KATO_CONSUL_JOURNAL."""
     kato_headers: Mapping[str, Secret | str] = field(default_factory=dict, hash=False)
     """Further headers of each request to KATO. Their values are secret. Default: none."""
 
@@ -250,6 +264,7 @@ class Settings:
             instance_url(url)
         self._check_kato()
         self._check_query()
+        self._check_session_directory()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickled copy. Another process has not read its token file yet: a mistake is
@@ -328,6 +343,7 @@ class Settings:
         for name, values in (
             ("consistency", get_args(Consistency)),
             ("when_all_critical", get_args(WhenAllCritical)),
+            ("journal", get_args(SessionJournal)),
         ):
             value = getattr(self, name)
             if value not in values:
@@ -353,6 +369,25 @@ class Settings:
                 "query and several datacenters cannot be combined: a prepared query has its own "
                 "failover"
             )
+
+    def _check_session_directory(self) -> None:
+        directory = self.session_directory
+        text: object = directory.reveal() if isinstance(directory, Secret) else directory
+        if text is not None and text != "consul":
+            if not isinstance(text, str) or not text.startswith(("redis://", "rediss://")):
+                raise ConfigurationError(
+                    "session_directory (KATO_CONSUL_SESSION_DIRECTORY) must be consul, or the URL "
+                    "of a Redis server: redis://host:6379/0, or rediss:// for TLS"
+                )
+            directory = Secret(text)  # it may have a password
+        elif text == "consul":
+            directory = text
+            if not self.uses_consul:
+                raise ConfigurationError(
+                    "session_directory is consul (KATO_CONSUL_SESSION_DIRECTORY), and Consul is "
+                    "not used, since only kato_urls is set. Set consul_addr, or use Redis"
+                )
+        object.__setattr__(self, "session_directory", directory)
 
     @property
     def consul_address(self) -> str:

@@ -1,9 +1,9 @@
 """Consul's HTTP API: the requests, and the parsed responses. Errors are in `test_call`."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from kato_consul._consul.api import ConsulApi
@@ -178,7 +178,7 @@ def test_token_is_in_its_header_only(name: str) -> None:
     call = getattr(ConsulApi(AT, token=lambda: Secret(TOKEN)), name)(*arguments.get(name, ()))
     step = next(call_consul(call))
     assert isinstance(step, Send)
-    assert step == replace(call.send, headers={"X-Consul-Token": TOKEN})
+    assert step == msgspec.structs.replace(call.send, headers={"X-Consul-Token": TOKEN})
     assert TOKEN not in f"{call!r} {step!r}"
     assert TOKEN not in repr(call.with_timeout(1.0).with_parameter("near", "_agent"))
 

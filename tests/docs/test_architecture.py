@@ -40,7 +40,7 @@ def test_every_module_of_a_private_room_is_named() -> None:
     rooms = ("_balancing", "_consul", "_definitions", "_discovery", "_kato", "_registration")
     modules = {
         f"{room}/{path.name}"
-        for room in (*rooms, "_requests", "_doctor", "_http")
+        for room in (*rooms, "_requests", "_doctor", "_http", "_directory", "_owning")
         for path in (PACKAGE / room).glob("*.py")
         if path.name != "__init__.py"
     }

@@ -31,6 +31,8 @@ NOT_RUN = {
     "make": "a task of the checkout: demo and tests would run inside the tests",
     ".venv/bin/python -m benchmarks": "takes minutes; tests/performance checks what it prints",
     "pip install": "would change the environment of the tests",
+    "uvicorn": "serves until it is ended: tests/examples/test_workers.py runs the same",
+    "gunicorn": "serves until it is ended: tests/examples/test_workers.py runs the same",
     "kato-consul exec": "needs KATO itself: tests/cli/registrar/test_exec.py has its stand-in",
 }
 """Beginnings of commands that are not run, each with the reason."""

@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
-from kato_consul._doctor.facts import DeploymentFacts, InstanceFacts, RegistrationFacts
+from kato_consul._doctor.facts import (
+    DeploymentFacts,
+    DirectoryFacts,
+    InstanceFacts,
+    RegistrationFacts,
+)
 from kato_consul._doctor.findings import MAX_SKEW, Severity
 from kato_consul._doctor.rules import apply_rules
 from kato_consul.models import Health
@@ -69,6 +74,11 @@ def test_healthy_pool_has_no_findings() -> None:
         ({"instances": ()}, ["pool.empty"]),
         ({"instances": (GOOD,)}, ["pool.single"]),
         ({"unreadable": ("kato-3: Expected `int`",)}, ["pool.unreadable"]),
+        ({"directory": DirectoryFacts("Redis", sessions=3)}, []),
+        ({"directory": DirectoryFacts("Redis", error="no answer")}, ["directory.unavailable"]),
+        ({"directory": DirectoryFacts("Redis", error="403", denied=True)}, ["directory.denied"]),
+        ({"directory": DirectoryFacts("Redis", evicts="allkeys-lru")}, ["directory.evicts"]),
+        ({"directory": DirectoryFacts("Redis", sessions=3, left=1)}, ["directory.left"]),
     ],
 )
 def test_findings_about_consul_and_pool(changed: dict[str, Any], found: list[str]) -> None:

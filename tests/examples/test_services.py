@@ -1,29 +1,15 @@
 """The example services under their real servers, while instances and their store fail."""
 
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 
 import httpx
 import pytest
 
 from kato_consul._sync.registrar import Registrar
 from kato_consul.testing import Fleet
-from kato_consul.testing.ports import free_ports
+from tests.examples.services import SERVICES, is_alive, is_ready, running_service
 from tests.testing.waiting import eventually
-
-ROOT = Path(__file__).parents[2]
-
-UVICORN = ["uvicorn", "examples.fastapi_service:app", "--port", "{port}", "--log-level", "warning"]
-GUNICORN = [
-    "gunicorn", "--preload", "--threads", "8", "--bind", "127.0.0.1:{port}",
-    "--log-level", "warning", "examples.flask_service:app",
-]  # fmt: skip
-SERVICES = {"fastapi": UVICORN, "flask": GUNICORN}
 
 
 @pytest.fixture(scope="module")
@@ -33,54 +19,11 @@ def fleet() -> Iterator[Fleet]:
         yield fleet
 
 
-@contextmanager
-def running_service(fleet: Fleet, command: list[str], *more: str) -> Iterator[httpx.Client]:
-    """Run the service for the block; yield an HTTP client of it. It must exit on SIGTERM."""
-    (port,) = free_ports(1)
-    program = [*(argument.format(port=port) for argument in command), *more]
-    env = {
-        "CONSUL_HTTP_ADDR": fleet.agent.http_addr,
-        "PATH": str(Path(sys.executable).parent),
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}",
-        "PYTHONWARNINGS": "error::ResourceWarning",  # the client is closed
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", *program], cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        with httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=40.0
-        ) as http:
-            assert eventually(lambda: is_alive(http), within=60.0)
-            yield http
-        process.send_signal(signal.SIGTERM)
-        _, written = process.communicate(timeout=30.0)
-        assert process.returncode in (0, -signal.SIGTERM)
-        assert "close()'" not in written  # the text of the client's ResourceWarning
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
-
-
 @pytest.fixture(scope="module", params=SERVICES)
 def service(fleet: Fleet, request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
-    """Each service, with one worker, as it is recommended."""
-    with running_service(fleet, SERVICES[request.param]) as http:
+    """Each service, with its workers and the session directory in Consul."""
+    with running_service(fleet, request.param) as http:
         yield http
-
-
-def is_alive(http: httpx.Client) -> bool:
-    """Return whether the service answers."""
-    try:
-        return http.get("/health").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def is_ready(http: httpx.Client) -> bool:
-    """Return whether the service says that it is ready."""
-    return http.get("/ready").status_code == 200
 
 
 def view(http: httpx.Client, user: str, *products: str) -> None:
@@ -178,22 +121,3 @@ def test_service_is_not_ready_while_calls_fail(
     finally:
         fault(fleet, False)
     assert eventually(lambda: is_ready(service), within=30.0)
-
-
-@pytest.mark.parametrize("name", SERVICES)
-def test_each_worker_has_a_client_of_its_own(fleet: Fleet, name: str) -> None:
-    """Two workers serve; each closes its client at shutdown."""
-    with running_service(fleet, SERVICES[name], "--workers", "2") as http:
-        assert eventually(lambda: is_ready(http), within=30.0)
-        workers: set[int] = set()
-
-        def both_workers_served() -> bool:
-            # The worker that accepts a new connection keeps it.
-            with httpx.Client(base_url=http.base_url, trust_env=False, timeout=40.0) as other:
-                pid = other.get("/health").json().get("pid", 0)
-                if pid not in workers:
-                    view(other, f"user-of-{pid}-{name}", "a", "b")
-                    workers.add(pid)
-            return name == "fastapi" or len(workers) == 2  # the first does not tell its pid
-
-        assert eventually(both_workers_served, within=60.0)

@@ -63,7 +63,8 @@ class ModelKato:
     ``faults`` are consumed, one for each write request. An instance that hangs sends no response
     and keeps its requests in ``late``, until ``hangs_for`` seconds have passed or `wake` is called.
     Then it applies them, and ``landings`` counts them. One instance hangs at a time.
-    ``store`` is "up", "down" or "full"; ``created`` is the number of sessions created.
+    ``store`` is "up", "down" or "full"; ``created`` is the number of sessions created;
+    ``default_ttl`` is in seconds.
     """
 
     sessions: dict[str, StoredSession] = field(default_factory=dict)
@@ -79,6 +80,7 @@ class ModelKato:
     landings: int = 0
     late: list[Callable[[], None]] = field(default_factory=list)
     store: str = "up"
+    default_ttl: int = 3600
     created: int = 0
     saved: bool = False
     requests: list[tuple[str, str]] = field(default_factory=list)
@@ -271,14 +273,14 @@ class ModelKato:
         if self.store != "up":
             return SERVER_ERROR
         self.created += 1
-        ttl = body.get("ttl_seconds", 3600)
+        ttl = body.get("ttl_seconds", self.default_ttl)
         session = StoredSession(f"session-{self.created}", body["node_id"], 0.0, 0.0, ttl)
         session.metadata = body.get("metadata", {})
         session.config = config.at_creation(body.get("config") or {})
         self.sessions[session.session_id] = session
         effective = config.effective(session.config)
         created = {"session_id": session.session_id, "node_id": session.node_id}
-        return reply(200, {**created, "session_config": effective})
+        return reply(200, {**created, "ttl_seconds": ttl, "session_config": effective})
 
     def _sequence(self, session: StoredSession, body: dict[str, Any]) -> Reply:
         at_start = len(session.stm)

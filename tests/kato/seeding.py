@@ -1,4 +1,4 @@
-"""Seed and size of the property test: the same in each run; `make hunt` passes new seeds."""
+"""Seed and size of the property tests: the same in each run; `make hunt` passes new seeds."""
 
 import os
 
@@ -6,4 +6,4 @@ SEED = int(os.environ.get("KATO_CONSUL_SEED") or 7)
 HEADER = f"settling property: seed {SEED} (KATO_CONSUL_SEED sets another)"
 
 RUNS = int(os.environ.get("KATO_CONSUL_SETTLING_RUNS") or 200)
-"""Runs of the property test: 200 take 5 s; `make hunt` passes more."""
+"""Runs of each property test: 200 take 5 to 10 s; `make hunt` passes more."""

@@ -12,6 +12,7 @@ from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.learning import learn
 from kato_consul._kato.session_options import OnConflict
 from kato_consul._kato.session_state import SessionState
+from kato_consul._kato.write import Write
 from kato_consul.errors import SessionConflict, StoreUnavailable
 from kato_consul.testing.kato import memory
 from tests.flows import Player
@@ -133,7 +134,7 @@ def test_incomplete_journal_is_not_replayed() -> None:
 
 
 @pytest.mark.parametrize("between", [writes.set_config({"max_predictions": 7}), writes.extend(60)])
-def test_loss_is_explained_after_a_write_that_shows_no_memory(between: writes.Write[None]) -> None:
+def test_loss_is_explained_after_a_write_that_shows_no_memory(between: Write[None]) -> None:
     """A learn was acknowledged and not saved. Only a response with a counter shows that."""
     session = SharedSession()
     session.kato.saves = False

@@ -15,6 +15,7 @@ from kato_consul._kato.replacement import MAX_TRIES
 from kato_consul._kato.session_state import SessionState
 from kato_consul.errors import (
     KatoConsulError,
+    NoResponse,
     OutcomeUnknown,
     SessionConflict,
     StoreUnavailable,
@@ -104,6 +105,22 @@ def test_replacement_is_bounded_and_pauses() -> None:
     created = [send for send in client.player.sent if send.target == "/sessions"]
     assert len(created) == MAX_TRIES
     assert len(client.player.slept) == MAX_TRIES - 1
+    assert client.stm() == ["a", "b"]  # as before
+
+
+def test_instance_without_an_answer_to_the_replay_is_not_a_store_that_is_down() -> None:
+    """The error says what is known: which instance did not answer, and to what."""
+    client = Client()
+    client.lose_last_event()
+    answer = client.kato.answer
+
+    def silent(send: Send) -> Any:
+        return cut() if send.target.endswith("/observe-sequence") else answer(send)
+
+    client.player.answer = silent
+    with pytest.raises(NoResponse, match=r"restoring the session: observe_sequence of 3 on") as ex:
+        client.play(reading.stm)
+    assert "Redis" not in str(ex.value)
     assert client.stm() == ["a", "b"]  # as before
 
 

@@ -20,6 +20,7 @@ from kato_consul._kato.execute import execute_write, settle
 from kato_consul._kato.learning import learn
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import Observation
+from kato_consul._kato.write import Write
 from kato_consul.errors import BadRequest, OutcomeUnknown, PatternNotStored
 from tests.kato.model_kato import Fault, ModelKato, playing
 from tests.kato.seeding import RUNS, SEED
@@ -198,9 +199,7 @@ class Session(RuleBasedStateMachine):
         self.checked = True
         self.exactly_once()
 
-    def _write(
-        self, faults: list[Fault], events: list[list[str]], write: writes.Write[Any]
-    ) -> None:
+    def _write(self, faults: list[Fault], events: list[list[str]], write: Write[Any]) -> None:
         """Carry out a write of observations. Only one that may learn may have no outcome."""
         self.kato.faults = list(faults)
         symbols = {symbol for event in events for symbol in event}
@@ -214,7 +213,7 @@ class Session(RuleBasedStateMachine):
             self.certain |= symbols
         self.kato.faults = []
 
-    def _may_learn(self, events: list[list[str]], write: writes.Write[Any]) -> bool:
+    def _may_learn(self, events: list[list[str]], write: Write[Any]) -> bool:
         """Note that a write may learn, with all that is in the memory, and return whether it may.
 
         What is pending may be in the memory by then, so this is judged generously.

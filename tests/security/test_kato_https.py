@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from contextvars import copy_context
@@ -26,6 +27,8 @@ from kato_consul import (
 )
 from kato_consul.settings import ENGINES
 from tests.security.gateway import KEY, PREFIX, Certificates, Gateway, RefusingServer
+from tests.shells.wire_server import WireServer
+from tests.testing.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +65,10 @@ class AsyncCalls:
     def on_all(self, query: Any) -> Any:
         """Run a query on all instances."""
         return self._run(self._client.on_all(query))
+
+    def wait(self) -> None:
+        """Let the loop run for a moment."""
+        self._run(asyncio.sleep(0.01))
 
     def close(self) -> None:
         """Close the client and its loop."""
@@ -225,6 +232,29 @@ def test_missing_client_certificate_at_an_asyncio_server(
     with pytest.raises(KatoConsulError, match="set kato_client_cert and kato_client_key"):
         kato.observe("user-1", ["a"])
     assert gateway.requests == []
+
+
+def test_handshake_that_does_not_end_leaves_no_connection(connect: Connect) -> None:
+    """A server that accepts connections and is silent: each is closed when its attempt is over."""
+
+    def silent(server: WireServer, connection: socket.socket) -> None:
+        while connection.recv(65_536):
+            pass
+
+    with WireServer(silent) as server:
+        url = server.origin.replace("http:", "https:")
+        kato = connect(url, deadline=0.4, kato_verify=False)  # it stays open
+        with pytest.raises(KatoConsulError):
+            kato.observe("user-1", ["a"])
+        assert server.connections
+        assert eventually(lambda: kato_is_idle(kato) and server.closed == server.connections)
+
+
+def kato_is_idle(kato: Any) -> bool:
+    """Let the event loop of an async client run for a moment: it closes sockets. Return True."""
+    if isinstance(kato, AsyncCalls):
+        kato.wait()
+    return True
 
 
 def test_wrong_scheme(

@@ -5,6 +5,7 @@ import gc
 import threading
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -15,11 +16,13 @@ from kato_consul import (
     AsyncDiscoveryTransport,
     AsyncKatoClient,
     AsyncRegistrar,
+    AsyncSessionDirectory,
     Discovery,
     DiscoveryTransport,
     KatoClient,
     Registrar,
     ServiceDefinition,
+    SessionDirectory,
     Settings,
 )
 from tests.event_loops import EVENT_LOOPS, loop_factory
@@ -70,13 +73,26 @@ def use_transport(settings: Settings) -> None:
     DiscoveryTransport(settings).instances("kato")
 
 
+def use_session_directory(settings: Settings) -> None:
+    """Use a session directory as for a release, and drop it."""
+    SessionDirectory(replace(settings, session_directory="consul"))._begin()
+
+
 def threads() -> set[threading.Thread]:
     """Return the threads of clients."""
     return {one for one in threading.enumerate() if one.name.startswith("kato-consul")}
 
 
 @pytest.mark.parametrize(
-    "use", [use_client, use_session, use_discovery, use_registrar, use_transport]
+    "use",
+    [
+        use_client,
+        use_session,
+        use_discovery,
+        use_registrar,
+        use_transport,
+        use_session_directory,
+    ],
 )
 def test_dropped_on_threads(settings: Settings, use: Callable[[Settings], None]) -> None:
     """It warns; its threads end and its sockets are closed."""
@@ -126,9 +142,22 @@ async def use_async_transport(settings: Settings) -> None:
     await AsyncDiscoveryTransport(settings).instances("kato")
 
 
+async def use_async_session_directory(settings: Settings) -> None:
+    """Use a session directory as for a release, and drop it."""
+    AsyncSessionDirectory(replace(settings, session_directory="consul"))._begin()
+    await asyncio.sleep(0)  # its tasks have begun
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    "use", [use_async_client, use_async_discovery, use_async_registrar, use_async_transport]
+    "use",
+    [
+        use_async_client,
+        use_async_discovery,
+        use_async_registrar,
+        use_async_transport,
+        use_async_session_directory,
+    ],
 )
 async def test_dropped_on_tasks(
     settings: Settings, use: Callable[[Settings], Awaitable[None]]

@@ -19,6 +19,7 @@ from kato_consul._flow import (
     Flow,
     Hedge,
     Outcome,
+    RedisCommands,
     Reply,
     Send,
     Sleep,
@@ -80,7 +81,7 @@ class World:
         except Exception as error:  # noqa: BLE001 - passed on, whatever it is
             finish(error)
             return
-        assert not isinstance(step, Hedge)
+        assert not isinstance(step, Hedge | RedisCommands)
         if isinstance(step, Send):
             self._send(step, lambda outcome: self._advance(flow, outcome, finish))
         elif isinstance(step, CloseConnections):

@@ -5,9 +5,10 @@ from textwrap import dedent
 
 import pytest
 
-from kato_consul.testing.consul.apt_sources import (
+from kato_consul.testing.apt_sources import (
     DISTRIBUTIONS,
     AptEntry,
+    Release,
     choose_entry,
     parse_deb822,
     parse_one_line,
@@ -15,6 +16,7 @@ from kato_consul.testing.consul.apt_sources import (
 )
 
 DEBIAN, UBUNTU = DISTRIBUTIONS
+BULLSEYE = Release("bullseye")
 OWN = "http://mirror.example/debian"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
@@ -169,11 +171,11 @@ def test_choose_entry_on_ubuntu() -> None:
 def test_private_source(chosen: AptEntry, keyring: Path | None, last_lines: list[str]) -> None:
     """The source has the chosen address, Consul's release, and the entry's or default keys."""
     lines = ["Types: deb", f"URIs: {OWN}", "Suites: bullseye", "Components: main", *last_lines]
-    assert private_source(chosen, DEBIAN, keyring).splitlines() == lines
+    assert private_source(chosen, BULLSEYE, keyring).splitlines() == lines
 
 
 def test_private_source_with_an_inline_key() -> None:
     """An inline key of an entry is the same after writing and parsing."""
     key = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc="
-    (read,) = parse_deb822(private_source(entry(OWN, key=key), DEBIAN, None))
+    (read,) = parse_deb822(private_source(entry(OWN, key=key), BULLSEYE, None))
     assert read == AptEntry(OWN, ("bullseye",), ("main",), signed_by=key)

@@ -9,22 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from kato_consul.testing.consul import apt_archive
-from kato_consul.testing.consul.apt_archive import ArchiveFailed, fetch_consul, find_source
-from kato_consul.testing.consul.binary import (
-    ConsulNotFound,
-    cache_file,
-    find_consul,
-    why_unusable,
-)
+from kato_consul.testing import apt_archive
+from kato_consul.testing.apt_archive import ArchiveFailed, fetch, find_source
+from kato_consul.testing.consul.binary import CONSUL, ConsulNotFound, find_consul
+from kato_consul.testing.programs import cache_file, why_unusable
 
-CONSUL = 'echo "Consul v1.8.7"'
+VERSION = 'echo "Consul v1.8.7"'
 # Fake apt-get: logs its command and "downloads" a package.
 APT_GET = 'echo "$4" >>"$LOG"; test "$4" = update || : >consul_1.8.7_any.deb'
 BOOKWORM = {"ID": "debian", "VERSION_CODENAME": "bookworm"}  # its os-release
 # Fake dpkg: unpacks a package (`dpkg -x PACKAGE FOLDER`).
 DPKG = f"""mkdir -p "$3/usr/bin"; P="$3/usr/bin/consul"
-printf '#!/bin/sh\\n%s\\n' '{CONSUL}' >"$P"; chmod +x "$P\""""
+printf '#!/bin/sh\\n%s\\n' '{VERSION}' >"$P"; chmod +x "$P\""""
 
 
 def script(path: Path, text: str) -> Path:
@@ -69,7 +65,7 @@ def test_search_order(available: set[str], expected: str, tmp_path: Path, debian
     """CONSUL_BIN comes before the PATH, the PATH before the cache, and the archive is last."""
     for folder in available:
         name = "kato-consul/consul" if folder == "cached" else "consul"
-        script(tmp_path / folder / name, CONSUL)
+        script(tmp_path / folder / name, VERSION)
     environ = {"PATH": str(tmp_path / "on-path"), "XDG_CACHE_HOME": str(tmp_path / "cached")}
     if "named" in available:
         environ["CONSUL_BIN"] = str(tmp_path / "named/consul")
@@ -83,7 +79,7 @@ def test_search_order(available: set[str], expected: str, tmp_path: Path, debian
 
 def test_an_unusable_consul_bin_is_an_error(tmp_path: Path, unknown_system: Path) -> None:
     """An unusable CONSUL_BIN is an error, even if a usable program is on the PATH."""
-    script(tmp_path / "bin/consul", CONSUL)
+    script(tmp_path / "bin/consul", VERSION)
     environ = {"PATH": str(tmp_path / "bin"), "CONSUL_BIN": "/nowhere/consul"}
     with pytest.raises(ConsulNotFound, match="CONSUL_BIN names '/nowhere/consul', which does not"):
         find_consul(environ=environ, etc=unknown_system)
@@ -92,7 +88,7 @@ def test_an_unusable_consul_bin_is_an_error(tmp_path: Path, unknown_system: Path
 def test_unusable_programs_are_skipped(tmp_path: Path, unknown_system: Path) -> None:
     """Another program called consul on the PATH does not hide a usable one in the cache."""
     script(tmp_path / "bin/consul", "echo I advise diplomats")
-    cached = script(tmp_path / "cache/kato-consul/consul", CONSUL)
+    cached = script(tmp_path / "cache/kato-consul/consul", VERSION)
     environ = {"PATH": str(tmp_path / "bin"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     assert find_consul(environ=environ, etc=unknown_system) == cached
 
@@ -124,7 +120,7 @@ def test_error_lists_the_whole_search(tmp_path: Path, unknown_system: Path) -> N
 )
 def test_cache_file(environ: dict[str, str], expected: str) -> None:
     """The cache is where the XDG specification says; a relative folder is ignored."""
-    assert cache_file(environ) == Path(expected)
+    assert cache_file(CONSUL, environ) == Path(expected)
 
 
 def test_why_unusable(tmp_path: Path) -> None:
@@ -134,9 +130,9 @@ def test_why_unusable(tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.write_bytes(b"\x7fELF")
     broken.chmod(0o755)
-    assert why_unusable(tmp_path) == "is not an executable file"
-    assert why_unusable(plain) == "is not an executable file"
-    assert why_unusable(broken) == "could not be run (Exec format error)"
+    assert why_unusable(CONSUL, tmp_path) == "is not an executable file"
+    assert why_unusable(CONSUL, plain) == "is not an executable file"
+    assert why_unusable(CONSUL, broken) == "could not be run (Exec format error)"
 
 
 def test_sources_are_read_in_both_formats(debian: Path) -> None:
@@ -146,12 +142,12 @@ def test_sources_are_read_in_both_formats(debian: Path) -> None:
     disabled = "deb http://disabled.example/debian bookworm main"
     (folder / "a.list.disabled").write_text(disabled)
     with pytest.raises(ArchiveFailed, match="none of the 0 readable entries in"):
-        find_source(debian)
+        find_source(debian, CONSUL.packages.releases)
     (folder / "tools.list").write_text("deb http://tools.example/debian tools main\n")
     (folder / "debian.sources").write_text(
         "Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm\nComponents: main\n"
     )
-    _, entry = find_source(debian)
+    _, entry = find_source(debian, CONSUL.packages.releases)
     assert entry.uri == "http://mirror.example/debian"
 
 
@@ -159,7 +155,7 @@ def test_sources_are_read_in_both_formats(debian: Path) -> None:
     ("program", "text", "expected"),
     [
         ("apt-get", "echo E: no route; exit 100", "apt-get update failed: E: no route"),
-        ("apt-get", "exit 0", "apt-get downloaded no package"),
+        ("apt-get", "exit 0", "apt-get downloaded no package consul"),
         ("apt-get", "exec sleep 60", "apt-get update took longer than 0.5 s"),
         ("dpkg", "echo corrupt >&2; exit 2", "dpkg failed: corrupt"),
         ("dpkg", "exit 0", "the package has no /usr/bin/consul"),
@@ -178,7 +174,7 @@ def test_a_failed_step_is_named(
     if "sleep" in text:
         monkeypatch.setattr(apt_archive, "STEP_TIMEOUT", 0.5)
     with pytest.raises(ArchiveFailed, match=expected):
-        fetch_consul(tmp_path / "cache/consul", etc=debian)
+        fetch(CONSUL.packages, tmp_path / "cache/consul", etc=debian)
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["consul.lock"]
 
 
@@ -186,7 +182,7 @@ def test_an_unwritable_cache_is_an_error(tmp_path: Path, debian: Path) -> None:
     """If the cache folder cannot be created, the error names it."""
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ArchiveFailed, match=r"could not write to .*file/cache"):
-        fetch_consul(tmp_path / "file/cache/consul", etc=debian)
+        fetch(CONSUL.packages, tmp_path / "file/cache/consul", etc=debian)
 
 
 def test_two_processes_fetch_once(tmp_path: Path, debian: Path) -> None:
@@ -196,8 +192,9 @@ def test_two_processes_fetch_once(tmp_path: Path, debian: Path) -> None:
     code = (
         "import platform, sys; from pathlib import Path; "
         f"platform.freedesktop_os_release = lambda: {BOOKWORM!r}; "
-        "from kato_consul.testing.consul.apt_archive import fetch_consul; "
-        "print(fetch_consul(Path(sys.argv[1]), etc=Path(sys.argv[2])))"
+        "from kato_consul.testing.apt_archive import fetch; "
+        "from kato_consul.testing.consul.binary import CONSUL; "
+        "print(fetch(CONSUL.packages, Path(sys.argv[1]), etc=Path(sys.argv[2])))"
     )
     argv = [sys.executable, "-c", code, str(target), str(debian)]
     with (
@@ -206,14 +203,14 @@ def test_two_processes_fetch_once(tmp_path: Path, debian: Path) -> None:
     ):
         outputs = [one.communicate(timeout=30)[0], two.communicate(timeout=30)[0]]
     assert outputs == [f"{target}\n"] * 2
-    assert why_unusable(target) is None
+    assert why_unusable(CONSUL, target) is None
     assert (tmp_path / "apt-get.log").read_text().split() == ["update", "download"]
 
 
 def why_no_archive() -> str | None:
     """Return why this machine has no archive to fetch from, or None if it has one."""
     try:
-        find_source(Path("/etc"))
+        find_source(Path("/etc"), CONSUL.packages.releases)
     except ArchiveFailed as error:
         return str(error)
     missing = [name for name in ("apt-get", "dpkg") if shutil.which(name) is None]
@@ -227,7 +224,7 @@ def test_real_archive(tmp_path: Path) -> None:
     if reason is None:
         program = find_consul(environ=environ)
         assert program == tmp_path / "kato-consul/consul"
-        assert why_unusable(program) is None
+        assert why_unusable(CONSUL, program) is None
         assert {path.name for path in program.parent.iterdir()} == {"consul", "consul.lock"}
     else:
         with pytest.raises(ConsulNotFound) as caught:

@@ -30,6 +30,9 @@ STATUS: dict[type[KatoConsulError], int] = {
     errors.KatoError: 503,
     errors.RequestNotSent: 503,
     errors.SessionBusy: 500,
+    errors.SessionDirectoryUnavailable: 503,
+    errors.SessionOwnedElsewhere: 503,
+    errors.IdempotencyKeyReused: 422,
     errors.NoThread: 500,
     errors.NoResponse: 503,
     errors.OutcomeUnknown: 500,
@@ -85,6 +88,13 @@ def test_sequence_that_is_partly_applied_is_not_to_be_resent(error: KatoConsulEr
     assert response.body["outcome"] in ("partly_applied", "unknown")
 
 
+def test_reused_idempotency_key_is_named_as_the_cause() -> None:
+    """It is no field of the body, and the detail says so."""
+    body = error_response(errors.IdempotencyKeyReused("6f1c", "observe")).body
+    assert body["detail"].startswith("The idempotency key was used for another request")
+    assert body["outcome"] == "not_applied"
+
+
 def with_secrets() -> list[KatoConsulError]:
     """Errors that contain addresses, names of instances and texts from outside."""
     text = " ".join(SECRETS)
@@ -96,6 +106,9 @@ def with_secrets() -> list[KatoConsulError]:
         errors.ConsulDenied("10.1.2.3:8500", "t0ken", text),
         errors.NoInstances("kato", text),
         errors.RequestNotSent(text),
+        errors.SessionDirectoryUnavailable("Redis at 10.1.2.3:6379/0", text),
+        errors.SessionOwnedElsewhere("ann", "10.1.2.3:17", text),
+        errors.IdempotencyKeyReused("t0ken", "observe"),
         errors.NoResponse(text),
         errors.OutcomeUnknown("observe", "kato-7", text),
         errors.PatternNotStored("learn", "node-5", "PTRN|1"),

@@ -9,12 +9,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from kato_consul._async.engines import engine_for
+from kato_consul._async.redis_client import AsyncRedisClient
 from kato_consul._flow import (
     CLOSE_TIMEOUT,
+    Failure,
     Flow,
     Hedge,
     Hedged,
     Outcome,
+    RedisCommands,
+    RedisOutcome,
     Reply,
     Send,
     Sleep,
@@ -63,6 +67,7 @@ class AsyncDriver:
         self._process: int | None = None
         load_libraries()
         self._engine = engine_for(settings, endpoints or Endpoints(settings))
+        self._redis = AsyncRedisClient()
         self.owner_name = type(owner).__name__
         if owner is not None:
             weakref.finalize(owner, self._owner_collected).atexit = False
@@ -74,7 +79,7 @@ class AsyncDriver:
         meanwhile, `ClientClosed` is raised in the flow, which may replace it by another error.
         """
         self.check_usable()
-        outcome: Outcome | Hedged | None = None
+        outcome: Outcome | Hedged | RedisOutcome | None = None
         try:
             step = next(flow)
             while True:
@@ -155,13 +160,17 @@ class AsyncDriver:
             waker.set()
         for task in self._tasks:
             task.cancel()
-        closing = asyncio.create_task(self._engine.close(), name="connections")
+        closing = asyncio.create_task(self._close_connections(), name="connections")
         _, left = await asyncio.wait([*self._tasks, closing], timeout=CLOSE_TIMEOUT)
         if left:
             names = [task.get_name() for task in left]
             log.warning("close.incomplete", seconds=CLOSE_TIMEOUT, still_running=names)
         else:
             await closing
+
+    async def _close_connections(self) -> None:
+        await self._redis.close()
+        await self._engine.close()
 
     def _owner_collected(self) -> None:
         """Close the driver: no call can use it any more. (This may run in any thread.)"""
@@ -176,13 +185,17 @@ class AsyncDriver:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(lambda: loop.create_task(self.aclose()))
 
-    async def _carry_out(self, step: Step, send: SendRequest) -> Outcome | Hedged | None:
+    async def _carry_out(
+        self, step: Step, send: SendRequest
+    ) -> Outcome | Hedged | RedisOutcome | None:
         if isinstance(step, Send):
             self._check_open()
             outcome = await send(step)
             return cut_by_closing(outcome) if self._closed else outcome
         if isinstance(step, Hedge):
             return await self._hedge(step)
+        if isinstance(step, RedisCommands):
+            return await self._send_to_redis(step)
         if isinstance(step, Sleep):
             await self._wait(step.seconds, asyncio.Event())
         elif isinstance(step, WaitForChange):
@@ -212,6 +225,13 @@ class AsyncDriver:
         self._check_open()
         outcome = await self._engine.send(step)
         return cut_by_closing(outcome) if self._closed else outcome
+
+    async def _send_to_redis(self, step: RedisCommands) -> RedisOutcome:
+        self._check_open()
+        outcome = await self._redis.send(step)
+        if isinstance(outcome, Failure):
+            self._check_open()  # cut by `aclose`: not an outage, which the flow would retry
+        return outcome
 
     async def _hedge(self, step: Hedge) -> Hedged:
         first = asyncio.ensure_future(self._send(step.first))

@@ -1,15 +1,15 @@
 """One session of the KATO API, on asyncio."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 from kato_consul._async.session_turn import SessionTurn
-from kato_consul._flow import Flow
-from kato_consul._kato import configuration, learning, observations, reads, writes
-from kato_consul._kato.execute import execute_write, settle
-from kato_consul._kato.kato_api import KatoApi
-from kato_consul._kato.sequence_chunks import CHUNK_SIZE, Progress, observe_chunks
+from kato_consul._kato import configuration, observations, reads, repeatable, writes
+from kato_consul._kato.execute import execute_write, settle_call
+from kato_consul._kato.ownership import CallFlow
+from kato_consul._kato.repeated_calls import position_of
+from kato_consul._kato.sequence_chunks import CHUNK_SIZE, Progress
 from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._kato.session_state import SessionFacts, SessionState
 from kato_consul._kato.types import (
@@ -24,7 +24,9 @@ from kato_consul._kato.types import (
     SequenceResult,
     SessionInfo,
 )
+from kato_consul._kato.write import Write
 from kato_consul.errors import KatoConsulError, naming
+from kato_consul.models import Position
 
 T = TypeVar("T")
 
@@ -71,6 +73,9 @@ class AsyncSession:
         vectors: Iterable[Iterable[float]] | None = None,
         emotives: dict[str, float] | None = None,
         metadata: dict[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+        position: Position | None = None,
     ) -> ObservationResult:
         """Observe one event, exactly once.
 
@@ -82,19 +87,27 @@ class AsyncSession:
             emotives: a number for each name, such as ``{"utility": 0.7}``. KATO accepts any number;
                 its documentation uses -1.0 to 1.0.
             metadata: a JSON object. A learned pattern keeps the distinct values of each key.
+            idempotency_key: a text of 1 to 255 characters, different for each call. A call that is
+                made again with the same key, in this process or another, is not applied again, and
+                is answered the same; the last 32 of a session are known.
+            position: the place of the message in a log that this call is made for. At or before the
+                last one applied, it is not applied again. If a message cannot be applied, go on
+                with the next one: it then counts as passed over.
 
         An observation without strings and vectors increments the counter and adds no event.
 
         Raises:
             ValidationFailed: KATO refuses the observation.
+            IdempotencyKeyReused: the key was used for another call.
+            ConfigurationError: another process has read the log on: call `position` first.
             OutcomeUnknown: whether it was applied could not be determined before the deadline.
             SessionConflict: another client writes to this session.
             KatoConsulError: it was not applied, for the reason that the error gives.
         """
         with naming("observe"):
             observation = observations.observation(strings, vectors, emotives, metadata)
-            write = writes.observe(observation)
-        return await self._write("observe", write)
+            flow = repeatable.observe(observation, idempotency_key, position)
+        return await self._run("observe", flow)
 
     async def observe_sequence(
         self,
@@ -105,6 +118,8 @@ class AsyncSession:
         clear_stm_between: bool = False,
         chunk: int = CHUNK_SIZE,
         progress: Progress | None = None,
+        idempotency_key: str | None = None,
+        position: Position | None = None,
     ) -> SequenceResult:
         """Observe a sequence of any length, exactly once.
 
@@ -120,6 +135,8 @@ class AsyncSession:
             progress: called after each chunk with the events applied so far and in all; a plain
                 function, not an async one. It may use the session: on threads at once, on asyncio
                 in a task, which has the next turn.
+            idempotency_key, position: as for `observe`. A call that is made again goes on with what
+                is not applied.
 
         Raises:
             ConfigurationError: ``progress`` is async: it would never be awaited.
@@ -128,22 +145,25 @@ class AsyncSession:
             chunk is applied as well.
         """
         with naming("observe_sequence"):
-            copied = observations.observations(events)
-        return await self._run(
-            "observe_sequence",
-            partial(
-                observe_chunks,
-                observations=copied,
+            flow = repeatable.observe_sequence(
+                observations.observations(events),
+                idempotency_key,
+                position,
                 chunk=chunk,
                 learn_after_each=learn_after_each,
                 learn_at_end=learn_at_end,
                 clear_stm_between=clear_stm_between,
                 progress=progress,
-            ),
-        )
+            )
+        return await self._run("observe_sequence", flow)
 
-    async def learn(self) -> LearnResult:
+    async def learn(
+        self, *, idempotency_key: str | None = None, position: Position | None = None
+    ) -> LearnResult:
         """Learn the short-term memory as a pattern, once, and empty it.
+
+        Args:
+            idempotency_key, position: as for `observe`.
 
         Returns:
             KATO's response. Its ``pattern_name`` is "" if the memory had a single symbol: KATO
@@ -153,7 +173,9 @@ class AsyncSession:
             BadRequest: the short-term memory is empty.
             OutcomeUnknown, SessionConflict, KatoConsulError: as for `observe`.
         """
-        return await self._run("learn", learning.learn)
+        with naming("learn"):
+            flow = repeatable.learn(idempotency_key, position)
+        return await self._run("learn", flow)
 
     async def clear_stm(self) -> None:
         """Empty the short-term memory and set the counter to 0."""
@@ -171,7 +193,22 @@ class AsyncSession:
             True if it was applied; False if it was not and will not be; None if no outcome is
             open.
         """
-        return await self._run("settle", settle)
+        return await self._run("settle", settle_call)
+
+    async def position(self, log: str | None = None) -> Position | None:
+        """Return how far a log is applied to the session: go on reading it after that message.
+
+        Messages after it may be applied as well: they are passed over when they are given again, in
+        the same order and with the same observations. Calls without a position are not passed over.
+        A directory has the position then: the log need not keep the messages up to it.
+
+        Args:
+            log: the log's name; the one used last unless given.
+
+        Returns:
+            The position of the last message applied; None if there was none.
+        """
+        return await self._run("position", partial(position_of, log=log))
 
     async def predictions(self) -> list[Prediction]:
         """Return what KATO predicts from the short-term memory, the best prediction first."""
@@ -236,10 +273,10 @@ class AsyncSession:
         """Delete KATO's session. The next call opens a new one."""
         await self._run("delete", reads.delete)
 
-    async def _write(self, call: str, write: writes.Write[T]) -> T:
+    async def _write(self, call: str, write: Write[T]) -> T:
         return await self._run(call, partial(execute_write, write=write))
 
-    async def _run(self, call: str, flow: Callable[[KatoApi, SessionState, float], Flow[T]]) -> T:
+    async def _run(self, call: str, flow: CallFlow[T]) -> T:
         with naming(call):
             try:
                 return await self._turn.run(flow)

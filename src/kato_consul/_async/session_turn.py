@@ -46,13 +46,31 @@ class SessionTurn:
                 await self._wait(deadline)
             self._running = asyncio.current_task()
             try:
-                result: T = await factory.run(flow(factory.api, self._state, deadline))
+                result: T = await factory.run(
+                    flow(factory.api, self._state, deadline)
+                    if factory.owner is None
+                    else factory.owner.run(factory.api, flow, self._state, deadline)
+                )
                 return result
             finally:
                 self._running = None
                 self._lock.release()
         finally:
             self._calls -= 1
+
+    async def run_if_idle(
+        self, flow: Callable[[KatoApi, SessionState, float], Flow[None]], deadline: float
+    ) -> bool:
+        """Run a flow of the owner's, unless the session has a call. Return whether it ran."""
+        if self._calls:
+            return False
+        self._calls += 1
+        try:
+            async with self._lock:
+                await self.factory.run(flow(self.factory.api, self._state, deadline))
+        finally:
+            self._calls -= 1
+        return True
 
     async def _wait(self, deadline: float) -> None:
         if self._running is asyncio.current_task():

@@ -1,16 +1,20 @@
 """Consul agents: the agents of one cluster that the settings list, and failover between them."""
 
 from collections.abc import Sequence
+from typing import Generic, TypeVar
 
 from kato_consul._consul.api import ConsulApi
+from kato_consul._consul.kv_api import KvApi
 from kato_consul.errors import ConsulError, ConsulUnavailable, ConsulUnreachable
 from kato_consul.settings import Settings
 
+A = TypeVar("A", bound=ConsulApi)
 
-class Agents:
+
+class Agents(Generic[A]):
     """The agents of one cluster, and the one that is in use. Several watches share it."""
 
-    def __init__(self, apis: Sequence[ConsulApi]) -> None:
+    def __init__(self, apis: Sequence[A]) -> None:
         self._apis = tuple(apis)
         self._current = 0
 
@@ -23,11 +27,11 @@ class Agents:
         return tuple(api.address for api in self._apis)
 
     @property
-    def current(self) -> ConsulApi:
+    def current(self) -> A:
         """The API of the agent in use."""
         return self._apis[self._current]
 
-    def record_failure(self, api: ConsulApi) -> None:
+    def record_failure(self, api: A) -> None:
         """Record that the agent of ``api`` failed. If it is in use, the next one is used from now.
 
         If it is not, another watch has recorded the failure already, and nothing changes.
@@ -54,11 +58,21 @@ def consul_api(settings: Settings) -> ConsulApi:
 
 def consul_apis(settings: Settings) -> list[ConsulApi]:
     """Return the API of each agent in ``settings``, in their order."""
+    return _apis(settings, ConsulApi)
+
+
+def kv_apis(settings: Settings) -> list[KvApi]:
+    """Return the API of each agent in ``settings`` with the calls to the KV store, in their
+    order."""
+    return _apis(settings, KvApi)
+
+
+def _apis(settings: Settings, kind: type[A]) -> list[A]:
     # Consul's own client adds these query parameters to every call, too (api.QueryOptions).
     parameters = {"ns": settings.namespace, "partition": settings.partition}
     token = settings.token_reader()
     return [
-        ConsulApi(
+        kind(
             address.origin,
             path=address.path,
             token=token,

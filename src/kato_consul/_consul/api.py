@@ -12,6 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import msgspec
+
 from kato_consul._consul.call import CONSUL_TIMEOUT, ConsulCall, T, no_token
 from kato_consul._consul.health_query import HealthQuery, HealthResponse, quoted, read_response
 from kato_consul._consul.snapshot_decoder import (
@@ -151,7 +153,7 @@ class ConsulApi:
         call: ConsulCall[Any] = self._call(what, request)
         for name in query.modes:
             call = call.with_parameter(name)
-        send = replace(call.send, headers={**call.send.headers, **headers})
+        send = msgspec.structs.replace(call.send, headers={**call.send.headers, **headers})
         return replace(
             call, send=send, parse=lambda reply: read_response(reply, decode, index, last)
         )

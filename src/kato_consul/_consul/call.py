@@ -40,24 +40,26 @@ class ConsulCall(Generic[T]):
 
     ``what`` describes it in error messages, such as "listing services". ``parse`` reads the
     response. With ``not_found_ok`` a 404 means that the named thing does not exist, and is parsed;
-    otherwise a 404 means that the endpoint does not exist, and is an error. ``token`` returns the
-    ACL token: it is asked for each time the request is sent, since tokens are rotated.
+    otherwise a 404 means that the endpoint does not exist, and is an error. With ``conflict_ok`` a
+    409 is parsed, too: the answer to a transaction that was refused. ``token`` returns the ACL
+    token: it is asked for each time the request is sent, since tokens are rotated.
     """
 
     what: str
     send: Send
     parse: Callable[[Reply], T]
     not_found_ok: bool = False
+    conflict_ok: bool = False
     token: Callable[[], Secret] = no_token
 
     def with_timeout(self, seconds: float) -> "ConsulCall[T]":
         """Return the same call with another timeout."""
-        return replace(self, send=replace(self.send, timeout=seconds))
+        return replace(self, send=msgspec.structs.replace(self.send, timeout=seconds))
 
     def on_its_own_connection(self) -> "ConsulCall[T]":
         """Return the same call on a connection that is closed after it."""
         headers = {**self.send.headers, "Connection": "close"}
-        return replace(self, send=replace(self.send, headers=headers))
+        return replace(self, send=msgspec.structs.replace(self.send, headers=headers))
 
     def within(self, seconds: float) -> "ConsulCall[T]":
         """Return the same call with a timeout that ends within the time that is left, but for
@@ -68,7 +70,7 @@ class ConsulCall(Generic[T]):
         """Return the same call with one more query parameter."""
         separator = "&" if "?" in self.send.target else "?"
         target = f"{self.send.target}{separator}{urlencode([(name, value)])}"
-        return replace(self, send=replace(self.send, target=target))
+        return replace(self, send=msgspec.structs.replace(self.send, target=target))
 
 
 _NOT_FOUND = ("does not have associated TTL", "Unknown service", "Unknown check")
@@ -111,13 +113,15 @@ def call_consul(call: ConsulCall[T]) -> Flow[T]:
 def _call_with_token(call: ConsulCall[T], token: Secret) -> Flow[T]:
     address, send = call.send.origin, call.send
     if token:
-        send = replace(send, headers={**send.headers, "X-Consul-Token": token.reveal()})
+        send = msgspec.structs.replace(
+            send, headers={**send.headers, "X-Consul-Token": token.reveal()}
+        )
     outcome: Outcome = yield send
     if isinstance(outcome, Failure):
         raise ConsulUnreachable(address, str(outcome), sent=outcome.bytes_sent) from outcome.error
     body = outcome.body.decode("utf-8", "replace")
     if call.not_found_ok and any(text in body for text in _NOT_FOUND):
-        outcome = replace(outcome, status=404)
+        outcome = msgspec.structs.replace(outcome, status=404)
     if outcome.status == 429 or outcome.status >= 500:
         # Agents before 1.11 return 500 for a token that the servers do not have.
         if "ACL not found" in body or "Permission denied" in body:
@@ -129,7 +133,10 @@ def _call_with_token(call: ConsulCall[T], token: Secret) -> Flow[T]:
         raise ConsulDenied(address, call.what, body)
     if outcome.status == 404 and not call.not_found_ok and "Query not found" not in body:
         body = f"{excerpt(body, 200)} (is this a Consul agent?)"
-    if outcome.status >= 300 and not (outcome.status == 404 and call.not_found_ok):
+    accepted = (outcome.status == 404 and call.not_found_ok) or (
+        outcome.status == 409 and call.conflict_ok
+    )
+    if outcome.status >= 300 and not accepted:
         body = outcome.headers.get("location", body)
         raise ConsulRejected(address, call.what, outcome.status, body)
     try:

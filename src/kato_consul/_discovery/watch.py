@@ -52,7 +52,7 @@ FIRST_RESPONSE_TIMEOUT = 1.0
 
 
 def watch(
-    agents: Agents,
+    agents: Agents[ConsulApi],
     query: HealthQuery,
     store: SnapshotStore,
     *,

@@ -69,6 +69,25 @@ class InstanceFacts:
 
 
 @dataclass(frozen=True)
+class DirectoryFacts:
+    """What the session directory of the settings reported, and whether it can be used.
+
+    ``name`` is what it is, and where, without credentials.
+    ``error`` is why it did not serve, or empty; ``denied``: it refused for want of a permission.
+    ``evicts`` is the policy by which it removes entries when it is full; empty: it never does.
+    ``sessions`` is how many it has; None: not reported.
+    ``left`` is how many of them no process owns, although the last owner has not released them.
+    """
+
+    name: str
+    error: str = ""
+    denied: bool = False
+    evicts: str = ""
+    sessions: int | None = None
+    left: int = 0
+
+
+@dataclass(frozen=True)
 class DeploymentFacts:
     """What Consul and the instances of one service reported.
 
@@ -86,6 +105,7 @@ class DeploymentFacts:
     ``instances`` is None when Consul did not list them.
     ``filtered``: Consul reports that it hides some of them from the token.
     ``unreadable`` are the entries of Consul's list that cannot be read, each with the reason.
+    ``directory`` is the session directory; None: the settings name none, or Consul was unreachable.
     """
 
     service: str
@@ -100,3 +120,4 @@ class DeploymentFacts:
     instances: tuple[InstanceFacts, ...] | None = None
     filtered: bool = False
     unreadable: tuple[str, ...] = ()
+    directory: DirectoryFacts | None = None

@@ -11,6 +11,10 @@
 | token.cannot-read     | error    | the same, where Consul filters the result instead of denying  |
 | token.cannot-register | note     | the token may not write the service                           |
 | token.unknown         | note     | this Consul does not report what the token may write          |
+| directory.denied      | error    | the session directory refuses for want of a permission        |
+| directory.unavailable | error    | the session directory does not answer, or refuses             |
+| directory.evicts      | error    | the session directory removes sessions when it is full        |
+| directory.left        | note     | sessions whose last owner did not hand them over              |
 | pool.empty            | error    | no instance is registered                                     |
 | pool.unreadable       | warning  | an entry of Consul's list of instances cannot be read         |
 | pool.none-usable      | error    | no instance is passing or in warning                          |
@@ -48,6 +52,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from kato_consul._consul.permissions import NODE_READ, SERVICE_READ, SERVICE_WRITE
+from kato_consul._doctor.directory_rules import check_directory
 from kato_consul._doctor.facts import DeploymentFacts, InstanceFacts
 from kato_consul._doctor.findings import MAX_SKEW, Finding, Severity, clock_skew
 from kato_consul._doctor.instance_rules import check_instance
@@ -70,6 +75,8 @@ def apply_rules(facts: DeploymentFacts) -> tuple[Finding, ...]:
         findings = [*_check_consul(facts), *_check_token(facts), *findings]
     else:
         findings.append(_no_consul(facts))
+    if facts.directory is not None:
+        findings += check_directory(facts.directory)
     among_kato = any(observed.health is not None for observed in facts.instances or ())
     for observed in facts.instances or ():
         findings += check_instance(

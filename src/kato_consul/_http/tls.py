@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from kato_consul._flow import Cause
 from kato_consul.errors import ConfigurationError
 from kato_consul.settings import Settings
 
@@ -145,6 +146,13 @@ def answered_without_tls(error: BaseException | None) -> bool:
     """Return whether the server answered the handshake without TLS, as plain http does."""
     tls_error = find_tls_error(error)
     return tls_error is not None and tls_error.reason in _NOT_TLS
+
+
+def tls_cause(error: BaseException | None) -> Cause | None:
+    """Return the cause of a connection that failed because of TLS, or None if TLS was not why."""
+    if answered_without_tls(error):
+        return Cause.NOT_TLS
+    return Cause.TLS if find_tls_error(error) is not None else None
 
 
 def refused_handshake(error: BaseException | None) -> bool:

@@ -12,7 +12,7 @@ from kato_consul._kato.once_only import settle_once_only, wait_for_instance
 from kato_consul._kato.pattern_store import PREFIX, require_row
 from kato_consul._kato.reconcile import NOT_SAVED, reconcile
 from kato_consul._kato.session_state import SessionState
-from kato_consul._kato.writes import Write
+from kato_consul._kato.write import Write
 from kato_consul._logging import logger
 from kato_consul.errors import (
     ClientClosed,
@@ -39,6 +39,7 @@ def apply_write(api: KatoApi, state: SessionState, deadline: float, write: Write
     """Flow: apply ``write`` to an open session without a pending write, exactly once.
 
     Raises:
+        LeaseLost: the session is not owned any more. If it was sent, it is still pending.
         OutcomeUnknown: the outcome was not known before the deadline; the next call settles it.
         SessionConflict: another writer changed the session.
         StoreUnavailable: KATO acknowledged it, and did not save it.
@@ -54,6 +55,8 @@ def apply_write(api: KatoApi, state: SessionState, deadline: float, write: Write
             result = yield from _attempt(api, state, deadline, write, is_retry=earlier is not None)
         except SessionConflict as conflict:
             conflict.call_applied = is_seen(write, conflict)
+            if conflict.call_applied:
+                state.note_applied(write)
             raise
         except (OutcomeUnknown, PatternNotStored):
             raise
@@ -82,8 +85,13 @@ def _attempt(
     api: KatoApi, state: SessionState, deadline: float, write: Write[R], *, is_retry: bool
 ) -> Flow[R | _NotApplied]:
     """Flow: send the write once, and settle and verify its outcome. Return its result."""
+    owner = api.owner
     once_only = write.is_once_only(state.journal)
     after = write.apply(state.journal)
+    if state.ownership is not None and state.ownership.calls is not None:
+        state.ownership.calls.announce(write, state.journal, after)
+    if owner is not None:
+        yield from owner.before_write(state, write, deadline)
     state.pending, state.unknown, state.request_in_flight = write, None, True
     assert state.id is not None
     request = write.request(state.id, api.attempt_timeout, follow_up=is_retry, once_only=once_only)
@@ -111,6 +119,8 @@ def _attempt(
         # While the store loses what it acknowledges, the response to an observation proves nothing.
         trusted = once_only or not (state.store_loses and write.observations)
         if trusted and write.is_expected(after, response):
+            if owner is not None:
+                yield from owner.after_answer(state, write, after, deadline)
             if after.generation != state.journal.generation:
                 state.unsaved = state.journal
             elif write.observations:  # the response shows the memory
@@ -125,6 +135,8 @@ def _attempt(
         applied = yield from _settle_acknowledged(api, state, deadline, write, response)
     if not applied:
         return _NotApplied(why)
+    if owner is not None:
+        yield from owner.after_answer(state, write, state.journal, deadline)
     state.store_loses = False
     state.settle()
     result = write.answer_from_journal(state.id or "", state.journal)

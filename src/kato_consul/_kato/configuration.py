@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from kato_consul._directory.entry import check_given
 from kato_consul._flow import Flow
 from kato_consul._kato import writes
 from kato_consul._kato.config_check import check_config, require_used
@@ -30,12 +31,16 @@ def set_config(
 
     Raises:
         BadRequest: KATO refuses a value.
-        ConfigurationError: a value is not JSON, or KATO does not use it.
+        ConfigurationError: a value is not JSON, KATO does not use it, or the session is shared with
+            other processes, and its configuration is too large for that.
         OutcomeUnknown: KATO acknowledged them, and they could not be read back.
         StoreUnavailable: KATO acknowledged them, and its store did not save them.
     """
     values = copied_json(values, "the configuration")
     check_config(values)
+    if api.owner is not None:
+        config = {**state.journal.config, **values}
+        check_given(state.key, state.node_id, state.metadata, config)
     write = writes.set_config(values)
     yield from execute_write(api, state, deadline, write)
     try:

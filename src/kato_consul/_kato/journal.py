@@ -83,6 +83,26 @@ class Journal:
         self.auto_learn = NEVER
         self.last_write: object = None
 
+    @classmethod
+    def restored(
+        cls,
+        config: Mapping[str, Any],
+        session_id: str | None,
+        *,
+        time: int,
+        events: int,
+        entries: Sequence[Observation],
+        auto_learn: AutoLearn,
+    ) -> "Journal":
+        """Return the journal of a session that another process has left."""
+        journal = cls(config, session_id)
+        journal.time = time
+        journal.events = events
+        journal._log = list(entries)
+        journal._count = len(journal._log)
+        journal.auto_learn = auto_learn
+        return journal
+
     @property
     def entries(self) -> list[Observation]:
         """The observations since the memory was emptied, oldest first."""
@@ -101,7 +121,8 @@ class Journal:
     @property
     def complete(self) -> bool:
         """True if the journal holds every event of the STM, so that it can restore the session."""
-        return len(self.stm) == min(self.events, MAX_STM_EVENTS)
+        held = sum(map(makes_event, self.entries))
+        return min(held, MAX_STM_EVENTS) == min(self.events, MAX_STM_EVENTS)
 
     def matches(self, time: int, stm: Sequence[Event]) -> bool:
         """Return whether KATO's counter and events are those of this journal.

@@ -1,4 +1,4 @@
-"""KATO API: sends one request, decodes the response, and verifies KATO's 404s.
+"""KATO API: sends one request, and verifies KATO's 404s.
 
 While its store is down KATO answers 404 "not found or expired" for sessions that exist (measured; a
 full store does so for ``clear-stm``). So a session's 404 is verified with ``exists``, which needs
@@ -10,51 +10,34 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from kato_consul._backoff import INSTANCE_WAIT, full_jitter
 from kato_consul._flow import Flow, Reply, Sleep
 from kato_consul._kato import response_shapes as shapes
+from kato_consul._kato.decoding import decode_reply, is_session_missing
+from kato_consul._kato.ownership import Owner
 from kato_consul._kato.session_state import SessionState
 from kato_consul._logging import logger
 from kato_consul._requests.classify import Delivery, classify, describe
 from kato_consul._requests.failover import Failover
-from kato_consul._requests.gateway import gateway_refusal, strange_body
 from kato_consul._requests.request import Answer, Request, RoutingHint
 from kato_consul.errors import (
-    BadRequest,
-    GatewayRefused,
-    KatoAnswerError,
     NoInstances,
     NoResponse,
     NotFound,
     OutcomeUnknown,
     RequestNotSent,
-    ServerFailed,
     SessionGone,
     StoreUnavailable,
-    ValidationFailed,
-    excerpt,
 )
 
 log = logger("session")
-
-_BY_STATUS: dict[int, type[KatoAnswerError]] = {
-    400: BadRequest,
-    404: NotFound,
-    422: ValidationFailed,
-}
-
-
-_NOT_KATO = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What decoding and validating a body raises, if it is not KATO's: also text that is not UTF-8, and
-JSON that is nested too deeply."""
 
 
 @dataclass(frozen=True, slots=True)
 class KatoApi:
     """Sends requests to KATO. ``attempt_timeout`` is in seconds, for one attempt, ``call_timeout``
-    for each further part of a call that has several.
+    for each further part of a call that has several. ``owner`` owns the sessions, if they are
+    shared with other processes.
 
     A ``deadline`` is a time on the clock of `now`, in seconds.
     """
@@ -62,6 +45,7 @@ class KatoApi:
     failover: Failover
     attempt_timeout: float
     call_timeout: float = 30.0
+    owner: Owner | None = None
 
     def now(self) -> float:
         """Return the time on the client's monotonic clock, in seconds."""
@@ -232,68 +216,3 @@ def _log_move(state: SessionState, previous: str) -> None:
             previous=previous,
             instance=state.current,
         )
-
-
-def decode_reply(request: Request, uid: str, reply: Reply) -> Any:
-    """Return KATO's decoded JSON. ``uid`` is the instance's, for errors.
-
-    Raises:
-        KatoAnswerError: the reply is an error, or it is not a KATO response (`ServerFailed`), or
-            something in front of KATO refused the request (`GatewayRefused`).
-        OutcomeUnknown: it is a success, but not KATO's, and the request is not repeatable.
-    """
-    what = request.what
-    success = 200 <= reply.status < 300
-    if refusal := gateway_refusal(reply):
-        text = _text(reply)
-        said = f". Its answer: {text}" if text else ""
-        raise GatewayRefused(what, uid, reply.status, f"{refusal}{said}")
-    try:
-        response = msgspec.json.decode(reply.body)
-        if success:
-            _check_response(request, response)
-            return response
-    except _NOT_KATO as error:
-        why = f" ({error})" if isinstance(error, msgspec.ValidationError) else ""
-        reason = f"not a KATO response{why}: {_text(reply)}"
-        if hint := strange_body(reply):
-            reason += f". {hint[0].upper()}{hint[1:]}"
-        if success and not request.repeatable:  # a proxy answered: it may have forwarded the write
-            raise OutcomeUnknown(what, uid, reason) from None
-        raise ServerFailed(what, uid, reply.status, reason) from None
-    detail = response
-    if isinstance(response, dict):
-        detail = response.get("detail", response.get("error", response))
-    kind = _BY_STATUS.get(reply.status, ServerFailed)
-    try:
-        answer = kind(what, uid, reply.status, detail)
-    except RecursionError:  # it is nested too deeply to be printed
-        answer = kind(what, uid, reply.status, _text(reply))
-    raise answer
-
-
-def _check_response(request: Request, response: Any) -> None:
-    """Check a success.
-
-    Raises:
-        ValidationError: it does not have the fields and types of the request's response.
-    """
-    if not isinstance(response, dict):
-        raise msgspec.ValidationError("not a JSON object")
-    for name in request.needs:
-        if name not in response:
-            raise msgspec.ValidationError(f"no field {name!r}")
-    if request.shape is not None:
-        msgspec.convert(response, request.shape)
-
-
-def _text(reply: Reply) -> str:
-    """Return the body of a reply for an error message."""
-    return excerpt(reply.body.decode("utf-8", "replace"))
-
-
-def is_session_missing(detail: Any) -> bool:
-    """Return whether a 404 is about the session. KATO has two formats: middleware and endpoint."""
-    if isinstance(detail, dict):
-        return detail.get("code") == "SESSION_NOT_FOUND"
-    return isinstance(detail, str) and detail.startswith("Session ") and "not found" in detail

@@ -14,7 +14,7 @@ from kato_consul._kato.pattern_store import PREFIX, read_frequency
 from kato_consul._kato.reconcile import lock_barrier
 from kato_consul._kato.replacement import leave_session, read_session
 from kato_consul._kato.session_state import SessionState
-from kato_consul._kato.writes import Write
+from kato_consul._kato.write import Write
 from kato_consul._requests.classify import Delivery, classify
 from kato_consul.errors import NoResponse, OutcomeUnknown, SessionGone
 
@@ -61,6 +61,7 @@ def settle_once_only(
         return None
     if frequency > pattern.frequency and state.teaches_alone:
         # Counted, and the session may or may not be saved later: it is left.
+        state.note_applied(write)
         yield from leave_session(api, state, after, deadline, applied=write)
         return True
     if answered and unchanged and frequency == pattern.frequency:
@@ -112,6 +113,7 @@ def require_no_doubt(api: KatoApi, state: SessionState, deadline: float) -> Flow
             "clear_stm, or another observation, the memory is a new one and can be learned",
             pattern="" if pattern is None else PREFIX + pattern.name,
         )
+    state.note_applied(doubt.write)
     yield from leave_session(api, state, state.journal.learned(), deadline)
     state.doubtful_learn = None
     return True

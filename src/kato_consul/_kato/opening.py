@@ -67,17 +67,23 @@ def _open(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
             f"KATO ignored the session configuration {ignored}: it uses "
             f"{ {name: created.config.get(name) for name in ignored} }. The session was not opened"
         )
+    journal = Journal(session_id=created.id).configured(config, created.config)
+    if api.owner is not None:
+        state.ttl = created.ttl  # an entry has to last longer
+        yield from api.owner.switch(state, journal, deadline)
     state.instance = created.instance
-    state.journal = Journal(session_id=created.id).configured(config, created.config)
+    state.journal = journal
     api.place_session(state)
 
 
 class Created(NamedTuple):
-    """A session that KATO has created: its id, the instance's uid, and the configuration in use."""
+    """A session that KATO has created: its id, the instance's uid, the configuration in use, and
+    its time to live in seconds, None if KATO does not say."""
 
     id: str
     instance: str
     config: Mapping[str, Any]
+    ttl: int | None
 
 
 def create_session(
@@ -121,7 +127,8 @@ def create_session(
             raise
         raise StoreUnavailable("opening the session", str(error)) from error
     config = response.get("session_config") or {}
-    return Created(response["session_id"], answer.instance.uid, config)
+    ttl = response.get("ttl_seconds", state.ttl)
+    return Created(response["session_id"], answer.instance.uid, config, ttl)
 
 
 def delete_session(api: KatoApi, session_id: str, uid: str, deadline: float) -> Flow[None]:
@@ -149,7 +156,10 @@ def _attach(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     state.metadata = info.get("metadata") or state.metadata
     state.ttl = info.get("ttl_seconds", state.ttl)
     journal = existing.journal.configured(config, config)
-    state.journal = journal.adopted(data["time"], data["short_term_memory"])
+    journal = journal.adopted(data["time"], data["short_term_memory"])
+    if api.owner is not None:
+        yield from api.owner.switch(state, journal, deadline)
+    state.journal = journal
     state.attach_id = ""
     api.place_session(state)
 

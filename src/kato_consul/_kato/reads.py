@@ -18,7 +18,16 @@ from kato_consul._kato.types import (
     SessionInfo,
 )
 from kato_consul._requests.request import Request
-from kato_consul.errors import NoResponse, OutcomeUnknown, SessionGone, StoreUnavailable
+from kato_consul.errors import (
+    ClientClosed,
+    NoResponse,
+    OutcomeUnknown,
+    SessionDirectoryUnavailable,
+    SessionGone,
+    StoreUnavailable,
+)
+
+DELETED = "KATO has deleted it, and the session directory has not recorded that"
 
 
 def predictions(api: KatoApi, state: SessionState, deadline: float) -> Flow[list[Prediction]]:
@@ -106,14 +115,18 @@ def exists(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool]:
     """Flow: return whether KATO has the session. A session that is not open is not opened."""
     if state.id is None:
         return False
-    return (yield from api.session_exists("exists", state, deadline))
+    found = yield from api.session_exists("exists", state, deadline)
+    if api.owner is not None:
+        yield from api.owner.after_read(state, deadline)
+    return found
 
 
 def delete(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     """Flow: delete KATO's session. If it is gone already, that is a success too.
 
     Raises:
-        OutcomeUnknown: no response to it was received before the deadline.
+        OutcomeUnknown: no response to it was received before the deadline, or the session directory
+            could not record it.
     """
     if state.id is None:
         return
@@ -133,6 +146,12 @@ def delete(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
         pass  # deleted by another client, or by an earlier attempt of this call
     except (NoResponse, StoreUnavailable) as error:
         raise OutcomeUnknown("delete", state.instance or "", str(error)) from error
+    if api.owner is not None:
+        try:
+            yield from api.owner.removed(state, deadline)
+        except (SessionDirectoryUnavailable, ClientClosed) as error:
+            unknown = OutcomeUnknown("delete", state.instance or "", DELETED, answered=True)
+            raise unknown.because(error) from error
     api.release_placement(state)
     state.close()
 
@@ -160,8 +179,12 @@ def _read(
             shape=shape,
         )
         try:
-            return (yield from api.call_session(request, state, deadline))
+            response = yield from api.call_session(request, state, deadline)
         except SessionGone:
             yield from reconcile(api, state, deadline)
+        else:
+            if api.owner is not None:
+                yield from api.owner.after_read(state, deadline)
+            return response
         yield Sleep(max(0.0, min(delay, deadline - api.now())))
     raise AssertionError("the delays have no end")

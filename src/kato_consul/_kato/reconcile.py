@@ -16,7 +16,8 @@ from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.replacement import leave_session, read_session, replace_session
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import Event
-from kato_consul._kato.writes import Write, observe_sequence
+from kato_consul._kato.write import Write
+from kato_consul._kato.writes import observe_sequence
 from kato_consul._requests.request import Request
 from kato_consul.errors import SessionConflict, SessionGone, StoreUnavailable
 
@@ -209,5 +210,7 @@ def _conflict(state: SessionState, time: int, stm: list[Event]) -> SessionConfli
         found_stm=stm,
     )
     state.adopt(time, stm)
+    if state.pending is not None:
+        state.note_unknown(state.pending)
     state.pending = None
     return conflict

@@ -21,7 +21,8 @@ from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.opening import DEFAULT_CONFIG, create_session, delete_session
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import Event
-from kato_consul._kato.writes import Write, observe_sequence, set_config
+from kato_consul._kato.write import Write
+from kato_consul._kato.writes import observe_sequence, set_config
 from kato_consul._logging import logger
 from kato_consul._requests.request import Request
 from kato_consul.errors import (
@@ -29,6 +30,7 @@ from kato_consul.errors import (
     ConfigurationError,
     GatewayRefused,
     KatoError,
+    NoResponse,
     OutcomeUnknown,
     RequestNotSent,
     ServerFailed,
@@ -88,7 +90,7 @@ def replace_session(
         except RequestNotSent as error:  # no time is left: what failed before is the reason
             if failure is None:
                 raise
-            raise StoreUnavailable(RESTORING, str(failure)) from error
+            raise _not_restored(failure) from error
         except (ConfigurationError, BadRequest, ValidationFailed):
             # Told once: from the next call on, the session goes on without these values.
             state.journal = state.journal.configured(draft.journal.config, EMPTY)
@@ -98,8 +100,10 @@ def replace_session(
             state.failovers += draft.failovers
         remaining = deadline - api.now()
         if remaining <= 0 or tries == MAX_TRIES:
-            raise StoreUnavailable(RESTORING, str(failure)) from failure
+            raise _not_restored(failure) from failure
         yield Sleep(min(delay, remaining))
+    if api.owner is not None:
+        yield from api.owner.switch(state, draft.journal, deadline)
     left = None if state.attached or reason == "gone" else state.id
     log.warning(
         "session.replaced",
@@ -119,6 +123,13 @@ def replace_session(
     api.place_session(state)
     if left is not None:
         yield from delete_session(api, left, state.current, deadline)
+
+
+def _not_restored(failure: KatoError) -> KatoError:
+    """Return the error for a session that could not be restored before the deadline."""
+    if isinstance(failure, OutcomeUnknown):  # its store may be all right
+        return NoResponse(f"{RESTORING}: {failure.what} on {failure.instance}: {failure.reason}")
+    return StoreUnavailable(RESTORING, str(failure))
 
 
 def leave_session(

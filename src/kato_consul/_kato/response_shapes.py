@@ -63,6 +63,7 @@ class CreatedSession(msgspec.Struct, gc=False):
 
     session_id: SessionId
     session_config: SessionConfig | None = None
+    ttl_seconds: Count | None = None
 
 
 class Session(msgspec.Struct, gc=False):

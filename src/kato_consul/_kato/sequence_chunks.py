@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from inspect import isawaitable, iscoroutine, iscoroutinefunction
 
 from kato_consul._flow import Flow
+from kato_consul._kato.call_part import CallPart
 from kato_consul._kato.execute import execute_write
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.learning import learn
 from kato_consul._kato.plain_json import require_positive
+from kato_consul._kato.repeated_calls import MakePart
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import LearnResult, Observation, SequenceResult
 from kato_consul._kato.writes import clear_stm, observe_sequence
@@ -31,6 +33,10 @@ Progress = Callable[[int, int], object]
 """Called after each chunk with the number of observations applied so far, and in total."""
 
 
+def no_part(units: int, observations: int) -> None:
+    """Return no part: the call cannot be repeated."""
+
+
 def observe_chunks(
     api: KatoApi,
     state: SessionState,
@@ -42,12 +48,16 @@ def observe_chunks(
     learn_at_end: bool = False,
     clear_stm_between: bool = False,
     progress: Progress | None = None,
+    part: MakePart = no_part,
+    so_far: SequenceResult | None = None,
 ) -> Flow[SequenceResult]:
     """Flow: observe a sequence of any length, in chunks of at most ``chunk``.
 
     ``deadline`` is that of the first chunk, which includes the wait for the session's turn. Each
     further one has the time of a call. ``chunk`` is at least 1. ``learn_after_each`` and
     ``clear_stm_between`` are those of `observe_sequence`, ``progress`` is called after each chunk.
+    If the call may be repeated, ``part`` returns the part of it that a write is, and ``so_far`` is
+    the result of what an earlier call has made.
 
     ``learn_at_end`` is a `learn` of its own: observations can be repaired and sent again, a learn
     cannot, so they are not one request.
@@ -59,6 +69,7 @@ def observe_chunks(
     """
     require_positive(chunk, "chunk")
     _require_plain_function(progress)
+    applied = 0 if so_far is None else so_far["observations_processed"]
     # All at once: if one cannot be sent as JSON, none is sent.
     chunks = [
         observe_sequence(
@@ -66,17 +77,16 @@ def observe_chunks(
             learn_after_each=learn_after_each,
             clear_stm_between=clear_stm_between,
         )
-        for start in range(0, max(len(observations), 1), chunk)
+        for start in range(applied, max(len(observations), 1), chunk)
     ]
-    merged: SequenceResult | None = None
-    applied = 0
     try:
         for write in chunks:
             if clear_stm_between and applied:
-                yield from _clear_between(api, state, deadline)
-            result = yield from execute_write(api, state, deadline, write)
+                yield from _clear_between(api, state, deadline, part(0, 0))
+            units = len(write.observations)
+            result = yield from execute_write(api, state, deadline, write.of(part(units, units)))
             deadline = api.now() + api.call_timeout
-            merged = result if merged is None else _merge(merged, result)
+            so_far = result if so_far is None else merged(so_far, result)
             applied += len(write.observations)
             if progress is not None:
                 state.reporting = True
@@ -84,10 +94,10 @@ def observe_chunks(
                     _require_no_awaitable(progress(applied, len(observations)))
                 finally:
                     state.reporting = False
-        assert merged is not None
+        assert so_far is not None
         if learn_at_end and observations and state.journal.events:
-            learned = yield from learn(api, state, deadline)
-            merged = _with_learned(merged, learned)
+            learned = yield from learn(api, state, deadline, part=part(1, 0))
+            so_far = with_learned(so_far, learned)
     except KatoConsulError as error:
         if applied:
             error.applied = applied
@@ -97,7 +107,7 @@ def observe_chunks(
                 f"events[error.applied:]"
             )
         raise
-    return merged
+    return so_far
 
 
 def _require_plain_function(progress: Progress | None) -> None:
@@ -113,19 +123,21 @@ def _require_no_awaitable(result: object) -> None:
         raise ConfigurationError(ASYNC_PROGRESS)
 
 
-def _clear_between(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
+def _clear_between(
+    api: KatoApi, state: SessionState, deadline: float, part: CallPart | None
+) -> Flow[None]:
     """Flow: clear the memory between two chunks.
 
     Raises:
         NoResponse: it may be cleared or not. No observation is affected.
     """
     try:
-        yield from execute_write(api, state, deadline, clear_stm())
+        yield from execute_write(api, state, deadline, clear_stm().of(part))
     except OutcomeUnknown as error:
         raise NoResponse(f"the memory between two chunks may not be cleared: {error}") from error
 
 
-def _with_learned(result: SequenceResult, learned: LearnResult) -> SequenceResult:
+def with_learned(result: SequenceResult, learned: LearnResult) -> SequenceResult:
     """Return the result of a sequence whose events were learned after the last one."""
     name = learned["pattern_name"]
     names = [*result.get("auto_learned_patterns", []), *([name] if name else [])]
@@ -137,7 +149,7 @@ def _with_learned(result: SequenceResult, learned: LearnResult) -> SequenceResul
     }
 
 
-def _merge(before: SequenceResult, after: SequenceResult) -> SequenceResult:
+def merged(before: SequenceResult, after: SequenceResult) -> SequenceResult:
     """Return the results of two successive chunks as one."""
     results = [
         {**entry, "sequence_position": position}

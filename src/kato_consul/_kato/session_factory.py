@@ -1,14 +1,18 @@
 """Session factory: creates the sessions of one client and holds what they share."""
 
 import os
+import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from kato_consul._balancing.pool import pool_for
+from kato_consul._directory.entry import check_given
 from kato_consul._flow import Flow
 from kato_consul._kato.config_check import check_config
 from kato_consul._kato.journal import EMPTY, Journal
 from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.ownership import Owner
 from kato_consul._kato.queries import Query, query_any, query_instance
 from kato_consul._kato.session_options import (
     NO_OPTIONS,
@@ -36,7 +40,8 @@ class SessionFactory:
     ``sessions`` has the shell's session of each key.
 
     ``store`` has the service's instances. ``run`` runs a flow in the shell and returns its result,
-    or an awaitable of it; ``check_usable`` raises `ClientClosed` if it would.
+    or an awaitable of it; ``check_usable`` raises `ClientClosed` if it would. ``owner`` owns the
+    sessions, if they are shared with other processes.
     """
 
     def __init__(
@@ -45,13 +50,15 @@ class SessionFactory:
         store: SnapshotStore,
         run: Callable[[Flow[Any]], Any],
         check_usable: Callable[[], None],
+        owner: Owner | None = None,
     ) -> None:
         self.run = run
         self.check_usable = check_usable
         self._process = os.getpid()
         self._settings = settings
         self.sessions: dict[str, Any] = {}
-        self._nodes = SharedNodes(self._has_own_node)
+        # Weak: the owner's background work refers to states, and so to this.
+        self._nodes = SharedNodes(partial(_has_own_node, weakref.ref(self)))
         self._interrupted: dict[tuple[str, str], None] = {}
         self.pool = pool_for(settings)
         failover = Failover(
@@ -62,15 +69,20 @@ class SessionFactory:
             hedge=settings.hedge,
             wait_for_instances=settings.wait_for_instances,
         )
-        self.api = KatoApi(failover, settings.attempt_timeout, settings.deadline)
+        self.owner = owner
+        self.api = KatoApi(failover, settings.attempt_timeout, settings.deadline, owner)
 
     def new_state(self, key: str, options: SessionOptions) -> SessionState:
         """Return the state of a session that is not open yet.
 
         Raises:
-            ConfigurationError: ``key`` is empty or no text.
+            ConfigurationError: ``key`` is empty or no text, or the session is shared with other
+                processes, and its options are too large for that.
         """
         key = checked_key(key)
+        if self.owner is not None:
+            metadata, config = options.metadata or EMPTY, options.config or EMPTY
+            check_given(key, options.node_id or key, metadata, config)
         self._nodes.add(key, options.node_id, options.config or EMPTY)
         return SessionState(
             key,
@@ -125,10 +137,6 @@ class SessionFactory:
             del self.sessions[state.key]
             self._nodes.remove(state.key, state.node_id)
 
-    def _has_own_node(self, key: str) -> bool:
-        session = self.sessions.get(key)
-        return session is not None and session._state.owns_node
-
     def query_any(self, query: Query[Any]) -> Flow[Any]:
         """Flow: run the query on any instance."""
         return query_any(self.api, query, self.deadline())
@@ -173,3 +181,9 @@ class SessionFactory:
             f"session {state.key!r} is used from within one of its own calls, which would wait for "
             f"itself. Nothing was sent. Use the session when the call has returned"
         )
+
+
+def _has_own_node(factory: weakref.ref[SessionFactory], key: str) -> bool:
+    living = factory()
+    session = None if living is None else living.sessions.get(key)
+    return session is not None and session._state.owns_node

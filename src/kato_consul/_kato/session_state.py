@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kato_consul._kato.journal import EMPTY, Journal
+from kato_consul._kato.ownership import Ownership
 from kato_consul._kato.pattern import PatternCount
 from kato_consul._kato.session_options import NO_OPTIONS, OnConflict, SessionOptions
 from kato_consul._kato.shared_nodes import SharedNodes
 from kato_consul._kato.types import Event
-from kato_consul._kato.writes import Write
+from kato_consul._kato.write import Write
 from kato_consul.errors import KatoConsulError, OutcomeUnknown
 
 MAX_INTERRUPTED = 1_000
@@ -32,6 +33,12 @@ class SessionFacts:
     that were read back, ``repairs`` restorations from the journal, ``reopened`` sessions created in
     place of one that KATO had lost, and ``moves`` sessions created in place of one in which a write
     might still be applied late.
+
+    With a session directory: ``owner`` is this process, ``host:pid``, while it owns the session,
+    otherwise None. ``epoch`` counts the acquisitions of the session by any process. ``takeovers``
+    counts those by this process from one that had not released it, ``waits`` those for which it
+    waited for another process. ``replayed_without_emotives``: at a takeover, the emotives and
+    metadata of the last observations of the former owner were lost.
     """
 
     key: str
@@ -44,6 +51,11 @@ class SessionFacts:
     repairs: int
     reopened: int
     moves: int
+    owner: str | None = None
+    epoch: int = 0
+    takeovers: int = 0
+    waits: int = 0
+    replayed_without_emotives: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +101,8 @@ class SessionState:
     Instances, by uid ("" for none): ``primary`` is the session's primary, ``current`` the one that
     serves it now, ``avoid`` one that hung during this operation. ``instance`` is the one that
     responded last.
+
+    ``ownership`` is what is known of the session's owners, if there is a session directory.
     """
 
     key: str
@@ -121,9 +135,11 @@ class SessionState:
     repairs: int = 0
     reopened: int = 0
     moves: int = 0
+    ownership: Ownership | None = None
 
     def facts(self) -> SessionFacts:
         """Return a copy of the counters and identifiers as they are now."""
+        own = self.ownership or Ownership()
         return SessionFacts(
             key=self.key,
             id=self.id,
@@ -135,6 +151,11 @@ class SessionState:
             repairs=self.repairs,
             reopened=self.reopened,
             moves=self.moves,
+            owner=own.held.entry.owner_label if own.held else None,
+            epoch=own.epoch,
+            takeovers=own.takeovers,
+            waits=own.waits,
+            replayed_without_emotives=own.lossy,
         )
 
     @property
@@ -161,6 +182,18 @@ class SessionState:
         while len(self.interrupted) > MAX_INTERRUPTED:
             self.interrupted.pop(next(iter(self.interrupted)), None)
 
+    def note_applied(self, write: Write[Any]) -> None:
+        """Record of the call that the write is a part of that it was applied."""
+        own = self.ownership
+        if write.part is not None and own is not None and own.calls is not None:
+            own.calls.applied(write.part)
+
+    def note_unknown(self, write: Write[Any]) -> None:
+        """Record of that call that it will never be known whether the write was applied."""
+        own = self.ownership
+        if write.part is not None and own is not None and own.calls is not None:
+            own.calls.give_up(write.part)
+
     def commit(self, after: Journal, write: Write[Any]) -> None:
         """Record that the pending write was applied, and led to ``after``.
 
@@ -168,6 +201,8 @@ class SessionState:
         """
         after.last_write = write
         self.journal = after
+        if write.part is not None:
+            self.note_applied(write)
 
     @property
     def is_applied(self) -> bool:
@@ -183,6 +218,8 @@ class SessionState:
         """Set the journal to KATO's state: the client continues from there."""
         self.journal = self.journal.adopted(time, stm)
         self.unsaved = None
+        if self.ownership is not None and self.ownership.calls is not None:
+            self.ownership.calls.unrecorded = True  # the counter has another source
 
     def close(self) -> None:
         """Forget KATO's session, which has ended. The next call opens another one."""

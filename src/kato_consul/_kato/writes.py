@@ -1,122 +1,19 @@
-"""Writes: the calls that change a session, each with what is needed to settle it.
+"""Writes: the calls that change a session."""
 
-A `Write` has its request, its effect on the journal, the counter that KATO must return, and the
-result to return if KATO's response was lost and the effect was read back instead.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
-
-import msgspec
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from kato_consul._kato import response_shapes as shapes
-from kato_consul._kato.journal import MAX_STM_EVENTS, Journal, makes_event
+from kato_consul._kato.journal import Journal
 from kato_consul._kato.observations import to_json
 from kato_consul._kato.pattern import PatternCount
 from kato_consul._kato.plain_json import require_positive
 from kato_consul._kato.types import LearnResult, Observation, ObservationResult, SequenceResult
-from kato_consul._requests.request import Request
-
-R = TypeVar("R")
-
-
-def _no_counters(response: Any) -> None:
-    return None
+from kato_consul._kato.write import Write
 
 
 def _no_answer(session_id: str, after: Journal) -> None:
     return None
-
-
-def _no_patterns(response: Any) -> list[str | None]:
-    return []
-
-
-class Write(msgspec.Struct, Generic[R], frozen=True, eq=False):
-    """One change of a session.
-
-    ``what`` names the call in errors and logs. ``path`` is relative to the session's URL, ``body``
-    is JSON. ``apply`` returns a journal after the change. ``answer_from_journal`` builds the result
-    from the session's id and the journal after the change. ``observations`` are those that it adds.
-    ``shape`` is what KATO's response must match. ``read_counters`` returns the counter and the
-    number of events in KATO's response, None if it has neither. ``read_patterns`` returns the names
-    of the patterns that the response says were learned.
-
-    ``config`` are the settings that it changes, None if it changes none: they are not seen in the
-    counter and the memory. ``once_only``: applying it twice leaves a trace that no session shows,
-    so it is never sent again while it may have been applied. ``resets``: its result does not depend
-    on the session's earlier state. ``pattern`` is what a learn will learn, if that is known.
-    """
-
-    what: str
-    path: str
-    body: bytes
-    apply: Callable[[Journal], Journal]
-    answer_from_journal: Callable[[str, Journal], R]
-    observations: Sequence[Observation] = ()
-    shape: type[Any] = shapes.Status
-    read_counters: Callable[[Any], tuple[int, int] | None] = _no_counters
-    read_patterns: Callable[[Any], list[str | None]] = _no_patterns
-    config: Mapping[str, Any] | None = None
-    once_only: bool = False
-    resets: bool = False
-    pattern: PatternCount | None = None
-
-    def request(
-        self, session_id: str, timeout: float, *, follow_up: bool = False, once_only: bool = False
-    ) -> Request:
-        """Return the request for a session.
-
-        ``timeout`` is in seconds, for one attempt. ``follow_up``: it is a retry, or part of a
-        repair, and counts against the retry budget. ``once_only``: see `is_once_only`.
-        """
-        return Request(
-            self.what,
-            "POST",
-            f"/sessions/{session_id}/{self.path}",
-            self.body,
-            timeout=timeout,
-            shape=self.shape,
-            follow_up=follow_up,
-            once_only=once_only,
-        )
-
-    @property
-    def is_learn(self) -> bool:
-        """True if it is the call ``learn``."""
-        return self.once_only and not self.observations and not self.resets
-
-    @property
-    def learns_same_memory(self) -> bool:
-        """True if the memory as it is now is (the first of) what it learns."""
-        adds_event = bool(self.observations) and makes_event(self.observations[0])
-        return self.once_only and not self.resets and not adds_event
-
-    @property
-    def clears_only(self) -> bool:
-        """True if it only empties the memory."""
-        return self.resets and not self.once_only
-
-    def is_once_only(self, before: Journal) -> bool:
-        """Return whether it is `once_only` on top of ``before``: if KATO would learn by itself."""
-        if self.once_only or not self.observations or not before.auto_learn.length:
-            return self.once_only
-        return self.apply(before).learns > before.learns
-
-    def is_expected(self, after: Journal, response: Any) -> bool:
-        """Return whether KATO's response is the one that leads to ``after``."""
-        counters = self.read_counters(response)
-        if counters is None:
-            return not self.observations
-        return counters == (after.time, min(after.events, MAX_STM_EVENTS))
-
-    def learned_patterns(self, response: Any) -> list[str]:
-        """Return the names of the patterns that KATO learned, as its response says."""
-        try:
-            names = self.read_patterns(response)
-        except (KeyError, TypeError):
-            return []
-        return [name for name in dict.fromkeys(names) if name]
 
 
 def observe(observation: Observation) -> Write[ObservationResult]:
@@ -271,6 +168,7 @@ def extend(ttl_seconds: int) -> Write[None]:
         body=b"",
         apply=lambda journal: journal,
         answer_from_journal=_no_answer,
+        keeps_for=ttl_seconds,
     )
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from kato_consul._balancing.pool import Pool
 from kato_consul._flow import JSON_HEADERS, Clock, Flow, Hedge, Hedged, Outcome, Reply, Send
 from kato_consul._logging import logger
@@ -90,8 +92,7 @@ def log_retry(request: Request, instance: Instance, attempt: int, why: str) -> N
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Attempt:
+class _Attempt(msgspec.Struct, frozen=True):
     instance: Instance
     send: Send
     started_at: float

@@ -5,14 +5,18 @@ from collections.abc import Iterable
 from typing import Any, Self, TypeVar
 
 from kato_consul._balancing.pool import InstanceView
+from kato_consul._directory.choice import directory_of
 from kato_consul._kato.queries import InstanceResults, Query
 from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._kato.session_options import OnConflict
 from kato_consul._kato.types import LearnResult, ObservationResult, Prediction
+from kato_consul._owning.owned_sessions import OwnedSessions
+from kato_consul._owning.owner import SessionOwner
 from kato_consul._sync import runtime
 from kato_consul._sync.discovery import Discovery
 from kato_consul._sync.instances import KatoInstance, KatoNode
 from kato_consul._sync.session import Session
+from kato_consul._sync.shared_sessions import SharedSessions
 from kato_consul.errors import KatoConsulError
 from kato_consul.settings import Settings
 
@@ -31,8 +35,9 @@ class KatoClient:
     A call that does not succeed within ``settings.deadline`` seconds raises a `KatoConsulError`.
 
     An async client may be shared by the tasks of one event loop, and belongs to that loop and its
-    process. A sync client may be shared by threads, and by forked children, which get sessions of
-    their own.
+    process. A sync client may be shared by threads, and by forked children, which are clients of
+    their own. With ``settings.session_directory`` a key is the same session in all processes of a
+    service; without it, each client has sessions of its own.
 
     Args:
         settings: how to reach Consul and KATO; from the environment unless given.
@@ -44,12 +49,24 @@ class KatoClient:
         runtime.in_each_process(self, KatoClient._set_up)
 
     def _set_up(self) -> None:
+        settings, discovery = self.discovery.settings, self.discovery
+        owner, run, self._shared = None, discovery._run, None
+        if settings.session_directory is not None:
+            owned = OwnedSessions(
+                directory_of(settings), keeps_observations=settings.journal == "full"
+            )
+            owner = SessionOwner(owned)
+            self._shared = SharedSessions(discovery, owned)
+            run = self._shared.run
         self._factory = SessionFactory(
-            self.discovery.settings,
-            self.discovery._service.store,
-            self.discovery._run,
-            self.discovery._driver.check_usable,
+            settings,
+            discovery._service.store,
+            run,
+            discovery._driver.check_usable,
+            owner,
         )
+        if self._shared is not None:
+            self._shared.attach(self._factory)
 
     def session(
         self,
@@ -69,7 +86,8 @@ class KatoClient:
         refuses to open the session with them, the key may be used with others.
 
         Args:
-            key: not empty; unique within this client.
+            key: not empty; unique within this client, and with a session directory within the
+                service.
             node_id: KATO's knowledge base, which sessions with the same ``node_id`` share; the key
                 unless given.
             config: KATO's session configuration, such as ``{"max_pattern_length": 5}``.
@@ -86,7 +104,7 @@ class KatoClient:
                 difference, and otherwise raises `SessionConflict`; ``"adopt"`` continues with the
                 state that KATO has; ``"raise"`` raises `SessionConflict`.
             attach: KATO's id of an existing session, to use instead of opening a new one. It keeps
-                its own configuration.
+                its own configuration. No effect if the session directory has a session for the key.
 
         Raises:
             ConfigurationError: ``key`` is empty, ``key`` or another name is no text, a value is no
@@ -197,8 +215,15 @@ class KatoClient:
         )
 
     def close(self) -> None:
-        """Stop the watch and close the connections. KATO keeps its sessions until their TTL."""
-        self.discovery.close()
+        """Stop the watch and close the connections. KATO keeps its sessions until their TTL.
+
+        With a session directory, the sessions are handed over first, for at most two seconds.
+        """
+        try:
+            if self._shared is not None:
+                self._shared.leave()
+        finally:
+            self.discovery.close()
 
     def __enter__(self) -> Self:
         self.discovery.__enter__()

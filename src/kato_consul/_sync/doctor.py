@@ -6,14 +6,20 @@ from dataclasses import replace
 
 from kato_consul._consul.agents import consul_api
 from kato_consul._consul.health_query import address_choice
+from kato_consul._directory.choice import directory_of
 from kato_consul._doctor.collect import FactCollector, static_facts
-from kato_consul._doctor.facts import DeploymentFacts
+from kato_consul._doctor.facts import DeploymentFacts, DirectoryFacts
 from kato_consul._doctor.findings import Diagnosis
 from kato_consul._doctor.rules import apply_rules
+from kato_consul._doctor.session_directory import from_directory
 from kato_consul._http.endpoint import Endpoints
+from kato_consul._runtime_defaults import clock
 from kato_consul._sync.driver import Driver
 from kato_consul._sync.keepalive_probe import closed_while_idle
 from kato_consul.settings import Settings
+
+LEAVE_WITHIN = 2.0
+"""Seconds that the session directory has to end the lease that it was tried with."""
 
 
 def diagnose(
@@ -25,8 +31,9 @@ def diagnose(
         for finding in diagnosis.findings:
             print(finding.severity.name, finding.where, finding.what, finding.todo)
 
-    It sends requests to Consul and to every instance. They change nothing, except for one session
-    for each instance, which is created and deleted. It blocks for ``settings.keepalive`` seconds
+    It sends requests to Consul, to every instance, and to the session directory, if one is set.
+    They change nothing, except for one session for each instance, and one entry of the directory,
+    which are created and deleted. It blocks for ``settings.keepalive`` seconds
     (4 unless set otherwise) and a little more, to find out whether instances close idle connections
     earlier than a client does. In async code, run it in a thread.
 
@@ -44,6 +51,15 @@ def diagnose(
     settings = settings or Settings()
     facts = _collect(settings, on_progress)
     return Diagnosis(facts, apply_rules(facts))
+
+
+def _directory_facts(settings: Settings, driver: Driver) -> DirectoryFacts:
+    directory = directory_of(settings)
+    for flow, name in directory.background():
+        driver.start(flow, name)
+    facts = driver.run(from_directory(directory))
+    driver.run(directory.leave(clock() + LEAVE_WITHIN))
+    return facts
 
 
 def _collect(settings: Settings, on_progress: Callable[[str], None] | None) -> DeploymentFacts:
@@ -76,6 +92,8 @@ def _collect(settings: Settings, on_progress: Callable[[str], None] | None) -> D
             if not observed.unreachable and not observed.instance.address_error
         }
         closed = closed_while_idle(reachable, settings.keepalive)
+        if settings.session_directory is not None and not facts.unreachable:
+            facts = replace(facts, directory=_directory_facts(settings, driver))
         # Last: by now, registrars have had seconds to change something.
         flapping = driver.run(collector.flapping())
     finally:

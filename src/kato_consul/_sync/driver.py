@@ -17,6 +17,8 @@ from kato_consul._flow import (
     Hedge,
     Hedged,
     Outcome,
+    RedisCommands,
+    RedisOutcome,
     Reply,
     Send,
     Sleep,
@@ -30,6 +32,7 @@ from kato_consul._libraries import load_libraries
 from kato_consul._logging import logger
 from kato_consul._sync.engines import engine_for
 from kato_consul._sync.fork_hooks import reset_in_child
+from kato_consul._sync.redis_client import RedisClient
 from kato_consul._tracing import add_trace_id
 from kato_consul.errors import ClientClosed, KatoConsulError, NoThread
 from kato_consul.settings import Settings
@@ -71,6 +74,7 @@ class Driver:
         self._dropped = False
         load_libraries()
         self._engine = engine_for(settings, endpoints or Endpoints(settings))
+        self._redis = RedisClient()
         reset_in_child(self, Driver._reset_in_child)
         self.owner_name = type(owner).__name__
         if owner is not None:
@@ -84,7 +88,7 @@ class Driver:
         """
         self.check_usable()
         self._used = True
-        outcome: Outcome | Hedged | None = None
+        outcome: Outcome | Hedged | RedisOutcome | None = None
         try:
             step = next(flow)
             while True:
@@ -155,7 +159,11 @@ class Driver:
         names = [one.name for one in tuple(self._threads) if one.is_alive()]
         if names and time.monotonic() >= deadline:
             log.warning("close.incomplete", seconds=CLOSE_TIMEOUT, still_running=names)
+        self._close_connections()
+
+    def _close_connections(self) -> None:
         self._engine.close()
+        self._redis.close()
 
     def _stop(self) -> None:
         """End all waits and all requests. It takes no lock, so it may run in a finalizer."""
@@ -163,6 +171,7 @@ class Driver:
         for waker in tuple(self._wakers):
             waker.put(None)
         self._engine.interrupt()
+        self._redis.interrupt()
 
     def _owner_collected(self) -> None:
         """Close the driver: no call can use it any more. (This may run in any thread.)"""
@@ -176,14 +185,16 @@ class Driver:
     def _close_if_dropped(self) -> None:
         """Close the connections when the last thread has ended that might use them."""
         if self._dropped and not self._threads:
-            self._engine.close()
+            self._close_connections()
 
-    def _carry_out(self, step: Step, send: SendRequest) -> Outcome | Hedged | None:
+    def _carry_out(self, step: Step, send: SendRequest) -> Outcome | Hedged | RedisOutcome | None:
         if isinstance(step, Send):
             self.check_usable()
             return send(step)
         if isinstance(step, Hedge):
             return self._hedge(step)
+        if isinstance(step, RedisCommands):
+            return self._send_to_redis(step)
         if isinstance(step, Sleep):
             self._wait(step.seconds, queue.SimpleQueue())
         elif isinstance(step, WaitForChange):
@@ -217,6 +228,13 @@ class Driver:
         outcome = self._engine.send(step)
         if isinstance(outcome, Failure):
             self.check_usable()  # cut by `close`: not an outage, which the flow would log
+        return outcome
+
+    def _send_to_redis(self, step: RedisCommands) -> RedisOutcome:
+        self.check_usable()
+        outcome = self._redis.send(step)
+        if isinstance(outcome, Failure):
+            self.check_usable()  # cut by `close`: not an outage, which the flow would retry
         return outcome
 
     def _hedge(self, step: Hedge) -> Hedged:
@@ -256,6 +274,7 @@ class Driver:
     def _reset_in_child(self) -> None:
         """Drop the connections and threads, which belong to the parent."""
         self._engine.reset_after_fork()
+        self._redis.reset_after_fork()
         self._threads = set()
         self._wakers = set()
         self._used = False

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from kato_consul._flow import Flow
 from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.ownership import Owner
 from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._kato.session_state import SessionState
 
@@ -52,27 +53,54 @@ class SessionTurn:
         call = _Call(get_ident())
         if self._state.reporting and line and line[0].thread == call.thread:
             # From a progress callback, between two parts of the call that has the turn.
-            nested: T = factory.run(flow(factory.api, self._state, factory.deadline()))
+            nested: T = factory.run(self._flow_of(flow, factory.deadline(), factory.owner))
             return nested
-        call.running = self._run_in_turn(call, flow)
+        call.running = self._run_in_turn(call, flow, factory.deadline(), factory.owner)
         next(call.running, None)
         result: T = call.result
         return result
 
+    def run_if_idle(
+        self, flow: Callable[[KatoApi, SessionState, float], Flow[None]], deadline: float
+    ) -> bool:
+        """Run a flow of the owner's, unless there is a call on the session. Return whether it ran.
+        (A call that begins at this moment is waited for.)"""
+        if self._line:
+            return False
+        call = _Call(get_ident())
+        call.running = self._run_in_turn(call, flow, deadline, None)
+        next(call.running, None)
+        return True
+
     def _run_in_turn(
-        self, call: "_Call", flow: Callable[[KatoApi, SessionState, float], Flow[Any]]
+        self,
+        call: "_Call",
+        flow: Callable[[KatoApi, SessionState, float], Flow[Any]],
+        deadline: float,
+        owner: Owner | None,
     ) -> Generator[None, None, None]:
         factory, line = self.factory, self._line
-        deadline = factory.deadline()
         line.append(call)
         try:
             if line[0] is not call:
                 self._wait(call, deadline)
-            call.result = factory.run(flow(factory.api, self._state, deadline))
+            call.result = factory.run(self._flow_of(flow, deadline, owner))
         finally:
             self._leave(call)
         return
         yield  # it makes this a generator
+
+    def _flow_of(
+        self,
+        flow: Callable[[KatoApi, SessionState, float], Flow[Any]],
+        deadline: float,
+        owner: Owner | None,
+    ) -> Flow[Any]:
+        """Return the flow of a call; with an owner, it owns the session first."""
+        api, state = self.factory.api, self._state
+        if owner is None:
+            return flow(api, state, deadline)
+        return owner.run(api, flow, state, deadline)
 
     def _wait(self, call: "_Call", deadline: float) -> None:
         line = self._line

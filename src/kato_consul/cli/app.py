@@ -18,6 +18,7 @@ from kato_consul.cli.commands import (
     register,
     run,
     session,
+    sessions,
     watch,
 )
 from kato_consul.cli.commands import exec as exec_command
@@ -70,6 +71,7 @@ for panel, command in (
     (_REGISTRAR, deregister.deregister),
     (_CLIENTS, instances.instances),
     (_CLIENTS, watch.watch),
+    (_CLIENTS, sessions.sessions),
     (_CLIENTS, session.observe),
     (_CLIENTS, session.predictions),
     (_CLIENTS, doctor.doctor),

@@ -13,10 +13,12 @@ from kato_consul import (
     DiscoveryError,
     KatoConsulError,
     NotPassing,
+    SessionDirectoryUnavailable,
 )
 from kato_consul.cli.output import discard_output, print_status
 
 NO_CONSUL = 3
+DENIED = 4
 STILL_BUSY = 7
 DOCTOR_WARNINGS = 8
 DOCTOR_ERRORS = 9
@@ -25,8 +27,8 @@ EXITS = {
     0: "done",
     1: "failed; the last line gives the reason",
     2: "invalid definition, option or setting",
-    NO_CONSUL: "no answer from Consul",
-    4: "denied by Consul",
+    NO_CONSUL: "no answer from Consul, or from the session directory",
+    DENIED: "denied by Consul, or by the session directory",
     5: "no such service",
     6: "not passing in time",
     STILL_BUSY: "still in use when the drain time was over",
@@ -40,7 +42,8 @@ _CODES: tuple[tuple[type[KatoConsulError], int], ...] = (
     (ConfigurationError, 2),
     (ConsulUnreachable, NO_CONSUL),
     (ConsulUnavailable, NO_CONSUL),
-    (ConsulDenied, 4),
+    (ConsulDenied, DENIED),
+    (SessionDirectoryUnavailable, NO_CONSUL),
     (NotPassing, 6),
     (DiscoveryError, 5),
     (ConsulError, 1),
@@ -53,6 +56,8 @@ class CommandFailed(Exception):
 
 def code_for(error: KatoConsulError) -> int:
     """Return the exit code for an error."""
+    if isinstance(error, SessionDirectoryUnavailable) and error.denied:
+        return DENIED
     return next((code for kind, code in _CODES if isinstance(error, kind)), 1)
 
 

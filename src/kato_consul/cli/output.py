@@ -22,7 +22,7 @@ PROGRAM = "kato-consul"
 """The program's name, and the subject of lines and events about the command itself."""
 
 SLOW_AFTER = 1.5
-"""Seconds without a response from Consul after which the user is informed."""
+"""Seconds without a response from a server after which the user is informed."""
 
 MAX_EXCERPT = 200
 """Characters of a check's output that are shown in a line."""
@@ -87,12 +87,12 @@ def log_line(subject: str, message: str) -> str:
 
 
 @contextlib.contextmanager
-def status_if_slow(consul_address: str) -> Iterator[Callable[[], None]]:
-    """Print that Consul does not answer yet, if the block takes longer than `SLOW_AFTER`.
+def status_if_slow(server: str) -> Iterator[Callable[[], None]]:
+    """Print that ``server`` does not answer yet, if the block takes longer than `SLOW_AFTER`.
 
-    Yields a function to call when Consul has answered.
+    Yields a function to call when it has answered.
     """
-    line = f"no answer from Consul at {consul_address} yet; still trying"
+    line = f"no answer from {server} yet; still trying"
     timer = threading.Timer(SLOW_AFTER, print_status, [line])
     timer.daemon = True
     timer.start()
@@ -100,6 +100,14 @@ def status_if_slow(consul_address: str) -> Iterator[Callable[[], None]]:
         yield timer.cancel
     finally:
         timer.cancel()
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in the largest unit of which there are at least two."""
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def discard_output(stream: TextIO) -> None:

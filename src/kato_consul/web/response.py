@@ -5,8 +5,8 @@ The status follows from what the error states, in this order:
 | the error                                             | status                           |
 | ----------------------------------------------------- | -------------------------------- |
 | refuses the input: `BadRequest`, `NotFound` and       | 400, 404, 422: the same request  |
-| `SessionGone`, `ValidationFailed` and                 | fails again                      |
-| `InvalidObservation`                                  |                                  |
+| `SessionGone`, `ValidationFailed`,                    | fails again                      |
+| `InvalidObservation` and `IdempotencyKeyReused`       |                                  |
 | is a `SessionConflict`                                | 409: another writer              |
 | is a `ClientClosed`, and nothing is applied           | 503: another process can serve   |
 | is safe to resend, and no mistake of the service      | 503: it can succeed later        |
@@ -31,6 +31,7 @@ from kato_consul.errors import (
     ClientClosed,
     ConsulError,
     Fault,
+    IdempotencyKeyReused,
     InvalidObservation,
     KatoAnswerError,
     KatoConsulError,
@@ -58,6 +59,7 @@ _STATUS: tuple[tuple[type[KatoConsulError], int], ...] = (
     (SessionConflict, 409),
     (ValidationFailed, 422),
     (InvalidObservation, 422),
+    (IdempotencyKeyReused, 422),
 )
 
 _DETAIL = {
@@ -73,6 +75,8 @@ _UNKNOWN = (
     "It is not known whether the request was applied. Do not repeat it: read the current state "
     "first, which shows it."
 )
+
+_KEY_REUSED = "The idempotency key was used for another request. Use a new one for each request."
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,8 @@ def error_response(error: KatoConsulError) -> ErrorResponse:
     status = _status(error)
     outcome = _outcome(error)
     detail = _UNKNOWN if outcome == "unknown" and status == 500 else _DETAIL[status]
+    if isinstance(error, IdempotencyKeyReused):
+        detail = _KEY_REUSED
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": type(error).__name__,

@@ -49,7 +49,7 @@ def deregister(
         settings = settings_from(consul, service)
         files = definition_files_option(file, expand=expand)
         on_event = event_sink(as_json=json_)
-        with status_if_slow(settings.consul_address):
+        with status_if_slow(f"Consul at {settings.consul_address}"):
             definitions = select_instances(
                 settings,
                 [*(ids or ()), *(id or ())],

@@ -112,6 +112,7 @@ Consul  http://{consul}
 
 In another terminal:
   export CONSUL_HTTP_ADDR={consul}
+  export KATO_CONSUL_SESSION_DIRECTORY=consul   # one session for a key, in all terminals
   kato-consul instances
   python -c 'from kato_consul import KatoClient; k = KatoClient();
 print(k.observe("me", ["hello"])); k.close()'

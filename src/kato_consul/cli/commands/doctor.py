@@ -31,10 +31,13 @@ def doctor(service: Service = None, consul: Consul = None, json_: Json = False) 
     one pool, and stale registrations. The checks of instances are for KATO: of
     another service, only the registrations are checked.
 
+    If KATO_CONSUL_SESSION_DIRECTORY is set, it tries the session directory, too.
+
     Takes a few seconds, in which idle connections show which instances close
-    them. It changes nothing, except for one session for each instance, which it
-    creates and deletes. Exits with 0 if nothing is wrong (notes do not count),
-    8 for warnings, 9 for errors, and 3 if Consul does not answer.
+    them. It changes nothing, except for one session for each instance, and one
+    entry of the session directory, which it creates and deletes. Exits with 0 if
+    nothing is wrong (notes do not count), 8 for warnings, 9 for errors, and 3 if
+    Consul does not answer.
 
       kato-consul doctor
 
@@ -44,7 +47,7 @@ def doctor(service: Service = None, consul: Consul = None, json_: Json = False) 
         from kato_consul import diagnose
 
         settings = settings_from(consul, service)
-        with status_if_slow(settings.consul_address) as consul_answered:
+        with status_if_slow(f"Consul at {settings.consul_address}") as consul_answered:
 
             def on_progress(line: str) -> None:
                 consul_answered()

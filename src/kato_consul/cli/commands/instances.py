@@ -13,7 +13,7 @@ from kato_consul.cli.options.common import (
     settings_from,
     silence_watch_log,
 )
-from kato_consul.cli.output import print_status, status_if_slow
+from kato_consul.cli.output import duration, print_status, status_if_slow
 
 CONSUL_WITHIN = 5.0
 """Seconds to wait for Consul: less than a program waits, because a user is waiting."""
@@ -37,7 +37,8 @@ def instances(service: Service = None, json_: Json = False, consul: Consul = Non
 
         silence_watch_log()
         settings = settings_from(consul, service)
-        with Discovery(settings) as discovery, status_if_slow(settings.consul_address):
+        server = f"Consul at {settings.consul_address}"
+        with Discovery(settings) as discovery, status_if_slow(server):
             snapshot = discovery.registered_snapshot(CONSUL_WITHIN)
             age, last_error = discovery.age, discovery.last_error
         if json_:
@@ -57,7 +58,7 @@ def describe_source(snapshot: Snapshot, age: float | None) -> str:
     """Return where the snapshot is from and how old it is; ``age`` in seconds."""
     if snapshot.source is Source.STATIC:
         return "from the static list in KATO_URL"
-    when = "just now" if age is None or age < 1 else f"{_duration(age)} ago"
+    when = "just now" if age is None or age < 1 else f"{duration(age)} ago"
     saved = " (saved snapshot)" if snapshot.source is Source.DISK else ""
     return f"reported by Consul {when}{saved}"
 
@@ -95,11 +96,3 @@ def _instance_as_json(instance: Instance, *, used: bool) -> dict[str, Any]:
         "output": instance.output,
         "address_error": instance.address_error,
     }
-
-
-def _duration(seconds: float) -> str:
-    """Return a duration in the largest unit of which there are at least two."""
-    for unit, length in (("days", 86_400), ("hours", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"

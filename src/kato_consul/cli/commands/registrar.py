@@ -31,7 +31,7 @@ def job_registrar(
     if options.wait:
         print_progress(options, f"waiting up to {options.wait:g} s until Consul reports passing")
     print_event = event_sink(as_json=options.json)
-    with status_if_slow(address) as consul_answered:
+    with status_if_slow(f"Consul at {address}") as consul_answered:
 
         def on_event(event: RegistrarEvent, subject: str, /, **fields: Any) -> None:
             consul_answered()

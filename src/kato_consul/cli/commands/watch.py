@@ -41,7 +41,7 @@ def watch(service: Service = None, json_: JsonLines = False, consul: Consul = No
         silence_watch_log()
         settings = settings_from(consul, service)
         with Discovery(settings) as discovery:
-            with status_if_slow(settings.consul_address):
+            with status_if_slow(f"Consul at {settings.consul_address}"):
                 discovery.snapshot(CONSUL_WITHIN)
                 try:
                     discovery.registered_snapshot(CONSUL_WITHIN)

@@ -30,9 +30,15 @@ Service = Annotated[
 Json = Annotated[bool, flag("--json", help="Print the result as one line of JSON.")]
 
 
-def settings_from(consul: str | None = None, service: str | None = None) -> Settings:
+def settings_from(
+    consul: str | None = None, service: str | None = None, directory: str | None = None
+) -> Settings:
     """Return the settings of the environment, overridden by the options that were given."""
-    given: dict[str, Any] = {"consul_addr": consul, "service": service}
+    given: dict[str, Any] = {
+        "consul_addr": consul,
+        "service": service,
+        "session_directory": directory,
+    }
     return Settings(**{name: value for name, value in given.items() if value is not None})
 
 

@@ -2,11 +2,9 @@
 
 import json
 import subprocess
-import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
 
 import httpx
 
@@ -21,19 +19,17 @@ from kato_consul.testing.consul.config import (
 from kato_consul.testing.ports import HOST, free_ports
 from kato_consul.testing.processes import ChildProcess
 from kato_consul.testing.scratch import ScratchFolder
+from kato_consul.testing.server_program import ServerProgram
 
 __all__ = ["ConsulAgent", "ConsulFailed"]
 
 PORTS = ("http", "dns", "serf_lan", "serf_wan", "server")
-ATTEMPTS = 3  # to choose ports that no other program takes before Consul does
-PORT_IN_USE = "address already in use"
 STARTING = "==> Starting Consul agent"  # in the log, at the beginning of each run
 SYNCED = "Synced node info"  # in the log, once the catalog has the agent's own addresses
-POLL = 0.05  # seconds between checks of a starting agent, which needs 0.2-0.7 s
 CLI_TIMEOUT = 30.0  # seconds
 
 
-class ConsulAgent:
+class ConsulAgent(ServerProgram):
     """A single Consul server in dev mode on 127.0.0.1, as a context manager.
 
     Args:
@@ -45,6 +41,8 @@ class ConsulAgent:
         token: enables ACLs. This token may do anything; requests without a token are denied.
     """
 
+    FAILED, PORT_IN_USE, POLL = ConsulFailed, "address already in use", 0.05  # it needs 0.2-0.7 s
+
     def __init__(
         self,
         *,
@@ -54,46 +52,13 @@ class ConsulAgent:
         token: str | None = None,
     ) -> None:
         self.node = f"agent-{uuid.uuid4().hex[:8]}"
+        super().__init__(f"the Consul agent {self.node}")
         self._binary = binary
         self._config = {**(acl_config(token) if token else {}), **(config or {})}
         self._token = token
         self._given_folder = folder
         self._own_folder: ScratchFolder | None = None
         self._ports: dict[str, int] | None = None
-        self._process: ChildProcess | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def start(self, timeout: float = 30.0) -> None:
-        """Start the agent and wait, up to `timeout` seconds, until it accepts registrations.
-
-        The first start chooses the ports; later ones keep them. Raises ConsulFailed with the end
-        of the log if the agent ends early or is not ready in time, ConsulNotFound if there is no
-        program, RuntimeError if the agent is running.
-        """
-        if self.running:
-            raise RuntimeError(f"the agent {self.node} is running already; stop it first")
-        deadline = time.monotonic() + timeout
-        attempts = ATTEMPTS if self._ports is None else 1
-        for attempt in range(1, attempts + 1):
-            try:
-                process = self._launch()
-                problem = self._wait_until_ready(process, deadline)
-            except BaseException:  # also Ctrl-C: `with` does not call __exit__ then
-                self.stop()
-                raise
-            if problem is None:
-                return
-            log = process.log_tail()
-            self.stop()
-            if PORT_IN_USE not in log or attempt == attempts:
-                raise ConsulFailed(f"{process.name} {problem}; the end of its log:\n{log}")
-            self._ports = None
 
     def stop(self) -> None:
         """End the agent, even if it is frozen, and remove its temporary folder. Idempotent."""
@@ -102,18 +67,6 @@ class ConsulAgent:
         if self._own_folder:
             self._own_folder.remove()
             self._own_folder = None
-
-    def kill(self) -> None:
-        """Kill the agent with SIGKILL, as a crash would."""
-        self._started.kill()
-
-    def freeze(self) -> None:
-        """Freeze the agent: it accepts connections and sends no response."""
-        self._started.freeze()
-
-    def thaw(self) -> None:
-        """Resume a frozen agent."""
-        self._started.thaw()
 
     def restart(self, timeout: float = 30.0) -> None:
         """End the agent and start it on the same ports; `timeout` as for `start`.
@@ -132,16 +85,6 @@ class ConsulAgent:
             self.start(timeout)
 
     @property
-    def running(self) -> bool:
-        """True if the agent's process runs. A frozen agent is running."""
-        return self._process is not None and self._process.running
-
-    @property
-    def pid(self) -> int:
-        """The agent's process id."""
-        return self._started.pid
-
-    @property
     def http_addr(self) -> str:
         """`127.0.0.1:PORT`, the form of CONSUL_HTTP_ADDR."""
         return f"{HOST}:{self._port('http')}"
@@ -156,10 +99,6 @@ class ConsulAgent:
         """The port of Consul's DNS interface, for UDP and TCP."""
         return self._port("dns")
 
-    def log_tail(self, lines: int = 20) -> str:
-        """Return the last `lines` lines of the agent's log; empty after `stop` has removed it."""
-        return self._started.log_tail(lines)
-
     def cli(self, *args: str) -> str:
         """Run `consul ARGS…` against this agent and return its output.
 
@@ -168,7 +107,7 @@ class ConsulAgent:
         command = " ".join(["consul", *args])
         try:
             completed = subprocess.run(
-                [str(self._program()), *args],
+                [str(self._consul()), *args],
                 env={
                     **clean_environment(),
                     "CONSUL_HTTP_ADDR": self.http_addr,
@@ -190,17 +129,18 @@ class ConsulAgent:
         return completed.stdout
 
     @property
-    def _started(self) -> ChildProcess:
-        if self._process is None:
-            raise RuntimeError(f"the agent {self.node} was not started; call start() first")
-        return self._process
+    def _has_ports(self) -> bool:
+        return self._ports is not None
+
+    def _forget_ports(self) -> None:
+        self._ports = None
 
     def _port(self, name: str) -> int:
         if self._ports is None:
             raise RuntimeError(f"the agent {self.node} has no ports yet; call start() first")
         return self._ports[name]
 
-    def _program(self) -> Path:
+    def _consul(self) -> Path:
         if self._binary is None:
             self._binary = find_consul()
         return self._binary
@@ -213,8 +153,8 @@ class ConsulAgent:
             self._own_folder = ScratchFolder("kato-consul-agent-")
         return self._own_folder.path
 
-    def _launch(self) -> ChildProcess:
-        program, folder = self._program(), self._folder()
+    def _program(self) -> ChildProcess:
+        program, folder = self._consul(), self._folder()
         if self._ports is None:
             self._ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         defaults = agent_config(self.node, self._ports, consul_version(program))
@@ -222,30 +162,20 @@ class ConsulAgent:
         for name, content in (("defaults.json", defaults), ("config.json", self._config)):
             (folder / name).write_text(json.dumps(content, indent=2))
             argv += ["-config-file", str(folder / name)]
-        name = f"the Consul agent {self.node}"
-        # Stored before it starts: after an interrupt in between, `stop` has to end it.
-        process = self._process = ChildProcess(
-            argv, name=name, log=folder / "consul.log", env=clean_environment()
-        )
-        process.start()
-        return process
+        log = folder / "consul.log"
+        return ChildProcess(argv, name=self._title, log=log, env=clean_environment())
 
     def _mode(self, folder: Path) -> list[str]:
         """Return the command line arguments for this kind of agent."""
         return ["-dev"]
 
     def _wait_until_ready(self, process: ChildProcess, deadline: float) -> str | None:
-        """Return None once the agent is ready, otherwise the reason why it is not."""
         # trust_env=False: a proxy from the environment must not be used for a local agent.
         token = {"X-Consul-Token": self._token} if self._token else {}
         with httpx.Client(base_url=self.url, headers=token, timeout=2.0, trust_env=False) as client:
-            while time.monotonic() < deadline:
-                if not process.running:
-                    return f"ended early with exit status {process.returncode}"
-                if _is_ready(client, self.node, process):
-                    return None
-                time.sleep(POLL)
-        return "was not ready in time"
+            return self._wait_until(
+                process, deadline, lambda: _is_ready(client, self.node, process)
+            )
 
 
 def _is_ready(client: httpx.Client, node: str, process: ChildProcess) -> bool:

@@ -14,10 +14,11 @@ from typing import Self
 
 import httpx
 
-from kato_consul.testing.consul.agent import ATTEMPTS, PORT_IN_USE, PORTS, ConsulAgent, ConsulFailed
+from kato_consul.testing.consul.agent import PORTS, ConsulAgent, ConsulFailed
 from kato_consul.testing.consul.binary import find_consul
 from kato_consul.testing.ports import HOST, free_ports
 from kato_consul.testing.scratch import ScratchFolder
+from kato_consul.testing.server_program import ATTEMPTS
 
 POLL = 0.05  # seconds between two queries for the leader
 
@@ -95,7 +96,7 @@ class ConsulCluster:
                 self.bring_up(self.clients, timeout)
             except ConsulFailed as error:
                 self.stop()
-                if PORT_IN_USE not in str(error) or attempt == ATTEMPTS:
+                if ConsulAgent.PORT_IN_USE not in str(error) or attempt == ATTEMPTS:
                     raise
             except BaseException:  # also Ctrl-C: `with` does not call __exit__ then
                 self.stop()

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kato_consul.testing.ports import HOST
-
-VERSION_TIMEOUT = 20.0  # seconds for `consul version`, which takes 0.1 s on an idle machine
+from kato_consul.testing.programs import VERSION_TIMEOUT
 
 
 class ConsulFailed(RuntimeError):

@@ -29,29 +29,29 @@ class AptEntry:
 
 @dataclass(frozen=True)
 class Distribution:
-    """A distribution and its release that contains Consul."""
+    """A distribution, and how its archive is recognized."""
 
     id: str  # os-release(5) ID
-    suite: str
-    component: str
     keyring: Path  # the distribution's file with its archive's keys
     releases: frozenset[str]  # suites of an entry; the machine's own codename is added
 
 
+@dataclass(frozen=True)
+class Release:
+    """The part of a distribution's archive that contains a program."""
+
+    suite: str
+    component: str = "main"
+
+
 DISTRIBUTIONS = (
-    # Tested on bookworm: Consul 1.8.7, the last version that Debian packaged, runs there.
     Distribution(
         "debian",
-        suite="bullseye",
-        component="main",
         keyring=Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
         releases=frozenset({"bullseye", "bookworm", "trixie", "oldstable", "stable", "testing"}),
     ),
-    # Not tested: jammy is the newest release known to contain Consul (1.8.7).
     Distribution(
         "ubuntu",
-        suite="jammy",
-        component="universe",
         keyring=Path("/usr/share/keyrings/ubuntu-archive-keyring.gpg"),
         releases=frozenset({"jammy", "noble"}),
     ),
@@ -125,17 +125,15 @@ def choose_entry(
     return max(candidates, key=score, default=None)
 
 
-def private_source(
-    entry: AptEntry, distribution: Distribution, default_keyring: Path | None
-) -> str:
-    """Return a deb822 stanza for Consul's release at the address of `entry`, with its keys."""
+def private_source(entry: AptEntry, release: Release, default_keyring: Path | None) -> str:
+    """Return a deb822 stanza for `release` at the address of `entry`, with its keys."""
     signed_by = entry.signed_by or str(default_keyring or "")
     return "\n".join(
         (
             "Types: deb",
             f"URIs: {entry.uri}",
-            f"Suites: {distribution.suite}",
-            f"Components: {distribution.component}",
+            f"Suites: {release.suite}",
+            f"Components: {release.component}",
             *([f"Signed-By: {signed_by}"] if signed_by else []),
             *(["Trusted: yes"] if entry.trusted else []),
             "",

@@ -1,7 +1,7 @@
-"""Consul from the distribution's archive, for machines without an installed one.
+"""Programs from the distribution's archive, for machines on which they are not installed.
 
 Nothing is installed and no root is needed: apt runs with its own lists, cache and sources in a
-temporary folder, and only the program is kept from the package. The machine's settings for apt
+temporary folder, and only the program is kept from its packages. The machine's settings for apt
 (proxies, credentials, certificates) still apply.
 """
 
@@ -12,13 +12,15 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from kato_consul.testing.consul.apt_sources import (
+from kato_consul.testing.apt_sources import (
     DISTRIBUTIONS,
     AptEntry,
     Distribution,
+    Release,
     choose_entry,
     parse_deb822,
     parse_one_line,
@@ -29,11 +31,12 @@ STEP_TIMEOUT = 120.0  # seconds for each of three steps, which take 3-15 s in to
 
 # Read after the machine's own configuration, so it takes precedence.
 CONFIG = """
-Dir::Etc::sourcelist "{folder}/consul.sources";
+Dir::Etc::sourcelist "{folder}/archive.sources";
 Dir::Etc::sourceparts "/dev/null";
 Dir::Etc::preferences "/dev/null";
 Dir::Etc::preferencesparts "/dev/null";
 Dir::State::lists "{folder}/lists";
+Dir::State::status "/dev/null";  // otherwise the version that is installed would be downloaded
 Dir::Cache "{folder}/cache";
 Dir::Cache::pkgcache "";
 Dir::Cache::srcpkgcache "";
@@ -51,13 +54,28 @@ APT::Update::Error-Mode "any";  // otherwise an unreachable archive is a success
 
 
 class ArchiveFailed(RuntimeError):
-    """Consul could not be fetched from the distribution's archive; the message names the step."""
+    """A program could not be fetched from the distribution's archive; the message names the
+    step."""
 
 
-def find_source(etc: Path) -> tuple[Distribution, AptEntry]:
+@dataclass(frozen=True)
+class Packages:
+    """The packages of a program.
+
+    ``releases`` are those that contain it, by the distribution's id. ``install`` is called with the
+    folder in which they are unpacked, and a path at which it creates what is kept.
+    """
+
+    title: str
+    names: tuple[str, ...]
+    releases: Mapping[str, Release]
+    install: Callable[[Path, Path], None]
+
+
+def find_source(etc: Path, supported: Iterable[str]) -> tuple[Distribution, AptEntry]:
     """Return the machine's distribution and the apt entry of its archive, read from `etc`.
 
-    Raises ArchiveFailed on another system, and if no entry is the archive's.
+    Raises ArchiveFailed if it is none of the supported ones, and if no entry is the archive's.
     """
     try:
         release = platform.freedesktop_os_release()
@@ -65,9 +83,8 @@ def find_source(etc: Path) -> tuple[Distribution, AptEntry]:
         release = {}
     name = release.get("ID", "unknown")
     distribution = next((d for d in DISTRIBUTIONS if d.id == name), None)
-    if distribution is None:
-        supported = " or ".join(d.id for d in DISTRIBUTIONS)
-        raise ArchiveFailed(f"this system is {name!r}, not {supported}")
+    if distribution is None or name not in supported:
+        raise ArchiveFailed(f"this system is {name!r}, not {' or '.join(supported)}")
     entries: list[AptEntry] = []
     for path in [etc / "apt/sources.list", *sorted((etc / "apt/sources.list.d").glob("*"))]:
         if path.is_file() and path.suffix in {".list", ".sources"}:
@@ -82,52 +99,66 @@ def find_source(etc: Path) -> tuple[Distribution, AptEntry]:
     return distribution, entry
 
 
-def fetch_consul(
-    target: Path, *, etc: Path = Path("/etc"), on_progress: Callable[[str], None] | None = None
+def fetch(
+    packages: Packages,
+    target: Path,
+    *,
+    etc: Path = Path("/etc"),
+    on_progress: Callable[[str], None] | None = None,
 ) -> Path:
-    """Fetch the archive's Consul to `target` and return `target`; takes about 15 s.
+    """Fetch the archive's program to `target` and return `target`; takes about 15 s.
 
     Several processes may call this at once: one fetches, the others wait. Raises ArchiveFailed.
     """
-    distribution, entry = find_source(etc)
+    distribution, entry = find_source(etc, packages.releases)
     if on_progress:
-        on_progress("fetching Consul from the distribution's archive (once, about 15 s)")
+        on_progress(f"fetching {packages.title} from the distribution's archive (once, about 15 s)")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.with_name(f"{target.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # released by the kernel if this process dies
             if not target.exists():
-                _fetch(target, distribution, entry)
+                _fetch(packages, target, distribution, entry)
     except OSError as error:
         raise ArchiveFailed(f"could not write to {target.parent}: {error}") from error
     return target
 
 
-def _fetch(target: Path, distribution: Distribution, entry: AptEntry) -> None:
+def _fetch(packages: Packages, target: Path, distribution: Distribution, entry: AptEntry) -> None:
     # In the target's folder, so that moving the program is one atomic rename.
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="fetching-") as name:
         folder = Path(name)
         (folder / "lists/partial").mkdir(parents=True)
         (folder / "cache/archives/partial").mkdir(parents=True)
         keyring = distribution.keyring if distribution.keyring.exists() else None
-        source = private_source(entry, distribution, keyring)
-        (folder / "consul.sources").write_text(source)
+        source = private_source(entry, packages.releases[distribution.id], keyring)
+        (folder / "archive.sources").write_text(source)
         (folder / "apt.conf").write_text(CONFIG.format(folder=folder))
         apt = ["apt-get", "-q", "-c", str(folder / "apt.conf")]
         _run([*apt, "update"], folder)
-        _run([*apt, "download", "consul"], folder)
-        package = next(folder.glob("consul_*.deb"), None)
-        if package is None:
-            raise ArchiveFailed("apt-get downloaded no package")
-        _run(["dpkg", "-x", str(package), str(folder / "package")], folder)
-        program = folder / "package/usr/bin/consul"
-        if not program.is_file():
-            raise ArchiveFailed("the package has no /usr/bin/consul")
-        program.replace(target)
+        _run([*apt, "download", *packages.names], folder)
+        for package in packages.names:
+            file = next(folder.glob(f"{package}_*.deb"), None)
+            if file is None:
+                raise ArchiveFailed(f"apt-get downloaded no package {package}")
+            _run(["dpkg", "-x", str(file), str(folder / "unpacked")], folder)
+        packages.install(folder / "unpacked", folder / "installed")
+        (folder / "installed").replace(target)
+
+
+def keep_file(path: str) -> Callable[[Path, Path], None]:
+    """Return an `install` that keeps one file of the packages."""
+
+    def install(unpacked: Path, kept: Path) -> None:
+        if not (unpacked / path).is_file():
+            raise ArchiveFailed(f"the package has no /{path}")
+        (unpacked / path).replace(kept)
+
+    return install
 
 
 def _run(argv: Sequence[str], folder: Path) -> None:
-    step = " ".join([argv[0], *(word for word in argv[1:] if word.isalpha())])
+    step = " ".join([argv[0], *(word for word in argv[1:5] if word.isalpha())])
     if shutil.which(argv[0]) is None:
         raise ArchiveFailed(f"there is no program {argv[0]}")
     try:

@@ -1,0 +1,171 @@
+"""Repeatable forms of the calls that observe and learn: see `repeated_calls`."""
+
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from kato_consul._flow import Flow
+from kato_consul._kato import learning, writes
+from kato_consul._kato.execute import execute_write
+from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.log_positions import checked_position
+from kato_consul._kato.observations import to_json
+from kato_consul._kato.ownership import CallFlow
+from kato_consul._kato.pattern_store import PREFIX
+from kato_consul._kato.repeated_calls import Before, Call, MakePart, call_once
+from kato_consul._kato.sequence_chunks import Progress, no_part, observe_chunks, with_learned
+from kato_consul._kato.session_state import SessionState
+from kato_consul._kato.types import LearnResult, Observation, ObservationResult, SequenceResult
+from kato_consul._kato.write import Write
+from kato_consul.errors import ConfigurationError
+
+R = TypeVar("R")
+
+MAX_KEY_LENGTH = 255
+"""Characters of an idempotency key."""
+
+
+def observe(observation: Observation, key: Any, position: Any) -> CallFlow[ObservationResult]:
+    """Return the flow of a call that adds one observation."""
+    write = writes.observe(observation)
+    if key is None and position is None:
+        return partial(execute_write, write=write)
+
+    def run(
+        api: KatoApi, state: SessionState, deadline: float, before: Before, part: MakePart
+    ) -> Flow[ObservationResult]:
+        return execute_write(api, state, deadline, write.of(part(1, 1)))
+
+    call = Call(
+        what="observe",
+        request=_digest("observe", write.body),
+        observations=1,
+        learns=False,
+        run=run,
+        answer=lambda session_id, before: write.answer_from_journal(session_id, before.journal),
+    )
+    return _once(call, key, position)
+
+
+def observe_sequence(
+    observations: Sequence[Observation],
+    key: Any,
+    position: Any,
+    *,
+    chunk: int,
+    learn_after_each: bool,
+    learn_at_end: bool,
+    clear_stm_between: bool,
+    progress: Progress | None,
+) -> CallFlow[SequenceResult]:
+    """Return the flow of a call that adds a sequence of observations."""
+
+    def chunks(
+        api: KatoApi,
+        state: SessionState,
+        deadline: float,
+        part: MakePart = no_part,
+        so_far: SequenceResult | None = None,
+    ) -> Flow[SequenceResult]:
+        return observe_chunks(
+            api,
+            state,
+            deadline,
+            observations=observations,
+            chunk=chunk,
+            learn_after_each=learn_after_each,
+            learn_at_end=learn_at_end,
+            clear_stm_between=clear_stm_between,
+            progress=progress,
+            part=part,
+            so_far=so_far,
+        )
+
+    if key is None and position is None:
+        return chunks
+    count = len(observations)
+
+    def first(done: int) -> Write[SequenceResult]:
+        return writes.observe_sequence(
+            observations[:done],
+            learn_after_each=learn_after_each,
+            clear_stm_between=clear_stm_between,
+        )
+
+    def answer(session_id: str, before: Before) -> SequenceResult:
+        result = first(count).answer_from_journal(session_id, before.journal)
+        return with_learned(result, _learned(before)) if learn_at_end and count else result
+
+    def run(
+        api: KatoApi, state: SessionState, deadline: float, before: Before, part: MakePart
+    ) -> Flow[SequenceResult]:
+        so_far = first(before.done).answer_from_journal(state.id or "", before.journal)
+        return chunks(api, state, deadline, part, so_far if before.done else None)
+
+    call = Call(
+        what="observe_sequence",
+        request=_digest("observe_sequence", first(count).body, learn_at_end),
+        observations=count,
+        learns=learn_at_end and count > 0,
+        run=run,
+        answer=answer,
+    )
+    return _once(call, key, position)
+
+
+def learn(key: Any, position: Any) -> CallFlow[LearnResult]:
+    """Return the flow of a call that learns the memory."""
+    if key is None and position is None:
+        return learning.learn
+
+    def run(
+        api: KatoApi, state: SessionState, deadline: float, before: Before, part: MakePart
+    ) -> Flow[LearnResult]:
+        return learning.learn(api, state, deadline, part=part(1, 0))
+
+    def answer(session_id: str, before: Before) -> LearnResult:
+        return {**_learned(before), "session_id": session_id}
+
+    call = Call("learn", _digest("learn"), observations=0, learns=True, run=run, answer=answer)
+    return _once(call, key, position)
+
+
+def _once(call: Call[R], key: Any, position: Any) -> CallFlow[R]:
+    """Return the flow that makes a call once.
+
+    Raises:
+        ConfigurationError: the key or the position is none.
+    """
+    checked = checked_idempotency_key(key)
+    return partial(call_once, call=call, key=checked, position=checked_position(position))
+
+
+def checked_idempotency_key(key: Any) -> str | None:
+    """Return the key.
+
+    Raises:
+        ConfigurationError: it is no text, empty or too long.
+    """
+    if key is None or (isinstance(key, str) and 0 < len(key) <= MAX_KEY_LENGTH):
+        return None if key is None else str(key)
+    raise ConfigurationError(
+        f"idempotency_key must be a text of 1 to {MAX_KEY_LENGTH} characters, different for each "
+        f"call, such as a UUID"
+    )
+
+
+def _learned(before: Before) -> LearnResult:
+    """Return the result of a learn that an earlier call has made."""
+    return {
+        "status": "learned",
+        "pattern_name": PREFIX + before.pattern if before.pattern else "",
+        "session_id": "",
+        "processor_id": None,
+        "message": "it was learned by an earlier call with this idempotency key or position",
+    }
+
+
+def _digest(*parts: object) -> str:
+    """Return a digest of what a call asks for."""
+    return hashlib.sha256(to_json([str(part) for part in parts])).hexdigest()[:32]

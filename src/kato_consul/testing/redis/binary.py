@@ -1,0 +1,80 @@
+"""Redis' server program for tests: where it is searched for."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from kato_consul.testing.apt_archive import ArchiveFailed, Packages
+from kato_consul.testing.apt_sources import Release
+from kato_consul.testing.programs import Program, find_program
+
+
+class RedisNotFound(RuntimeError):
+    """No usable Redis program; the message names every place searched and what to do."""
+
+
+SERVER = "usr/bin/redis-check-rdb"  # Debian's redis-server is a link to it, in another package
+
+LIBRARIES = (
+    *("libatomic1", "libcap2", "libgcc-s1", "libgcrypt20", "libgpg-error0", "libjemalloc2"),
+    *("liblz4-1", "liblzf1", "liblzma5", "libssl3", "libstdc++6", "libsystemd0", "libzstd1"),
+)
+"""What the server is linked with, but for the C library: small images lack some of it."""
+
+START = """#!/bin/sh
+folder="$(dirname "$0")"
+LD_LIBRARY_PATH="$folder/lib" exec "$folder/bin/redis-server" "$@"
+"""
+
+
+def _install(unpacked: Path, kept: Path) -> None:
+    """Keep the server and its libraries, and a script that starts it with them."""
+    if not (unpacked / SERVER).is_file():
+        raise ArchiveFailed(f"the package has no /{SERVER}")
+    for name in ("bin", "lib"):
+        (kept / name).mkdir(parents=True)
+    # It checks a file instead of serving if it has the other name.
+    (unpacked / SERVER).replace(kept / "bin/redis-server")
+    for library in (*unpacked.glob("usr/lib/*/*.so*"), *unpacked.glob("lib/*/*.so*")):
+        if library.exists():  # else a link to what is in a package that is not fetched
+            shutil.copy(library, kept / "lib", follow_symlinks=False)
+    script = kept / "redis-server"
+    script.write_text(START)
+    script.chmod(0o755)
+
+
+REDIS = Program(
+    title="Redis",
+    name="redis-server",
+    variable="KATO_CONSUL_REDIS_BINARY",
+    version="--version",
+    output="Redis server v=",
+    packages=Packages(
+        title="Redis",
+        names=("redis-tools", *LIBRARIES),
+        releases={"debian": Release("bookworm")},  # 7.0; that of bullseye is linked otherwise
+        install=_install,
+    ),
+    not_found=RedisNotFound,
+    cached="redis-server",
+)
+
+
+def find_redis(
+    *,
+    environ: Mapping[str, str] | None = None,
+    etc: Path = Path("/etc"),
+    on_progress: Callable[[str], None] | None = None,
+) -> Path:
+    """Return the path of a Redis server program that works; fetch one if there is none.
+
+    Args:
+        environ: read for KATO_CONSUL_REDIS_BINARY, PATH, XDG_CACHE_HOME and HOME; None: the
+            process's own.
+        etc: the folder with apt's sources in ``apt/``.
+        on_progress: called with a line of text before a fetch, which takes about 15 s, once.
+
+    Raises:
+        RedisNotFound: there is no usable program.
+    """
+    return find_program(REDIS, environ=environ, etc=etc, on_progress=on_progress)

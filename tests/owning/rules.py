@@ -1,0 +1,38 @@
+"""The rules of the protocol, by name: the model can leave out each of them."""
+
+from enum import Enum
+
+
+class Rule(Enum):
+    """A rule that the model keeps, unless it is told to leave it out."""
+
+    ANSWER_UNDER_LEASE = "a write is acknowledged only if the lease is valid after its answer"
+    SETTLE_UNDER_LEASE = "a settling read counts only if the lease is valid after it"
+    READ_UNDER_LEASE = "a read is answered only if the lease is valid after it"
+    FENCE_TAKEOVER = "a takeover opens a new id"
+    FENCE_UNKNOWN_WRITE = "a write that was given up on, and is not there, is left with its id"
+    RESUME_COMPLETE = "own memory is used again only if no epoch of another owner came between"
+    RESUME_REVISION = "own memory is used again only if the entry is as this process wrote it last"
+    CAS_EPOCH = "a write of the entry compares the epoch"
+    CAS_REVISION = "a write of the entry compares the revision"
+    SWITCH_BY_CAS = "a takeover switches the id by a CAS"
+    UNKNOWN_ENTRY_WRITE = "a process whose write of the entry has no outcome acquires it again"
+    RELEASE_SETTLED = "an entry is released only if no write is pending"
+    ACQUISITION_CLEARS_RELEASED = "an acquisition takes the released journal out of the entry"
+    CUT_DECIDES = "a write under a lost lease is sent again only if the cut lacks it"
+    FIRST_CUT = "the first cut of a later epoch decides"
+    LEARN_UNSEEN = "a learn that a read does not show is not sent again"
+    LEARN_LOST_LEASE = "a learn under a lost lease is not sent again"
+    MARK = "the mark of a learn is in the entry before the learn is sent"
+    MARK_KEPT = "a learn that may be applied later stays marked when its id is left"
+    DOUBT = "a memory that may be learned already is not learned"
+    KEY = "an idempotency key is in the entry before its write is sent"
+    KEY_SETTLED = "the cut settles the keys, in the CAS that switches the id"
+    CLEAR_SETTLES_KEYS = "the keys are settled in the entry before a clear is sent"
+    KEY_LOOKUP = "a write is sent again only after a look at the keys"
+    CUT_CONSISTENT = "the counter and the memory of a cut are of one moment"
+    NEW_ID_KEPT = "a new id is not deleted while the switch to it may still arrive"
+    OLD_ID_KEPT = "the old id is not deleted before the switch is known to be written"
+    ACQUISITION_IS_AN_EPOCH = "an acquisition by the last owner is a new epoch, too"
+    UNKNOWN_LEASE_GIVEN_UP = "a process gives up a lease that it did not know of, if another waits"
+    REFUSAL_REWRITES = "after a refusal the entry is rewritten before the next write"
