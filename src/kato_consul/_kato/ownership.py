@@ -164,7 +164,12 @@ class Owner(Protocol):
 
     def removed(self, state: "SessionState", deadline: float) -> Flow[None]:
         """Flow: record that KATO's session was deleted. The entry stays for a while: otherwise an
-        earlier owner would take it for lost, and restore the session."""
+        earlier owner would take it for lost, and restore the session.
+
+        Raises:
+            LeaseLost: another process may have continued it meanwhile, in another KATO session.
+            SessionDirectoryUnavailable: it could not be recorded.
+        """
         ...
 
 

@@ -49,9 +49,9 @@ def continue_session(
 ) -> Flow[bool | None]:
     """Flow: own an acquired session completely.
 
-    Return whether ``state.pending`` was applied. None: there is none, or it has to be settled by
-    reading KATO, as if the session had been owned all the time; or it may be applied, and this
-    cannot be determined any more: then ``own.unknown`` is set.
+    Return whether ``state.pending``, or a deletion without an outcome, was applied. None: there is
+    none, or it has to be settled by reading KATO, as if the session had been owned all the time; or
+    it may be applied, and this cannot be determined any more: then ``own.unknown`` is set.
 
     Raises:
         LeaseLost: another process has acquired it.
@@ -90,6 +90,7 @@ def continue_session(
     # Those of an entry that was made again say nothing about an earlier session.
     cuts = held.entry.cuts if previous.incarnation == own.incarnation else ()
     interrupted = interrupted_write(state, cuts, own.epoch, successor.journal.config)
+    deleting = state.deleting
     if interrupted is not None:
         own.calls = _with_own_part(own.calls, earlier, interrupted)
     if not orderly:
@@ -105,7 +106,9 @@ def continue_session(
     if conflict is not None:
         own.resolved = interrupted.applied if interrupted is not None else None
         raise conflict
-    return None if interrupted is None else settle_interrupted(state, own, interrupted)
+    if interrupted is not None:
+        return settle_interrupted(state, own, interrupted)
+    return not held.entry.id if deleting else None
 
 
 def _with_own_part(

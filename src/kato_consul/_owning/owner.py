@@ -159,9 +159,7 @@ class SessionOwner:
 
     def removed(self, state: SessionState, deadline: float) -> Flow[None]:
         """Flow: see `Owner`."""
-        # If another process has acquired it meanwhile, that finds KATO's session gone.
-        with suppress(LeaseLost):
-            yield from self._owned.record(state, Journal(state.journal.config), deadline)
+        yield from self._owned.record(state, Journal(state.journal.config), deadline)
 
     def _own(
         self, api: KatoApi, state: SessionState, own: Ownership, deadline: float
