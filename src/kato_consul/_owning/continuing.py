@@ -80,7 +80,7 @@ def continue_session(
     successor = _successor(state, held.entry)
     orderly, earlier = previous.released, own.calls
     if not held.entry.id:
-        successor.journal = Journal(held.entry.config or state.journal.config)
+        successor.journal = Journal(state.journal.config)
         own.calls = restored_calls(held.entry, own.calls)
     elif orderly:
         conflict = (yield from _continue(owned, api, successor, held, deadline)) or conflict
@@ -135,18 +135,23 @@ def _was_left_as_known(
 
 
 def _successor(state: SessionState, entry: Entry) -> SessionState:
-    """Return a state for the session as it will be continued: nothing changes before that."""
+    """Return a state for the session as it will be continued: nothing changes before that.
+
+    One that is not open is opened with the options of this process: the entry may have those with
+    which KATO refused to open it, or those of a session that was deleted.
+    """
+    source = entry if entry.id else state
     return SessionState(
         state.key,
-        entry.node_id or state.node_id,
-        metadata=entry.metadata if entry.id else state.metadata,
-        ttl=entry.ttl if entry.id else state.ttl,
+        source.node_id,
+        metadata=source.metadata,
+        ttl=source.ttl,
         on_conflict=state.on_conflict,
         options=state.options,
         ownership=state.ownership,
         attached=entry.attached,
         attach_id="" if entry.id else state.attach_id,
-        owns_node=state.owns_node and not entry.attached and entry.node_id in ("", state.key),
+        owns_node=state.owns_node and not entry.attached and source.node_id == state.key,
         nodes=state.nodes,
         interrupted=state.interrupted,
     )

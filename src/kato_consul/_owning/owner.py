@@ -6,6 +6,7 @@ owner's state (`continuing`). While other processes wait for it, it is handed ov
 call in hand (`handover`).
 """
 
+import copy
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -39,6 +40,8 @@ class SessionOwner:
 
     def run(self, api: KatoApi, flow: CallFlow[T], state: SessionState, deadline: float) -> Flow[T]:
         """Flow: see `Owner`."""
+        if state.refused is not None:  # the key may have another state by now, which owns it
+            raise copy.copy(state.refused)
         own = state.ownership
         if own is None:
             own = state.ownership = Ownership()
@@ -77,7 +80,8 @@ class SessionOwner:
             return
         due = held.wanted and own.used_at - held.acquired_at >= handover.SLICE
         # With less time left, it is done in the background.
-        if due and deadline - api.now() > handover.RELEASE_WITHIN:
+        due = due and deadline - api.now() > handover.RELEASE_WITHIN
+        if due or state.refused is not None:  # the client lets go of a key that was refused
             yield from handover.release(self._owned, api, state, deadline)
         elif own.used_at >= own.write_again_at:
             # The call has ended: if this fails, the next one acquires the session again.
