@@ -226,3 +226,5 @@ class SessionState:
         self.journal = Journal(self.journal.config)
         self.unsaved = self.pending = self.doubtful_learn = None
         self.deleting = self.attached = False
+        if self.ownership is not None:
+            self.ownership.lacks = False

@@ -164,8 +164,9 @@ def _continue(
 
     Return the conflict if KATO's state is not the one in which it was left.
     """
-    entry = held.entry
-    successor.journal = restored(entry)
+    entry, own = held.entry, successor.ownership
+    assert own is not None
+    successor.journal, own.lacks = restored(entry), False
     if entry.mark is not None and entry.mark.what == "learn":
         successor.doubtful_learn = doubtful_learn(entry.mark, successor.journal)
     if successor.journal.complete:
@@ -179,7 +180,7 @@ def _continue(
     if found_now is None:
         return differs(successor, 0, [])
     time, stm = found_now
-    journal, _ = found(entry, time, stm)
+    journal, own.lacks = found(entry, time, stm)
     cut = cut_of(entry, time, stm)
     if shows(cut, successor.journal) and entry.digest in ("", cut.digest):
         successor.journal = journal

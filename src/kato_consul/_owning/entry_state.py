@@ -49,7 +49,8 @@ def next_entry(
     """
     now = time.time()
     calls = (state.ownership and state.ownership.calls) or NO_CALLS
-    observations = _small(journal) if with_observations else None
+    lacks = _lacks_more_than_symbols(state, journal)
+    observations = _small(journal) if with_observations and not lacks else None
     old, new = last.id, journal.session_id or ""
     aliases = last.aliases if old in ("", new) else (old, *last.aliases)[:MAX_ALIASES]
     fields: dict[str, Any] = {
@@ -67,7 +68,8 @@ def next_entry(
         "events": journal.events,
         "digest": _digest(journal),
         "journal": observations,
-        "lossy": observations is None and any(map(has_more_than_symbols, journal.entries)),
+        "lossy": observations is None
+        and (lacks or any(map(has_more_than_symbols, journal.entries))),
         "mark": _mark(last, state, journal),
         "keys": tuple(calls.keys.values()),
         "positions": calls.positions.as_recorded(),
@@ -262,6 +264,13 @@ def _mark(last: Entry, state: SessionState, journal: Journal) -> Mark | None:
         pattern="" if pattern is None else pattern.name,
         frequency=None if pattern is None else pattern.frequency,
     )
+
+
+def _lacks_more_than_symbols(state: SessionState, journal: Journal) -> bool:
+    """Return whether the memory may have emotives or metadata that the journal lacks. A journal of
+    the first generation is of the memory that was handed over."""
+    own = state.ownership
+    return own is not None and own.lacks and journal.events > 0 and not journal.generation
 
 
 def _digest(journal: Journal) -> str:

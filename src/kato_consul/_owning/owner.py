@@ -105,9 +105,11 @@ class SessionOwner:
         changes: dict[str, Any] = {}
         if write.resets or write.is_once_only(journal):
             changes["mark"] = mark_before(write, state)
-        if any(map(has_more_than_symbols, write.observations)) and not held_of(state).entry.lossy:
-            changes["lossy"] = True
-        if changes or (calls is not None and calls.unrecorded):
+        lossy = any(map(has_more_than_symbols, write.observations))
+        is_new = bool(changes) or (lossy and not held_of(state).entry.lossy)
+        if is_new or (calls is not None and calls.unrecorded):
+            if lossy:  # each entry is without, unless it is written for such an observation
+                changes["lossy"] = True
             with closing(sent=False):
                 yield from self._owned.record(state, journal, deadline, **changes)
 

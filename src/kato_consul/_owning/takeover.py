@@ -63,7 +63,7 @@ def take_over(
     own.calls = restored_calls(entry, own.calls, cut)
     own.cuts = with_cut(entry, cut)
     own.mark, successor.doubtful_learn = _kept(entry.mark, successor.journal)
-    own.lossy = own.lossy or lossy
+    own.lossy, own.lacks = own.lossy or lossy, False
     if successor.on_conflict == "adopt":  # other writers are expected in it: it is not left
         assert api.owner is not None
         yield from api.owner.switch(successor, successor.journal, deadline)
