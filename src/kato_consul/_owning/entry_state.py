@@ -121,7 +121,7 @@ def shows(cut: Cut, journal: Journal) -> bool:
     Only the owner of that time wrote to the session, one write at a time, and each changes the
     counter or the number of events. The digest tells if that was not so.
     """
-    same = (cut.time, cut.events) == (journal.time, min(journal.events, MAX_STM_EVENTS))
+    same = (cut.time, cut.events) == (journal.time, memory_length(journal.events))
     return same and _digest(journal) in ("", cut.digest)
 
 
@@ -174,7 +174,8 @@ def restored_calls(
     if not entry.keys and not entry.positions:
         return None
     seen = cut is not None and (
-        cut.time > entry.time or (cut.time == entry.time and cut.events != entry.events)
+        cut.time > entry.time
+        or (cut.time == entry.time and cut.events != memory_length(entry.events))
     )
     keys = {one.key: _resolved(one, seen, given_up=cut is not None) for one in entry.keys}
     positions = {(one.log, one.partition): one for one in entry.positions}
@@ -208,6 +209,11 @@ def _resolved(record: KeyRecord, seen: bool, *, given_up: bool) -> KeyRecord:
     return msgspec.structs.replace(record, in_flight=0, time=record.time - observations)
 
 
+def memory_length(events: int) -> int:
+    """Return the length of KATO's memory after so many events, of which it keeps the newest."""
+    return min(events, MAX_STM_EVENTS)
+
+
 def has_more_than_symbols(observation: Observation) -> bool:
     """Return whether an observation has what a short-term memory does not show."""
     return bool(observation.get("emotives") or observation.get("metadata"))
@@ -220,7 +226,7 @@ def mark_before(write: Write[Any], state: SessionState) -> Mark:
     return Mark(
         what=write.what,
         time=journal.time,
-        events=journal.events,
+        events=memory_length(journal.events),
         instance=state.current or state.instance or "",
         pattern=pattern.name if pattern is not None else "",
         frequency=pattern.frequency if pattern is not None else None,
@@ -249,7 +255,8 @@ def _mark(last: Entry, state: SessionState, journal: Journal) -> Mark | None:
     if state.pending is not None:
         if mark is None or not journal.events or not state.pending.is_once_only(state.journal):
             return None
-        return msgspec.structs.replace(mark, time=journal.time, events=journal.events)
+        events = memory_length(journal.events)
+        return msgspec.structs.replace(mark, time=journal.time, events=events)
     if mark is not None and state.unsaved is not None:  # KATO may show what was learned again
         return msgspec.structs.replace(mark, instance="", position=None)
     doubt = state.doubtful_learn
@@ -259,7 +266,7 @@ def _mark(last: Entry, state: SessionState, journal: Journal) -> Mark | None:
     return Mark(
         what=doubt.write.what,
         time=journal.time,
-        events=journal.events,
+        events=memory_length(journal.events),
         instance="",
         pattern="" if pattern is None else pattern.name,
         frequency=None if pattern is None else pattern.frequency,
