@@ -16,7 +16,7 @@ from kato_consul._kato.session_state import SessionState
 from kato_consul._logging import logger
 from kato_consul._owning.owned_sessions import OwnedSessions
 from kato_consul._runtime_defaults import clock
-from kato_consul.errors import KatoConsulError, SessionDirectoryUnavailable
+from kato_consul.errors import KatoConsulError, SessionConflict, SessionDirectoryUnavailable
 
 log = logger("session")
 
@@ -127,8 +127,11 @@ def _is_settled(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool
         return False
     if state.id is None or (state.unsaved is None and not state.store_loses):
         return True
+    journal = state.journal
     try:
         yield from read_memory(api, state, deadline)
+    except SessionConflict:  # found again by the next call, which raises it
+        state.journal = journal
     except KatoConsulError:
         return False
     return True
