@@ -93,6 +93,8 @@ class CallRecords:
             )
         if part.position is not None:
             self.positions.applied(part.position, part.observations)
+            if part.units > part.observations:
+                self.positions.learned(part.position)
 
     def give_up(self, part: CallPart) -> None:
         """Record that it cannot be determined whether a part was applied."""
