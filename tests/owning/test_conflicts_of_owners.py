@@ -9,6 +9,7 @@ from kato_consul._kato import reads, writes
 from kato_consul._kato.learning import learn
 from kato_consul._kato.types import Observation
 from kato_consul.errors import SessionConflict
+from tests.kato.model_kato import Fault
 from tests.owning.calling import Calls, observe, write
 
 
@@ -56,3 +57,21 @@ def test_a_session_that_the_next_owner_has_not_left() -> None:
     calls.lose(calls.a)
     calls.alone(calls.b, observe("b"))
     assert calls.end(calls.a) == [["a"], ["b"]]
+
+
+@pytest.mark.parametrize("empties", [writes.clear_stm, writes.clear_all])
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_memory_that_is_cleared(empties: Any, learned: bool) -> None:
+    """A is cancelled when KATO has cleared it, and hands the session over without knowing that."""
+    calls = Calls()
+    calls.call(calls.a, observe("a"))
+    if learned:
+        calls.call(calls.a, learn)
+        calls.call(calls.a, reads.stm)
+    calls.kato.faults = [Fault.LOST_ANSWER]
+    calls.begin(calls.a, write(empties()))
+    calls.step_until(calls.a, lambda send: "/clear" in send.target)
+    calls.a.step()
+    calls.a.cancel()
+    calls.call(calls.b, observe("b"))
+    assert calls.symbols(calls.b) == ["b"]

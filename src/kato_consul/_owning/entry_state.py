@@ -253,6 +253,8 @@ def _mark(last: Entry, state: SessionState, journal: Journal) -> Mark | None:
     learn, no owner may learn that again."""
     mark = last.mark
     if state.pending is not None:
+        if state.pending.resets and journal is state.journal:
+            return mark  # the next owner may find a counter that was set back
         if mark is None or not journal.events or not state.pending.is_once_only(state.journal):
             return None
         events = memory_length(journal.events)
