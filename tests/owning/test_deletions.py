@@ -7,7 +7,7 @@ import pytest
 from kato_consul._flow import Send
 from kato_consul._kato import reads
 from kato_consul._kato.execute import settle_call
-from kato_consul.errors import OutcomeUnknown, SessionConflict
+from kato_consul.errors import OutcomeUnknown
 from tests.owning.calling import Calls, observe
 
 
@@ -33,14 +33,38 @@ def test_overtaken_before_it_is_sent(calls: Calls) -> None:
 
 
 def test_overtaken_after_it_was_applied(calls: Calls) -> None:
-    """B finds that the session is gone, and restores it: A deletes that as well."""
+    """B finds that the session is gone, and begins again: A deletes that as well."""
     calls.a.step()
     calls.lose(calls.a)
-    with pytest.raises(SessionConflict):
-        calls.alone(calls.b, observe("b"))
     calls.alone(calls.b, observe("b"))
+    assert calls.symbols(calls.b) == ["b"]
     calls.end(calls.a)
     assert calls.symbols(calls.b) == []
+
+
+@pytest.mark.parametrize("dies", [True, False])
+def test_cancelled_after_it_was_applied(calls: Calls, dies: bool) -> None:
+    """The next owner does not take the session for lost, and `settle` tells that it was deleted."""
+    calls.a.step()
+    calls.a.cancel()
+    if dies:
+        calls.lose(calls.a)
+    calls.call(calls.b, observe("b"))
+    assert calls.symbols(calls.b) == ["b"]
+    assert calls.call(calls.a, settle_call) is True
+
+
+def test_not_announced(calls: Calls) -> None:
+    """The directory is away before it is sent: nothing happens."""
+    calls.a.cancel()
+    calls.call(calls.a, reads.stm)
+    calls.begin(calls.a, reads.delete)
+    calls.store.down = True
+    calls.a.finish([])
+    calls.store.down = False
+    assert calls.error_of(calls.a).sent is False
+    assert calls.call(calls.a, settle_call) is None
+    assert calls.symbols(calls.a) == ["a"]
 
 
 def test_the_session_cannot_be_owned_again(calls: Calls) -> None:

@@ -61,8 +61,8 @@ def _read_back(
 ) -> Flow[None]:
     """Flow: read back values that were set; a session that was lost since is opened with them.
 
-    If the session's lease was lost meanwhile, another process may have found them set, and then have
-    set others, or deleted the session. So these are not to be read back.
+    If the lease was lost meanwhile, another process may have found them set, and then have set
+    others, or deleted the session. So these are not to be read back.
     """
     config = state.journal.config
     if state.id is None or any(config.get(name) != value for name, value in values.items()):

@@ -149,12 +149,23 @@ def _delete(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
         shape=shapes.Status,
     )
     state.deleting = True
+    if api.owner is not None:
+        yield from _announce_deletion(api.owner, state, deadline)
     try:
         yield from api.call_session(request, state, deadline)
     except SessionGone:
         pass  # deleted by another client, or by an earlier attempt of this call
     except (NoResponse, StoreUnavailable) as error:
         raise OutcomeUnknown("delete", state.instance or "", str(error)) from error
+
+
+def _announce_deletion(owner: Owner, state: SessionState, deadline: float) -> Flow[None]:
+    """Flow: record that KATO's session is about to be deleted: it is not lost if it is gone."""
+    try:
+        yield from owner.switch(state, state.journal, deadline)
+    except (KatoConsulError, LeaseLost):
+        state.deleting = False  # nothing was sent
+        raise
 
 
 def _is_recorded(api: KatoApi, owner: Owner, state: SessionState, deadline: float) -> Flow[bool]:

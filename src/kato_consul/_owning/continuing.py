@@ -33,6 +33,7 @@ from kato_consul._owning.handover import release
 from kato_consul._owning.interrupted import (
     Interrupted,
     interrupted_write,
+    is_deleted,
     settle_interrupted,
 )
 from kato_consul._owning.lost_entry import continue_without_entry
@@ -90,7 +91,7 @@ def continue_session(
     # Those of an entry that was made again say nothing about an earlier session.
     cuts = held.entry.cuts if previous.incarnation == own.incarnation else ()
     interrupted = interrupted_write(state, cuts, own.epoch, successor.journal.config)
-    deleting = state.deleting
+    deleted = is_deleted(held.entry, cuts, own.epoch) if state.deleting else None
     if interrupted is not None:
         own.calls = _with_own_part(own.calls, earlier, interrupted)
     if not orderly:
@@ -108,7 +109,7 @@ def continue_session(
         raise conflict
     if interrupted is not None:
         return settle_interrupted(state, own, interrupted)
-    return not held.entry.id if deleting else None
+    return deleted
 
 
 def _with_own_part(

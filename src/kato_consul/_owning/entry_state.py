@@ -19,12 +19,12 @@ from kato_consul._directory.entry import (
 )
 from kato_consul._kato.call_records import CallRecords
 from kato_consul._kato.journal import (
-    MAX_STM_EVENTS,
     VECTOR_EVENT,
     AutoLearn,
     Journal,
     event_of,
     is_same_event,
+    memory_length,
 )
 from kato_consul._kato.log_positions import restored_positions
 from kato_consul._kato.pattern import PatternCount
@@ -59,6 +59,7 @@ def next_entry(
         "first_id": last.first_id if old and new else new,
         "aliases": aliases,
         "attached": state.attached,
+        "deleting": state.deleting and old == new,
         "node_id": state.node_id,
         "config": journal.config,
         "auto_learn": tuple(journal.auto_learn),
@@ -209,11 +210,6 @@ def _resolved(record: KeyRecord, seen: bool, *, given_up: bool) -> KeyRecord:
     return msgspec.structs.replace(record, in_flight=0, time=record.time - observations)
 
 
-def memory_length(events: int) -> int:
-    """Return the length of KATO's memory after so many events, of which it keeps the newest."""
-    return min(events, MAX_STM_EVENTS)
-
-
 def has_more_than_symbols(observation: Observation) -> bool:
     """Return whether an observation has what a short-term memory does not show."""
     return bool(observation.get("emotives") or observation.get("metadata"))
@@ -257,8 +253,9 @@ def _mark(last: Entry, state: SessionState, journal: Journal) -> Mark | None:
             return mark  # the next owner may find a counter that was set back
         if mark is None or not journal.events or not state.pending.is_once_only(state.journal):
             return None
-        events = memory_length(journal.events)
-        return msgspec.structs.replace(mark, time=journal.time, events=events)
+        return msgspec.structs.replace(
+            mark, time=journal.time, events=memory_length(journal.events)
+        )
     if mark is not None and state.unsaved is not None:  # KATO may show what was learned again
         return msgspec.structs.replace(mark, instance="", position=None)
     doubt = state.doubtful_learn
