@@ -5,9 +5,10 @@ from functools import partial
 
 import pytest
 
-from kato_consul._kato import repeatable
+from kato_consul._kato import reads, repeatable
 from kato_consul._kato.repeated_calls import position_of
 from kato_consul._kato.types import Observation
+from kato_consul.errors import OutcomeUnknown
 from kato_consul.models import Position
 from tests.kato.model_kato import Fault
 from tests.owning.calling import Calls, observe
@@ -48,3 +49,22 @@ def test_cancelled(flow: CallFlow, next_one: str) -> None:
     calls.call(owner, flow)
     assert calls.symbols(owner) == ["x"]
     assert calls.kato.patterns.total() == 1
+
+
+def test_learned_in_a_session_that_was_left() -> None:
+    """Its instance hangs, and saves the session when B has continued it in another one, with the
+    memory as it was. So the message does not count as applied."""
+    calls = Calls()
+    calls.call(calls.a, observe("a"))
+    calls.call(calls.a, observe("b"))
+    calls.kato.faults = [Fault.HANG_READ]
+    calls.begin(calls.a, KINDS["learn"])
+    calls.step_until(calls.a, lambda send: send.target.endswith("/learn"))
+    calls.step_until(calls.a, lambda send: send.target.endswith("/observe-sequence"))
+    calls.lose(calls.a)
+    assert calls.alone(calls.b, reads.stm) == [["a"], ["b"]]
+    with pytest.raises(OutcomeUnknown):
+        calls.end(calls.a)
+    with pytest.raises(OutcomeUnknown):
+        calls.call(calls.a, KINDS["learn"])
+    assert calls.symbols(calls.b) == ["a", "b"]
