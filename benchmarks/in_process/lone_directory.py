@@ -1,6 +1,8 @@
 """A session directory that no other process uses: what remains is what an owner costs a call."""
 
-from kato_consul._directory.directory import Held, Stored
+from collections.abc import Callable
+
+from kato_consul._directory.directory import Held, Stored, never
 from kato_consul._directory.entry import Entry
 from kato_consul._directory.lease import Lease
 from kato_consul._flow import Flow
@@ -36,7 +38,7 @@ class LoneDirectory:
         """Flow: replace the entry."""
         return self.write(held, entry, deadline)
 
-    def disown(self, key: str, deadline: float) -> Flow[None]:
+    def disown(self, key: str, deadline: float, is_known: Callable[[], bool] = never) -> Flow[None]:
         """Flow: do nothing."""
         return
         yield

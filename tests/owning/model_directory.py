@@ -6,9 +6,10 @@ read yet how long it is; `ModelStore.expire` then frees what its owner held, as 
 session of a process that is dead or stopped.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from kato_consul._directory.directory import Held, LeaseLost, Stored
+from kato_consul._directory.directory import Held, LeaseLost, Stored, never
 from kato_consul._directory.entry import Entry
 from kato_consul._directory.lease import Lease
 from kato_consul._flow import Flow, Sleep
@@ -136,10 +137,10 @@ class ModelDirectory:
         if not written:
             raise LeaseLost
 
-    def disown(self, key: str, deadline: float) -> Flow[None]:
+    def disown(self, key: str, deadline: float, is_known: Callable[[], bool] = never) -> Flow[None]:
         """Flow: give up a session that this owner may have acquired without knowing it."""
         yield from self._request(deadline)
-        if self.store.holders.get(key) == self.nonce:
+        if self.store.holders.get(key) == self.nonce and not is_known():
             del self.store.holders[key]
         self.wanted.set(self.wanted.current - {key})
         yield from self._response(deadline)

@@ -22,7 +22,7 @@ class WaitingDirectory:
     def __init__(self, key: str) -> None:
         self.wanted = Observable(frozenset({key}))
 
-    def disown(self, key: str, deadline: float) -> Any:
+    def disown(self, key: str, deadline: float, is_known: Any) -> Any:
         """Flow: do nothing."""
         return
         yield

@@ -14,6 +14,7 @@ from kato_consul._kato.learning import learn
 from kato_consul.errors import OutcomeUnknown
 from kato_consul.models import Position
 from tests.building import refused
+from tests.kato.model_kato import Fault
 from tests.owning.calling import Calls, observe, write
 from tests.owning.two_owners import CallFlow, OneOwner
 
@@ -129,6 +130,20 @@ def test_a_configuration_that_is_settled(calls: Calls, sets: bool) -> None:
     calls.call(calls.b, observe("b"))
     assert calls.call(calls.a, settle_call) is sets
     assert calls.call(calls.b, reads.config)["max_pattern_length"] == (5 if sets else 0)
+
+
+@pytest.mark.parametrize("deletes", [True, False])
+def test_a_configuration_that_is_replaced(calls: Calls, deletes: bool) -> None:
+    """A is stopped when KATO shows that it is set. The later owner has it, and goes on with another
+    one, or with none: A's call is done."""
+    calls.kato.faults = [Fault.LOST_ANSWER]
+    calls.begin(calls.a, CONFIG)
+    calls.step_until(calls.a, lambda send: send.method == "DELETE")  # of the session that it left
+    calls.lose(calls.a)
+    others = partial(configuration.set_config, values={"max_pattern_length": 7})
+    calls.alone(calls.b, reads.delete if deletes else others)
+    assert calls.end(calls.a) is None
+    assert calls.call(calls.b, reads.config)["max_pattern_length"] == (5 if deletes else 7)
 
 
 def test_a_clear_all_that_changes_no_counter(calls: Calls) -> None:

@@ -263,6 +263,8 @@ class Owners(RuleBasedStateMachine):
         self.finish(0)
         self.finish(1)
         self.finish_settling()
+        self.finish(1 - who)  # each may begin to hand over when the other ends its call
+        self.finish(who)
         owner = self.owners[who]
 
         def done(result: Any, error: BaseException | None) -> None:
@@ -305,6 +307,8 @@ class Owners(RuleBasedStateMachine):
         for who in (0, 1):
             self.finish(who)
         self.finish_settling()
+        self.finish(1)
+        self.finish(0)  # it may have begun to hand over when the other ended its call
         self.read(0)
         self.finish(0)
         assert self.store.entries.get(KEY) is None or self.store.holders[KEY] == "A"

@@ -21,6 +21,8 @@ from kato_consul import (
     SessionBusy,
     Settings,
 )
+from kato_consul._kato import reads
+from kato_consul._runtime_defaults import clock
 from kato_consul.testing.kato import StandInKato
 from tests.shells import silent_kato
 from tests.shells.one_instance_consul import list_one_instance
@@ -48,6 +50,27 @@ def check_waited(errors: list[BaseException | object]) -> None:
         assert isinstance(error, RequestNotSent)
         assert "one at a time" in str(error)
         assert error.sent is False
+
+
+class Unnoticed(list[Any]):
+    """A line that looks empty, as when a call joins it just after that was checked."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
+def test_a_hand_over_and_a_call_begin_at_the_same_moment(kato_server: WireServer) -> None:
+    """The call takes longer than the hand-over waits: that has not run, and is tried again."""
+    settings = Settings(kato_urls=(kato_server.origin,), deadline=60.0, attempt_timeout=60.0)
+    with KatoClient(settings) as kato, ThreadPoolExecutor(1) as pool:
+        session = kato.session("key")
+        pool.submit(session.observe, ["x"])
+        assert eventually(lambda: silent_kato.requests_in_flight(kato_server) == 1)
+        turn = session._turn
+        turn._line = Unnoticed(turn._line)
+        assert turn.run_if_idle(reads.delete, clock() + 0.1) is False
+        assert session.id is not None
+        kato.close()
 
 
 def test_waiting_for_the_turn_ends_at_the_deadline_on_threads(kato_server: WireServer) -> None:

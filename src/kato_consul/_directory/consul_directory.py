@@ -32,7 +32,7 @@ from kato_consul._directory.consul_lease import ConsulLease
 from kato_consul._directory.consul_mailbox import Mailbox
 from kato_consul._directory.consul_queue import Fate, fate_of_write
 from kato_consul._directory.consul_removal import Removal
-from kato_consul._directory.directory import Held, LeaseLost, Stored
+from kato_consul._directory.directory import Held, LeaseLost, Stored, never
 from kato_consul._directory.entry import Entry
 from kato_consul._flow import Flow
 from kato_consul._logging import logger
@@ -108,11 +108,13 @@ class ConsulDirectory:
         held.entry = entry
         self._mailbox.forget(token.place, held)
 
-    def disown(self, key: str, deadline: float) -> Flow[None]:
-        """See `Directory.disown`. A session that this process knows is not given up: its `Held` is
-        still referred to, or a call acquires it at this moment."""
+    def disown(self, key: str, deadline: float, is_known: Callable[[], bool] = never) -> Flow[None]:
+        """See `Directory.disown`. The mailbox knows of a session as long as its `Held` is referred
+        to, or a call acquires it."""
         place, attempts = self._keys.place(key), self._calls.attempts(deadline)
-        while (registered := self._lease.current) and not self._mailbox.knows(place.name):
+        while registered := self._lease.current:
+            if self._mailbox.knows(place.name) or is_known():
+                return None
             try:
                 return (yield from self._mailbox.give_up(place.name, registered, deadline))
             except ConsulError as error:

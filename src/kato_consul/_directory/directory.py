@@ -4,6 +4,7 @@ All methods that wait are flows. A request whose answer was lost is repeated unt
 each of them has the same effect again.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -71,6 +72,11 @@ class Held:
         )
 
 
+def never() -> bool:
+    """Return False."""
+    return False
+
+
 class Stored(NamedTuple):
     """An entry as it was read. ``owned``: a process owned the session at that moment."""
 
@@ -120,9 +126,12 @@ class Directory(Protocol):
         """
         ...
 
-    def disown(self, key: str, deadline: float) -> Flow[None]:
+    def disown(self, key: str, deadline: float, is_known: Callable[[], bool] = never) -> Flow[None]:
         """Flow: give up a session that this process may have acquired without knowing it, because
         the answer was lost or the call was cancelled. Its entry stays as it is: not released.
+
+        Nothing is done if ``is_known`` returns True, which is asked after what is held was looked
+        up: another thread may acquire the session meanwhile, and makes that known before.
 
         Raises:
             SessionDirectoryUnavailable: the directory did not answer before the deadline.

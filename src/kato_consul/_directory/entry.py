@@ -124,7 +124,8 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     of the logs as of ``time``; what was observed since comes from the partition ``source`` of a
     log, None for calls without a position.
 
-    ``attached``: KATO's session was created by another client.
+    ``attached``: KATO's session was created by another client. ``deleting``: its deletion is about
+    to be sent, so that it is not taken for lost if it is gone.
 
     ``auto_learn`` is when KATO learns by itself (`Journal.auto_learn`). ``incarnation`` is the same
     for as long as the directory keeps the entry: it differs if the entry was lost and made again.
@@ -142,6 +143,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     first_id: str = ""
     aliases: tuple[str, ...] = ()
     attached: bool = False
+    deleting: bool = False
     node_id: str = ""
     config: Mapping[str, Any] = {}
     auto_learn: tuple[int, bool] = (0, False)

@@ -30,7 +30,7 @@ from typing import Any
 
 import msgspec
 
-from kato_consul._directory.directory import Held, LeaseLost, Stored
+from kato_consul._directory.directory import Held, LeaseLost, Stored, never
 from kato_consul._directory.entry import Entry
 from kato_consul._directory.lease import Lease, boottime
 from kato_consul._directory.redis_background import RedisBackground
@@ -189,11 +189,11 @@ class RedisDirectory:
         if not answer.replicated:
             log.warning("directory.not_replicated", directory=self.name, key=key)
 
-    def disown(self, key: str, deadline: float) -> Flow[None]:
+    def disown(self, key: str, deadline: float, is_known: Callable[[], bool] = never) -> Flow[None]:
         """Flow: see `Directory.disown`. What this process does not know of is given up anyway, in
         the background."""
         found = self._owned.find(key)
-        if found is not None:
+        if found is not None and not is_known():
             acquisition, held = found
             yield from self._calls.run(DISOWN, key, acquisition.id, deadline=deadline)
             self._owned.discard(held)

@@ -94,6 +94,12 @@ class CallRecords:
         if part.position is not None:
             self.positions.applied(part.position, part.observations)
 
+    def confirmed(self, part: CallPart) -> None:
+        """Record that the session was owned when a part was seen applied. If that is a learn, its
+        message is, whether or not its call comes to its end."""
+        if part.position is not None and part.units > part.observations:
+            self.positions.learned(part.position)
+
     def give_up(self, part: CallPart) -> None:
         """Record that it cannot be determined whether a part was applied."""
         record = self._record(part)

@@ -59,7 +59,14 @@ def set_config(
 def _read_back(
     api: KatoApi, state: SessionState, values: Mapping[str, Any], deadline: float
 ) -> Flow[None]:
-    """Flow: read back values that were set; a session that was lost since is opened with them."""
+    """Flow: read back values that were set; a session that was lost since is opened with them.
+
+    If the lease was lost meanwhile, another process may have found them set, and then have set
+    others, or deleted the session. So these are not to be read back.
+    """
+    config = state.journal.config
+    if state.id is None or any(config.get(name) != value for name, value in values.items()):
+        return
     try:
         yield from require_used(api, state, values, deadline)
     except SessionGone:

@@ -165,6 +165,8 @@ def _settle_delete(api: KatoApi, state: SessionState, deadline: float) -> Flow[b
             yield from leave_session(api, state, state.journal, deadline)
         state.deleting = False
         return False
+    if api.owner is not None:
+        yield from api.owner.removed(state, deadline)
     api.release_placement(state)
     state.close()
     return True

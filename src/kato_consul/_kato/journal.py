@@ -233,6 +233,11 @@ class Journal:
         self._log, self._count, self.events = entries, len(entries), keep
 
 
+def memory_length(events: int) -> int:
+    """Return the length of KATO's memory after so many events, of which it keeps the newest."""
+    return min(events, MAX_STM_EVENTS)
+
+
 def is_same_event(expected: Event, found: Event) -> bool:
     """Return whether an event of KATO's is the expected one of the journal."""
     return expected is VECTOR_EVENT or expected == sorted(found)

@@ -129,6 +129,11 @@ class LogPositions:
             if learns:
                 self.unrecorded = True
 
+    def learned(self, position: Position) -> None:
+        """Record that the learn of a message is applied. It ends the message, whose observations
+        are all that are ahead."""
+        self.complete(position, self._track(position).ahead, learns=True)
+
     def as_recorded(self) -> tuple[LogPosition, ...]:
         """Return the positions for an entry."""
         return tuple(

@@ -115,5 +115,6 @@ def require_no_doubt(api: KatoApi, state: SessionState, deadline: float) -> Flow
         )
     state.note_applied(doubt.write)
     yield from leave_session(api, state, state.journal.learned(), deadline)
+    state.note_confirmed(doubt.write)
     state.doubtful_learn = None
     return True

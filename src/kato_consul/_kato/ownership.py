@@ -48,8 +48,10 @@ class Ownership:
 
     ``takeovers`` counts acquisitions from an owner that had not released the session, ``waits``
     those for which this process had to wait for another owner. ``lossy``: a takeover restored
-    observations without their emotives or metadata. ``calls`` are those with an idempotency key or
-    a position; None if there were none. They are kept without a session directory, too.
+    observations without their emotives or metadata. ``lacks``: the memory that was handed over to
+    this process may have some that its journal lacks, until it is emptied. ``calls`` are those with
+    an idempotency key or a position; None if there were none. They are kept without a session
+    directory, too.
     """
 
     held: Held | None = None
@@ -68,6 +70,7 @@ class Ownership:
     takeovers: int = 0
     waits: int = 0
     lossy: bool = False
+    lacks: bool = False
     calls: CallRecords | None = None
 
     @property
@@ -164,7 +167,12 @@ class Owner(Protocol):
 
     def removed(self, state: "SessionState", deadline: float) -> Flow[None]:
         """Flow: record that KATO's session was deleted. The entry stays for a while: otherwise an
-        earlier owner would take it for lost, and restore the session."""
+        earlier owner would take it for lost, and restore the session.
+
+        Raises:
+            LeaseLost: another process may have continued it meanwhile, in another KATO session.
+            SessionDirectoryUnavailable: it could not be recorded.
+        """
         ...
 
 

@@ -7,6 +7,7 @@ from kato_consul._kato import response_shapes as shapes
 from kato_consul._kato.execute import prepare
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.opening import DEFAULT_CONFIG
+from kato_consul._kato.ownership import LeaseLost, Owner
 from kato_consul._kato.reconcile import reconcile
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import (
@@ -19,10 +20,10 @@ from kato_consul._kato.types import (
 )
 from kato_consul._requests.request import Request
 from kato_consul.errors import (
-    ClientClosed,
+    KatoConsulError,
     NoResponse,
     OutcomeUnknown,
-    SessionDirectoryUnavailable,
+    SessionConflict,
     SessionGone,
     StoreUnavailable,
 )
@@ -124,12 +125,20 @@ def exists(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool]:
 def delete(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     """Flow: delete KATO's session. If it is gone already, that is a success too.
 
+    If another process has continued it meanwhile, in another of KATO's, that one is deleted, too.
+
     Raises:
         OutcomeUnknown: no response to it was received before the deadline, or the session directory
             could not record it.
     """
-    if state.id is None:
-        return
+    while state.id is not None:
+        yield from _delete(api, state, deadline)
+        if api.owner is None or (yield from _is_recorded(api, api.owner, state, deadline)):
+            api.release_placement(state)
+            state.close()
+
+
+def _delete(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     target = f"/sessions/{state.id}"
     request = Request(
         "delete",
@@ -140,20 +149,40 @@ def delete(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
         shape=shapes.Status,
     )
     state.deleting = True
+    if api.owner is not None:
+        yield from _announce_deletion(api.owner, state, deadline)
     try:
         yield from api.call_session(request, state, deadline)
     except SessionGone:
         pass  # deleted by another client, or by an earlier attempt of this call
     except (NoResponse, StoreUnavailable) as error:
         raise OutcomeUnknown("delete", state.instance or "", str(error)) from error
-    if api.owner is not None:
+
+
+def _announce_deletion(owner: Owner, state: SessionState, deadline: float) -> Flow[None]:
+    """Flow: record that KATO's session is about to be deleted: it is not lost if it is gone."""
+    try:
+        yield from owner.switch(state, state.journal, deadline)
+    except (KatoConsulError, LeaseLost):
+        state.deleting = False  # nothing was sent
+        raise
+
+
+def _is_recorded(api: KatoApi, owner: Owner, state: SessionState, deadline: float) -> Flow[bool]:
+    """Flow: record that KATO has deleted the session. Return False if its lease was lost before;
+    then it is owned again."""
+    try:
         try:
-            yield from api.owner.removed(state, deadline)
-        except (SessionDirectoryUnavailable, ClientClosed) as error:
-            unknown = OutcomeUnknown("delete", state.instance or "", DELETED, answered=True)
-            raise unknown.because(error) from error
-    api.release_placement(state)
-    state.close()
+            yield from owner.removed(state, deadline)
+        except LeaseLost:
+            yield from owner.resume(api, state, deadline)
+            return False
+    except SessionConflict:  # it does not matter what was there
+        return False
+    except KatoConsulError as error:
+        unknown = OutcomeUnknown("delete", state.instance or "", DELETED, answered=True)
+        raise unknown.because(error) from error
+    return True
 
 
 def _read(

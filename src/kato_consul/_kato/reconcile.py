@@ -60,6 +60,7 @@ def reconcile(
         time, stm = yield from read_session(api, state, deadline, follow_up=pending is not None)
     except SessionGone:
         if not journal.complete:
+            yield from _require_owned(api, state, deadline)
             raise _conflict(state, 0, []) from None
         yield from replace_session(api, state, journal, deadline, reason="gone")
         state.reopened += 1
@@ -89,6 +90,7 @@ def reconcile(
         if after.matches(time, stm):
             state.commit(after, pending)
             return True
+    yield from _require_owned(api, state, deadline)
     if state.on_conflict == "adopt":
         applied = pending is not None and (
             yield from _is_in(api, state, pending, time, stm, deadline)
@@ -191,6 +193,16 @@ def _require_proof(
     ):
         return
     raise _conflict(state, time, stm)
+
+
+def _require_owned(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
+    """Flow: return if what was just read of KATO's session counts.
+
+    Raises:
+        LeaseLost: another process may have continued the session in another one, and deleted this.
+    """
+    if api.owner is not None:
+        yield from api.owner.after_read(state, deadline)
 
 
 def _empties(write: Write[Any], before: Journal) -> bool:

@@ -158,6 +158,7 @@ def _call_while_owned(
     """Flow: make a call, unless it was made before. The parts of it that are made are added to
     ``sent``."""
     own = state.ownership = state.ownership or Ownership()
+    epoch = own.epoch
     calls = own.calls = own.calls or CallRecords()
     record = None if key is None else calls.keys.get(key)
     if key is not None and record is not None and record.request != call.request:
@@ -178,6 +179,9 @@ def _call_while_owned(
     before = _before(done, record, state.journal)
 
     def part(units: int, observations: int) -> CallPart:
+        if own.epoch != epoch:
+            # A callback's call has acquired it again: another process may have repeated this one.
+            raise LeaseLost
         sent.append(CallPart(key, call.request, position, units, observations))
         return sent[-1]
 
@@ -188,6 +192,8 @@ def _call_while_owned(
         result = yield from call.run(api, state, deadline, before, part)
     else:
         result = call.answer(state.id or "", before)
+    if own.epoch != epoch:  # so has the last callback: the records are those of a later owner
+        return result  # type: ignore[no-any-return]
     if position is not None:
         calls.positions.complete(position, call.observations, learns=call.learns)
     if key is not None:

@@ -188,6 +188,12 @@ class SessionState:
         if write.part is not None and own is not None and own.calls is not None:
             own.calls.applied(write.part)
 
+    def note_confirmed(self, write: Write[Any]) -> None:
+        """Record of that call that the session was owned when the write was seen applied."""
+        own = self.ownership
+        if write.part is not None and own is not None and own.calls is not None:
+            own.calls.confirmed(write.part)
+
     def note_unknown(self, write: Write[Any]) -> None:
         """Record of that call that it will never be known whether the write was applied."""
         own = self.ownership
@@ -211,6 +217,8 @@ class SessionState:
 
     def settle(self) -> None:
         """Record that no write is pending any more."""
+        if self.pending is not None and self.pending.part is not None and self.is_applied:
+            self.note_confirmed(self.pending)
         self.pending = self.unknown = None
         self.journal.last_write = None
 
@@ -226,3 +234,5 @@ class SessionState:
         self.journal = Journal(self.journal.config)
         self.unsaved = self.pending = self.doubtful_learn = None
         self.deleting = self.attached = False
+        if self.ownership is not None:
+            self.ownership.lacks = False

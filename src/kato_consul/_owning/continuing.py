@@ -33,6 +33,7 @@ from kato_consul._owning.handover import release
 from kato_consul._owning.interrupted import (
     Interrupted,
     interrupted_write,
+    is_deleted,
     settle_interrupted,
 )
 from kato_consul._owning.lost_entry import continue_without_entry
@@ -49,9 +50,9 @@ def continue_session(
 ) -> Flow[bool | None]:
     """Flow: own an acquired session completely.
 
-    Return whether ``state.pending`` was applied. None: there is none, or it has to be settled by
-    reading KATO, as if the session had been owned all the time; or it may be applied, and this
-    cannot be determined any more: then ``own.unknown`` is set.
+    Return whether ``state.pending``, or a deletion without an outcome, was applied. None: there is
+    none, or it has to be settled by reading KATO, as if the session had been owned all the time; or
+    it may be applied, and this cannot be determined any more: then ``own.unknown`` is set.
 
     Raises:
         LeaseLost: another process has acquired it.
@@ -80,7 +81,7 @@ def continue_session(
     successor = _successor(state, held.entry)
     orderly, earlier = previous.released, own.calls
     if not held.entry.id:
-        successor.journal = Journal(held.entry.config or state.journal.config)
+        successor.journal = Journal(state.journal.config)
         own.calls = restored_calls(held.entry, own.calls)
     elif orderly:
         conflict = (yield from _continue(owned, api, successor, held, deadline)) or conflict
@@ -90,6 +91,7 @@ def continue_session(
     # Those of an entry that was made again say nothing about an earlier session.
     cuts = held.entry.cuts if previous.incarnation == own.incarnation else ()
     interrupted = interrupted_write(state, cuts, own.epoch, successor.journal.config)
+    deleted = is_deleted(held.entry, cuts, own.epoch) if state.deleting else None
     if interrupted is not None:
         own.calls = _with_own_part(own.calls, earlier, interrupted)
     if not orderly:
@@ -105,7 +107,9 @@ def continue_session(
     if conflict is not None:
         own.resolved = interrupted.applied if interrupted is not None else None
         raise conflict
-    return None if interrupted is None else settle_interrupted(state, own, interrupted)
+    if interrupted is not None:
+        return settle_interrupted(state, own, interrupted)
+    return deleted
 
 
 def _with_own_part(
@@ -132,18 +136,23 @@ def _was_left_as_known(
 
 
 def _successor(state: SessionState, entry: Entry) -> SessionState:
-    """Return a state for the session as it will be continued: nothing changes before that."""
+    """Return a state for the session as it will be continued: nothing changes before that.
+
+    One that is not open is opened with the options of this process: the entry may have those with
+    which KATO refused to open it, or those of a session that was deleted.
+    """
+    source = entry if entry.id else state
     return SessionState(
         state.key,
-        entry.node_id or state.node_id,
-        metadata=entry.metadata if entry.id else state.metadata,
-        ttl=entry.ttl if entry.id else state.ttl,
+        source.node_id,
+        metadata=source.metadata,
+        ttl=source.ttl,
         on_conflict=state.on_conflict,
         options=state.options,
         ownership=state.ownership,
         attached=entry.attached,
         attach_id="" if entry.id else state.attach_id,
-        owns_node=state.owns_node and not entry.attached and entry.node_id in ("", state.key),
+        owns_node=state.owns_node and not entry.attached and source.node_id == state.key,
         nodes=state.nodes,
         interrupted=state.interrupted,
     )
@@ -156,8 +165,9 @@ def _continue(
 
     Return the conflict if KATO's state is not the one in which it was left.
     """
-    entry = held.entry
-    successor.journal = restored(entry)
+    entry, own = held.entry, successor.ownership
+    assert own is not None
+    successor.journal, own.lacks = restored(entry), False
     if entry.mark is not None and entry.mark.what == "learn":
         successor.doubtful_learn = doubtful_learn(entry.mark, successor.journal)
     if successor.journal.complete:
@@ -171,7 +181,7 @@ def _continue(
     if found_now is None:
         return differs(successor, 0, [])
     time, stm = found_now
-    journal, _ = found(entry, time, stm)
+    journal, own.lacks = found(entry, time, stm)
     cut = cut_of(entry, time, stm)
     if shows(cut, successor.journal) and entry.digest in ("", cut.digest):
         successor.journal = journal

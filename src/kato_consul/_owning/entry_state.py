@@ -19,12 +19,12 @@ from kato_consul._directory.entry import (
 )
 from kato_consul._kato.call_records import CallRecords
 from kato_consul._kato.journal import (
-    MAX_STM_EVENTS,
     VECTOR_EVENT,
     AutoLearn,
     Journal,
     event_of,
     is_same_event,
+    memory_length,
 )
 from kato_consul._kato.log_positions import restored_positions
 from kato_consul._kato.pattern import PatternCount
@@ -49,7 +49,8 @@ def next_entry(
     """
     now = time.time()
     calls = (state.ownership and state.ownership.calls) or NO_CALLS
-    observations = _small(journal) if with_observations else None
+    lacks = _lacks_more_than_symbols(state, journal)
+    observations = _small(journal) if with_observations and not lacks else None
     old, new = last.id, journal.session_id or ""
     aliases = last.aliases if old in ("", new) else (old, *last.aliases)[:MAX_ALIASES]
     fields: dict[str, Any] = {
@@ -58,6 +59,7 @@ def next_entry(
         "first_id": last.first_id if old and new else new,
         "aliases": aliases,
         "attached": state.attached,
+        "deleting": state.deleting and old == new,
         "node_id": state.node_id,
         "config": journal.config,
         "auto_learn": tuple(journal.auto_learn),
@@ -67,7 +69,8 @@ def next_entry(
         "events": journal.events,
         "digest": _digest(journal),
         "journal": observations,
-        "lossy": observations is None and any(map(has_more_than_symbols, journal.entries)),
+        "lossy": observations is None
+        and (lacks or any(map(has_more_than_symbols, journal.entries))),
         "mark": _mark(last, state, journal),
         "keys": tuple(calls.keys.values()),
         "positions": calls.positions.as_recorded(),
@@ -119,7 +122,7 @@ def shows(cut: Cut, journal: Journal) -> bool:
     Only the owner of that time wrote to the session, one write at a time, and each changes the
     counter or the number of events. The digest tells if that was not so.
     """
-    same = (cut.time, cut.events) == (journal.time, min(journal.events, MAX_STM_EVENTS))
+    same = (cut.time, cut.events) == (journal.time, memory_length(journal.events))
     return same and _digest(journal) in ("", cut.digest)
 
 
@@ -172,7 +175,8 @@ def restored_calls(
     if not entry.keys and not entry.positions:
         return None
     seen = cut is not None and (
-        cut.time > entry.time or (cut.time == entry.time and cut.events != entry.events)
+        cut.time > entry.time
+        or (cut.time == entry.time and cut.events != memory_length(entry.events))
     )
     keys = {one.key: _resolved(one, seen, given_up=cut is not None) for one in entry.keys}
     positions = {(one.log, one.partition): one for one in entry.positions}
@@ -218,7 +222,7 @@ def mark_before(write: Write[Any], state: SessionState) -> Mark:
     return Mark(
         what=write.what,
         time=journal.time,
-        events=journal.events,
+        events=memory_length(journal.events),
         instance=state.current or state.instance or "",
         pattern=pattern.name if pattern is not None else "",
         frequency=pattern.frequency if pattern is not None else None,
@@ -245,9 +249,13 @@ def _mark(last: Entry, state: SessionState, journal: Journal) -> Mark | None:
     learn, no owner may learn that again."""
     mark = last.mark
     if state.pending is not None:
+        if state.pending.resets and journal is state.journal:
+            return mark  # the next owner may find a counter that was set back
         if mark is None or not journal.events or not state.pending.is_once_only(state.journal):
             return None
-        return msgspec.structs.replace(mark, time=journal.time, events=journal.events)
+        return msgspec.structs.replace(
+            mark, time=journal.time, events=memory_length(journal.events)
+        )
     if mark is not None and state.unsaved is not None:  # KATO may show what was learned again
         return msgspec.structs.replace(mark, instance="", position=None)
     doubt = state.doubtful_learn
@@ -257,11 +265,18 @@ def _mark(last: Entry, state: SessionState, journal: Journal) -> Mark | None:
     return Mark(
         what=doubt.write.what,
         time=journal.time,
-        events=journal.events,
+        events=memory_length(journal.events),
         instance="",
         pattern="" if pattern is None else pattern.name,
         frequency=None if pattern is None else pattern.frequency,
     )
+
+
+def _lacks_more_than_symbols(state: SessionState, journal: Journal) -> bool:
+    """Return whether the memory may have emotives or metadata that the journal lacks. A journal of
+    the first generation is of the memory that was handed over."""
+    own = state.ownership
+    return own is not None and own.lacks and journal.events > 0 and not journal.generation
 
 
 def _digest(journal: Journal) -> str:

@@ -7,6 +7,7 @@ handed over at once; one in use after `SLICE` seconds, or as soon as it pauses.
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 
 from kato_consul._flow import LONG_WAIT, Flow, Sleep, WaitForChange
 from kato_consul._kato.kato_api import KatoApi
@@ -16,7 +17,7 @@ from kato_consul._kato.session_state import SessionState
 from kato_consul._logging import logger
 from kato_consul._owning.owned_sessions import OwnedSessions
 from kato_consul._runtime_defaults import clock
-from kato_consul.errors import KatoConsulError, SessionDirectoryUnavailable
+from kato_consul.errors import KatoConsulError, SessionConflict, SessionDirectoryUnavailable
 
 log = logger("session")
 
@@ -53,9 +54,11 @@ def due(owned: OwnedSessions, *, busy: bool) -> Flow[list[SessionState]]:
     while True:
         seen = wanted.current
         for key in seen:
-            if key not in owned.states:  # no call has acquired it, or is acquiring it
+            is_known = partial(owned.states.__contains__, key)  # to a call, also if that waits
+            if not is_known():
                 with suppress(SessionDirectoryUnavailable):
-                    yield from owned.directory.disown(key, clock() + DISOWN_WITHIN)
+                    until = clock() + DISOWN_WITHIN
+                    yield from owned.directory.disown(key, until, is_known)
         others_wait = list(_wanted(owned, seen))
         ready = [state for state in others_wait if _is_due(state)]
         if ready:
@@ -127,8 +130,11 @@ def _is_settled(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool
         return False
     if state.id is None or (state.unsaved is None and not state.store_loses):
         return True
+    journal = state.journal
     try:
         yield from read_memory(api, state, deadline)
+    except SessionConflict:  # found again by the next call, which raises it
+        state.journal = journal
     except KatoConsulError:
         return False
     return True

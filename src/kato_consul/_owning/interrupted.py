@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kato_consul._directory.entry import MAX_CUTS, Cut
+from kato_consul._directory.entry import MAX_CUTS, Cut, Entry
 from kato_consul._kato.apply_write import log_settled
 from kato_consul._kato.ownership import Ownership
 from kato_consul._kato.pattern_store import PREFIX
@@ -60,6 +60,12 @@ def _is_shown(
     if unchanged and not pending.clears_only:
         return False  # it is not seen in a cut, and the next owner has opened another session
     return shows(cut, after)
+
+
+def is_deleted(entry: Entry, cuts: tuple[Cut, ...], epoch: int) -> bool:
+    """Return whether a deletion of a process that owned the session in ``epoch`` was applied."""
+    later = [cut for cut in cuts if cut.epoch > epoch]
+    return not entry.id or (bool(later) and (later[0].time, later[0].events) == (0, 0))
 
 
 def settle_interrupted(

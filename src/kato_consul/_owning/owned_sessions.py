@@ -30,7 +30,7 @@ class OwnedSessions:
         try:
             return (yield from self.directory.acquire(state.key, deadline))
         except BaseException:
-            self.states.pop(state.key, None)
+            self._forget(state)
             raise
 
     def is_confirmed(self, held: Held, deadline: float) -> Flow[bool]:
@@ -95,7 +95,13 @@ class OwnedSessions:
         if held is not None:  # a traceback may refer to it for long
             held.dropped = True
         own.held = own.acquired = None
-        self.states.pop(state.key, None)
+        self._forget(state)
+
+    def _forget(self, state: SessionState) -> None:
+        # The key may have another state by now: KATO has refused to open the session with the
+        # options of this one.
+        if self.states.get(state.key) is state:
+            del self.states[state.key]
 
 
 def held_of(state: SessionState) -> Held:

@@ -47,7 +47,8 @@ def take_over(
         time, stm = yield from _read_cut(api, successor, entry.mark, deadline)
     except SessionGone:
         cut, lossy = Cut(entry.epoch, entry.time, entry.events, entry.digest), entry.lossy
-        if is_expired(entry):  # what its owner observed since is not known: it begins again
+        # What its owner observed since is not known, or was deleted with it: it begins again.
+        if is_expired(entry) or entry.deleting:
             cut = cut_of(entry, 0, [])
             successor.journal, lossy = found(entry, 0, [])
         else:
@@ -63,7 +64,7 @@ def take_over(
     own.calls = restored_calls(entry, own.calls, cut)
     own.cuts = with_cut(entry, cut)
     own.mark, successor.doubtful_learn = _kept(entry.mark, successor.journal)
-    own.lossy = own.lossy or lossy
+    own.lossy, own.lacks = own.lossy or lossy, False
     if successor.on_conflict == "adopt":  # other writers are expected in it: it is not left
         assert api.owner is not None
         yield from api.owner.switch(successor, successor.journal, deadline)

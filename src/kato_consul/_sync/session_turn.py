@@ -20,6 +20,7 @@ from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.ownership import Owner
 from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._kato.session_state import SessionState
+from kato_consul.errors import RequestNotSent
 
 T = TypeVar("T")
 
@@ -64,12 +65,15 @@ class SessionTurn:
         self, flow: Callable[[KatoApi, SessionState, float], Flow[None]], deadline: float
     ) -> bool:
         """Run a flow of the owner's, unless there is a call on the session. Return whether it ran.
-        (A call that begins at this moment is waited for.)"""
+        (A call that begins at this moment is waited for, until the deadline.)"""
         if self._line:
             return False
         call = _Call(get_ident())
         call.running = self._run_in_turn(call, flow, deadline, None)
-        next(call.running, None)
+        try:
+            next(call.running, None)
+        except RequestNotSent:  # its turn did not come
+            return False
         return True
 
     def _run_in_turn(

@@ -123,6 +123,16 @@ def test_session_that_is_not_given_up_in_order(new_owner: NewOwner) -> None:
     assert new.entry.epoch == 2
 
 
+def test_session_that_another_thread_has_acquired_meanwhile_is_not_disowned(
+    new_owner: NewOwner,
+) -> None:
+    """A call makes its session known before it acquires it."""
+    owner = new_owner()
+    held, _ = owner.acquire("k")
+    owner.run(owner.directory.disown("k", time.monotonic() + 60, lambda: True))
+    owner.write(held, id="kato-1")
+
+
 def test_disowned_session_is_taken_over(new_owner: NewOwner) -> None:
     """A session that its owner does not know of any more is free, and not handed over in order."""
     owner, other = new_owner(), new_owner()

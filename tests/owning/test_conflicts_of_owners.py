@@ -1,0 +1,77 @@
+"""Conflicts of sessions with several owners: each is told to one caller, and none is reported that
+is only the trace of a takeover."""
+
+from typing import Any
+
+import pytest
+
+from kato_consul._kato import reads, writes
+from kato_consul._kato.learning import learn
+from kato_consul._kato.types import Observation
+from kato_consul.errors import SessionConflict
+from tests.kato.model_kato import Fault
+from tests.owning.calling import Calls, observe, write
+
+
+@pytest.mark.parametrize("next_one", ["A", "B"])
+def test_found_at_a_hand_over(next_one: str) -> None:
+    """The owner reads the memory before it hands the session over, since KATO may not have saved
+    what it learned. It finds what a foreign writer has observed: the next call raises it."""
+    calls = Calls()
+    calls.call(calls.a, observe("a"))
+    calls.call(calls.a, learn)
+    session = calls.kato.only_session()
+    session.stm.append(["foreign"])
+    session.time += 1
+    calls.begin(calls.b, reads.exists)
+    calls.end(calls.b)
+    owner = calls.a if next_one == "A" else calls.b
+    with pytest.raises(SessionConflict) as caught:
+        calls.call(owner, observe("x"))
+    assert caught.value.found_stm == [["foreign"], ["x"]]
+
+
+@pytest.mark.parametrize("flow", [reads.stm, observe("x"), learn], ids=["stm", "observe", "learn"])
+def test_a_session_that_the_next_owner_has_left(flow: Any) -> None:
+    """The journal does not hold all events, so that a session which is gone is a conflict. This one
+    is gone since B has continued it in another one."""
+    calls = Calls()
+    calls.call(calls.a, observe("a"))
+    without_symbols: list[Observation] = [{"strings": []}] * 2_000
+    calls.call(calls.a, write(writes.observe_sequence(without_symbols)))
+    assert not calls.a.state.journal.complete
+    calls.begin(calls.a, flow)
+    calls.lose(calls.a)
+    calls.alone(calls.b, observe("b"))
+    calls.end(calls.a)
+    learned = [] if flow is learn else ["a", "b", "x"][: 2 + (flow is not reads.stm)]
+    assert calls.symbols(calls.b) == learned
+
+
+def test_a_session_that_the_next_owner_has_not_left() -> None:
+    """B adopts what others do, so that it goes on in the same session."""
+    calls = Calls()
+    calls.b.state.on_conflict = "adopt"
+    calls.call(calls.a, observe("a"))
+    calls.begin(calls.a, reads.stm)
+    calls.lose(calls.a)
+    calls.alone(calls.b, observe("b"))
+    assert calls.end(calls.a) == [["a"], ["b"]]
+
+
+@pytest.mark.parametrize("empties", [writes.clear_stm, writes.clear_all])
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_memory_that_is_cleared(empties: Any, learned: bool) -> None:
+    """A is cancelled when KATO has cleared it, and hands the session over without knowing that."""
+    calls = Calls()
+    calls.call(calls.a, observe("a"))
+    if learned:
+        calls.call(calls.a, learn)
+        calls.call(calls.a, reads.stm)
+    calls.kato.faults = [Fault.LOST_ANSWER]
+    calls.begin(calls.a, write(empties()))
+    calls.step_until(calls.a, lambda send: "/clear" in send.target)
+    calls.a.step()
+    calls.a.cancel()
+    calls.call(calls.b, observe("b"))
+    assert calls.symbols(calls.b) == ["b"]
