@@ -9,9 +9,9 @@ from collections import Counter
 from functools import partial
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import seed
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from kato_consul._flow import Send
 from kato_consul._kato import reads as reading
@@ -31,34 +31,29 @@ from kato_consul.errors import (
 )
 from kato_consul.models import Position
 from tests.kato.model_kato import Fault
-from tests.kato.seeding import RUNS, SEED
-from tests.owning.model_directory import ModelStore
+from tests.kato.seeding import SEED
+from tests.owning.interleaving import FAULTS, OWNERS, Interleaving, check_error, settings_of
 from tests.owning.repeated_world import LOG, KeyedCall, Message, Reader, RefusingKato, log_of
 from tests.owning.two_owners import OneOwner
 
-FAULTS = st.lists(st.sampled_from(Fault), max_size=2)
-OWNERS = st.sampled_from([0, 1])
 KINDS = ["observe", "observe", "observe", "sequence", "refused", "learn", "lesson"]
 MAX_TRIES = 3
 """Calls without an outcome after which a reader goes on with the next message."""
 
 
 @seed(SEED)
-class RepeatedCalls(RuleBasedStateMachine):
+class RepeatedCalls(Interleaving):
     """One session, a log with two readers, and calls with keys.
 
     A symbol is ``certain`` once its call was acknowledged, and ``absent`` if it was said that it is
     not applied and its call is not made again. ``left_out`` are the offsets of messages without
     which a reader went on: they count as passed over. ``cleared``: it was in a memory that was
     cleared. ``doubtful``: a learn has no outcome, and may be applied late. ``attempts`` are the
-    calls that observe a symbol, and did not say that they are not applied. ``sent`` are requests of
-    calls that were cancelled, or killed, which may still be applied.
+    calls that observe a symbol, and did not say that they are not applied.
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self.kato = RefusingKato()
-        self.store = ModelStore(self.kato.clock)
+        super().__init__(RefusingKato())
         self.calls: list[KeyedCall] = []
         self.readers = [Reader(), Reader()]
         self.certain: set[str] = set()
@@ -70,7 +65,6 @@ class RepeatedCalls(RuleBasedStateMachine):
         self.left_out: set[int] = set()
         self.dead: list[object] = []
         self.attempts: Counter[str] = Counter()
-        self.sent: list[Send] = []
 
     @initialize(
         keeps=st.booleans(),
@@ -82,10 +76,7 @@ class RepeatedCalls(RuleBasedStateMachine):
         """Choose the log, whether entries hold observations, and whether KATO learns by itself."""
         self.learns_itself = learns_itself
         self.log = log_of(kinds)
-        self.owners = [
-            OneOwner(name, self.kato, self.store, keeps_observations=keeps, deletes=deletes)
-            for name in "AB"
-        ]
+        self.create_owners(keeps, deletes)
         for owner in self.owners:
             self._configure(owner)
 
@@ -130,7 +121,7 @@ class RepeatedCalls(RuleBasedStateMachine):
             at = -1 if position is None else position.offset
             reader.next = sum(message.offset <= at for message in self.log)
         else:
-            self._check_error(error)
+            check_error(error)
 
     def _read(
         self, reader: Reader, message: Message, result: Any, error: BaseException | None
@@ -155,7 +146,7 @@ class RepeatedCalls(RuleBasedStateMachine):
                 self._go_on(reader, message)
         else:
             self._doubt(message)
-            self._check_error(error)
+            check_error(error)
 
     def _go_on(self, reader: Reader, message: Message) -> None:
         assert reader.next is None or self.log[reader.next] is message
@@ -194,7 +185,7 @@ class RepeatedCalls(RuleBasedStateMachine):
                 self.attempts[call.symbol] -= 1
             self.doubtful |= not call.symbol or bool(self.learns_itself)
             if not isinstance(error, BadRequest):
-                self._check_error(error)
+                check_error(error)
             return
         if call.answer is None:
             call.answer = result
@@ -220,30 +211,11 @@ class RepeatedCalls(RuleBasedStateMachine):
                 self.certain.add(symbol)
             else:
                 self.doubtful |= bool(self.learns_itself)
-                self._check_error(error)
+                check_error(error)
                 if isinstance(error, KatoConsulError) and error.sent is False:
                     self.absent.add(symbol)
 
         owner.call(partial(execute_write, write=writes.observe({"strings": [symbol]})), done)
-
-    def _check_error(self, error: BaseException) -> None:
-        assert isinstance(error, KatoConsulError | GeneratorExit), error
-        assert not isinstance(error, SessionConflict), error
-
-    @rule(who=OWNERS, steps=st.integers(1, 12))
-    def step(self, who: int, steps: int) -> None:
-        """Continue one process' call."""
-        owner = self.owners[who]
-        for _ in range(steps):
-            if owner.running is None:
-                owner.hand_over_if_wanted()
-                return
-            owner.step()
-
-    @rule(who=OWNERS)
-    def finish(self, who: int) -> None:
-        """Let one process end its call; the other hands over when it has no call."""
-        self.owners[who].finish([self.owners[1 - who]])
 
     @rule(who=OWNERS, times=st.integers(1, 6))
     def read_on(self, who: int, times: int) -> None:
@@ -270,17 +242,6 @@ class RepeatedCalls(RuleBasedStateMachine):
             self.kato.answer(request)
         else:
             self.sent.append(request)
-
-    @precondition(lambda self: self.sent)
-    @rule()
-    def land(self) -> None:
-        """Apply a request of a call that ended before."""
-        self.kato.answer(self.sent.pop(0))
-
-    @rule(who=OWNERS)
-    def lose(self, who: int) -> None:
-        """End a process' lease: it is stopped, or its directory has lost it."""
-        self.store.expire(self.owners[who].name)
 
     @rule(
         who=OWNERS,
@@ -341,22 +302,6 @@ class RepeatedCalls(RuleBasedStateMachine):
         self.owners[who].call(partial(execute_write, write=write), done)
         self.finish(who)
 
-    @precondition(lambda self: self.kato.hung)
-    @rule()
-    def wake(self) -> None:
-        """Resume the hung instance: its requests land now."""
-        self.kato.wake()
-
-    @rule(seconds=st.floats(0.1, 10.0))
-    def directory_down(self, seconds: float) -> None:
-        """The directory does not answer while both continue for a while."""
-        self.store.down = True
-        for owner in self.owners:
-            for _ in range(6):
-                if owner.running is not None:
-                    owner.step()
-        self.store.down = False
-
     @rule(who=OWNERS)
     def compare(self, who: int) -> None:
         """Read the memory, and compare it with what was acknowledged."""
@@ -372,20 +317,14 @@ class RepeatedCalls(RuleBasedStateMachine):
     def _finish_all(self) -> None:
         self.kato.faults = []
         self.store.down = False
-        self._finish_running()
+        self.finish_both()
         for owner in self.owners:
             owner.call(settle_call, lambda result, error: None)
-            self._finish_running()
-
-    def _finish_running(self) -> None:
-        """Let both end what they do; one may begin to hand over for the other."""
-        while any(owner.running is not None for owner in self.owners):
-            for who in (0, 1):
-                self.finish(who)
+            self.finish_both()
 
     def teardown(self) -> None:
         """Read the log to its end, make each keyed call again, and compare."""
-        if not hasattr(self, "owners"):
+        if not self.owners:
             return
         self._finish_all()
         for _ in range(10 * len(self.log)):
@@ -424,12 +363,4 @@ def _says_not_applied(error: BaseException | None) -> bool:
 
 
 TestRepeatedCalls = RepeatedCalls.TestCase
-TestRepeatedCalls.settings = settings(
-    max_examples=RUNS,
-    stateful_step_count=50,
-    deadline=None,
-    print_blob=True,
-    phases=[Phase.generate],  # shrinking 50 steps takes minutes: add Phase.shrink by hand
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+TestRepeatedCalls.settings = settings_of(steps=50)

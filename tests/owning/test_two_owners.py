@@ -8,42 +8,36 @@ one pattern, once; each owner's own order is kept; what is reported as not appli
 from functools import partial
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import seed
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import initialize, rule
 
-from kato_consul._flow import Send
 from kato_consul._kato import reads as reading
 from kato_consul._kato import writes
 from kato_consul._kato.execute import execute_write, settle_call
 from kato_consul._kato.learning import learn
 from kato_consul._kato.types import Observation
-from kato_consul.errors import KatoConsulError, OutcomeUnknown, SessionConflict
+from kato_consul.errors import OutcomeUnknown
 from tests.kato.model_kato import Fault, ModelKato
-from tests.kato.seeding import RUNS, SEED
-from tests.owning.model_directory import ModelStore
-from tests.owning.two_owners import KEY, OneOwner
+from tests.kato.seeding import SEED
+from tests.owning.interleaving import FAULTS, OWNERS, Interleaving, check_error, settings_of
+from tests.owning.two_owners import KEY
 
-FAULTS = st.lists(st.sampled_from(Fault), max_size=2)
-OWNERS = st.sampled_from([0, 1])
 LANDS = st.sampled_from(["never", "now", "later"])
 """When the request of a cancelled call is applied."""
 
 
 @seed(SEED)
-class Owners(RuleBasedStateMachine):
+class Owners(Interleaving):
     """One session, two owners that observe unique symbols.
 
     A symbol is ``certain`` once its call was acknowledged, ``maybe`` while this is not known, and
     ``absent`` if the call said that it was not applied. ``learnable``: it was in a memory that may
-    have been learned, ``learned``: in one that was. ``sent`` are requests of cancelled calls, which
-    may still be applied.
+    have been learned, ``learned``: in one that was.
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self.kato = ModelKato()
-        self.store = ModelStore(self.kato.clock)
+        super().__init__(ModelKato())
         self.symbols_used = 0
         self.certain: set[str] = set()
         self.maybe: set[str] = set()
@@ -54,16 +48,12 @@ class Owners(RuleBasedStateMachine):
         self.before: dict[str, set[str]] = {}
         self.symbols: dict[int, str] = {}
         self.lessons: dict[int, set[str]] = {}
-        self.sent: list[Send] = []
         self.kept: list[object] = []  # so that no other write gets their id
 
     @initialize(keeps=st.booleans(), deletes=st.booleans())
     def start(self, keeps: bool, deletes: bool) -> None:
         """Choose whether entries hold the observations, and whether KATO deletes sessions."""
-        self.owners = [
-            OneOwner(name, self.kato, self.store, keeps_observations=keeps, deletes=deletes)
-            for name in "AB"
-        ]
+        self.create_owners(keeps, deletes)
 
     @rule(who=OWNERS, faults=FAULTS)
     def observe(self, who: int, faults: list[Fault]) -> None:
@@ -79,7 +69,7 @@ class Owners(RuleBasedStateMachine):
         observation: Observation = {"strings": [symbol]}
 
         def done(result: Any, error: BaseException | None) -> None:
-            self._check_error(error)
+            check_error(error)
             if error is None:
                 self._acknowledged(symbol)
             elif isinstance(error, OutcomeUnknown | GeneratorExit):
@@ -103,7 +93,7 @@ class Owners(RuleBasedStateMachine):
         lesson = set(self.certain)
 
         def done(result: Any, error: BaseException | None) -> None:
-            self._check_error(error)
+            check_error(error)
             self.learnable |= self.certain | self.maybe
             write = owner.state.pending
             if error is None:
@@ -124,7 +114,7 @@ class Owners(RuleBasedStateMachine):
         lesson = self.lessons.get(id(owner.state.pending), set())
 
         def done(result: Any, error: BaseException | None) -> None:
-            self._check_error(error)
+            check_error(error)
             if symbol is not None and result is not None:
                 (self._acknowledged if result else self._not_applied)(symbol)
             elif result:
@@ -139,26 +129,11 @@ class Owners(RuleBasedStateMachine):
             return
 
         def done(result: Any, error: BaseException | None) -> None:
-            self._check_error(error)
+            check_error(error)
             if error is None:  # also what was acknowledged while it read
                 self._compare(result)
 
         self.owners[who].call(reading.stm, done)
-
-    @rule(who=OWNERS, steps=st.integers(1, 12))
-    def step(self, who: int, steps: int) -> None:
-        """Continue one owner's call."""
-        owner = self.owners[who]
-        for _ in range(steps):
-            if owner.running is None:
-                owner.hand_over_if_wanted()
-                return
-            owner.step()
-
-    @rule(who=OWNERS)
-    def finish(self, who: int) -> None:
-        """Let one owner end its call; the other hands over when it has no call."""
-        self.owners[who].finish([self.owners[1 - who]])
 
     @rule(
         who=OWNERS,
@@ -198,17 +173,6 @@ class Owners(RuleBasedStateMachine):
             self.kato.answer(request)
         elif request is not None and lands == "later":
             self.sent.append(request)
-
-    @precondition(lambda self: self.sent)
-    @rule()
-    def land(self) -> None:
-        """Apply a request of a call that was cancelled before."""
-        self.kato.answer(self.sent.pop(0))
-
-    @rule(who=OWNERS)
-    def lose(self, who: int) -> None:
-        """End an owner's lease: its process is stopped, or its directory has lost it."""
-        self.store.expire(self.owners[who].name)
 
     @rule(
         who=OWNERS,
@@ -260,11 +224,8 @@ class Owners(RuleBasedStateMachine):
     @rule(who=OWNERS)
     def clear(self, who: int) -> None:
         """Clear the memory, with one owner alone."""
-        self.finish(0)
-        self.finish(1)
+        self.finish_both()
         self.finish_settling()
-        self.finish(1 - who)  # each may begin to hand over when the other ends its call
-        self.finish(who)
         owner = self.owners[who]
 
         def done(result: Any, error: BaseException | None) -> None:
@@ -280,35 +241,16 @@ class Owners(RuleBasedStateMachine):
         """Let both settle what has no outcome."""
         for who in (0, 1):
             self.settle(who)
-            self.finish(who)
-
-    @precondition(lambda self: self.kato.hung)
-    @rule()
-    def wake(self) -> None:
-        """Resume the hung instance: its requests land now."""
-        self.kato.wake()
-
-    @rule(seconds=st.floats(0.1, 10.0))
-    def directory_down(self, seconds: float) -> None:
-        """The directory does not answer while both continue for a while."""
-        self.store.down = True
-        for owner in self.owners:
-            for _ in range(6):
-                if owner.running is not None:
-                    owner.step()
-        self.store.down = False
+            self.finish_both()
 
     def teardown(self) -> None:
         """Let both end, settle what has no outcome, and read the memory."""
-        if not hasattr(self, "owners"):
+        if not self.owners:
             return
         self.kato.faults = []
         self.store.down = False
-        for who in (0, 1):
-            self.finish(who)
+        self.finish_both()
         self.finish_settling()
-        self.finish(1)
-        self.finish(0)  # it may have begun to hand over when the other ended its call
         self.read(0)
         self.finish(0)
         assert self.store.entries.get(KEY) is None or self.store.holders[KEY] == "A"
@@ -320,12 +262,6 @@ class Owners(RuleBasedStateMachine):
     def _not_applied(self, symbol: str) -> None:
         self.maybe.discard(symbol)
         self.absent.add(symbol)
-
-    def _check_error(self, error: BaseException | None) -> None:
-        """Only the two owners write to the session, so that none of them finds a conflict."""
-        if error is not None:
-            assert isinstance(error, KatoConsulError | GeneratorExit), error
-            assert not isinstance(error, SessionConflict), error
 
     def _compare(self, stm: list[list[str]]) -> None:
         assert len(self.kato.patterns) <= self.asked
@@ -349,12 +285,4 @@ class Owners(RuleBasedStateMachine):
 
 
 TestOwners = Owners.TestCase
-TestOwners.settings = settings(
-    max_examples=RUNS,
-    stateful_step_count=60,
-    deadline=None,
-    print_blob=True,
-    phases=[Phase.generate],  # shrinking 60 steps takes minutes: add Phase.shrink by hand
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+TestOwners.settings = settings_of(steps=60)
