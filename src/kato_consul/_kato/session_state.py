@@ -81,6 +81,8 @@ class SessionState:
     ``attach_id`` is the id of an existing session to attach to instead of opening one, or "".
     ``refused`` is the error with which KATO refused to open it: it is not tried again.
     ``attached``: KATO's session was created by another client, and is never deleted on its own.
+    ``ends``: the key is KATO's own id of the session, so no other session is opened for it once
+    that was deleted, or has expired.
     ``ttl`` is in seconds. ``owns_node``: its node is its own, unless another session of the client
     was given it by name (``nodes``). ``interrupted`` are the patterns, by node and name, of
     which a learn has no outcome: KATO may have counted them without storing them. Both belong to
@@ -126,6 +128,7 @@ class SessionState:
     attach_id: str = ""
     refused: KatoConsulError | None = None
     attached: bool = False
+    ends: bool = False
     primary: str = ""
     current: str = ""
     avoid: str = ""

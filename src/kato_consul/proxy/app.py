@@ -1,0 +1,87 @@
+"""The application: the paths of KATO's API, each with its endpoint."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from kato_consul import AsyncKatoClient, Settings
+from kato_consul.proxy.passed_on import PATHS, PassingEndpoint
+from kato_consul.proxy.readiness import HealthEndpoint, ReadyEndpoint
+from kato_consul.proxy.session_calls import CALLS
+from kato_consul.proxy.session_endpoints import CreationEndpoint, SessionEndpoint, Sessions
+
+CORS = Middleware(
+    CORSMiddleware,
+    allow_origins=["*"],
+    allow_credentials=True,
+    allow_methods=["*"],
+    allow_headers=["*"],
+)
+"""As KATO has it."""
+
+
+def create_app(settings: Settings) -> Starlette:
+    """Return the ASGI application that serves KATO's API.
+
+    Its lifespan opens and closes the client.
+
+    Args:
+        settings: how to reach Consul, KATO and the session directory. Without a session directory
+            each process has sessions of its own, and an id may become invalid when it ends.
+    """
+    client = AsyncKatoClient(settings)
+    sessions = Sessions(client)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with client:
+            sweep = asyncio.create_task(sessions.open.sweep())
+            try:
+                yield
+            finally:
+                sweep.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await sweep
+
+    return Starlette(
+        routes=_routes(client, sessions),
+        middleware=[CORS],
+        exception_handlers={HTTPException: _http_error},
+        lifespan=lifespan,
+    )
+
+
+def _routes(client: AsyncKatoClient, sessions: Sessions) -> list[Route]:
+    routes = [_route("POST", "/sessions", CreationEndpoint(sessions, "/sessions"))]
+    single = [_route(method, path, PassingEndpoint(client, path)) for method, path in PATHS]
+    for call in CALLS:
+        path = "/sessions/{session_id}" + (f"/{call.path}" if call.path else "")
+        if not call.path:  # `/sessions/count` must be compared before it
+            routes += [route for route in single if route.path.startswith("/sessions/")]
+            single = [route for route in single if not route.path.startswith("/sessions/")]
+        routes.append(_route(call.method, path, SessionEndpoint(sessions, call, path)))
+    routes.append(_route("GET", "/health", HealthEndpoint(client)))
+    routes.append(_route("GET", "/ready", ReadyEndpoint(client)))
+    return routes + single
+
+
+def _route(method: str, path: str, endpoint: Any) -> Route:
+    route = Route(path, endpoint, methods=[method])
+    assert route.methods is not None
+    route.methods.discard("HEAD")  # KATO has none
+    return route
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    """Return a 404 or 405 in KATO's form."""
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)

@@ -1,0 +1,164 @@
+"""Open sessions: the session of each id that was given out, for as long as KATO would keep it.
+
+An id is KATO's first id of the session. It is the session's key in the client and in the session
+directory, so it stays valid when the session continues under another id, and any proxy of the same
+directory finds it. An id that this process does not know yet is attached to.
+"""
+
+import asyncio
+import re
+import time
+from dataclasses import dataclass
+from functools import partial
+
+from kato_consul import AsyncKatoClient, AsyncSession
+from kato_consul._directory.directory import Directory
+from kato_consul._kato.journal import Journal
+from kato_consul._kato.session_state import SessionState
+from kato_consul._kato.whole_responses import Json, create, create_once, use_created
+from kato_consul._owning.entry_state import DEFAULT_TTL, is_expired
+from kato_consul.errors import SessionGone
+
+SESSION_ID = re.compile(r"[A-Za-z0-9._~:-]{1,200}")
+"""Ids that KATO may have given: see `response_shapes.SessionId`."""
+
+SWEEP_INTERVAL = 30.0
+"""Seconds between two searches for sessions that have expired."""
+
+RELEASE_WITHIN = 2.0
+"""Seconds that giving up an expired session may take."""
+
+
+@dataclass(slots=True)
+class OpenSession:
+    """A session, and when KATO ends it unless it is used before, on `time.monotonic`'s clock."""
+
+    session: AsyncSession
+    expires_at: float
+
+
+class OpenSessions:
+    """The sessions that this process serves.
+
+    ``directory`` is that of the client's sessions; None if it has none.
+    """
+
+    def __init__(self, client: AsyncKatoClient) -> None:
+        self._client = client
+        self._factory = client._factory
+        shared = client._shared
+        self._shared = shared
+        self._directory: Directory | None = None if shared is None else shared.directory
+        self._known: dict[str, OpenSession] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    async def create(self, asked: Json, idempotency_key: str | None) -> Json:
+        """Let KATO create a session, and return its response.
+
+        Raises:
+            IdempotencyKeyReused, KatoConsulError: see `create_once`, `post_session`.
+        """
+        factory = self._factory
+        if idempotency_key is None:
+            nothing = SessionState("", "")
+            flow = create(asked)(factory.api, nothing, factory.deadline())
+            response = await self._client.discovery._run(flow)
+        else:
+            first = self._client.session(f"idempotency-key:{idempotency_key}")
+            response = await first._run("create", create_once(asked, idempotency_key))
+            self._keep(first.key, first)
+        session_id = response["session_id"]
+        session = self._session(session_id)
+        await session._run("create", use_created(response, asked))
+        self._keep(session_id, session)
+        return response
+
+    async def find(self, session_id: str) -> AsyncSession:
+        """Return the session of an id.
+
+        Raises:
+            SessionGone: KATO does not have it, and it cannot be restored: it has expired, was
+                deleted, or never existed.
+            KatoConsulError: neither could be determined.
+        """
+        known = self._known.get(session_id)
+        if known is not None and time.monotonic() < known.expires_at:
+            return known.session
+        return await self._find(session_id, known)
+
+    async def _find(self, session_id: str, known: OpenSession | None) -> AsyncSession:
+        current = session_id if known is None else known.session.id or session_id
+        if not SESSION_ID.fullmatch(session_id) or not await self._is_there(session_id, current):
+            if known is not None:
+                await self.forget(session_id)
+            raise SessionGone(session_id, current)
+        session = self._session(session_id)
+        self._keep(session_id, session)
+        return session
+
+    def used(self, session: AsyncSession, ttl: int | None = None) -> None:
+        """Record that KATO has just answered a call on a session, which sets its time to live anew:
+        to ``ttl`` seconds, unless it has its own."""
+        known = self._known.get(session.key)
+        if known is not None:
+            seconds = ttl or session._state.ttl or DEFAULT_TTL
+            known.expires_at = time.monotonic() + seconds
+
+    async def forget(self, session_id: str) -> None:
+        """Forget a session that has ended, unless it has a call."""
+        known = self._known.pop(session_id, None)
+        if known is None:
+            return
+        session = known.session
+        if self._shared is not None:
+            deadline = time.monotonic() + RELEASE_WITHIN
+            if not await self._shared.hand_over(session, deadline):
+                return
+        if session._turn.is_idle:
+            self._factory.let_go(session._state)
+
+    async def sweep(self) -> None:
+        """Forget sessions that have expired, for as long as the proxy runs."""
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL)
+            now = time.monotonic()
+            expired = [key for key, known in self._known.items() if known.expires_at < now]
+            for session_id in expired:
+                await self.forget(session_id)
+
+    def _session(self, session_id: str) -> AsyncSession:
+        session = self._client.session(session_id, attach=session_id)
+        session._state.ends = True
+        return session
+
+    def _keep(self, session_id: str, session: AsyncSession) -> None:
+        if session_id not in self._known:
+            self._known[session_id] = OpenSession(session, 0.0)
+        self.used(session)
+
+    async def _is_there(self, session_id: str, current: str) -> bool:
+        """Return whether KATO has the session, or it can be restored from its entry."""
+        if await self._kato_has(current):
+            return True
+        if self._directory is None:
+            return False
+        deadline = self._factory.deadline()
+        stored = await self._client.discovery._run(self._directory.entry(session_id, deadline))
+        if stored is None or not stored.entry.id:
+            return False
+        entry = stored.entry
+        if stored.owned and entry.owner != self._directory.nonce:
+            return True  # its owner knows until when it has been used
+        if entry.id != current and await self._kato_has(entry.id):
+            return True
+        return not is_expired(entry)
+
+    async def _kato_has(self, session_id: str) -> bool:
+        factory = self._factory
+        state = SessionState(session_id, "")
+        state.journal = Journal(session_id=session_id)
+        exists = partial(factory.api.session_exists, "finding the session", state)
+        found: bool = await self._client.discovery._run(exists(factory.deadline()))
+        return found
