@@ -11,9 +11,14 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from kato_consul import AsyncKatoClient, Settings
+from kato_consul._logging import logger
+from kato_consul.proxy.events import PATH, EventHub, EventsEndpoint
+from kato_consul.proxy.http import detail_reply, send_reply
 from kato_consul.proxy.passed_on import PATHS, PassingEndpoint
 from kato_consul.proxy.readiness import HealthEndpoint, ReadyEndpoint
 from kato_consul.proxy.session_calls import CALLS
@@ -29,6 +34,38 @@ CORS = Middleware(
 """As KATO has it."""
 
 
+log = logger("proxy")
+
+
+class UnexpectedErrors:
+    """Middleware that answers an unexpected error, and logs it.
+
+    uvicorn closes the connection of an application that raises, without announcing that in the
+    response. The next request on it would be lost.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except HTTPException:
+            raise
+        except Exception:
+            if started or scope["type"] != "http":
+                raise
+            log.exception("proxy.failed", path=scope["path"])
+            await send_reply(send, detail_reply(500, "Internal Server Error"))
+
+
 def create_app(settings: Settings) -> Starlette:
     """Return the ASGI application that serves KATO's API.
 
@@ -40,6 +77,7 @@ def create_app(settings: Settings) -> Starlette:
     """
     client = AsyncKatoClient(settings)
     sessions = Sessions(client)
+    hub = EventHub(client, sessions.open)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -48,13 +86,14 @@ def create_app(settings: Settings) -> Starlette:
             try:
                 yield
             finally:
+                await hub.close()
                 sweep.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await sweep
 
     return Starlette(
-        routes=_routes(client, sessions),
-        middleware=[CORS],
+        routes=[*_routes(client, sessions), _events(client, hub)],
+        middleware=[CORS, Middleware(UnexpectedErrors)],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
     )
@@ -72,6 +111,15 @@ def _routes(client: AsyncKatoClient, sessions: Sessions) -> list[Route]:
     routes.append(_route("GET", "/health", HealthEndpoint(client)))
     routes.append(_route("GET", "/ready", ReadyEndpoint(client)))
     return routes + single
+
+
+def _events(client: AsyncKatoClient, hub: EventHub) -> WebSocketRoute:
+    endpoint = EventsEndpoint(client, hub)
+
+    async def serve(websocket: WebSocket) -> None:  # a function: Starlette then passes a WebSocket
+        await endpoint(websocket)
+
+    return WebSocketRoute(PATH, serve)
 
 
 def _route(method: str, path: str, endpoint: Any) -> Route:

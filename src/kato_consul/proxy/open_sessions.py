@@ -98,6 +98,11 @@ class OpenSessions:
         self._keep(session_id, session)
         return session
 
+    def goes_on(self, session_id: str) -> bool:
+        """Return whether a session that KATO has deleted continues under another id."""
+        known = self._known.get(session_id)
+        return known is not None and known.session.id not in (None, session_id)
+
     def used(self, session: AsyncSession, ttl: int | None = None) -> None:
         """Record that KATO has just answered a call on a session, which sets its time to live anew:
         to ``ttl`` seconds, unless it has its own."""
