@@ -42,7 +42,8 @@ def open_session(api: KatoApi, state: SessionState, deadline: float) -> Flow[Non
     that it can be used with other options.
 
     Raises:
-        SessionGone: the session to attach to does not exist, or the session `ends`, and has.
+        SessionGone: the session to attach to does not exist, or the session has ended, and
+            no other one takes its place.
         ConfigurationError: KATO did not apply a value of the configuration.
         BadRequest, ValidationFailed: KATO refuses an option.
     """
@@ -59,7 +60,7 @@ def _open(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     if state.attach_id:
         yield from _attach(api, state, deadline)
         return
-    if state.ends:
+    if state.ends_at is not None:
         raise SessionGone(state.key, state.key)
     config = state.journal.config
     created = yield from create_session(api, state, config, deadline)

@@ -8,7 +8,6 @@ directory finds it. An id that this process does not know yet is attached to.
 import asyncio
 import re
 import time
-from dataclasses import dataclass
 from functools import partial
 
 from kato_consul import AsyncKatoClient, AsyncSession
@@ -29,19 +28,8 @@ RELEASE_WITHIN = 2.0
 """Seconds that giving up an expired session may take."""
 
 
-@dataclass(slots=True)
-class OpenSession:
-    """A session, and when KATO ends it unless it is used before, on `time.monotonic`'s clock."""
-
-    session: AsyncSession
-    expires_at: float
-
-
 class OpenSessions:
-    """The sessions that this process serves.
-
-    ``directory`` is that of the client's sessions; None if it has none.
-    """
+    """The sessions that this process serves."""
 
     def __init__(self, client: AsyncKatoClient) -> None:
         self._client = client
@@ -49,7 +37,7 @@ class OpenSessions:
         shared = client._shared
         self._shared = shared
         self._directory: Directory | None = None if shared is None else shared.directory
-        self._known: dict[str, OpenSession] = {}
+        self._known: dict[str, AsyncSession] = {}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -68,11 +56,12 @@ class OpenSessions:
         else:
             first = self._client.session(f"idempotency-key:{idempotency_key}")
             response = await first._run("create", create_once(asked, idempotency_key))
-            self._keep(first.key, first)
+            self._known[first.key] = first
+            self.used(first)
         session_id = response["session_id"]
         session = self._session(session_id)
         await session._run("create", use_created(response, asked))
-        self._keep(session_id, session)
+        self.used(session)  # its time to live is known now
         return response
 
     async def find(self, session_id: str) -> AsyncSession:
@@ -84,41 +73,36 @@ class OpenSessions:
             KatoConsulError: neither could be determined.
         """
         known = self._known.get(session_id)
-        if known is not None and time.monotonic() < known.expires_at:
-            return known.session
+        if known is not None and not known._state.has_expired(self._factory.api.now()):
+            return known
         return await self._find(session_id, known)
 
-    async def _find(self, session_id: str, known: OpenSession | None) -> AsyncSession:
-        current = session_id if known is None else known.session.id or session_id
+    async def _find(self, session_id: str, known: AsyncSession | None) -> AsyncSession:
+        current = session_id if known is None else known.id or session_id
         if not SESSION_ID.fullmatch(session_id) or not await self._is_there(session_id, current):
             if known is not None:
                 await self.forget(session_id)
             raise SessionGone(session_id, current)
-        session = self._session(session_id)
-        self._keep(session_id, session)
-        return session
+        return self._session(session_id)
 
     def goes_on(self, session_id: str) -> bool:
         """Return whether a session that KATO has deleted continues under another id."""
         known = self._known.get(session_id)
-        return known is not None and known.session.id not in (None, session_id)
+        return known is not None and known.id not in (None, session_id)
 
     def used(self, session: AsyncSession, ttl: int | None = None) -> None:
         """Record that KATO has just answered a call on a session, which sets its time to live anew:
         to ``ttl`` seconds, unless it has its own."""
-        known = self._known.get(session.key)
-        if known is not None:
-            seconds = ttl or session._state.ttl or DEFAULT_TTL
-            known.expires_at = time.monotonic() + seconds
+        state = session._state
+        state.ends_at = self._factory.api.now() + (ttl or state.ttl or DEFAULT_TTL)
 
     async def forget(self, session_id: str) -> None:
         """Forget a session that has ended, unless it has a call."""
-        known = self._known.pop(session_id, None)
-        if known is None:
+        session = self._known.pop(session_id, None)
+        if session is None:
             return
-        session = known.session
         if self._shared is not None:
-            deadline = time.monotonic() + RELEASE_WITHIN
+            deadline = self._factory.api.now() + RELEASE_WITHIN
             if not await self._shared.hand_over(session, deadline):
                 return
         if session._turn.is_idle:
@@ -128,20 +112,18 @@ class OpenSessions:
         """Forget sessions that have expired, for as long as the proxy runs."""
         while True:
             await asyncio.sleep(SWEEP_INTERVAL)
-            now = time.monotonic()
-            expired = [key for key, known in self._known.items() if known.expires_at < now]
+            now = self._factory.api.now()
+            expired = [
+                key for key, session in self._known.items() if session._state.has_expired(now)
+            ]
             for session_id in expired:
                 await self.forget(session_id)
 
     def _session(self, session_id: str) -> AsyncSession:
-        session = self._client.session(session_id, attach=session_id)
-        session._state.ends = True
-        return session
-
-    def _keep(self, session_id: str, session: AsyncSession) -> None:
-        if session_id not in self._known:
-            self._known[session_id] = OpenSession(session, 0.0)
+        """Return the session of an id that exists. It counts as used: KATO was asked for it."""
+        session = self._known[session_id] = self._client.session(session_id, attach=session_id)
         self.used(session)
+        return session
 
     async def _is_there(self, session_id: str, current: str) -> bool:
         """Return whether KATO has the session, or it can be restored from its entry."""
@@ -155,9 +137,11 @@ class OpenSessions:
             return False
         entry = stored.entry
         if stored.owned and entry.owner != self._directory.nonce:
-            return True  # its owner knows until when it has been used
+            return True  # its owner knows when it was used last, and hands it over accordingly
         if entry.id != current and await self._kato_has(entry.id):
             return True
+        if entry.released:
+            return time.time() < entry.written_at + (entry.ttl or DEFAULT_TTL)
         return not is_expired(entry)
 
     async def _kato_has(self, session_id: str) -> bool:
