@@ -18,7 +18,7 @@ from starlette.websockets import WebSocket
 from kato_consul import AsyncKatoClient, Settings
 from kato_consul._logging import logger
 from kato_consul.proxy.events import PATH, EventHub, EventsEndpoint
-from kato_consul.proxy.http import detail_reply, send_reply
+from kato_consul.proxy.http import detail_reply, read_head, send_reply
 from kato_consul.proxy.passed_on import PATHS, PassingEndpoint
 from kato_consul.proxy.readiness import HealthEndpoint, ReadyEndpoint
 from kato_consul.proxy.session_calls import CALLS
@@ -132,4 +132,5 @@ def _route(method: str, path: str, endpoint: Any) -> Route:
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
     """Return a 404 or 405 in KATO's form."""
     assert isinstance(error, HTTPException)
-    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+    headers = {**(error.headers or {}), "x-trace-id": read_head(request.scope).trace_id}
+    return JSONResponse({"detail": error.detail}, error.status_code, headers)

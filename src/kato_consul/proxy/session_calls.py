@@ -39,6 +39,7 @@ class SessionCall(NamedTuple):
     """A call: its name, the method and path below the session's, and what makes its flow.
 
     ``gone`` returns the response if there is no such session. ``has_body``: KATO reads its body.
+    ``names_session``: the response has the header ``X-Session-ID``.
     """
 
     name: str
@@ -47,6 +48,7 @@ class SessionCall(NamedTuple):
     flow: Callable[[SessionRequest], CallFlow[Any]]
     gone: Callable[[str], Reply] = session_not_found
     has_body: bool = False
+    names_session: bool = True
 
 
 class _Observation(msgspec.Struct):
@@ -176,9 +178,18 @@ CALLS = (
     SessionCall("learn", "POST", "learn", _learn),
     SessionCall("stm", "GET", "stm", _plain(whole_responses.stm)),
     SessionCall("observe_sequence", "POST", "observe-sequence", _observe_sequence, has_body=True),
-    SessionCall("info", "GET", "", _plain(whole_responses.read("info")), _not_found),
+    SessionCall(
+        "info", "GET", "", _plain(whole_responses.read("info")), _not_found, names_session=False
+    ),
     SessionCall("delete", "DELETE", "", _plain(whole_responses.delete)),
-    SessionCall("exists", "GET", "exists", _plain(whole_responses.exists), _does_not_exist),
+    SessionCall(
+        "exists",
+        "GET",
+        "exists",
+        _plain(whole_responses.exists),
+        _does_not_exist,
+        names_session=False,
+    ),
     SessionCall("config", "GET", "config", _plain(whole_responses.read("config"))),
     SessionCall("set_config", "POST", "config", _configure, has_body=True),
     SessionCall("extend", "POST", "extend", _extend),

@@ -70,11 +70,7 @@ class _Endpoint:
                 reply = detail_reply(400, MALFORMED)
             except KeyInHand:
                 reply = detail_reply(409, IN_HAND)
-        trace = (b"x-trace-id", head.trace_id.encode())
-        if session_id:
-            await send_reply(send, reply, trace, (b"x-session-id", session_id.encode()))
-        else:
-            await send_reply(send, reply, trace)
+        await send_reply(send, reply, (b"x-trace-id", head.trace_id.encode()))
 
     async def _reply(self, scope: Scope, head: RequestHead, session_id: str, body: bytes) -> Reply:
         raise NotImplementedError
@@ -88,6 +84,19 @@ class SessionEndpoint(_Endpoint):
         self._call = call
 
     async def _reply(self, scope: Scope, head: RequestHead, session_id: str, body: bytes) -> Reply:
+        try:
+            reply = await self._reply_of_session(scope, head, session_id, body)
+        except SessionGone:
+            await self._sessions.open.forget(session_id)
+            return self._call.gone(session_id)
+        if not self._call.names_session:
+            return reply
+        header = (b"x-session-id", session_id.encode())
+        return reply._replace(headers=[*reply.headers, header])
+
+    async def _reply_of_session(
+        self, scope: Scope, head: RequestHead, session_id: str, body: bytes
+    ) -> Reply:
         call, shared = self._call, self._sessions
         key = key_of(head.idempotency_key) if call.method == "POST" else None
         request = SessionRequest(body, scope["query_string"], key)
@@ -102,13 +111,12 @@ class SessionEndpoint(_Endpoint):
         except Unusable:
             return await shared.refusals.of_session(call.path, request.query, body)
         except SessionGone:
-            await shared.open.forget(session_id)
-            return call.gone(session_id)
+            raise
         except KatoConsulError as error:
             return error_reply(error, session_id, current_id)
         if call.method == "DELETE":
             await shared.open.forget(session_id)
-        else:
+        elif call.name != "exists":  # KATO's does not renew the session
             shared.open.used(session, extension(request.query) if call.name == "extend" else None)
         return json_reply(200, _as_given_out(result, session_id))
 
