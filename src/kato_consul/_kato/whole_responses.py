@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from kato_consul._directory.entry import check_given
 from kato_consul._flow import Flow
 from kato_consul._kato import reads, writes
 from kato_consul._kato import response_shapes as shapes
@@ -133,9 +134,15 @@ def create(asked: Mapping[str, Any]) -> CallFlow[Json]:
     """Return the flow that lets KATO create a session as asked for.
 
     It runs before there is a session: on the state of one that is never opened.
+
+    Raises:
+        ConfigurationError: the session is shared with other processes, and what it is asked for
+            with is too large for that.
     """
 
     def flow(api: KatoApi, state: SessionState, deadline: float) -> Flow[Json]:
+        if api.owner is not None:
+            check_given("", asked["node_id"], asked.get("metadata") or {}, config)
         response, _ = yield from post_session(api, body, deadline)
         result: Json = response
         return result

@@ -39,6 +39,10 @@ PATHS = (
 """Method and path of each, as in KATO's OpenAPI, which comes last itself."""
 
 
+NODE_HEADERS = (b"x-node-id", b"x-test-id")
+"""Headers that name the node of a request: KATO reads them on the paths of learned knowledge."""
+
+
 async def ask_any(
     client: AsyncKatoClient, request: Request, within: float | None = None
 ) -> tuple[Reply, str]:
@@ -84,6 +88,11 @@ class PassingEndpoint:
             repeatable=True,
             timeout=self._client._factory.api.attempt_timeout,
             answer_policy=ANY_RESPONSE,
+            headers={
+                name.decode("latin-1"): value.decode("latin-1")
+                for name, value in scope["headers"]
+                if name in NODE_HEADERS
+            },
         )
         headers = [(b"x-trace-id", head.trace_id.encode())]
         with trace_id(head.trace_id):

@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from kato_consul import AsyncKatoClient, trace_id
+from kato_consul import AsyncKatoClient, AsyncSession, trace_id
 from kato_consul._kato.opening import KEY_METADATA
 from kato_consul.errors import KatoConsulError, SessionGone
 from kato_consul.proxy.errors import error_reply
@@ -118,7 +118,7 @@ class SessionEndpoint(_Endpoint):
             await shared.open.forget(session_id)
         elif call.name != "exists":  # KATO's does not renew the session
             shared.open.used(session, extension(request.query) if call.name == "extend" else None)
-        return json_reply(200, _as_given_out(result, session_id))
+        return json_reply(200, _as_given_out(result, session))
 
 
 class CreationEndpoint(_Endpoint):
@@ -147,11 +147,14 @@ def is_json(content_type: bytes) -> bool:
     return not media_type or media_type == b"application/json" or media_type.endswith(b"+json")
 
 
-def _as_given_out(result: dict[str, Any], session_id: str) -> dict[str, Any]:
-    """Return a response with the id that the caller knows, and without this package's metadata."""
+def _as_given_out(result: dict[str, Any], session: AsyncSession) -> dict[str, Any]:
+    """Return a response with the id that the caller knows, and without this package's metadata. If
+    KATO's response was lost, it names the processor as KATO does: by the node."""
     if result.get("session_id"):
-        result["session_id"] = session_id
+        result["session_id"] = session.key
+    if result.get("processor_id") == "":
+        result["processor_id"] = session._state.node_id
     metadata = result.get("metadata")
-    if isinstance(metadata, dict) and metadata.get(KEY_METADATA) == session_id:
+    if isinstance(metadata, dict) and metadata.get(KEY_METADATA) == session.key:
         del metadata[KEY_METADATA]
     return result
