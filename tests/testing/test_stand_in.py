@@ -250,6 +250,21 @@ def test_store_hung_delays_calls_that_need_the_store(
     assert read_stm(http, kato, session) == [["a"]]
 
 
+def test_an_expired_session_is_counted(http: httpx.Client, kato: StandInKato) -> None:
+    """As in KATO, only a deletion reduces the number of active sessions."""
+    created = http.post(f"{kato.url}/sessions", json={"node_id": "n", "ttl_seconds": 1}).json()
+    expiring, other = f"/sessions/{created['session_id']}", create_session(http, kato)
+
+    def active() -> int:
+        return int(http.get(f"{kato.url}/health").json()["active_sessions"])
+
+    before = active()
+    assert eventually(lambda: not http.get(f"{kato.url}{expiring}/exists").json()["exists"])
+    assert active() == before
+    http.delete(f"{kato.url}{other}")
+    assert active() == before - 1
+
+
 def test_invalid_switches_are_errors() -> None:
     """An unknown store state and a negative time raise ValueError."""
     for state in STORE_STATES:
