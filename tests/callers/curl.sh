@@ -17,9 +17,9 @@ request() {
   status=$(curl "${arguments[@]}" --write-out '%{http_code}' "$url$3" 2> /dev/null)
   local exit_status=$?
   [ "$exit_status" -ne 0 ] && error="curl: exit status $exit_status" status=0
-  [ "$status" = 200 ] && body=$(cat "$answer")
+  [ "$status" = 200 ] && body=$(tr -d '\n' < "$answer")
   printf '{"what": %s, "began": %s, "ended": %s, "status": %d, "error": "%s", "body": %s}\n' \
-    "$1" "$began" "$EPOCHREALTIME" "$((10#$status))" "$error" "$body"
+    "$1" "$began" "$EPOCHREALTIME" "$((10#$status))" "$error" "${body:-null}"
 }
 
 session=""
