@@ -2,17 +2,26 @@
 
 from fastapi import FastAPI
 
+from kato_consul.testing.kato.cors import CorsMiddleware
 from kato_consul.testing.kato.middleware import KatoMiddleware
-from kato_consul.testing.kato.routes import health, knowledge, memory, monitoring, sessions
+from kato_consul.testing.kato.routes import (
+    events,
+    health,
+    knowledge,
+    memory,
+    monitoring,
+    sessions,
+)
 from kato_consul.testing.kato.state import VERSION, Options, State
 
 
 def create_app(options: Options) -> FastAPI:
     """Return the application. Call it in the process that serves it, for it opens the store."""
     state = State.create(options)
-    app = FastAPI(title="KATO", version=VERSION)
+    app = FastAPI(title="KATO API", version=VERSION)
     app.state.kato = state
-    app.add_middleware(KatoMiddleware, state=state)
-    for routes in (sessions, memory, monitoring, health, knowledge):
+    app.add_middleware(CorsMiddleware)
+    app.add_middleware(KatoMiddleware, state=state)  # the outer one: added last
+    for routes in (sessions, memory, monitoring, health, knowledge, events):
         app.include_router(routes.router)
     return app
