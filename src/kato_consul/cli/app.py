@@ -15,6 +15,7 @@ from kato_consul.cli.commands import (
     doctor,
     drain,
     instances,
+    proxy,
     register,
     run,
     session,
@@ -39,6 +40,7 @@ Use it:
   kato-consul run -f kato.toml        [dim]register, probe, deregister[/dim]
   kato-consul instances               [dim]what clients see[/dim]
   kato-consul watch                   [dim]each change[/dim]
+  kato-consul proxy                   [dim]KATO's API, for any language[/dim]
 """
 
 EPILOG = """The address of the Consul agent, the token and the TLS files are read from
@@ -62,6 +64,7 @@ app = typer.Typer(
 )
 
 _REGISTRAR, _CLIENTS, _LOCAL = "Registration", "What clients see", "On this machine"
+_ANY_LANGUAGE = "For any language"
 
 for panel, command in (
     (_REGISTRAR, register.register),
@@ -75,10 +78,12 @@ for panel, command in (
     (_CLIENTS, session.observe),
     (_CLIENTS, session.predictions),
     (_CLIENTS, doctor.doctor),
+    (_ANY_LANGUAGE, proxy.proxy),
+    (_ANY_LANGUAGE, proxy.api_key),
     (_LOCAL, dev.dev),
     (_LOCAL, demo.demo),
 ):
-    name = command.__name__.strip("_")
+    name = command.__name__.strip("_").replace("_", "-")
     context = OPTIONS_FIRST if command is exec_command.exec_ else CONTEXT_SETTINGS
     app.command(name, cls=Command, rich_help_panel=panel, context_settings=context)(command)
 

@@ -1,0 +1,4 @@
+"""The server of the proxy: listening, keys, limits, workers, drain, metrics, registration.
+
+It serves any ASGI application, and knows nothing of KATO but the paths of its probes.
+"""

@@ -1,0 +1,123 @@
+"""Accepting of connections, up to the last one that has reached a listening socket."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+from ssl import SSLContext
+from typing import Any
+
+from kato_consul._logging import logger
+
+ACCEPTED_AT_ONCE = 32
+"""Connections that are accepted before others are served again."""
+
+HANDSHAKE_WITHIN = 10.0
+"""Seconds that a TLS handshake may take."""
+
+PAUSE_WITHOUT_DESCRIPTORS = 0.25
+"""Seconds until the next attempt while the process has no file descriptor left."""
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+log = logger("proxy")
+
+
+class Acceptor:
+    """Accepts the connections of listening sockets.
+
+    asyncio's own server would do, but for its end: it closes a socket whose queue may hold
+    connections, which the kernel then resets.
+
+    Args:
+        sockets: they listen, and are closed by `stop`.
+        protocol: makes the protocol of a connection.
+        tls: for https.
+        admit: asked before each connection is served; False closes it.
+    """
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        protocol: Callable[[], asyncio.BaseProtocol],
+        *,
+        tls: SSLContext | None,
+        admit: Callable[[], bool],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._sockets = sockets
+        self._protocol = protocol
+        self._tls = tls
+        self._admit = admit
+        self._exhausted = False
+        self.opening: set[asyncio.Task[Any]] = set()
+        """Connections whose protocol does not have them yet, such as TLS handshakes."""
+
+    def start(self) -> None:
+        """Accept connections from now on."""
+        for one in self._sockets:
+            self._loop.add_reader(one.fileno(), self._accept, one)
+
+    def stop(self) -> None:
+        """Accept what has reached the sockets, and close them.
+
+        Linux resets the connections that are in the queue of a socket when it is closed, unless
+        another process has the socket, too. So nothing is between the last accept, which finds the
+        queue empty, and the close.
+        """
+        for one in self._sockets:
+            self._loop.remove_reader(one.fileno())
+            while self._accept_one(one):
+                pass
+            one.close()
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(ACCEPTED_AT_ONCE):
+            if not self._accept_one(listening):
+                return
+
+    def _accept_one(self, listening: socket.socket) -> bool:
+        """Accept a connection; return False if there is none."""
+        try:
+            connection, _ = listening.accept()
+        except (BlockingIOError, InterruptedError):
+            return False
+        except ConnectionAbortedError:
+            return True
+        except OSError as error:
+            if error.errno not in _EXHAUSTED:
+                raise
+            self._pause(listening, error)
+            return False
+        self._exhausted = False
+        if not self._admit():
+            connection.close()
+            return True
+        connection.setblocking(False)
+        opened = self._loop.connect_accepted_socket(
+            self._protocol,
+            connection,
+            ssl=self._tls,
+            ssl_handshake_timeout=HANDSHAKE_WITHIN if self._tls else None,
+        )
+        opening = self._loop.create_task(opened)
+        self.opening.add(opening)
+        opening.add_done_callback(self._opened)
+        return True
+
+    def _opened(self, opening: asyncio.Task[Any]) -> None:
+        self.opening.discard(opening)
+        if not opening.cancelled():
+            opening.exception()  # of a TLS handshake: the connection is closed
+
+    def _pause(self, listening: socket.socket, error: OSError) -> None:
+        if not self._exhausted:
+            log.warning("proxy.not_accepting", why=error.strerror)
+        self._exhausted = True
+        self._loop.remove_reader(listening.fileno())
+        self._loop.call_later(PAUSE_WITHOUT_DESCRIPTORS, partial(self._resume, listening))
+
+    def _resume(self, listening: socket.socket) -> None:
+        if listening.fileno() >= 0:  # it was not stopped meanwhile
+            self._loop.add_reader(listening.fileno(), self._accept, listening)

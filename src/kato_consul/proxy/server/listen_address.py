@@ -1,0 +1,61 @@
+"""Addresses to listen on: ``host:port``, ``[IPv6]:port`` or ``unix:///path``."""
+
+import ipaddress
+import re
+from typing import NamedTuple, Self
+
+from kato_consul.errors import ConfigurationError
+
+_HOST_AND_PORT = re.compile(
+    r"(?:\[(?P<ip6>[^\[\]]+)\]|(?P<host>[^\[\]:/\s]+)):(?P<port>[0-9]{1,5})"
+)
+
+
+class ListenAddress(NamedTuple):
+    """A host with a port, or the ``path`` of a unix socket."""
+
+    host: str
+    port: int
+    path: str = ""
+
+    @classmethod
+    def parse(cls, option: str, text: str) -> Self:
+        """Return the address that a user wrote.
+
+        Args:
+            option: the option's name, for the error.
+            text: the address.
+
+        Raises:
+            ConfigurationError: it is none; the message has the valid forms.
+        """
+        if text.startswith("unix:///") and not text.endswith("/"):
+            return cls("", 0, text.removeprefix("unix://"))
+        found = _HOST_AND_PORT.fullmatch(text)
+        if found is None or not 0 < int(found["port"]) < 65_536:
+            raise ConfigurationError(
+                f"{option} {text!r} cannot be used: write host:port, such as 127.0.0.1:8000 or "
+                f"[::1]:8000, or unix:///path for a unix socket"
+            )
+        return cls(found["ip6"] or found["host"], int(found["port"]))
+
+    @property
+    def is_any(self) -> bool:
+        """Whether it is all addresses of this machine."""
+        try:
+            return ipaddress.ip_address(self.host).is_unspecified
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix://{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host can be reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,109 @@
+"""The page with the metrics, on a port of its own, for all workers."""
+
+import os
+import socket
+import tempfile
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from kato_consul.proxy.server.listen_address import ListenAddress
+from kato_consul.proxy.server.listening import unusable
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable of prometheus_client that makes processes write their numbers into files."""
+
+
+class MetricsPage:
+    """Serves the metrics in a thread, while the block runs.
+
+    Args:
+        address: where; None: nowhere.
+        workers: processes that count. With more than one their numbers are in files of a
+            temporary folder; they inherit its name from the environment of this process.
+    """
+
+    def __init__(self, address: ListenAddress | None, workers: int) -> None:
+        self._address = address
+        self._workers = workers
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._server: WSGIServer | None = None
+
+    def __enter__(self) -> Self:
+        if self._address is None:
+            return self
+        if self._workers > 1:
+            self._folder = tempfile.TemporaryDirectory(prefix="kato-consul-proxy-")
+            os.environ[FOLDER_VARIABLE] = self._folder.name
+        from prometheus_client import make_wsgi_app
+
+        kind = _Server6 if ":" in self._address.host else _Server
+        try:
+            self._server = make_server(
+                self._address.host,
+                self._address.port,
+                make_wsgi_app(self._registry()),
+                server_class=kind,
+                handler_class=_SilentHandler,
+            )
+        except OSError as error:
+            self._remove_folder()
+            raise unusable("--metrics", self._address, error) from None
+        serving = threading.Thread(
+            target=self._server.serve_forever, name="kato-consul metrics", daemon=True
+        )
+        serving.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+        self._remove_folder()
+
+    def worker_ended(self, pid: int) -> None:
+        """Forget what a worker has open; what it has counted stays."""
+        if self._folder is not None:
+            from prometheus_client.multiprocess import mark_process_dead
+
+            mark_process_dead(pid, self._folder.name)  # type: ignore[no-untyped-call]
+
+    def _registry(self) -> "CollectorRegistry":
+        from prometheus_client import REGISTRY, CollectorRegistry
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        if self._folder is None:
+            return REGISTRY
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, path=self._folder.name)  # type: ignore[no-untyped-call]
+        return registry
+
+    def _remove_folder(self) -> None:
+        if self._folder is not None:
+            os.environ.pop(FOLDER_VARIABLE, None)
+            self._folder.cleanup()
+
+
+class _Server(WSGIServer):
+    """With SO_REUSEPORT, as the proxy's own port: the next proxy starts before this one ends."""
+
+    allow_reuse_port = True
+    daemon_threads = True
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _SilentHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as in the base class
+        """Log nothing."""

@@ -1,0 +1,142 @@
+"""The course of a server: it starts, serves until a signal, and leaves without losing a request."""
+
+import asyncio
+import resource
+import signal
+import socket
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from kato_consul.proxy.server.event_loop import run_in_loop
+from kato_consul.proxy.server.handover import Handover, take_sockets
+from kato_consul.proxy.server.listening import open_sockets, shares
+from kato_consul.proxy.server.metrics_page import MetricsPage
+from kato_consul.proxy.server.options import ServerOptions
+from kato_consul.proxy.server.registering import Registered
+from kato_consul.proxy.server.team import Team, WorkerProcesses
+from kato_consul.proxy.server.worker import AppFactory, Worker
+from kato_consul.settings import Settings
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+NOTICED_WITHIN = 3.0
+"""Seconds for which connections are accepted after `/ready` was given up, but never more than a
+fifth of the drain time: gateways that watch Consul notice in milliseconds, those that probe once a
+second in two."""
+
+
+def serve(
+    factory: AppFactory,
+    options: ServerOptions,
+    settings: Settings,
+    on_ready: Callable[[], None],
+) -> int:
+    """Serve an application until SIGTERM, SIGINT or SIGHUP, and drain it then.
+
+    A second signal ends the drain.
+
+    Args:
+        factory: makes the application, in each worker; with several it is pickled.
+        options: what to listen on, and how.
+        settings: of the application, for the registration in Consul.
+        on_ready: called when the application serves.
+
+    Returns:
+        The number of requests that were cut, because they did not end within the drain time.
+
+    Raises:
+        ConfigurationError: an option cannot be used, or the port is in use.
+        The exception of the application, if it could not be opened.
+    """
+    options.check_settings(settings)
+    _raise_descriptor_limit()
+    return run_in_loop(_serve(factory, options, settings, on_ready))
+
+
+async def _serve(
+    factory: AppFactory,
+    options: ServerOptions,
+    settings: Settings,
+    on_ready: Callable[[], None],
+) -> int:
+    signals = _Signals()
+    sockets, predecessor = _listen(options)
+    with MetricsPage(options.metrics_address, options.workers) as metrics:
+        team: Team
+        if options.workers == 1:
+            team = Worker(factory, options, sockets)
+        else:
+            portions = [*shares(sockets, options.workers)]
+            team = WorkerProcesses(factory, options, portions, metrics.worker_ended)
+        try:
+            if not await _before(signals.first, team.start()):
+                return 0
+            handover = Handover(options.address, sockets, predecessor)
+            handover.start()
+            registered = Registered(options, settings)
+            registered.start()
+            on_ready()
+            await signals.first.wait()
+            handover.end()
+            team.announce()
+            await _before(signals.second, registered.end())
+            if options.register is not None or not options.is_local:
+                noticed_within = min(NOTICED_WITHIN, options.drain / 5)
+                await _before(signals.second, asyncio.sleep(noticed_within))
+            return await _drain(team, signals.second)
+        finally:
+            team.close()
+
+
+async def _drain(team: Team, cut: asyncio.Event) -> int:
+    draining = asyncio.ensure_future(team.drain())
+    if not await _before(cut, asyncio.shield(draining)):
+        team.cut()
+    return await draining
+
+
+def _listen(options: ServerOptions) -> tuple[list[socket.socket], socket.socket | None]:
+    """Return the listening sockets, at least one of each address for each worker, and the
+    connection to the proxy that some of them were taken from."""
+    sockets, predecessor = take_sockets(options.address)
+    of_each_address = Counter(one.getsockname() for one in sockets).values()
+    missing = options.workers - min(of_each_address, default=0)
+    if missing > 0:
+        sockets += open_sockets("--listen", options.address, missing)
+    return sockets, predecessor
+
+
+class _Signals:
+    """The signals that end the server. The first drains it, the second ends the drain."""
+
+    def __init__(self) -> None:
+        self.first, self.second = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup does with SIGHUP
+                loop.add_signal_handler(number, self._arrived)
+
+    def _arrived(self) -> None:
+        (self.second if self.first.is_set() else self.first).set()
+
+
+async def _before(event: asyncio.Event, work: Awaitable[object]) -> bool:
+    """Wait for some work, and cancel it when an event is set; return False then."""
+    working = asyncio.ensure_future(work)
+    waiting = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+    if working.done():
+        working.result()
+        return True
+    working.cancel()
+    await asyncio.wait({working})
+    return False
+
+
+def _raise_descriptor_limit() -> None:
+    """Allow this process as many files as the system lets it: each connection is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
