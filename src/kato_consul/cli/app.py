@@ -14,6 +14,7 @@ from kato_consul.cli.commands import (
     dev,
     doctor,
     drain,
+    gateway,
     instances,
     register,
     run,
@@ -75,6 +76,7 @@ for panel, command in (
     (_CLIENTS, session.observe),
     (_CLIENTS, session.predictions),
     (_CLIENTS, doctor.doctor),
+    (_CLIENTS, gateway.gateway),
     (_LOCAL, dev.dev),
     (_LOCAL, demo.demo),
 ):
