@@ -1,6 +1,7 @@
 """What each gateway has to do with the package's own templates: the same tests for all of them."""
 
 import http.client
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -12,6 +13,7 @@ from kato_consul.testing import ConsulAgent, Fleet
 from tests.gateways.callers import Callers
 from tests.gateways.recorder import CUT, STATUS, Recorder
 from tests.gateways.site import GatewaySite, gateway_site, put, register, write_once
+from tests.security.gateway import Certificates
 from tests.testing.waiting import eventually
 
 SESSIONS = [f"session-{number:x}-1" for number in range(40)]
@@ -200,6 +202,43 @@ class PathsOfGateway:
         assert "left out: d: its path '/a$b' has characters" in written.stdout
         for file in tmp_path.iterdir():
             assert "passwd" not in file.read_text() or "_include__etc_passwd" in file.read_text()
+
+
+class HttpsOfGateway:
+    """Instances that are registered with ``scheme=https``."""
+
+    KIND: ClassVar[str]
+
+    def test_instances_are_verified_and_get_the_client_certificate(
+        self, agent: ConsulAgent, tmp_path: Path
+    ) -> None:
+        """With the CA, the name and the certificate of the settings. With another CA nothing is
+        sent."""
+        certificates = Certificates(tmp_path)
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificates.ca)
+        tls.verify_mode = ssl.CERT_REQUIRED
+        tls.load_cert_chain(*certificates.pair("server"))
+        cert, key = certificates.pair("client")
+        both = tmp_path / "client-both.pem"
+        both.write_text(cert.read_text() + key.read_text())
+        env = {
+            "KATO_CACERT": str(certificates.ca),
+            "KATO_CLIENT_CERT": str(both),
+            "KATO_CLIENT_KEY": str(key),
+            "KATO_TLS_SERVER_NAME": "localhost",
+        }
+        with Recorder("secure", tls) as recorder:
+            register(agent, "secure", recorder, Meta={"scheme": "https"})
+            with gateway_site(self.KIND, agent, "secure", tmp_path, env=env) as site:
+                assert site.call("POST", "/sessions/a/observe", {"strings": []})[0] == 200
+            for wrong in (
+                {"KATO_CACERT": str(certificates.other_ca)},
+                {"KATO_TLS_SERVER_NAME": "other.example"},
+            ):
+                wrong_env = {**env, **wrong}
+                with gateway_site(self.KIND, agent, "secure", tmp_path, env=wrong_env) as site:
+                    assert site.call("POST", "/sessions/b/observe", {})[0] in (502, 503)
+        assert [one.path for one in recorder.requests] == ["/sessions/a/observe"]
 
 
 class LoadOnGateway:

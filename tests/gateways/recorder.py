@@ -1,6 +1,7 @@
 """Instance that records its requests, and shows in its answers which one answered."""
 
 import json
+import ssl
 import threading
 from base64 import b64encode
 from collections.abc import Mapping
@@ -31,10 +32,18 @@ class Recorded:
     headers: Mapping[str, str]
 
 
-class Recorder:
-    """An HTTP/1.1 server, as a context manager. ``requests`` is what arrived."""
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: connections are reset, and handshakes fail, on purpose."""
 
-    def __init__(self, name: str) -> None:
+
+class Recorder:
+    """An HTTP/1.1 server, as a context manager. ``requests`` is what arrived.
+
+    With ``tls`` it is one of HTTPS.
+    """
+
+    def __init__(self, name: str, tls: ssl.SSLContext | None = None) -> None:
         self.name = name
         self.requests: list[Recorded] = []
         recorder = self
@@ -79,7 +88,11 @@ class Recorder:
                 """Log nothing."""
 
         (self.port,) = free_ports(1)
-        self._server = ThreadingHTTPServer((HOST, self.port), Handler)
+        self._server = _Server((HOST, self.port), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
     def __enter__(self) -> Self:

@@ -99,13 +99,19 @@ def environment_of(kind: str, agent: ConsulAgent, service: str) -> dict[str, str
 
 @contextlib.contextmanager
 def gateway_site(
-    kind: str, agent: ConsulAgent, service: str, folder: Path, *options: str | Path
+    kind: str,
+    agent: ConsulAgent,
+    service: str,
+    folder: Path,
+    *options: str | Path,
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[GatewaySite]:
-    """Write a configuration, start the gateway with it, and keep it true."""
+    """Write a configuration, start the gateway with it, and keep it true. ``env`` is added to the
+    environment of the command."""
     (port,) = free_ports(1)
     out = folder / f"gateway-{port}.{SUFFIXES[kind]}"
     arguments = ("gateway", kind, "--out", out, "--listen", f"{HOST}:{port}", *options)
-    env = environment_of(kind, agent, service)
+    env = {**environment_of(kind, agent, service), **(env or {})}
     written = kato_consul(*arguments, "--once", env=env)
     assert written.returncode == 0, written.stderr
     server = KINDS[kind](out, port)

@@ -1,6 +1,7 @@
 """Envoy with the package's template: a real one, in front of instances in a real Consul."""
 
 from tests.gateways.behaviour import (
+    HttpsOfGateway,
     LoadOnGateway,
     PathsOfGateway,
     RequestsOfGateway,
@@ -20,6 +21,12 @@ class TestRequests(RequestsOfGateway):
 
 class TestPaths(PathsOfGateway):
     """The paths before KATO's own."""
+
+    KIND = "envoy"
+
+
+class TestHttps(HttpsOfGateway):
+    """Instances that are registered with ``scheme=https``."""
 
     KIND = "envoy"
 
