@@ -65,6 +65,7 @@ class ServedProxy:
             port=self.port,
             log_config=None,
             access_log=False,
+            lifespan="on",
             timeout_keep_alive=60,
         )
         self._server = uvicorn.Server(config)

@@ -8,7 +8,6 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
@@ -16,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from kato_consul import AsyncKatoClient, Settings
+from kato_consul._cors import CorsMiddleware
 from kato_consul._logging import logger
 from kato_consul.proxy.events import PATH, EventHub, EventsEndpoint
 from kato_consul.proxy.http import detail_reply, read_head, send_reply
@@ -23,16 +23,6 @@ from kato_consul.proxy.passed_on import PATHS, PassingEndpoint
 from kato_consul.proxy.readiness import HealthEndpoint, ReadyEndpoint
 from kato_consul.proxy.session_calls import CALLS
 from kato_consul.proxy.session_endpoints import CreationEndpoint, SessionEndpoint, Sessions
-
-CORS = Middleware(
-    CORSMiddleware,
-    allow_origins=["*"],
-    allow_credentials=True,
-    allow_methods=["*"],
-    allow_headers=["*"],
-)
-"""As KATO has it."""
-
 
 log = logger("proxy")
 
@@ -93,7 +83,7 @@ def create_app(settings: Settings) -> Starlette:
 
     return Starlette(
         routes=[*_routes(client, sessions), _events(client, hub)],
-        middleware=[CORS, Middleware(UnexpectedErrors)],
+        middleware=[Middleware(CorsMiddleware), Middleware(UnexpectedErrors)],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
     )

@@ -4,13 +4,13 @@ The endpoints are plain ASGI applications. Starlette's request and response obje
 the rest of an endpoint.
 """
 
-import uuid
+import os
 from typing import Any, NamedTuple
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from kato_consul._tracing import MAX_LENGTH
+from kato_consul._tracing import is_trace_id
 
 ROUTE = "kato_consul.route"
 """Key of the ASGI scope under which an endpoint puts the template of its path, for metrics."""
@@ -51,8 +51,8 @@ def read_head(scope: Scope) -> RequestHead:
             content_type = value
         elif name == b"idempotency-key":
             idempotency_key = value.decode("latin-1")
-    if not 0 < len(trace_id) <= MAX_LENGTH or not all("!" <= one <= "~" for one in trace_id):
-        trace_id = f"trace-{uuid.uuid4().hex}"
+    if not is_trace_id(trace_id):
+        trace_id = f"trace-{os.urandom(16).hex()}"
     return RequestHead(trace_id, content_type, idempotency_key)
 
 

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from kato_consul.testing.kato.cors import CorsMiddleware
+from kato_consul._cors import CorsMiddleware
 from kato_consul.testing.kato.middleware import KatoMiddleware
 from kato_consul.testing.kato.routes import (
     events,
@@ -21,7 +21,9 @@ def create_app(options: Options) -> FastAPI:
     app = FastAPI(title="KATO API", version=VERSION)
     app.state.kato = state
     app.add_middleware(CorsMiddleware)
-    app.add_middleware(KatoMiddleware, state=state)  # the outer one: added last
+    # The outer one: added last. So its 404, which answers the preflight of a missing session too,
+    # has no CORS headers; nor has an unexpected 500.
+    app.add_middleware(KatoMiddleware, state=state)
     for routes in (sessions, memory, monitoring, health, knowledge, events):
         app.include_router(routes.router)
     return app

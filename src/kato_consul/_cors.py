@@ -1,7 +1,4 @@
-"""CORS middleware: allows pages of any origin, with credentials.
-
-It runs inside `KatoMiddleware`, as in the real KATO. So that middleware's 404, which is the answer
-to the preflight of a missing session too, has no CORS headers; nor has an unexpected 500.
+"""CORS middleware, of the proxy and of the stand-in KATO: allows pages of any origin.
 
 Starlette has such a middleware, but its answers change with its version. These are those of the
 real KATO 3.10.1, header by header.
@@ -23,10 +20,10 @@ class CorsMiddleware:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Headers(scope=scope)
-        if scope["type"] != "http" or "origin" not in request:
+        if scope["type"] != "http" or all(name != b"origin" for name, _ in scope["headers"]):
             await self._app(scope, receive, send)
             return
+        request = Headers(scope=scope)
         if scope["method"] == "OPTIONS" and "access-control-request-method" in request:
             await preflight(request)(scope, receive, send)
             return
