@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import time
 from pathlib import Path
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -65,7 +64,7 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"] == "/crash":
         os._exit(3)
     if scope["path"] == "/hold":
-        await asyncio.to_thread(_hold, Path(scope["query_string"].decode()))
+        await _hold(Path(scope["query_string"].decode()))
     answer = {
         "path": scope["path"],
         "body": len(message["body"]),
@@ -84,7 +83,15 @@ def _append(log: Path, line: str) -> None:
         file.write(f"{line}\n")
 
 
-def _hold(held: Path) -> None:
-    held.with_suffix(".begun").touch()
-    while not held.exists() and held.parent.exists():
-        time.sleep(POLL_INTERVAL)
+async def _hold(held: Path) -> None:
+    _touch(held.with_suffix(".begun"))
+    while not _exists(held):  # noqa: ASYNC110 - another process makes the file
+        await asyncio.sleep(POLL_INTERVAL)
+
+
+def _touch(path: Path) -> None:
+    path.touch()
+
+
+def _exists(path: Path) -> bool:
+    return path.exists()

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from functools import partial
+from pathlib import Path
 
 if os.environ.get("TEST_LOOP") == "asyncio":
     sys.modules["uvloop"] = None  # type: ignore[assignment]  # also in the workers
@@ -12,11 +13,14 @@ from kato_consul import KatoConsulError, Settings
 from kato_consul.proxy import ServerOptions, serve
 from tests.proxy.server import application
 
+PATHS = ("api_keys", "tls_cert", "tls_key", "client_ca")
+
 
 def main() -> None:
     """Serve with the options, the settings and the application that the argument has."""
     given = json.loads(sys.argv[1])
-    options = ServerOptions(**given["options"])
+    paths = {name: Path(given["options"].pop(name)) for name in PATHS if name in given["options"]}
+    options = ServerOptions(**given["options"], **paths)
     settings = Settings(trust_env=False, **given["settings"])
     factory = getattr(application, given["application"])
     try:

@@ -47,6 +47,14 @@ class Server:
         """Return a connected socket."""
         return socket.create_connection(("127.0.0.1", self.port), ENDS_WITHIN)
 
+    def accepts(self) -> bool:
+        """Return whether the server accepts connections."""
+        try:
+            self.socket().close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
     def get(self, path: str, **headers: str) -> "Answer":
         """Send a GET request on a connection of its own."""
         return self.request("GET", path, **headers)

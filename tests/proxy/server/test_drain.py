@@ -2,7 +2,6 @@
 
 import http.client
 import signal
-import socket
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ def test_request_in_hand_is_answered(tmp_path: Path) -> None:
     with serving(env={LIFESPAN_LOG: str(log)}) as server:
         held = hold(server, tmp_path / "held")
         server.process.terminate()
-        assert eventually(lambda: not accepts(server))
+        assert eventually(lambda: not server.accepts())
         assert log.read_text() == "lifespan.startup\n"
         (tmp_path / "held").touch()
         answer = Answer.read(held)
@@ -43,7 +42,7 @@ def test_idle_connection_may_send_another_request(tmp_path: Path) -> None:
         idle.request("GET", "/echo")
         assert not Answer.read(idle).closes
         server.process.terminate()
-        assert eventually(lambda: not accepts(server))
+        assert eventually(lambda: not server.accepts())
         idle.request("GET", "/ready")
         answer = Answer.read(idle)
         assert (answer.status, answer.closes) == (503, True)
@@ -82,7 +81,7 @@ def test_second_signal_ends_at_once(tmp_path: Path, workers: int) -> None:
     with serving(drain=100_000.0, workers=workers) as server:
         held = hold(server, tmp_path / "held")
         server.process.send_signal(signal.SIGINT)
-        assert eventually(lambda: not accepts(server))
+        assert eventually(lambda: not server.accepts())
         assert server.end(signal.SIGTERM) == "cut 1\n"
         held.close()
 
@@ -107,12 +106,3 @@ def test_websocket_is_closed() -> None:
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1012
         assert server.ended() == "cut 0\n"
-
-
-def accepts(server: Server) -> bool:
-    """Return whether the server accepts connections."""
-    try:
-        socket.create_connection(("127.0.0.1", server.port)).close()
-    except ConnectionRefusedError:
-        return False
-    return True

@@ -16,8 +16,7 @@ ANSWERS = 100
 """Answers between two steps of a restart, so that requests are in hand at each."""
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("loop", EVENT_LOOPS)
+@pytest.mark.parametrize(("loop", "workers"), [*zip(EVENT_LOOPS, (1, 2), strict=True)])
 def test_no_request_is_lost(loop: str, workers: int) -> None:
     """Each server starts before the one before it ends, and takes over its listening sockets."""
     loop_factory(loop)  # skips if it is not installed
