@@ -10,7 +10,7 @@ from benchmarks.clients.comparison import Comparison
 from benchmarks.figures import Figure, Progress
 from benchmarks.in_process import cpu_costs, imports, memory
 from benchmarks.scaling import Curve
-from benchmarks.scenarios import instance_kill, registration, shared_sessions
+from benchmarks.scenarios import instance_kill, proxy, registration, shared_sessions
 from benchmarks.testbed.processes import Testbed, start_testbed
 
 ROWS = {
@@ -22,10 +22,11 @@ ROWS = {
     "registration": "from a registration until a client uses the instance",
     "kill": "an instance killed under load",
     "shared": "sessions shared by several processes, over Consul and over Redis",
+    "proxy": "calls through kato-consul proxy, and through nginx that only passes on",
     "import": "import time",
     "scaling": "how costs grow: instances, sessions, calls in flight",
 }
-NEED_TESTBED = {"concurrent", "sequential", "sync", "registration", "scaling"}
+NEED_TESTBED = {"concurrent", "sequential", "sync", "registration", "proxy", "scaling"}
 
 
 @dataclass
@@ -95,6 +96,8 @@ class Run:
         if "registration" in self.rows:
             self.progress("registering instances")
             results.figures += registration.figures(testbed, self.rounds)
+        if "proxy" in self.rows:
+            results.figures += proxy.figures(testbed, self.rounds, self.seconds, self.progress)
         if "scaling" in self.rows:
             rounds = min(3, self.rounds)
             results.curves += scaling.by_calls_in_flight(testbed, rounds, self.progress)

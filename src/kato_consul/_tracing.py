@@ -4,6 +4,7 @@ KATO takes it over into its own log and returns it. It is in a context variable:
 thread or task have it, and no method needs a parameter for it.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
@@ -13,6 +14,9 @@ from kato_consul.errors import ConfigurationError, KatoConsulError
 TRACE_HEADER = "x-trace-id"
 
 MAX_LENGTH = 128
+
+is_trace_id = re.compile(r"[!-~]{1,128}").fullmatch
+"""Return whether a text can be a trace id: printable ASCII characters without spaces."""
 
 _current: ContextVar[str] = ContextVar("kato_consul.trace_id", default="")
 
@@ -40,8 +44,7 @@ def trace_id(value: str | None) -> Iterator[None]:
     Raises:
         ConfigurationError: a header cannot carry the value.
     """
-    valid = value is None or 0 < len(value) <= MAX_LENGTH
-    if not valid or not all(33 <= ord(character) <= 126 for character in value or ""):
+    if value is not None and not is_trace_id(value):
         raise ConfigurationError(
             f"a trace id has 1 to {MAX_LENGTH} printable ASCII characters without spaces, "
             f"unlike {value!r:.200}"

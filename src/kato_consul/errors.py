@@ -610,10 +610,14 @@ class KatoAnswerError(KatoError):
         instance: The service id of the instance that returned it.
         status: The HTTP status.
         detail: The complete ``detail`` of KATO's response.
+        body: The response itself, as bytes; empty if no request was needed to find the error.
+        content_type: The media type of the response, such as ``application/json``.
     """
 
     sent = True
     safe_to_resend = False
+    body: bytes = b""
+    content_type: str = ""
 
     def __init__(self, what: str, instance: str, status: int, detail: Any) -> None:
         self.what = what

@@ -79,3 +79,11 @@ def test_extending_lasts_until_the_next_use(aged_sessions: dict[str, AgedSession
     """`extend` changes the expiry once; the next use restarts the session's own TTL."""
     assert aged_sessions["extended"].exists == ALIVE
     assert aged_sessions["extended and read"].exists == MISSING
+
+
+@pytest.mark.parametrize("ttl", [0, -1])
+def test_extending_by_nothing_ends_a_session(session: SessionClient, ttl: int) -> None:
+    """`extend` with a TTL of 0 or less is answered 200, and deletes the session."""
+    response = session.post(f"/extend?ttl_seconds={ttl}")
+    assert (response.status_code, response.json()["ttl_seconds"]) == (200, ttl)
+    assert exists(session) == MISSING

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conformance.conftest import Pool, SessionClient, create_session
+from tests.conformance.conftest import Pool, SessionClient, create_session, fresh_node
 
 LEARNED = [["a"], ["b", "c"], ["d"], ["e"]]
 
@@ -151,3 +151,85 @@ def test_sessions_of_a_node_are_independent_without_process_predictions(
     with ThreadPoolExecutor(6) as threads:
         memories = list(threads.map(use, range(6)))
     assert len({str(memory) for memory in memories}) == 6
+
+
+FRUIT = [["apple"], ["banana", "cherry"], ["date"], ["elder"]]
+
+
+def predictions_at(
+    pool: Pool, http: httpx.Client, threshold: object, observed: list[list[str]]
+) -> list[dict[str, Any]]:
+    """Return the predictions of a session that learned FRUIT, with a `fuzzy_token_threshold`."""
+    session = create_session(pool, http, fresh_node())
+    for event in FRUIT:
+        session.observe(*event)
+    session.learn()
+    settings = {"config": {"fuzzy_token_threshold": threshold}}
+    assert session.post("/config", settings).status_code == 200
+    for event in observed:
+        session.observe(*event)
+    return predictions(session)
+
+
+@pytest.mark.parametrize("threshold", [0, -1, None, 1, 0.95])
+def test_only_equal_symbols_match(pool: Pool, http: httpx.Client, threshold: object) -> None:
+    """Without a threshold, or one that no symbol reaches, a similar symbol is an extra one."""
+    observed = [["apple"], ["bannana", "cherry"]]
+    (prediction,) = predictions_at(pool, http, threshold, observed)
+    assert prediction["matches"] == ["apple", "cherry"]
+    assert prediction["anomalies"] == []
+    assert prediction["evidence"] == 2 / 5
+
+
+def test_similar_symbols_are_anomalies_and_match(pool: Pool, http: httpx.Client) -> None:
+    """A similar symbol matches, in the order observed, but stays among extras and missing."""
+    observed = [["apple"], ["bannana", "cherry"]]
+    (prediction,) = predictions_at(pool, http, 0.8, observed)
+    assert prediction["matches"] == ["apple", "bannana", "cherry"]
+    (anomaly,) = prediction["anomalies"]
+    assert list(anomaly) == ["observed", "expected", "similarity"]
+    assert (anomaly["observed"], anomaly["expected"]) == ("bannana", "banana")
+    assert anomaly["similarity"] == pytest.approx(2 * 6 / (6 + 7))
+    assert (prediction["missing"], prediction["extras"]) == ([[], ["banana"]], [[], ["bannana"]])
+    assert (prediction["evidence"], prediction["confidence"]) == (3 / 5, 1.0)
+    assert (prediction["similarity"], prediction["snr"]) == (0.5, 1.0)
+
+
+def test_regions_are_those_of_equal_symbols(pool: Pool, http: httpx.Client) -> None:
+    """`present` ends with the last equal symbol; it is empty if that is inside an event that does
+    not contain the first match.
+    """
+    (prediction,) = predictions_at(pool, http, 0.8, [["apple"], ["eldr"]])
+    assert (prediction["present"], prediction["future"]) == ([["apple"]], FRUIT[1:])
+    assert prediction["matches"] == ["apple", "eldr"]
+    (prediction,) = predictions_at(pool, http, 0.8, [["bannana"], ["cherry"], ["dte"]])
+    assert (prediction["past"], prediction["present"]) == (FRUIT[:2], [])
+    assert prediction["future"] == FRUIT[2:]
+    assert prediction["confidence"] == 0.0
+
+
+def test_a_pattern_without_an_equal_symbol_is_not_found(pool: Pool, http: httpx.Client) -> None:
+    """Similar symbols alone do not find a pattern."""
+    assert predictions_at(pool, http, 0.5, [["aple"], ["bannana"]]) == []
+
+
+@pytest.mark.parametrize("threshold", [1.5, "0.8", "high", [1], {"a": 1}])
+def test_with_an_unusable_threshold_nothing_is_found(
+    pool: Pool, http: httpx.Client, threshold: object
+) -> None:
+    """`POST .../config` accepts any value; with these, matching fails unnoticed."""
+    assert predictions_at(pool, http, threshold, [["apple"], ["cherry"]]) == []
+
+
+@pytest.mark.parametrize(
+    ("threshold", "kept"), [(0.85, True), (1, True), (1.5, False), ("x", False)]
+)
+def test_at_creation_an_unusable_threshold_discards_the_configuration(
+    pool: Pool, http: httpx.Client, node_id: str, threshold: object, kept: bool
+) -> None:
+    """`POST /sessions` ignores all of `config` if the threshold is not a number from 0 to 1."""
+    config = {"fuzzy_token_threshold": threshold, "max_predictions": 7}
+    body = {"node_id": node_id, "config": config}
+    settings = http.post(f"{pool.urls[0]}/sessions", json=body).json()["session_config"]
+    assert settings.get("fuzzy_token_threshold") == (threshold if kept else None)
+    assert settings["max_predictions"] == (7 if kept else 100)

@@ -3,6 +3,7 @@
 tests/conformance tests what it has in common with the real KATO.
 """
 
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
 from kato_consul.testing.kato import StandInKato, flush_sessions
 from kato_consul.testing.kato.switches import STORE_STATES, Switches
@@ -130,6 +132,28 @@ def test_hung_delays_all_requests(
     assert read_stm(http, kato, session) == [["late"]]
 
 
+def test_hung_delays_the_event_stream(http: httpx.Client, kato: StandInKato) -> None:
+    """A hung instance neither accepts a client of its event stream nor answers a heartbeat."""
+    url = f"ws{kato.url.removeprefix('http')}/ws/events"
+    with connect(url, proxy=None) as client:
+        client.recv(10)
+        kato.switch(hung=True)
+        client.send("ping")
+        with pytest.raises(TimeoutError):
+            client.recv(0.3)
+        with pytest.raises(TimeoutError), connect(url, proxy=None, open_timeout=0.3):
+            pass
+        kato.switch(hung=False)
+        assert client.recv(10) == "pong"
+
+
+def test_the_snapshot_without_the_store(kato: StandInKato) -> None:
+    """While the store is down, the snapshot has the number of sessions that the worker handled."""
+    kato.switch(store="down")
+    with connect(f"ws{kato.url.removeprefix('http')}/ws/events", proxy=None) as client:
+        assert json.loads(client.recv(10))["data"]["system_status"] == "healthy"
+
+
 def test_a_hung_write_is_applied_after_its_caller_gave_up(
     http: httpx.Client, kato: StandInKato
 ) -> None:
@@ -224,6 +248,21 @@ def test_store_hung_delays_calls_that_need_the_store(
     kato.switch(store="up")
     assert [call.result().status_code for call in calls] == [200, 200, 200]
     assert read_stm(http, kato, session) == [["a"]]
+
+
+def test_an_expired_session_is_counted(http: httpx.Client, kato: StandInKato) -> None:
+    """As in KATO, only a deletion reduces the number of active sessions."""
+    created = http.post(f"{kato.url}/sessions", json={"node_id": "n", "ttl_seconds": 1}).json()
+    expiring, other = f"/sessions/{created['session_id']}", create_session(http, kato)
+
+    def active() -> int:
+        return int(http.get(f"{kato.url}/health").json()["active_sessions"])
+
+    before = active()
+    assert eventually(lambda: not http.get(f"{kato.url}{expiring}/exists").json()["exists"])
+    assert active() == before
+    http.delete(f"{kato.url}{other}")
+    assert active() == before - 1
 
 
 def test_invalid_switches_are_errors() -> None:

@@ -27,6 +27,11 @@ class SessionTurn:
         self._calls = 0  # the one that has the turn, and those that wait for it
         self._running: asyncio.Task[Any] | None = None
 
+    @property
+    def is_idle(self) -> bool:
+        """True if the session has no call, and none waits."""
+        return not self._calls
+
     async def run(self, flow: Callable[[KatoApi, SessionState, float], Flow[T]]) -> T:
         """Run a flow when it is this call's turn, and return its result.
 

@@ -9,7 +9,9 @@ from typing import TypeVar
 from kato_consul._async import runtime
 from kato_consul._async.discovery import AsyncDiscovery
 from kato_consul._async.driver import AsyncDriver
+from kato_consul._async.session import AsyncSession
 from kato_consul._directory.choice import directory_of
+from kato_consul._directory.directory import Directory
 from kato_consul._flow import Flow
 from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._owning.handover import due, release
@@ -41,6 +43,11 @@ class SharedSessions:
         self._begun = False
         self._begin_lock = runtime.ThreadLock()
 
+    @property
+    def directory(self) -> Directory:
+        """The session directory."""
+        return self._owned.directory
+
     def attach(self, factory: SessionFactory) -> None:
         """Set the factory that has the sessions. It is reached from what users hold, and not kept
         by the background work."""
@@ -67,6 +74,10 @@ class SharedSessions:
         work = partial(_hand_over, self._driver, self._owned, self._factory)
         self._driver.start_work(work, "kato-consul hand-over")
 
+    async def hand_over(self, session: AsyncSession, deadline: float) -> bool:
+        """Give a session up, unless it has a call. Return whether it had none."""
+        return await session._turn.run_if_idle(partial(release, self._owned), deadline)
+
     async def leave(self) -> None:
         """Hand over all sessions that no call uses, and end the owner's lease."""
         factory = None if self._factory is None else self._factory()
@@ -77,7 +88,7 @@ class SharedSessions:
         async def give_up(key: str) -> None:
             session = factory.sessions.get(key)
             if session is not None and clock() < deadline:
-                await session._turn.run_if_idle(partial(release, self._owned), deadline)
+                await self.hand_over(session, deadline)
 
         with contextlib.suppress(ClientClosed, SessionDirectoryUnavailable):
             keys = list(self._owned.states)

@@ -47,7 +47,7 @@ def decode_reply(request: Request, uid: str, reply: Reply) -> Any:
     if refusal := gateway_refusal(reply):
         text = _text(reply)
         said = f". Its answer: {text}" if text else ""
-        raise GatewayRefused(what, uid, reply.status, f"{refusal}{said}")
+        raise _with_body(GatewayRefused(what, uid, reply.status, f"{refusal}{said}"), reply)
     try:
         response = msgspec.json.decode(reply.body)
         if success:
@@ -60,7 +60,7 @@ def decode_reply(request: Request, uid: str, reply: Reply) -> Any:
             reason += f". {hint[0].upper()}{hint[1:]}"
         if success and not request.repeatable:  # a proxy answered: it may have forwarded the write
             raise OutcomeUnknown(what, uid, reason) from None
-        raise ServerFailed(what, uid, reply.status, reason) from None
+        raise _with_body(ServerFailed(what, uid, reply.status, reason), reply) from None
     detail = response
     if isinstance(response, dict):
         detail = response.get("detail", response.get("error", response))
@@ -69,7 +69,12 @@ def decode_reply(request: Request, uid: str, reply: Reply) -> Any:
         answer = kind(what, uid, reply.status, detail)
     except RecursionError:  # it is nested too deeply to be printed
         answer = kind(what, uid, reply.status, _text(reply))
-    raise answer
+    raise _with_body(answer, reply)
+
+
+def _with_body(error: KatoAnswerError, reply: Reply) -> KatoAnswerError:
+    error.body, error.content_type = reply.body, reply.headers.get("content-type", "")
+    return error
 
 
 def _check_response(request: Request, response: Any) -> None:

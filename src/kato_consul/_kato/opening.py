@@ -12,7 +12,7 @@ from kato_consul._kato.config_check import read_config, rejected
 from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.session_state import SessionState
-from kato_consul._requests.request import Request
+from kato_consul._requests.request import Answer, Request
 from kato_consul.errors import (
     BadRequest,
     ConfigurationError,
@@ -42,7 +42,8 @@ def open_session(api: KatoApi, state: SessionState, deadline: float) -> Flow[Non
     that it can be used with other options.
 
     Raises:
-        SessionGone: the session to attach to does not exist.
+        SessionGone: the session to attach to does not exist, or the session has ended, and
+            no other one takes its place.
         ConfigurationError: KATO did not apply a value of the configuration.
         BadRequest, ValidationFailed: KATO refuses an option.
     """
@@ -59,6 +60,8 @@ def _open(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     if state.attach_id:
         yield from _attach(api, state, deadline)
         return
+    if state.ends_at is not None:
+        raise SessionGone(state.key, state.key)
     config = state.journal.config
     created = yield from create_session(api, state, config, deadline)
     if ignored := rejected(config, created.config):
@@ -109,26 +112,38 @@ def create_session(
     }
     if state.ttl is not None:
         body["ttl_seconds"] = state.ttl
+    encoded = msgspec.json.encode(body)
+    response, answer = yield from post_session(api, encoded, deadline, follow_up=follow_up)
+    config = response.get("session_config") or {}
+    ttl = response.get("ttl_seconds", state.ttl)
+    return Created(response["session_id"], answer.instance.uid, config, ttl)
+
+
+def post_session(
+    api: KatoApi, body: bytes, deadline: float, *, follow_up: bool = False
+) -> Flow[tuple[Any, Answer]]:
+    """Flow: let KATO create a session; return its response, and the answer it was in.
+
+    Raises:
+        StoreUnavailable: KATO's store was down or refused writes until the deadline.
+    """
     # Repeatable: a session whose response was lost holds nothing, and expires.
     request = Request(
         "opening the session",
         "POST",
         "/sessions",
-        msgspec.json.encode(body),
+        body,
         repeatable=True,
         timeout=api.attempt_timeout,
         shape=shapes.CreatedSession,
         follow_up=follow_up,
     )
     try:
-        response, answer = yield from api.call(request, deadline)
+        return (yield from api.call(request, deadline))
     except NoResponse as error:
         if not error.server_error:
             raise
         raise StoreUnavailable("opening the session", str(error)) from error
-    config = response.get("session_config") or {}
-    ttl = response.get("ttl_seconds", state.ttl)
-    return Created(response["session_id"], answer.instance.uid, config, ttl)
 
 
 def delete_session(api: KatoApi, session_id: str, uid: str, deadline: float) -> Flow[None]:
@@ -150,13 +165,25 @@ def _attach(api: KatoApi, state: SessionState, deadline: float) -> Flow[None]:
     cognition = yield from _read_part(api, existing, "/cognition-data", shapes.Cognition, deadline)
     data = cognition["cognition_data"]
     state.attached = True
-    state.owns_node = False
     state.instance = existing.instance
+    journal = existing.journal.configured(config, config)
+    journal = journal.adopted(data["time"], data["short_term_memory"])
+    yield from continue_in(api, state, info, journal, deadline)
+
+
+def continue_in(
+    api: KatoApi,
+    state: SessionState,
+    info: Mapping[str, Any],
+    journal: Journal,
+    deadline: float,
+) -> Flow[None]:
+    """Flow: use a KATO session that was opened under no key. ``info`` is KATO's description of it,
+    ``journal`` its memory."""
+    state.owns_node = False
     state.node_id = info["node_id"]
     state.metadata = info.get("metadata") or state.metadata
     state.ttl = info.get("ttl_seconds", state.ttl)
-    journal = existing.journal.configured(config, config)
-    journal = journal.adopted(data["time"], data["short_term_memory"])
     if api.owner is not None:
         yield from api.owner.switch(state, journal, deadline)
     state.journal = journal

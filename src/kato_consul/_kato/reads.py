@@ -37,7 +37,7 @@ def predictions(api: KatoApi, state: SessionState, deadline: float) -> Flow[list
     If the memory holds a single symbol, KATO returns ``past``, ``present`` and ``future`` as plain
     lists of symbols. They are converted to lists of events here, as they are otherwise.
     """
-    response = yield from _read(api, state, "predictions", shapes.Predictions, deadline)
+    response = yield from read_response(api, state, "predictions", shapes.Predictions, deadline)
     return _with_events(response["predictions"])
 
 
@@ -50,22 +50,28 @@ def _with_events(predictions: list[Any]) -> list[Prediction]:
 
 
 def stm(api: KatoApi, state: SessionState, deadline: float) -> Flow[list[Event]]:
-    """Flow: return the events of the short-term memory, oldest first.
-
-    They are compared with the journal. If they differ, the session is reconciled and read again.
-    """
-    response = yield from _read(api, state, "stm", shapes.Stm, deadline)
+    """Flow: return the events of the short-term memory, oldest first."""
+    response = yield from stm_response(api, state, deadline)
     events: list[Event] = response["stm"]
-    if not state.journal.matches(state.journal.time, events):
-        yield from reconcile(api, state, deadline)
-        response = yield from _read(api, state, "stm", shapes.Stm, deadline)
-        events = response["stm"]
     return events
+
+
+def stm_response(api: KatoApi, state: SessionState, deadline: float) -> Flow[dict[str, Any]]:
+    """Flow: return KATO's response with the short-term memory.
+
+    It is compared with the journal. If they differ, the session is reconciled and read again.
+    """
+    response: dict[str, Any]
+    response = yield from read_response(api, state, "stm", shapes.Stm, deadline)
+    if not state.journal.matches(state.journal.time, response["stm"]):
+        yield from reconcile(api, state, deadline)
+        response = yield from read_response(api, state, "stm", shapes.Stm, deadline)
+    return response
 
 
 def percept_data(api: KatoApi, state: SessionState, deadline: float) -> Flow[PerceptData]:
     """Flow: return the last observation, as KATO processed it."""
-    response = yield from _read(api, state, "percept_data", shapes.Percept, deadline)
+    response = yield from read_response(api, state, "percept_data", shapes.Percept, deadline)
     result: PerceptData = response["percept_data"]
     return result
 
@@ -76,7 +82,7 @@ def cognition_data(api: KatoApi, state: SessionState, deadline: float) -> Flow[C
     KATO has predictions in it only if it processes them with each observation. Otherwise they are
     requested too.
     """
-    response = yield from _read(
+    response = yield from read_response(
         api, state, "cognition_data", shapes.CognitionWithPredictions, deadline
     )
     result: CognitionData = response["cognition_data"]
@@ -89,13 +95,13 @@ def cognition_data(api: KatoApi, state: SessionState, deadline: float) -> Flow[C
 
 def info(api: KatoApi, state: SessionState, deadline: float) -> Flow[SessionInfo]:
     """Flow: return KATO's description of the session."""
-    result: SessionInfo = yield from _read(api, state, "info", shapes.Session, deadline)
+    result: SessionInfo = yield from read_response(api, state, "info", shapes.Session, deadline)
     return result
 
 
 def config(api: KatoApi, state: SessionState, deadline: float) -> Flow[dict[str, Any]]:
     """Flow: return the session's configuration, including defaults."""
-    response = yield from _read(api, state, "config", shapes.Config, deadline)
+    response = yield from read_response(api, state, "config", shapes.Config, deadline)
     result: dict[str, Any] = response["config"]
     return result
 
@@ -106,7 +112,7 @@ def finalize_training(api: KatoApi, state: SessionState, deadline: float) -> Flo
     One attempt may take all the time until the deadline. It is safe to repeat.
     """
     timeout = deadline - api.now()
-    result: FinalizeResult = yield from _read(
+    result: FinalizeResult = yield from read_response(
         api, state, "finalize_training", shapes.Status, deadline, "POST", timeout=timeout
     )
     return result
@@ -185,7 +191,7 @@ def _is_recorded(api: KatoApi, owner: Owner, state: SessionState, deadline: floa
     return True
 
 
-def _read(
+def read_response(
     api: KatoApi,
     state: SessionState,
     what: str,
@@ -195,6 +201,11 @@ def _read(
     *,
     timeout: float | None = None,
 ) -> Flow[Any]:
+    """Flow: return KATO's response to a read of the session, which has the fields of ``shape``.
+
+    ``what`` is the name of the read: with hyphens its path, "info" for none. ``timeout`` is in
+    seconds, for one attempt.
+    """
     path = "" if what == "info" else what.replace("_", "-")
     api.place_session(state)
     yield from prepare(api, state, deadline)

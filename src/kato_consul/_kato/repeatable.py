@@ -13,7 +13,7 @@ from kato_consul._kato.log_positions import checked_position
 from kato_consul._kato.observations import to_json
 from kato_consul._kato.ownership import CallFlow
 from kato_consul._kato.pattern_store import PREFIX
-from kato_consul._kato.repeated_calls import Before, Call, MakePart, call_once
+from kato_consul._kato.repeated_calls import Before, Call, MakePart, answer_once, call_once
 from kato_consul._kato.sequence_chunks import Progress, no_part, observe_chunks, with_learned
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import LearnResult, Observation, ObservationResult, SequenceResult
@@ -129,6 +129,21 @@ def learn(key: Any, position: Any) -> CallFlow[LearnResult]:
 
     call = Call("learn", _digest("learn"), observations=0, learns=True, run=run, answer=answer)
     return _once(call, key, position)
+
+
+def answered_once(flow: CallFlow[R], what: str, asked: Any, key: Any) -> CallFlow[R]:
+    """Return the flow of a call that has the same effect if it is repeated at once.
+
+    ``what`` names it, ``asked`` is what it asks for, as JSON.
+
+    Raises:
+        ConfigurationError: the key is none.
+    """
+    checked = checked_idempotency_key(key)
+    if checked is None:
+        return flow
+    request = _digest(what, to_json(asked))
+    return partial(answer_once, flow=flow, what=what, request=request, key=checked)
 
 
 def _once(call: Call[R], key: Any, position: Any) -> CallFlow[R]:

@@ -20,7 +20,13 @@ from kato_consul._kato.call_records import CallRecords
 from kato_consul._kato.execute import prepare, settle
 from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
-from kato_consul._kato.ownership import LeaseLost, Ownership, lost_before_answer, resume
+from kato_consul._kato.ownership import (
+    CallFlow,
+    LeaseLost,
+    Ownership,
+    lost_before_answer,
+    resume,
+)
 from kato_consul._kato.reconcile import read_memory
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.write import Write
@@ -199,6 +205,38 @@ def _call_while_owned(
     if key is not None:
         calls.answered(key, call.request, call.units, _kept(result))
     return result  # type: ignore[no-any-return]
+
+
+def answer_once(
+    api: KatoApi,
+    state: SessionState,
+    deadline: float,
+    *,
+    flow: CallFlow[R],
+    what: str,
+    request: str,
+    key: str,
+) -> Flow[R]:
+    """Flow: run ``flow``, or return what it returned for ``key`` before.
+
+    It is for calls that have the same effect if they are repeated at once: an answer is recorded
+    before the session is changed again, and is lost only with the process that was to record it.
+
+    Raises:
+        IdempotencyKeyReused: the key was used for another call.
+    """
+    own = state.ownership = state.ownership or Ownership()
+    record = None if own.calls is None else own.calls.keys.get(key)
+    if record is not None and record.request != request:
+        raise IdempotencyKeyReused(key, what)
+    if record is not None and record.answer is not None:
+        kept: Any = copy.deepcopy(record.answer)
+        return kept  # type: ignore[no-any-return]
+    result = yield from flow(api, state, deadline)
+    calls = own.calls = own.calls or CallRecords()  # those of the owner that it ended under
+    calls.answered(key, request, 1, _kept(result))
+    calls.unrecorded = True
+    return result
 
 
 def position_of(

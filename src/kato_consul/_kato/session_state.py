@@ -81,6 +81,9 @@ class SessionState:
     ``attach_id`` is the id of an existing session to attach to instead of opening one, or "".
     ``refused`` is the error with which KATO refused to open it: it is not tried again.
     ``attached``: KATO's session was created by another client, and is never deleted on its own.
+    ``ends_at``: when KATO ends the session unless it is used before, on the client's clock, if no
+    other one may be opened for its key then, or after it was deleted: the key is KATO's own id of
+    it. Otherwise None.
     ``ttl`` is in seconds. ``owns_node``: its node is its own, unless another session of the client
     was given it by name (``nodes``). ``interrupted`` are the patterns, by node and name, of
     which a learn has no outcome: KATO may have counted them without storing them. Both belong to
@@ -126,6 +129,7 @@ class SessionState:
     attach_id: str = ""
     refused: KatoConsulError | None = None
     attached: bool = False
+    ends_at: float | None = None
     primary: str = ""
     current: str = ""
     avoid: str = ""
@@ -228,6 +232,10 @@ class SessionState:
         self.unsaved = None
         if self.ownership is not None and self.ownership.calls is not None:
             self.ownership.calls.unrecorded = True  # the counter has another source
+
+    def has_expired(self, now: float) -> bool:
+        """Return whether KATO has ended the session by now, and no other may take its place."""
+        return self.ends_at is not None and now >= self.ends_at
 
     def close(self) -> None:
         """Forget KATO's session, which has ended. The next call opens another one."""

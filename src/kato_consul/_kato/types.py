@@ -85,6 +85,20 @@ class LearnResult(TypedDict):
     message: str | None
 
 
+class Acknowledgement(TypedDict, total=False):
+    """The response to ``clear_stm``, ``clear_all``, ``extend`` and to setting the configuration.
+
+    ``scope`` is only that of ``clear_all``, ``ttl_seconds`` that of ``extend``, ``message`` that of
+    the configuration.
+    """
+
+    status: str
+    session_id: str
+    scope: str
+    ttl_seconds: int
+    message: str
+
+
 class Prediction(TypedDict):
     """One pattern that matches the short-term memory.
 

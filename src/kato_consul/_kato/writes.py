@@ -8,12 +8,14 @@ from kato_consul._kato.journal import Journal
 from kato_consul._kato.observations import to_json
 from kato_consul._kato.pattern import PatternCount
 from kato_consul._kato.plain_json import require_positive
-from kato_consul._kato.types import LearnResult, Observation, ObservationResult, SequenceResult
+from kato_consul._kato.types import (
+    Acknowledgement,
+    LearnResult,
+    Observation,
+    ObservationResult,
+    SequenceResult,
+)
 from kato_consul._kato.write import Write
-
-
-def _no_answer(session_id: str, after: Journal) -> None:
-    return None
 
 
 def observe(observation: Observation) -> Write[ObservationResult]:
@@ -138,22 +140,26 @@ def learn(pattern: PatternCount | None = None) -> Write[LearnResult]:
     )
 
 
-def set_config(values: Mapping[str, Any]) -> Write[None]:
+def set_config(values: Mapping[str, Any]) -> Write[Acknowledgement]:
     """Return the write that changes the session's configuration.
 
     KATO validates the values here, and saves the whole session.
     """
+
+    def answer(session_id: str, after: Journal) -> Acknowledgement:
+        return {"status": "okay", "message": "Configuration updated", "session_id": session_id}
+
     return Write(
         what="set_config",
         path="config",
         body=to_json({"config": dict(values)}),
         apply=lambda journal: journal.configured({**journal.config, **values}, values),
-        answer_from_journal=_no_answer,
+        answer_from_journal=answer,
         config=dict(values),
     )
 
 
-def extend(ttl_seconds: int) -> Write[None]:
+def extend(ttl_seconds: int) -> Write[Acknowledgement]:
     """Return the write that sets the session to expire in ``ttl_seconds`` from now.
 
     KATO saves the whole session.
@@ -162,39 +168,51 @@ def extend(ttl_seconds: int) -> Write[None]:
         ConfigurationError: it is no whole number above 0.
     """
     require_positive(ttl_seconds, "ttl_seconds")
+
+    def answer(session_id: str, after: Journal) -> Acknowledgement:
+        return {"status": "extended", "session_id": session_id, "ttl_seconds": ttl_seconds}
+
     return Write(
         what="extend",
         path=f"extend?ttl_seconds={ttl_seconds:d}",
         body=b"",
         apply=lambda journal: journal,
-        answer_from_journal=_no_answer,
+        answer_from_journal=answer,
         keeps_for=ttl_seconds,
     )
 
 
-def clear_all() -> Write[None]:
+def clear_all() -> Write[Acknowledgement]:
     """Return the write that empties the short-term memory and deletes all that the node learned.
 
     It is once only: one that is applied late deletes what was learned after it.
     """
+
+    def answer(session_id: str, after: Journal) -> Acknowledgement:
+        return {"status": "cleared", "session_id": session_id, "scope": "all"}
+
     return Write(
         what="clear_all",
         path="clear-all",
         body=b"",
         apply=Journal.cleared,
-        answer_from_journal=_no_answer,
+        answer_from_journal=answer,
         once_only=True,
         resets=True,
     )
 
 
-def clear_stm() -> Write[None]:
+def clear_stm() -> Write[Acknowledgement]:
     """Return the write that empties the short-term memory and sets the counter to 0."""
+
+    def answer(session_id: str, after: Journal) -> Acknowledgement:
+        return {"status": "cleared", "session_id": session_id}
+
     return Write(
         what="clear_stm",
         path="clear-stm",
         body=b"",
         apply=Journal.cleared,
-        answer_from_journal=_no_answer,
+        answer_from_journal=answer,
         resets=True,
     )

@@ -105,6 +105,8 @@ def release(owned: OwnedSessions, api: KatoApi, state: SessionState, deadline: f
     try:
         if own.held is not None:
             held = own.held
+            if state.has_expired(api.now()):
+                state.close()  # the next owner cannot know when it was used last
             orderly = yield from _is_settled(api, state, deadline)
             if orderly and own.calls is not None:
                 own.calls.close(None)  # the next owner's writes do not show whether it is applied

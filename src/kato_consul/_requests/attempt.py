@@ -107,6 +107,8 @@ def _start(
     timeout = min(request.timeout, max(deadline - now, 0.001))
     pool.outliers.attempt_started(uid, now, timeout)
     headers = JSON_HEADERS if request.body else NO_HEADERS
+    if request.headers:
+        headers = {**headers, **request.headers}
     if trace_id := current_trace_id():
         headers = {**headers, TRACE_HEADER: trace_id}
     send = Send(

@@ -4,6 +4,7 @@ They are msgspec structs, because some are made for each call: a frozen dataclas
 times as much to make.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -32,6 +33,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
         wait: Seconds to wait for a usable instance; None: until the deadline.
         once_only: True if KATO's 404 does not prove that it was not applied, so that it is not
             sent again after one.
+        headers: Further headers, by name.
     """
 
     what: str
@@ -46,6 +48,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     answer_policy: AnswerPolicy = KATO_RULES
     once_only: bool = False
     wait: float | None = None
+    headers: Mapping[str, str] = {}
 
 
 class RoutingHint(msgspec.Struct):

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from kato_consul._directory.choice import directory_of
+from kato_consul._directory.directory import Directory
 from kato_consul._flow import Flow
 from kato_consul._kato.session_factory import SessionFactory
 from kato_consul._owning.handover import due, release
@@ -16,6 +17,7 @@ from kato_consul._runtime_defaults import clock
 from kato_consul._sync import runtime
 from kato_consul._sync.discovery import Discovery
 from kato_consul._sync.driver import Driver
+from kato_consul._sync.session import Session
 from kato_consul.errors import ClientClosed, SessionDirectoryUnavailable
 
 T = TypeVar("T")
@@ -41,6 +43,11 @@ class SharedSessions:
         self._process = os.getpid()
         self._begun = False
         self._begin_lock = runtime.ThreadLock()
+
+    @property
+    def directory(self) -> Directory:
+        """The session directory."""
+        return self._owned.directory
 
     def attach(self, factory: SessionFactory) -> None:
         """Set the factory that has the sessions. It is reached from what users hold, and not kept
@@ -68,6 +75,10 @@ class SharedSessions:
         work = partial(_hand_over, self._driver, self._owned, self._factory)
         self._driver.start_work(work, "kato-consul hand-over")
 
+    def hand_over(self, session: Session, deadline: float) -> bool:
+        """Give a session up, unless it has a call. Return whether it had none."""
+        return session._turn.run_if_idle(partial(release, self._owned), deadline)
+
     def leave(self) -> None:
         """Hand over all sessions that no call uses, and end the owner's lease."""
         factory = None if self._factory is None else self._factory()
@@ -78,7 +89,7 @@ class SharedSessions:
         def give_up(key: str) -> None:
             session = factory.sessions.get(key)
             if session is not None and clock() < deadline:
-                session._turn.run_if_idle(partial(release, self._owned), deadline)
+                self.hand_over(session, deadline)
 
         with contextlib.suppress(ClientClosed, SessionDirectoryUnavailable):
             keys = list(self._owned.states)

@@ -14,6 +14,7 @@ from kato_consul.cli.commands import (
     dev,
     doctor,
     drain,
+    gateway,
     instances,
     proxy,
     register,
@@ -80,6 +81,7 @@ for panel, command in (
     (_CLIENTS, doctor.doctor),
     (_ANY_LANGUAGE, proxy.proxy),
     (_ANY_LANGUAGE, proxy.api_key),
+    (_ANY_LANGUAGE, gateway.gateway),
     (_LOCAL, dev.dev),
     (_LOCAL, demo.demo),
 ):

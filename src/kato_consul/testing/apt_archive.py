@@ -157,6 +157,32 @@ def keep_file(path: str) -> Callable[[Path, Path], None]:
     return install
 
 
+START = """#!/bin/sh
+folder="$(dirname "$0")"
+LD_LIBRARY_PATH="$folder/lib" exec "$folder/bin/{name}" "$@"
+"""
+
+
+def keep_with_libraries(path: str, name: str) -> Callable[[Path, Path], None]:
+    """Return an `install` that keeps a program and its libraries, and a script that starts it with
+    them, all under the program's ``name``: small images lack some of what it is linked with."""
+
+    def install(unpacked: Path, kept: Path) -> None:
+        if not (unpacked / path).is_file():
+            raise ArchiveFailed(f"the package has no /{path}")
+        for folder in ("bin", "lib"):
+            (kept / folder).mkdir(parents=True)
+        (unpacked / path).replace(kept / "bin" / name)
+        for library in (*unpacked.glob("usr/lib/*/*.so*"), *unpacked.glob("lib/*/*.so*")):
+            if library.exists():  # else a link to what is in a package that is not fetched
+                shutil.copy(library, kept / "lib", follow_symlinks=False)
+        script = kept / name
+        script.write_text(START.format(name=name))
+        script.chmod(0o755)
+
+    return install
+
+
 def _run(argv: Sequence[str], folder: Path) -> None:
     step = " ".join([argv[0], *(word for word in argv[1:5] if word.isalpha())])
     if shutil.which(argv[0]) is None:

@@ -1,4 +1,4 @@
-"""Search for a program for tests and development: Consul, Redis.
+"""Search for a program for tests and development: Consul, Redis, nginx, HAProxy.
 
 Searched in this order: the environment variable that names it, the PATH, the cache of fetched
 programs, the distribution's archive. If the variable is set but cannot be used, that is an error: a
@@ -21,7 +21,8 @@ VERSION_TIMEOUT = 20.0  # seconds for a program's version, which takes 0.1 s on 
 class Program:
     """A program, and how it is found.
 
-    ``version`` is the argument with which it prints its version, ``output`` what that begins with.
+    ``version`` is the argument with which it prints its version, to standard output or error;
+    ``output`` is what that begins with.
     ``cached`` is its path in what is kept of its packages; "" if that is the program itself.
     """
 
@@ -123,7 +124,8 @@ def why_unusable(program: Program, path: Path) -> str | None:
         return f"did not finish `{program.version}` within {VERSION_TIMEOUT:g} s"
     except OSError as error:
         return f"could not be run ({error.strerror})"
-    if completed.returncode != 0 or not completed.stdout.startswith(program.output):
+    printed = completed.stdout or completed.stderr  # nginx's is on standard error
+    if completed.returncode != 0 or not printed.startswith(program.output):
         status = completed.returncode
         return f"does not print a {program.title} version (exit status {status})"
     return None

@@ -206,7 +206,7 @@ def api_key(
 
 def _application(settings: Settings) -> Any:
     """Return the application, in each process that serves it."""
-    from kato_consul.proxy import create_app  # type: ignore[attr-defined]
+    from kato_consul.proxy import create_app
 
     _configure_logging()
     return create_app(settings)

@@ -110,6 +110,16 @@ def effective(own: Mapping[str, Any]) -> Config:
     return {key: value for key, value in merged.items() if value is not None}
 
 
+def fuzzy_threshold(settings: Mapping[str, Any]) -> float | None:
+    """Return the similarity from which two symbols match; 0: only equal ones do. None if matching
+    fails with the value: `POST .../config` accepts any.
+    """
+    value = settings.get("fuzzy_token_threshold", 0)
+    if not isinstance(value, int | float) or value > 1:
+        return None
+    return max(0.0, value)
+
+
 def at_creation(requested: Mapping[str, Any]) -> Config:
     """Return the settings of a new session: all `requested` ones, or none if any is invalid."""
     known = {key: value for key, value in requested.items() if key in RULES}

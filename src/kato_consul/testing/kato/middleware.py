@@ -29,11 +29,12 @@ class KatoMiddleware:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        extra_headers = {"X-Trace-ID": headers.get("X-Trace-ID") or f"kato-{uuid.uuid4().hex}"}
+        trace = {"X-Trace-ID": headers.get("X-Trace-ID") or f"kato-{uuid.uuid4().hex}"}
+        session: dict[str, str] = {}
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(extra_headers)
+                MutableHeaders(scope=message).update(session | trace)
             await send(message)
 
         started = time.monotonic()
@@ -47,10 +48,10 @@ class KatoMiddleware:
                 if await self._state.sessions.get(session_id) is None:
                     app = not_found(session_id)
                 else:
-                    extra_headers["X-Session-ID"] = session_id
+                    session["X-Session-ID"] = session_id
             elif other := session_in_headers(scope["path"], headers):
                 await self._state.sessions.get(other)  # only renews it
-                extra_headers["X-Session-ID"] = other
+                session["X-Session-ID"] = other
             await app(scope, receive, send_with_headers)
         seconds = time.monotonic() - started
         self._state.load.record(scope["method"], scope["path"], seconds)

@@ -113,6 +113,7 @@ class Processor:
             threshold=settings["recall_threshold"],
             most=settings["max_predictions"],
             ranking=settings["rank_sort_algo"],
+            fuzzy=config.fuzzy_threshold(settings),
         )
         if len(stm_symbols) > 1:  # a single symbol keeps the futures of the previous prediction
             node.futures = prediction.futures(predictions)

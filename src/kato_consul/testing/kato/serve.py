@@ -100,7 +100,7 @@ def serve(options: Options, listener: socket.socket, keep_alive: float) -> None:
     config = uvicorn.Config(
         create_app(options),
         http="h11",
-        ws="none",
+        ws="websockets-sansio",
         lifespan="off",
         loop="asyncio",
         log_level="warning",

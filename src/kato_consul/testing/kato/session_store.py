@@ -79,10 +79,15 @@ class SessionStore:
         return True
 
     async def extend(self, session_id: str, ttl: int) -> bool:
-        """Set the expiry to `ttl` seconds from now; the next use resets it. False if missing."""
+        """Set the expiry to `ttl` seconds from now; the next use resets it. False if missing.
+
+        A `ttl` of 0 or less deletes the session.
+        """
         session = await self.get(session_id)
         if session is None:
             return False
+        if ttl <= 0:
+            return await self.delete(session_id)
         session.expires_at = time.time() + ttl
         await self._store.write(session, ttl)
         return True

@@ -9,8 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends
+from starlette.requests import HTTPConnection
 
+from kato_consul.testing.kato.events import EventStream
 from kato_consul.testing.kato.faulty_store import FaultyStore
 from kato_consul.testing.kato.processor import Processor
 from kato_consul.testing.kato.session_store import SessionStore
@@ -106,6 +108,7 @@ class State:
     processor: Processor
     work: Callable[[], Awaitable[None]]
     load: Load = field(default_factory=Load)
+    events: EventStream = field(default_factory=EventStream)
     response_cache: ResponseCache = field(default_factory=ResponseCache)
     started: float = field(default_factory=time.time)
 
@@ -127,9 +130,9 @@ class State:
         return time.time() - self.started
 
 
-async def state_of(request: Request) -> State:  # async: FastAPI sends others to a thread
-    """Return the state of the worker that handles a request."""
-    state: State = request.app.state.kato
+async def state_of(connection: HTTPConnection) -> State:  # async: FastAPI sends others to a thread
+    """Return the state of the worker that handles a request or a WebSocket."""
+    state: State = connection.app.state.kato
     return state
 
 

@@ -1,10 +1,9 @@
 """Redis' server program for tests: where it is searched for."""
 
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from kato_consul.testing.apt_archive import ArchiveFailed, Packages
+from kato_consul.testing.apt_archive import Packages, keep_with_libraries
 from kato_consul.testing.apt_sources import Release
 from kato_consul.testing.programs import Program, find_program
 
@@ -21,28 +20,6 @@ LIBRARIES = (
 )
 """What the server is linked with, but for the C library: small images lack some of it."""
 
-START = """#!/bin/sh
-folder="$(dirname "$0")"
-LD_LIBRARY_PATH="$folder/lib" exec "$folder/bin/redis-server" "$@"
-"""
-
-
-def _install(unpacked: Path, kept: Path) -> None:
-    """Keep the server and its libraries, and a script that starts it with them."""
-    if not (unpacked / SERVER).is_file():
-        raise ArchiveFailed(f"the package has no /{SERVER}")
-    for name in ("bin", "lib"):
-        (kept / name).mkdir(parents=True)
-    # It checks a file instead of serving if it has the other name.
-    (unpacked / SERVER).replace(kept / "bin/redis-server")
-    for library in (*unpacked.glob("usr/lib/*/*.so*"), *unpacked.glob("lib/*/*.so*")):
-        if library.exists():  # else a link to what is in a package that is not fetched
-            shutil.copy(library, kept / "lib", follow_symlinks=False)
-    script = kept / "redis-server"
-    script.write_text(START)
-    script.chmod(0o755)
-
-
 REDIS = Program(
     title="Redis",
     name="redis-server",
@@ -53,7 +30,8 @@ REDIS = Program(
         title="Redis",
         names=("redis-tools", *LIBRARIES),
         releases={"debian": Release("bookworm")},  # 7.0; that of bullseye is linked otherwise
-        install=_install,
+        # It checks a file instead of serving if it has the other name.
+        install=keep_with_libraries(SERVER, "redis-server"),
     ),
     not_found=RedisNotFound,
     cached="redis-server",

@@ -55,6 +55,12 @@ async def test_endpoint(test_id: str) -> JsonObject:
 async def create_session(kato: Worker, body: CreateSessionRequest) -> JsonObject:
     """Create a session. If a value in `config` is invalid, all of it is silently ignored."""
     session = await kato.sessions.create(body.node_id, body.ttl_seconds, body.metadata, body.config)
+    created = {
+        "session_id": session.session_id,
+        "node_id": session.node_id,
+        "created_at": datetime.fromtimestamp(session.created_at, UTC).isoformat(),
+    }
+    await kato.events.send("session.created", created)
     return session_json(session, session.ttl_seconds)
 
 
@@ -89,6 +95,12 @@ async def delete_session(kato: Worker, session_id: str) -> JsonObject:
     """Delete a session."""
     if not await kato.sessions.delete(session_id):
         raise HTTPException(404, f"Session {session_id} not found")
+    destroyed = {
+        "session_id": session_id,
+        "destroyed_at": datetime.now(UTC).isoformat(),
+        "reason": "explicit_delete",
+    }
+    await kato.events.send("session.destroyed", destroyed)
     return {"status": "deleted", "session_id": session_id}
 
 

@@ -1,0 +1,190 @@
+"""Whole responses: calls on a session whose result is KATO's response, as KATO returns it.
+
+The facades return the part of a response that their callers need. A caller that speaks KATO's own
+API gets all of it: what the calls do is the same. The exception is the configuration, of which KATO
+takes values that it does not use: these calls take them too.
+
+A session that a caller opens here has **its own id as its key**: it is the id that KATO gave it
+first, and stays valid when the session continues under another one.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from kato_consul._directory.entry import check_given
+from kato_consul._flow import Flow
+from kato_consul._kato import reads, writes
+from kato_consul._kato import response_shapes as shapes
+from kato_consul._kato.config_check import rejected
+from kato_consul._kato.configuration import set_config
+from kato_consul._kato.execute import execute_write
+from kato_consul._kato.journal import Journal
+from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.opening import DEFAULT_CONFIG, continue_in, post_session
+from kato_consul._kato.ownership import CallFlow
+from kato_consul._kato.repeatable import answered_once
+from kato_consul._kato.session_state import SessionState
+from kato_consul.errors import ConfigurationError
+
+Json = dict[str, Any]
+
+PREDICTS = "process_predictions"
+
+_SHAPES: Mapping[str, type[Any]] = {
+    "info": shapes.Session,
+    "config": shapes.Config,
+    "predictions": shapes.Predictions,
+    "percept_data": shapes.Percept,
+}
+
+
+def read(what: str) -> CallFlow[Json]:
+    """Return the flow of a read: "info", "config", "predictions" or "percept_data"."""
+
+    def flow(api: KatoApi, state: SessionState, deadline: float) -> Flow[Json]:
+        return reads.read_response(api, state, what, _SHAPES[what], deadline)
+
+    return flow
+
+
+stm = reads.stm_response
+
+
+def cognition_data(api: KatoApi, state: SessionState, deadline: float) -> Flow[Json]:
+    """Flow: read the cognition data. If this client has turned the predictions of each observation
+    off, and not the caller, they are those of ``predictions``."""
+    shape = shapes.CognitionWithPredictions
+    response: Json = yield from reads.read_response(api, state, "cognition_data", shape, deadline)
+    if PREDICTS not in state.journal.config:
+        of_memory = yield from read("predictions")(api, state, deadline)
+        response["cognition_data"]["predictions"] = of_memory["predictions"]
+    return response
+
+
+def exists(api: KatoApi, state: SessionState, deadline: float) -> Flow[Json]:
+    """Flow: return whether there is the session: KATO has it, or it can be restored."""
+    yield from reads.exists(api, state, deadline)
+    found = state.id is not None or state.attach_id != ""
+    return {"exists": found, "expired": False, "session_id": state.key}
+
+
+def delete(api: KatoApi, state: SessionState, deadline: float) -> Flow[Json]:
+    """Flow: delete the session."""
+    yield from reads.delete(api, state, deadline)
+    return {"status": "deleted", "session_id": state.key}
+
+
+def finalize_training(key: str | None) -> CallFlow[Json]:
+    """Return the flow that computes the measures of the node's patterns."""
+
+    def flow(api: KatoApi, state: SessionState, deadline: float) -> Flow[Json]:
+        result = yield from reads.finalize_training(api, state, deadline)
+        return dict(result)
+
+    return answered_once(flow, "finalize_training", None, key)
+
+
+def clear_stm(key: str | None) -> CallFlow[Json]:
+    """Return the flow that empties the short-term memory."""
+    return answered_once(partial(_write, write=writes.clear_stm()), "clear_stm", None, key)
+
+
+def clear_all(key: str | None) -> CallFlow[Json]:
+    """Return the flow that empties the memory, and deletes what the node has learned."""
+    return answered_once(partial(_write, write=writes.clear_all()), "clear_all", None, key)
+
+
+def extend(ttl_seconds: int, key: str | None) -> CallFlow[Json]:
+    """Return the flow that sets the session to expire in ``ttl_seconds`` from now.
+
+    Raises:
+        ConfigurationError: it is not above 0.
+    """
+    write = writes.extend(ttl_seconds)
+    return answered_once(partial(_write, write=write), "extend", ttl_seconds, key)
+
+
+def configure(values: Mapping[str, Any], key: str | None) -> CallFlow[Json]:
+    """Return the flow that sets values of the configuration, also those that KATO does not use."""
+
+    def flow(api: KatoApi, state: SessionState, deadline: float) -> Flow[Json]:
+        try:
+            yield from set_config(api, state, deadline, values=values)
+        except ConfigurationError as error:
+            if not error.sent:
+                raise
+        write = writes.set_config(values)
+        return dict(write.answer_from_journal(state.id or "", state.journal))
+
+    return answered_once(flow, "set_config", values, key)
+
+
+def _write(api: KatoApi, state: SessionState, deadline: float, *, write: Any) -> Flow[Json]:
+    response: Json = yield from execute_write(api, state, deadline, write)
+    return response
+
+
+# --- sessions under their own id ------------------------------------------------------------
+
+
+def create(asked: Mapping[str, Any]) -> CallFlow[Json]:
+    """Return the flow that lets KATO create a session as asked for.
+
+    It runs before there is a session: on the state of one that is never opened.
+
+    Raises:
+        ConfigurationError: the session is shared with other processes, and what it is asked for
+            with is too large for that.
+    """
+
+    def flow(api: KatoApi, state: SessionState, deadline: float) -> Flow[Json]:
+        if api.owner is not None:
+            check_given("", asked["node_id"], asked.get("metadata") or {}, config)
+        response, _ = yield from post_session(api, body, deadline)
+        result: Json = response
+        return result
+
+    config = asked.get("config") or {}
+    body = msgspec.json.encode({**asked, "config": {**DEFAULT_CONFIG, **config}})
+    return flow
+
+
+def create_once(asked: Mapping[str, Any], key: str) -> CallFlow[Json]:
+    """Return the flow of `create`, which returns the same response if it is repeated.
+
+    It runs on a state whose key is that of the request, and which is never opened: its entry in the
+    session directory has nothing but the response.
+    """
+    once = answered_once(create(asked), "create", asked, key)
+
+    def flow(api: KatoApi, state: SessionState, deadline: float) -> Flow[Json]:
+        response = yield from once(api, state, deadline)
+        if api.owner is not None:
+            yield from api.owner.switch(state, state.journal, deadline)
+        return response
+
+    return flow
+
+
+def use_created(response: Json, asked: Mapping[str, Any]) -> CallFlow[Json]:
+    """Return the flow that uses the session of a ``response`` of `create`, under its own id."""
+
+    def flow(api: KatoApi, state: SessionState, deadline: float) -> Flow[Json]:
+        if state.id is not None:  # the repetition of a request
+            return response
+        used, wanted = response.get("session_config") or {}, asked.get("config") or {}
+        unused = rejected(wanted, used)
+        config = {name: value for name, value in wanted.items() if name not in unused}
+        journal = Journal(session_id=response["session_id"]).configured(config, used)
+        info = {**asked, "ttl_seconds": response.get("ttl_seconds", asked.get("ttl_seconds"))}
+        yield from continue_in(api, state, info, journal, deadline)
+        if used.get(PREDICTS) and not config.get(PREDICTS):
+            # With one value that is invalid, KATO has ignored all of them.
+            yield from set_config(api, state, deadline, values=DEFAULT_CONFIG)
+            state.journal = state.journal.configured(config, used)
+        return response
+
+    return flow

@@ -1,0 +1,100 @@
+"""Gateways: what differs between nginx, HAProxy, Envoy and Kong."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from kato_consul.gateways.envoy_clusters import write_check
+from kato_consul.gateways.rendering import Quote, haproxy_quote, nginx_quote, yaml_quote
+
+Check = Callable[[Path], list[str]]
+"""Returns the command that checks the configuration at a path, in a folder that it may write to."""
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """One kind of gateway.
+
+    Attributes:
+        name: Its name on the command line.
+        title: Its name in texts.
+        template: The file of its template, in this package.
+        quote: Writes a text as a string of its syntax.
+        check: The command that checks a configuration; None if its program has none.
+        hashes_keys: It can compare the hash of a caller's key.
+        limits_callers: It can limit the requests of each caller.
+    """
+
+    name: str
+    title: str
+    template: str
+    quote: Quote
+    check: Check | None
+    hashes_keys: bool = False
+    limits_callers: bool = True
+
+    def template_source(self) -> str:
+        """Return the template that this package has for it."""
+        folder = resources.files("kato_consul.gateways").joinpath("templates")
+        return folder.joinpath(self.template).read_text("utf-8")
+
+
+_HTTP_BLOCK = re.compile(r"^\s*http\s*\{", re.MULTILINE)
+
+_NGINX_AROUND = """\
+pid {folder}/nginx.pid;
+error_log stderr;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    include {file};
+}}
+"""
+"""A whole configuration around a file for nginx's http block. It writes nothing elsewhere."""
+
+
+def _check_nginx(file: Path) -> list[str]:
+    """A text with an ``http`` block is a whole configuration; another one belongs into one."""
+    if not _HTTP_BLOCK.search(file.read_text("utf-8")):
+        around = file.with_name("around.conf")
+        around.write_text(_NGINX_AROUND.format(folder=file.parent, file=file), encoding="utf-8")
+        file = around
+    return ["nginx", "-t", "-q", "-c", str(file)]
+
+
+NGINX = Gateway("nginx", "nginx", "nginx.conf.j2", nginx_quote, _check_nginx)
+
+
+def _check_haproxy(file: Path) -> list[str]:
+    return ["haproxy", "-c", "-q", "-f", str(file)]
+
+
+HAPROXY = Gateway(
+    "haproxy", "HAProxy", "haproxy.cfg.j2", haproxy_quote, _check_haproxy, hashes_keys=True
+)
+
+
+def _check_envoy(file: Path) -> list[str]:
+    return ["envoy", "--mode", "validate", "--log-level", "warning", "-c", str(file)]
+
+
+def check_envoy_clusters(file: Path) -> list[str]:
+    """Return the command that checks the clusters of a file."""
+    config = file.with_name("check.json")
+    write_check(file, config)
+    return _check_envoy(config)
+
+
+ENVOY = Gateway("envoy", "Envoy", "envoy.yaml.j2", yaml_quote, _check_envoy, limits_callers=False)
+
+KONG = Gateway("kong", "Kong", "kong.yml.j2", yaml_quote, None)
+
+GATEWAYS: Mapping[str, Gateway] = {one.name: one for one in (NGINX, HAPROXY, ENVOY, KONG)}
+"""All kinds, by their names."""

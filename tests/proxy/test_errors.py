@@ -1,0 +1,57 @@
+"""Which response an error of a call is."""
+
+import json
+
+import pytest
+
+from kato_consul.errors import (
+    BadRequest,
+    ConfigurationError,
+    GatewayRefused,
+    KatoConsulError,
+    NoInstances,
+    OutcomeUnknown,
+    ServerFailed,
+    SessionGone,
+)
+from kato_consul.proxy.errors import error_reply
+
+
+def test_answer_of_kato_is_unchanged() -> None:
+    """What KATO answered reaches the caller as it was, under the id that the caller knows."""
+    error = BadRequest("observe", "kato-1", 400, {"message": "session-2: no"})
+    error.body, error.content_type = b'{"detail": {"message": "session-2: no"}}', "application/json"
+    reply = error_reply(error, "session-1", "session-2")
+    assert reply.status == 400
+    assert reply.body == b'{"detail": {"message": "session-1: no"}}'
+    assert reply.content_type == b"application/json"
+
+
+def test_server_error_of_kato() -> None:
+    """Also a 500, which has no JSON."""
+    error = ServerFailed("observe", "kato-1", 500, "Internal Server Error")
+    error.body, error.content_type = b"Internal Server Error", "text/plain; charset=utf-8"
+    reply = error_reply(error, "s", "s")
+    assert (reply.status, reply.body) == (500, b"Internal Server Error")
+    assert reply.content_type == b"text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (NoInstances("kato", "none at 10.0.0.1"), 503),
+        (OutcomeUnknown("observe", "kato-1", "10.0.0.1 was cut"), 500),
+        (GatewayRefused("observe", "kato-1", 401, "10.0.0.1 wants a key"), 500),
+        (ServerFailed("observe", "kato-1", 200, "10.0.0.1 is no KATO"), 500),
+        (SessionGone("s", "s"), 404),
+        (ConfigurationError("max_pattern_length is True"), 400),
+    ],
+)
+def test_errors_of_the_proxy(error: KatoConsulError, status: int) -> None:
+    """Anything else has no address, and never the 401 of a gateway behind the proxy."""
+    if isinstance(error, GatewayRefused):
+        error.body = b"key?"
+    reply = error_reply(error, "s", "s")
+    assert reply.status == status
+    assert b"10.0.0.1" not in reply.body
+    json.loads(reply.body)

@@ -1,0 +1,120 @@
+"""Requests with an idempotency key, repeated at one proxy or another."""
+
+import threading
+import uuid
+from typing import Any
+
+import pytest
+
+from kato_consul.testing import Fleet
+from tests.proxy.served import Response, ServedProxy
+
+
+@pytest.fixture
+def key() -> dict[str, str]:
+    """The header with a key of the test's own."""
+    return {"Idempotency-Key": f'"{uuid.uuid4()}"'}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("observe", {"strings": ["a"]}),
+        ("observe-sequence", {"observations": [{"strings": ["a"]}, {"strings": ["b"]}]}),
+        ("observe-sequence", {"observations": [{"strings": ["a"]}], "learn_at_end": True}),
+        ("learn", None),
+        ("clear-stm", None),
+        ("clear-all", None),
+        ("config", {"config": {"persistence": 9}}),
+        ("extend?ttl_seconds=50", None),
+        ("finalize-training", None),
+    ],
+)
+def test_same_answer(
+    key: dict[str, str], proxy: ServedProxy, other: ServedProxy, path: str, body: Any
+) -> None:
+    """A repeated request is answered as the first, by any proxy, and changes nothing."""
+    session = proxy.open()
+    proxy.observe(session, "x", "y")
+    first = proxy.call("POST", f"{session}/{path}", body, key)
+    assert first.status == 200
+    proxy.observe(session, "later")
+    before = proxy.stm(session)
+    assert proxy.call("POST", f"{session}/{path}", body, key).json == first.json
+    assert other.call("POST", f"{session}/{path}", body, key).json == first.json
+    assert other.stm(session) == before
+
+
+def test_new_session(key: dict[str, str], proxy: ServedProxy, other: ServedProxy) -> None:
+    """A repeated creation returns the same session, which exists once, and is usable."""
+    asked = {"node_id": "n", "metadata": {"a": 1}}
+    first = proxy.call("POST", "/sessions", asked, key)
+    assert other.call("POST", "/sessions", asked, key).json == first.json
+    session = f"/sessions/{first.json['session_id']}"
+    assert other.observe(session, "a").json["time"] == 1
+    assert proxy.call("POST", "/sessions", asked, key).json == first.json
+    assert proxy.observe(session, "b").json["time"] == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "another"),
+    [
+        ("observe", {"strings": ["a"]}, {"strings": ["b"]}),
+        ("config", {"config": {"persistence": 9}}, {"config": {"persistence": 8}}),
+        ("", {"node_id": "n"}, {"node_id": "m"}),
+    ],
+)
+def test_another_body(
+    key: dict[str, str], proxy: ServedProxy, other: ServedProxy, path: str, body: Any, another: Any
+) -> None:
+    """A key that is used for another request is a 422, at any proxy."""
+    target = f"{proxy.open()}/{path}" if path else "/sessions"
+    assert proxy.call("POST", target, body, key).status == 200
+    for served in (proxy, other):
+        refused = served.call("POST", target, another, key)
+        assert refused.status == 422
+        assert refused.json["title"] == "IdempotencyKeyReused"
+
+
+def test_another_method(key: dict[str, str], proxy: ServedProxy) -> None:
+    """So is one that was used for another call of the session."""
+    session = proxy.open()
+    assert proxy.observe(session, "a", **key).status == 200
+    assert proxy.call("POST", f"{session}/clear-stm", headers=key).status == 422
+    assert proxy.stm(session) == [["a"]]
+
+
+def test_in_hand(key: dict[str, str], proxy: ServedProxy, fleet: Fleet) -> None:
+    """A request that comes while the first one is in hand is a 409."""
+    session = proxy.open()
+    for instance in fleet.instances.values():
+        instance.switch(slow=1.0)
+    responses: list[Response] = []
+    both = [
+        threading.Thread(target=lambda: responses.append(proxy.observe(session, "a", **key)))
+        for _ in range(2)
+    ]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    assert sorted(one.status for one in responses) == [200, 409]
+    assert proxy.observe(session, "a", **key).status == 200
+    assert proxy.stm(session) == [["a"]]
+
+
+def test_refused_request_may_be_repeated(key: dict[str, str], proxy: ServedProxy) -> None:
+    """What KATO refuses has changed nothing: it is not recorded, and a repetition is sent again."""
+    session = proxy.open()
+    refused = proxy.call("POST", f"{session}/learn", headers=key)
+    assert (refused.status, refused.json) == (400, {"detail": "Cannot learn from empty STM"})
+    proxy.observe(session, "a", "b")
+    assert proxy.call("POST", f"{session}/learn", headers=key).json["status"] == "learned"
+
+
+def test_malformed_key(proxy: ServedProxy) -> None:
+    """A header that is no string is a 400, and nothing is applied."""
+    session = proxy.open()
+    assert proxy.observe(session, "a", **{"Idempotency-Key": '"a'}).status == 400
+    assert proxy.stm(session) == []
+    assert proxy.call("GET", f"{session}/stm", headers={"Idempotency-Key": '"a'}).status == 200
