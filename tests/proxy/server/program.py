@@ -5,6 +5,7 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 if os.environ.get("TEST_LOOP") == "asyncio":
     sys.modules["uvloop"] = None  # type: ignore[assignment]  # also in the workers
@@ -19,8 +20,9 @@ PATHS = ("api_keys", "tls_cert", "tls_key", "client_ca")
 def main() -> None:
     """Serve with the options, the settings and the application that the argument has."""
     given = json.loads(sys.argv[1])
-    paths = {name: Path(given["options"].pop(name)) for name in PATHS if name in given["options"]}
-    options = ServerOptions(**given["options"], **paths)
+    texts = given["options"]
+    paths: dict[str, Any] = {name: Path(texts[name]) for name in PATHS if name in texts}
+    options = ServerOptions(**{**texts, **paths})
     settings = Settings(trust_env=False, **given["settings"])
     factory = getattr(application, given["application"])
     try:

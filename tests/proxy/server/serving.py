@@ -125,7 +125,7 @@ def started(
     given = {
         "application": application,
         "options": {"listen": f"127.0.0.1:{port}", "drain": 5.0, **options},
-        "settings": settings or {},
+        "settings": {"session_directory": "consul", **(settings or {})},
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.proxy.server.program", json.dumps(given, default=str)],

@@ -155,8 +155,8 @@ def test_without_keys_are_probes_and_preflights(server: Server) -> None:
     assert server.get("/ready").status == 200
     assert server.get("/ready/").status == 401
     preflight = {"origin": "http://a", "access_control_request_method": "POST"}
-    assert server.request("OPTIONS", "/echo", **preflight).status == 200
-    assert server.request("POST", "/echo", **preflight).status == 401
+    assert server.request("OPTIONS", "/echo", None, **preflight).status == 200
+    assert server.request("POST", "/echo", None, **preflight).status == 401
 
 
 def test_refused_request_with_a_long_body(server: Server) -> None:

@@ -5,6 +5,7 @@ import socket
 import ssl
 from http.client import HTTPResponse
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -72,12 +73,13 @@ def test_files_that_cannot_be_used(certificates: Certificates, tmp_path: Path) -
     cert, key = certificates.pair("server")
     none = tmp_path / "none"
     none.write_text("")
-    for given, message in (
+    table: list[tuple[dict[str, Any], str]] = [
         ({"tls_cert": tmp_path / "missing", "tls_key": key}, "No such file or directory"),
         ({"tls_cert": none, "tls_key": key}, "--tls-cert"),
         ({"tls_cert": certificates.ca, "tls_key": key}, "KEY_VALUES_MISMATCH"),
         ({"tls_cert": cert, "tls_key": key, "client_ca": none}, "--client-ca"),
-    ):
+    ]
+    for given, message in table:
         with pytest.raises(ConfigurationError) as raised:
             server_tls(ServerOptions(**given))
         assert message in str(raised.value)
@@ -92,7 +94,7 @@ def test_unix_socket(tmp_path: Path) -> None:
             assert get(path)["pid"] == second.process.pid
             assert first.end() == "cut 0\n"
             assert get(path)["pid"] == second.process.pid
-    with serving(listen=f"unix://{path}", workers=2):  # the file of a server that has ended
+    with serving(listen=f"unix://{path}"):  # the file of a server that has ended
         assert get(path)["path"] == "/echo"
     other = tmp_path / "other"
     other.write_text("kept")

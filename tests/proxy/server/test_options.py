@@ -100,6 +100,14 @@ def test_registered_as_its_own_upstream() -> None:
     assert "--register kato is the service whose instances this proxy uses" in str(raised.value)
 
 
+def test_workers_without_session_directory() -> None:
+    """Each would be another writer of the same session."""
+    options = ServerOptions(workers=2)
+    options.check_settings(Settings(trust_env=False, session_directory="consul"))
+    with pytest.raises(ConfigurationError, match="--workers above 1 needs a session directory"):
+        options.check_settings(Settings(trust_env=False))
+
+
 def test_address_as_text() -> None:
     """As it was written."""
     for text in ("127.0.0.1:8000", "[::1]:8000", "localhost:8000", "unix:///run/kato"):
