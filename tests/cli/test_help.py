@@ -16,7 +16,7 @@ from tests.cli.running import all_at_once, kato_consul
 
 COMMANDS = [
     "register", "run", "exec", "drain", "deregister", "instances", "watch", "observe",
-    "predictions", "sessions", "doctor", "gateway", "dev", "demo",
+    "predictions", "sessions", "doctor", "proxy", "api-key", "gateway", "dev", "demo",
 ]  # fmt: skip
 
 

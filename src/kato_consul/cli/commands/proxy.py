@@ -183,9 +183,7 @@ def proxy(
 
 
 def api_key(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Whose key it is.", show_default=False)
-    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", hidden=True, show_default=False)],
 ) -> None:
     """Make an API key for callers of the proxy.
 

@@ -11,8 +11,7 @@ from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-ROUTE = "kato_consul.route"
-"""Where in the scope the application leaves the template of a request's path."""
+from kato_consul.proxy.http import ROUTE
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds: an instance on the same machine answers in 2 ms, and a call may take 30 s."""

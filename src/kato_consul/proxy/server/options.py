@@ -126,12 +126,18 @@ class ServerOptions:
         return f"{'https' if self.tls_cert else 'http'}://{self.address}{self.prefix}"
 
     def check_settings(self, settings: Settings) -> None:
-        """Check that the server is not its own upstream.
+        """Check that the server is not its own upstream, and that its workers agree on sessions.
 
         Raises:
-            ConfigurationError: it is.
+            ConfigurationError: it is, or they do not.
         """
         address = self.address
+        if self.workers > 1 and settings.session_directory is None:
+            raise ConfigurationError(
+                "--workers above 1 needs a session directory: two workers without one write to the "
+                "same session, and observations are lost. Use --session-directory consul or "
+                "redis://host:6379/0"
+            )
         for url in settings.kato_urls:
             target = instance_url(url)
             same = target.host == address.host or (

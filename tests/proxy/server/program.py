@@ -1,0 +1,37 @@
+"""A server as a process: ``python -m tests.proxy.server.program JSON``."""
+
+import json
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+if os.environ.get("TEST_LOOP") == "asyncio":
+    sys.modules["uvloop"] = None  # type: ignore[assignment]  # also in the workers
+
+from kato_consul import KatoConsulError, Settings
+from kato_consul.proxy import ServerOptions, serve
+from tests.proxy.server import application
+
+PATHS = ("api_keys", "tls_cert", "tls_key", "client_ca")
+
+
+def main() -> None:
+    """Serve with the options, the settings and the application that the argument has."""
+    given = json.loads(sys.argv[1])
+    texts = given["options"]
+    paths: dict[str, Any] = {name: Path(texts[name]) for name in PATHS if name in texts}
+    options = ServerOptions(**{**texts, **paths})
+    settings = Settings(trust_env=False, **given["settings"])
+    factory = getattr(application, given["application"])
+    try:
+        cut = serve(factory, options, settings, partial(print, "ready", flush=True))
+    except KatoConsulError as error:
+        sys.stdout.write(f"{type(error).__name__}: {error}\n")
+        raise SystemExit(2) from None
+    sys.stdout.write(f"cut {cut}\n")
+
+
+if __name__ == "__main__":
+    main()

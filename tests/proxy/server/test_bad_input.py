@@ -1,0 +1,189 @@
+"""Bad input: the server answers or closes, and serves the others."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from http.client import HTTPResponse
+
+import pytest
+
+from tests.event_loops import EVENT_LOOPS, loop_factory
+from tests.proxy.server.serving import Server, serving
+from tests.testing.waiting import eventually
+
+MAX_BODY = 100_000
+
+
+@pytest.fixture(scope="module", params=EVENT_LOOPS)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server with short limits."""
+    loop_factory(request.param)
+    with serving(
+        max_body=MAX_BODY,
+        max_connections=1500,
+        head_within=0.5,
+        body_within=0.5,
+        env={"TEST_LOOP": request.param},
+    ) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /echo HTTP/1.1\r\nno colon\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\ncontent-length: x\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nnot a size\r\n",
+        b"POST /echo HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
+    ],
+)
+def test_not_http(server: Server, sent: bytes) -> None:
+    """A 400 in JSON, after which the connection is closed."""
+    with server.socket() as one:
+        one.sendall(sent)
+        status, body = answer_of(one)
+    assert status == 400
+    assert body.startswith(b'{"detail": "this is not an HTTP/1.1 request: ')
+    assert server.get("/echo").status == 200
+
+
+@pytest.mark.parametrize(
+    ("sent", "part"),
+    [
+        (b"GET /echo HT", "headers"),
+        (b"GET /echo HTTP/1.1\r\nhost: a\r\n", "headers"),
+        (b"POST /echo HTTP/1.1\r\ncontent-length: 9\r\n\r\nabc", "body"),
+        (b"POST /echo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n", "body"),
+        (b"GET /echo HTTP/1.1\r\n\r\nGET", "headers"),
+        (b"\r\n\r\n", "headers"),
+    ],
+)
+def test_request_that_does_not_end(server: Server, sent: bytes, part: str) -> None:
+    """A 408, after which the connection is closed."""
+    with server.socket() as one:
+        one.sendall(sent)
+        while (answer := answer_of(one))[0] == 200:
+            pass  # to the first of two requests
+    assert answer[0] == 408
+    assert f"the {part} of the request did not end within 0.5 s".encode() in answer[1]
+
+
+def test_slow_trickle(server: Server) -> None:
+    """A byte now and then does not extend the time."""
+    with server.socket() as one, contextlib.suppress(OSError):
+        one.settimeout(0.05)
+        one.sendall(b"GET /echo HTTP/1.1\r\nx: ")
+        answer = b""
+        while not answer:
+            one.sendall(b"a")
+            with contextlib.suppress(TimeoutError):
+                answer = one.recv(1000)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_headers_that_never_end(server: Server) -> None:
+    """They are read up to 64 KiB."""
+    with server.socket() as one:
+        one.sendall(b"GET /echo HTTP/1.1\r\n")
+        for _ in range(70):
+            one.sendall(b"x: " + b"a" * 1000 + b"\r\n")
+        assert answer_of(one)[0] == 431
+
+
+@pytest.mark.parametrize("connection", [b"keep-alive", b"close"])
+@pytest.mark.parametrize("announced", [True, False])
+def test_body_too_long(server: Server, announced: bool, connection: bytes) -> None:
+    """A 413, also if its length was not announced. A caller that sends it all the same sees the
+    answer when it has sent it."""
+    body = b"a" * (MAX_BODY * 20)
+    head = b"POST /echo HTTP/1.1\r\nconnection: " + connection + b"\r\n"
+    with server.socket() as one:
+        if announced:
+            one.sendall(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+        else:
+            one.sendall(head + b"transfer-encoding: chunked\r\n\r\n")
+            one.sendall(b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n")
+        status, text = answer_of(one)
+    assert status == 413
+    assert text == b'{"detail": "the body is larger than 100000 bytes"}'
+
+
+def test_body_that_goes_on_after_its_413(server: Server) -> None:
+    """It is not read for long: the connection is closed."""
+    with server.socket() as one:
+        one.sendall(b"POST /echo HTTP/1.1\r\ncontent-length: 100000000\r\n\r\n")
+        assert answer_of(one)[0] == 413
+        assert eventually(lambda: is_closed_while_sending(one))
+
+
+def test_longest_body(server: Server) -> None:
+    """The application gets a body in one piece."""
+    answer = server.request("POST", "/echo", b"a" * MAX_BODY)
+    assert (answer.status, answer.json["body"], answer.json["whole"]) == (200, MAX_BODY, True)
+
+
+def test_caller_that_leaves(server: Server) -> None:
+    """In the middle of its headers or its body; the others are served."""
+    for sent in (b"GET /ec", b"POST /echo HTTP/1.1\r\ncontent-length: 9\r\n\r\nabc"):
+        for _ in range(20):
+            with server.socket() as one:
+                one.sendall(sent)
+    assert server.get("/echo").status == 200
+
+
+def test_pipelined_requests(server: Server) -> None:
+    """All are answered in their order, the last ends the connection."""
+    with server.socket() as one:
+        one.sendall(
+            b"POST /a HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc"
+            b"GET /b HTTP/1.1\r\n\r\n"
+            b"GET /c HTTP/1.1\r\nconnection: close\r\n\r\n"
+        )
+        answers = b"".join(iter(lambda: one.recv(10_000), b""))
+    assert answers.count(b"HTTP/1.1 200 OK") == 3
+    assert answers.index(b'"/a"') < answers.index(b'"/b"') < answers.index(b'"/c"')
+
+
+def test_a_thousand_connections(server: Server) -> None:
+    """That send nothing, or never end a request: another one is served meanwhile."""
+    with contextlib.ExitStack() as stack:
+        for number in range(1000):
+            one = stack.enter_context(server.socket())
+            if number % 2:
+                one.sendall(b"GET /echo HTTP/1.1\r\n")
+        assert server.get("/echo").status == 200
+
+
+def test_too_many_connections() -> None:
+    """Those above the limit get a 503, and are closed; a free place is used again."""
+    with serving(max_connections=3) as server, contextlib.ExitStack() as stack:
+        held = [stack.enter_context(server.socket()) for _ in range(3)]
+        for one in held:
+            one.sendall(b"GET /echo HTTP/1.1\r\n\r\n")
+            assert answer_of(one)[0] == 200
+        refused = server.get("/echo")
+        assert (refused.status, refused.closes) == (503, True)
+        assert refused.headers["retry-after"] == "1"
+        for one in held:  # those that were there are served on
+            one.sendall(b"GET /echo HTTP/1.1\r\n\r\n")
+            assert answer_of(one)[0] == 200
+        held[0].close()
+        assert eventually(lambda: server.get("/echo").status == 200)
+
+
+def answer_of(one: socket.socket) -> tuple[int, bytes]:
+    """Return the status and the body of the next response."""
+    response = HTTPResponse(one)
+    response.begin()
+    return response.status, response.read()
+
+
+def is_closed_while_sending(one: socket.socket) -> bool:
+    """Send more, and return whether the other side has closed the connection."""
+    try:
+        one.sendall(b"a" * 10_000)
+    except (BrokenPipeError, ConnectionResetError):
+        return True
+    return False

@@ -1,0 +1,163 @@
+"""What a server listens on: TLS, unix sockets, IPv6, and addresses that cannot be used."""
+
+import json
+import socket
+import ssl
+from http.client import HTTPResponse
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from kato_consul import ConfigurationError
+from kato_consul.proxy import ServerOptions
+from kato_consul.proxy.server.listen_address import ListenAddress
+from kato_consul.proxy.server.listening import open_sockets, shares
+from kato_consul.proxy.server.tls import server_tls
+from kato_consul.testing.ports import free_ports
+from tests.event_loops import EVENT_LOOPS, loop_factory
+from tests.proxy.server.serving import serving, started
+from tests.security.gateway import Certificates
+from tests.testing.waiting import eventually
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """A CA, and certificates of it."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.mark.parametrize("loop", EVENT_LOOPS)
+def test_tls(certificates: Certificates, loop: str) -> None:
+    """It serves https, and nothing else; a handshake that does not end holds up no other."""
+    loop_factory(loop)
+    cert, key = certificates.pair("server")
+    context = ssl.create_default_context(cafile=certificates.ca)
+    with (
+        serving(tls_cert=cert, tls_key=key, env={"TEST_LOOP": loop}) as server,
+        server.socket() as unfinished,
+        httpx.Client(verify=context, trust_env=False) as http,
+    ):
+        url = f"https://127.0.0.1:{server.port}/echo"
+        assert http.get(url).json()["path"] == "/echo"
+        with server.socket() as plain:
+            plain.sendall(b"GET /echo HTTP/1.1\r\n\r\n")
+            assert b"200 OK" not in plain.recv(1000)
+        server.process.terminate()
+        assert eventually(lambda: not server.accepts())
+        # The connection that is open may be used once more.
+        assert http.get(url).headers["connection"] == "close"
+        unfinished.close()
+        assert server.ended() == "cut 0\n"
+
+
+def test_client_certificates(certificates: Certificates) -> None:
+    """With --client-ca a caller needs one of that CA."""
+    cert, key = certificates.pair("server")
+    with serving(tls_cert=cert, tls_key=key, client_ca=certificates.ca) as server:
+        url = f"https://127.0.0.1:{server.port}/echo"
+        context = ssl.create_default_context(cafile=certificates.ca)
+        with (
+            httpx.Client(verify=context, trust_env=False) as http,
+            pytest.raises(httpx.TransportError),
+        ):
+            http.get(url)
+        context.load_cert_chain(*certificates.pair("client"))
+        with httpx.Client(verify=context, trust_env=False) as http:
+            assert http.get(url).status_code == 200
+
+
+def test_files_that_cannot_be_used(certificates: Certificates, tmp_path: Path) -> None:
+    """Each error has the option, the file and the reason."""
+    cert, key = certificates.pair("server")
+    none = tmp_path / "none"
+    none.write_text("")
+    table: list[tuple[dict[str, Any], str]] = [
+        ({"tls_cert": tmp_path / "missing", "tls_key": key}, "No such file or directory"),
+        ({"tls_cert": none, "tls_key": key}, "--tls-cert"),
+        ({"tls_cert": certificates.ca, "tls_key": key}, "KEY_VALUES_MISMATCH"),
+        ({"tls_cert": cert, "tls_key": key, "client_ca": none}, "--client-ca"),
+    ]
+    for given, message in table:
+        with pytest.raises(ConfigurationError) as raised:
+            server_tls(ServerOptions(**given))
+        assert message in str(raised.value)
+
+
+def test_unix_socket(tmp_path: Path) -> None:
+    """The next server replaces the file at once; a file that is no socket is left alone."""
+    path = tmp_path / "kato.sock"
+    with serving(listen=f"unix://{path}") as first:
+        assert get(path)["path"] == "/echo"
+        with serving(listen=f"unix://{path}") as second:
+            assert get(path)["pid"] == second.process.pid
+            assert first.end() == "cut 0\n"
+            assert get(path)["pid"] == second.process.pid
+    with serving(listen=f"unix://{path}"):  # the file of a server that has ended
+        assert get(path)["path"] == "/echo"
+    other = tmp_path / "other"
+    other.write_text("kept")
+    with started(listen=f"unix://{other}") as server:
+        assert "the file exists, and is no socket" in server.ended()
+    assert other.read_text() == "kept"
+
+
+def test_ipv6() -> None:
+    """An address in brackets."""
+    port = free_ports(1)[0]
+    with serving(listen=f"[::1]:{port}") as server:
+        answer = httpx.get(f"http://[::1]:{port}/echo", trust_env=False)
+        assert answer.json()["pid"] == server.process.pid
+
+
+def test_localhost() -> None:
+    """All addresses of the name, and a socket of each for each worker."""
+    port = free_ports(1)[0]
+    sockets = open_sockets("--listen", ListenAddress("localhost", port), 2)
+    try:
+        addresses = {one.getsockname()[0] for one in sockets}
+        assert "127.0.0.1" in addresses
+        assert len(sockets) == 2 * len(addresses)
+        for share in shares(sockets, 2):
+            assert {one.getsockname()[0] for one in share} == addresses
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def test_port_in_use() -> None:
+    """By a program that is no proxy."""
+    with socket.create_server(("127.0.0.1", free_ports(1)[0])) as other:
+        port = other.getsockname()[1]
+        with started(port=port) as server:
+            printed = server.ended()
+        assert f"--listen 127.0.0.1:{port} cannot be used: another program listens" in printed
+        assert server.process.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        (ListenAddress("192.0.2.1", 8000), "this machine has no such address"),
+        (ListenAddress("no-such-host.invalid", 8000), "the host is not known"),
+        (ListenAddress("", 0, "/no/such/folder/socket"), "No such file or directory"),
+    ],
+)
+def test_address_that_cannot_be_used(address: ListenAddress, message: str) -> None:
+    """With the reason."""
+    with pytest.raises(ConfigurationError) as raised:
+        open_sockets("--listen", address, 1)
+    assert str(raised.value).startswith(f"--listen {address}")
+    assert message in str(raised.value)
+
+
+def get(path: Path) -> dict[str, object]:
+    """Send a request to a unix socket, and return its answer."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one:
+        one.connect(str(path))
+        one.sendall(b"GET /echo HTTP/1.1\r\nconnection: close\r\n\r\n")
+        response = HTTPResponse(one)
+        response.begin()
+        answer: dict[str, object] = json.loads(response.read())
+    return answer

@@ -1,0 +1,123 @@
+"""Metrics: what is counted, over all workers, and under which labels."""
+
+import re
+import socket
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from kato_consul.proxy import ApiKey
+from kato_consul.testing.ports import free_ports
+from tests.proxy.server.serving import serving, started
+from tests.testing.waiting import eventually
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_requests(workers: int) -> None:
+    """They are counted by route, method and status, with their times, in the sum of all workers."""
+    port = free_ports(1)[0]
+    with serving(metrics=f"127.0.0.1:{port}", workers=workers) as server:
+        for _ in range(20):
+            assert server.get("/echo?secret").status == 200
+        server.request("LOCK", "/echo")
+        labels = '{method="GET",route="/echo",status="200"}'
+        assert eventually(lambda: number(port, f"kato_proxy_requests_total{labels}") == 20)
+        labels = '{method="GET",route="/echo"}'
+        assert number(port, f"kato_proxy_request_duration_seconds_count{labels}") == 20
+        assert number(port, f"kato_proxy_request_duration_seconds_sum{labels}") > 0
+        assert number(port, "kato_proxy_requests_in_flight") == 0
+        assert 'method="other"' in page(port)
+        assert "secret" not in page(port)
+
+
+def test_connections_and_rejections(tmp_path: Path) -> None:
+    """Open connections, and refusals by their reason; without names of callers."""
+    port, key = free_ports(1)[0], ApiKey.create("shop")
+    keys = tmp_path / "keys"
+    keys.write_text(key.line)
+    with serving(
+        metrics=f"127.0.0.1:{port}",
+        api_keys=keys,
+        max_body=10,
+        max_connections=2,
+        rate=0.001,
+        prefix="/kato",
+        head_within=0.2,
+    ) as server:
+        with server.socket(), server.socket():
+            assert eventually(lambda: number(port, "kato_proxy_connections") == 2)
+            assert server.get("/kato/echo").status == 503
+        assert eventually(lambda: number(port, "kato_proxy_connections") == 0)
+        answers = [
+            server.get("/echo").status,
+            server.get("/kato/echo").status,
+            server.request("POST", "/kato/echo", b"a" * 11, x_api_key=key.key.reveal()).status,
+            server.get("/kato/echo", x_api_key=key.key.reveal()).status,
+        ]
+        assert answers == [404, 401, 413, 429]
+        with server.socket() as one:
+            one.sendall(b"no HTTP\r\n\r\n")
+            assert one.recv(100).startswith(b"HTTP/1.1 400")
+        with server.socket() as one:
+            one.sendall(b"GET")
+            assert one.recv(100).startswith(b"HTTP/1.1 408")
+        shown = page(port)
+    reasons = dict(re.findall(r'kato_proxy_rejected_total{reason="(\w+)"} ([0-9.]+)', shown))
+    expected = ("prefix", "unauthorized", "too_large", "rate", "connections", "malformed", "slow")
+    assert {name: float(value) for name, value in reasons.items()} == dict.fromkeys(expected, 1.0)
+    assert 'route="other"' in shown
+    assert "shop" not in shown
+    assert key.key.reveal() not in shown
+
+
+def test_worker_that_dies() -> None:
+    """What it has counted stays, and what it had open does not."""
+    port = free_ports(1)[0]
+    with serving(metrics=f"127.0.0.1:{port}", workers=2) as server:
+        for _ in range(10):
+            assert server.get("/echo").status == 200
+        connection = server.connection()
+        connection.request("GET", "/crash")
+        with pytest.raises(ConnectionError):
+            connection.getresponse()
+        connection.close()
+        labels = '{method="GET",route="/echo",status="200"}'
+        assert number(port, f"kato_proxy_requests_total{labels}") == 10
+        assert eventually(lambda: number(port, "kato_proxy_requests_in_flight") == 0)
+        assert eventually(lambda: number(port, "kato_proxy_connections") == 0)
+
+
+def test_port_in_use() -> None:
+    """The server does not start, and says which option is meant."""
+    with socket.create_server(("127.0.0.1", free_ports(1)[0])) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        with started(metrics=address) as server:
+            assert f"--metrics {address} cannot be used: another program" in server.ended()
+            assert server.process.returncode == 2
+
+
+def test_next_server() -> None:
+    """It shares the port of the metrics until the one before it has ended."""
+    port = free_ports(1)[0]
+    metrics = f"127.0.0.1:{port}"
+    with (
+        serving(metrics=metrics) as first,
+        serving(port=first.port, metrics=metrics) as second,
+    ):
+        first.end()
+        assert second.get("/echo").status == 200
+        assert eventually(lambda: 'route="/echo"' in page(port))
+
+
+def page(port: int) -> str:
+    """Return the page with the metrics."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as response:
+        text: str = response.read().decode()
+    return text
+
+
+def number(port: int, series: str) -> float:
+    """Return the value of a series, 0 if there is none."""
+    found = re.search(rf"^{re.escape(series)} ([0-9.e+-]+)$", page(port), re.MULTILINE)
+    return float(found[1]) if found else 0.0
