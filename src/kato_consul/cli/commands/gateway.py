@@ -126,7 +126,7 @@ def gateway(
 
       kato-consul gateway envoy --out /etc/envoy/kato.yaml
 
-      kato-consul gateway kong --out /etc/kong/kato.yml --check none
+      kato-consul gateway kong --out /etc/kong/kato.yml
         --reload 'curl -fsS -F config=@/etc/kong/kato.yml localhost:8001/config'
 
     Envoy reads a second file, kato.clusters.json, which changes with the
