@@ -81,6 +81,7 @@ def test_failures_with_once(agent: ConsulAgent, service: str, tmp_path: Path) ->
     done = kato_consul(*arguments, "--check", "none", env=agent_env(agent))
     assert done.returncode == 1
     assert "1 instance: 1 critical; none can be used" in done.stderr
+    deregister(agent, service, 1)
     register(agent, service, 1)
     failing = "sh -c 'echo nginx: [emerg] no such thing; exit 1'"
     done = kato_consul(*arguments, "--check", failing, env=agent_env(agent))
