@@ -57,7 +57,7 @@ class Server:
 
     def get(self, path: str, **headers: str) -> "Answer":
         """Send a GET request on a connection of its own."""
-        return self.request("GET", path, **headers)
+        return self.request("GET", path, None, **headers)
 
     def request(
         self, method: str, path: str, body: bytes | None = None, **headers: str
