@@ -1,5 +1,6 @@
 """`kato-consul proxy` and `kato-consul api-key`: options, messages and exit codes."""
 
+import contextlib
 import signal
 import socket
 from pathlib import Path
@@ -36,6 +37,23 @@ def test_serves_until_a_signal(number: int) -> None:
         f"metrics on http://127.0.0.1:{metrics}/metrics",
         "drained",
     ]
+
+
+def test_second_proxy_on_a_port() -> None:
+    """It says which process it shares the port with, for those that did not mean to."""
+    options = ["--listen", f"127.0.0.1:{free_ports(1)[0]}", "--drain", "0"]
+    with (
+        started("proxy", *options, program=WITH_TEST_APPLICATION) as first,
+        contextlib.ExitStack() as later,
+    ):
+        line_with(first, "serving")
+        second = later.enter_context(started("proxy", *options, program=WITH_TEST_APPLICATION))
+        line_with(second, "serving")
+        taken = f"took over the port of process {first.pid}, which serves, too: end it"
+        line_with(second, taken, stream=second.stderr)
+        for process in (first, second):
+            process.terminate()
+            assert process.wait(ENDS_WITHIN) == 0
 
 
 @pytest.mark.parametrize(
