@@ -9,7 +9,7 @@ import pytest
 from kato_consul.gateways import GATEWAYS
 from kato_consul.testing import ConsulAgent
 from tests.cli.running import ENDS_WITHIN, agent_env, kato_consul, line_with, started
-from tests.discovery.agents import deregister, register
+from tests.discovery.agents import deregister, register, register_critical
 
 
 @pytest.mark.parametrize("kind", GATEWAYS)
@@ -75,8 +75,13 @@ def test_failures_with_once(agent: ConsulAgent, service: str, tmp_path: Path) ->
     out = tmp_path / "kato.conf"
     arguments = ("gateway", "nginx", "--once", "--out", out, "--service", service)
     done = kato_consul(*arguments, "--check", "none", env=agent_env(agent))
+    assert done.returncode == 5
+    assert f"Consul has no service {service!r}" in done.stderr
+    register_critical(agent, service, 1)
+    done = kato_consul(*arguments, "--check", "none", env=agent_env(agent))
     assert done.returncode == 1
-    assert "no instances; none can be used" in done.stderr
+    assert "1 instance: 1 critical; none can be used" in done.stderr
+    deregister(agent, service, 1)
     register(agent, service, 1)
     failing = "sh -c 'echo nginx: [emerg] no such thing; exit 1'"
     done = kato_consul(*arguments, "--check", failing, env=agent_env(agent))
@@ -87,6 +92,14 @@ def test_failures_with_once(agent: ConsulAgent, service: str, tmp_path: Path) ->
     done = kato_consul(*arguments, "--check", "none", "--consul", "127.0.0.1:9")
     assert done.returncode == 3
     assert "no answer from Consul at" in done.stderr
+
+
+def test_without_the_extra() -> None:
+    """The message says what to install."""
+    program = "import sys; sys.modules['jinja2'] = None; from kato_consul.cli import main; main()"
+    done = kato_consul("gateway", "nginx", "--show-template", program=program)
+    assert done.returncode == 2
+    assert done.stderr == "error: gateways need jinja2: pip install 'kato-consul[gateway]'\n"
 
 
 @pytest.mark.parametrize(

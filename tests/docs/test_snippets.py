@@ -33,6 +33,14 @@ NOT_RUN = {
     "pip install": "would change the environment of the tests",
     "uvicorn": "serves until it is ended: tests/examples/test_workers.py runs the same",
     "gunicorn": "serves until it is ended: tests/examples/test_workers.py runs the same",
+    **dict.fromkeys(
+        ("kato-consul gateway nginx --out /etc", "kato-consul gateway haproxy", "haproxy -W"),
+        "needs a gateway that runs: tests/gateways has them",
+    ),
+    **dict.fromkeys(
+        ("kato-consul gateway envoy", "envoy -c", "kato-consul gateway kong"),
+        "needs a gateway that runs: tests/gateways has Envoy, and no Kong",
+    ),
     "kato-consul exec": "needs KATO itself: tests/cli/registrar/test_exec.py has its stand-in",
 }
 """Beginnings of commands that are not run, each with the reason."""

@@ -136,6 +136,12 @@ def test_findings_about_consul_and_pool(changed: dict[str, Any], found: list[str
         (Health.PASSING, {"workers": 4}, ["instance.workers"]),
         (Health.PASSING, {"workers": None}, []),
         (Health.PASSING, {"closes_idle": True}, ["instance.keepalive"]),
+        (Health.PASSING, {"gateway": "nginx/1.22.1"}, ["instance.gateway"]),
+        (
+            Health.PASSING,
+            {"gateway": "envoy", "repeats_posts": True},
+            ["instance.gateway-repeats"],
+        ),
         (Health.PASSING, {"closes_idle": None}, []),
         (Health.PASSING, {"skew": -60.0}, ["instance.clock"]),
         (Health.PASSING, registered(no_address=True), ["instance.no-address"]),

@@ -71,7 +71,7 @@ class Callers:
         connection = http.client.HTTPConnection(HOST, self._site.server.port, timeout=ANSWER_WITHIN)
         path = f"/sessions/{self.sessions[key]}/observe"
         for number in itertools.islice(itertools.count(), STM_BOUND - 1):
-            if self._ended.wait(0.01):  # so that a session does not reach what KATO keeps
+            if self._ended.wait(0.03):  # so that a session does not reach what KATO keeps
                 break
             with self.history.call(key, [f"{key}-{number}"]):
                 try:

@@ -69,6 +69,7 @@ EXCHANGES: tuple[tuple[str, str, Any], ...] = (
     ("POST", "/extend?ttl_seconds=100", None),
     ("POST", "/extend", None),
     ("POST", "/extend?ttl_seconds=soon", None),
+    ("POST", "/extend?ttl_seconds=", None),
     ("POST", "/finalize-training", None),
     ("POST", "/clear-stm", None),
     ("POST", "/clear-all", None),
@@ -217,3 +218,24 @@ def test_trace_id(proxy: ServedProxy) -> None:
     odd = proxy.call("GET", f"{session}/stm", headers={"X-Trace-ID": "two words"})
     assert odd.status == 200
     assert odd.headers["x-trace-id"].startswith("trace-")
+
+
+def test_extending_by_nothing_ends(proxy: ServedProxy, other: ServedProxy, instance: int) -> None:
+    """As with KATO, and no other session takes its place."""
+    direct = call(instance, "POST", "/sessions", {"node_id": "n"}).json["session_id"]
+    session = proxy.open()
+    here = call(instance, "POST", f"/sessions/{direct}/extend?ttl_seconds=0")
+    there = proxy.call("POST", f"{session}/extend?ttl_seconds=0")
+    assert comparable(there) == comparable(here)
+    assert [proxy.observe(session, "a").status, other.observe(session, "a").status] == [404, 404]
+
+
+def test_node_header(proxy: ServedProxy) -> None:
+    """Learned knowledge is asked for by the header that names the node, as well as by the query."""
+    session = proxy.open("named")
+    proxy.observe(session, "alpha", "beta")
+    proxy.call("POST", f"{session}/learn")
+    by_query = proxy.call("GET", "/symbols/stats?node_id=named").json
+    by_header = proxy.call("GET", "/symbols/stats", headers={"X-Node-ID": "named"}).json
+    assert by_header == by_query
+    assert set(by_header["symbols"]) == {"alpha", "beta"}

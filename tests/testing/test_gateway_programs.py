@@ -24,8 +24,8 @@ CONFIGS = {
     NginxServer: "server {{ listen 127.0.0.1:{port}; }}\n",
     HaproxyServer: "frontend one\n mode http\n timeout client 9s\n bind 127.0.0.1:{port}\n",
     EnvoyServer: (
-        "static_resources: {{ listeners: [ {{ address: {{ socket_address: "
-        "{{ address: 127.0.0.1, port_value: {port} }} }}, filter_chains: [ {{ filters: [] }} ] }} ] }}"
+        "static_resources: {{ listeners: [{{ filter_chains: [{{ filters: [] }}], address: "
+        "{{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }} }}] }}"
     ),
 }
 

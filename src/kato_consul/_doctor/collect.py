@@ -13,6 +13,7 @@ from kato_consul._consul.permissions import read_permissions
 from kato_consul._consul.snapshot_decoder import OWN_ADDRESS, AddressChoice
 from kato_consul._discovery.snapshot_codec import static_snapshot
 from kato_consul._doctor.facts import DeploymentFacts, InstanceFacts
+from kato_consul._doctor.gateway import gateway_of, is_envoy, repeats_posts
 from kato_consul._doctor.registrations import (
     Registrations,
     owner_of,
@@ -152,6 +153,10 @@ class FactCollector:
         report = read_report(health)
         skew = self._skew(health)
         store = yield from _use_store(instance)
+        gateway = gateway_of(health)
+        repeats = None
+        if is_envoy(gateway):
+            repeats = yield from repeats_posts(instance.origin, INSTANCE_TIMEOUT)
         workers = yield from find_workers(
             instance.origin, INSTANCE_TIMEOUT, COUNT_WITHIN, clock=clock, thorough=True
         )
@@ -163,6 +168,8 @@ class FactCollector:
             store_status=store.status if isinstance(store, Reply) else None,
             version=_text(status, "version"),
             base_processor_id=_text(status, "base_processor_id"),
+            gateway=gateway,
+            repeats_posts=repeats,
             workers=None if workers is None else len(workers),
         )
 

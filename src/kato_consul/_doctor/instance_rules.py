@@ -66,6 +66,8 @@ def check_instance(
             f"locks: two clients on one session overwrite each other",
             "let one client write to a session (this library does), or run one worker per instance",
         )
+    if facts.gateway:
+        yield _gateway(facts)
     if facts.closes_idle:
         yield Finding(
             "instance.keepalive",
@@ -76,6 +78,40 @@ def check_instance(
         )
     if facts.skew is not None and abs(facts.skew) > MAX_SKEW:
         yield clock_skew("instance.clock", uid, facts.skew)
+
+
+_RETRIES = {
+    "nginx": "see that its proxy_next_upstream has no non_idempotent",
+    "openresty": "see that its proxy_next_upstream has no non_idempotent",
+    "envoy": "see that its retry_on has nothing but connect-failure, refused-stream and "
+    "reset-before-request",
+}
+"""What keeps a gateway from repeating POSTs, by what its name begins with."""
+
+_RETRIES_OF_OTHERS = "see that it repeats a POST only if it had no connection"
+
+
+def _gateway(facts: InstanceFacts) -> Finding:
+    name = facts.gateway.lower()
+    known = (todo for prefix, todo in _RETRIES.items() if name.startswith(prefix))
+    todo = next(known, _RETRIES_OF_OTHERS)
+    if facts.repeats_posts:
+        return Finding(
+            "instance.gateway-repeats",
+            Severity.WARNING,
+            facts.instance.uid,
+            f"the gateway in front of it ({facts.gateway}) sent a POST again that KATO had: "
+            f"observations are applied twice",
+            todo,
+        )
+    return Finding(
+        "instance.gateway",
+        Severity.NOTE,
+        facts.instance.uid,
+        f"its answers come through a gateway ({facts.gateway}). Whether that sends a POST again "
+        f"that KATO has, which would be applied twice, cannot be seen from here",
+        todo,
+    )
 
 
 def _not_kato(facts: InstanceFacts, *, expected: bool) -> Finding:

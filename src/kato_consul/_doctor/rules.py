@@ -38,6 +38,9 @@
 | instance.maintenance  | note     | it is in maintenance mode                                     |
 | instance.workers      | warning  | several worker processes: two writers overwrite each other    |
 | instance.keepalive    | warning  | it closes idle connections sooner than clients do             |
+| instance.gateway      | note     | its answers come through a gateway, which may repeat POSTs    |
+| instance.gateway-     | warning  | the gateway has repeated a POST that was sent                 |
+|   repeats             |          |                                                               |
 | instance.clock        | warning  | its clock is more than `MAX_SKEW` off                         |
 | instance.dead-node    | warning  | Consul's agent on its node is dead                            |
 | instance.flapping     | warning  | its registration changes again and again                      |

@@ -98,13 +98,19 @@ def clear_all(key: str | None) -> CallFlow[Json]:
 
 
 def extend(ttl_seconds: int, key: str | None) -> CallFlow[Json]:
-    """Return the flow that sets the session to expire in ``ttl_seconds`` from now.
+    """Return the flow that sets the session to expire in ``ttl_seconds`` from now; one that is not
+    above 0 ends it, as with KATO."""
+    flow: CallFlow[Json]
+    if ttl_seconds > 0:
+        flow = partial(_write, write=writes.extend(ttl_seconds))
+    else:
+        flow = partial(_expire, ttl_seconds=ttl_seconds)
+    return answered_once(flow, "extend", ttl_seconds, key)
 
-    Raises:
-        ConfigurationError: it is not above 0.
-    """
-    write = writes.extend(ttl_seconds)
-    return answered_once(partial(_write, write=write), "extend", ttl_seconds, key)
+
+def _expire(api: KatoApi, state: SessionState, deadline: float, *, ttl_seconds: int) -> Flow[Json]:
+    yield from reads.delete(api, state, deadline)
+    return {"status": "extended", "session_id": state.key, "ttl_seconds": ttl_seconds}
 
 
 def configure(values: Mapping[str, Any], key: str | None) -> CallFlow[Json]:

@@ -32,10 +32,10 @@ def diagnose(
             print(finding.severity.name, finding.where, finding.what, finding.todo)
 
     It sends requests to Consul, to every instance, and to the session directory, if one is set.
-    They change nothing, except for one session for each instance, and one entry of the directory,
-    which are created and deleted. It blocks for ``settings.keepalive`` seconds
-    (4 unless set otherwise) and a little more, to find out whether instances close idle connections
-    earlier than a client does. In async code, run it in a thread.
+    They change nothing, except for one session for each instance (behind an Envoy two), and one
+    entry of the directory, which are created and deleted. It blocks for ``settings.keepalive``
+    seconds (4 unless set otherwise) and a little more, to find out whether instances close idle
+    connections earlier than a client does. In async code, run it in a thread.
 
     Args:
         settings: how to reach Consul, and which service; from the environment unless given.

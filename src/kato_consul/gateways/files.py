@@ -100,24 +100,15 @@ def gateway_files(
             f"--rate-limit: {gateway.title} counts all callers together. Let it route to proxies, "
             f"which have limits for each key (here --to proxies)"
         )
-    values: dict[str, Any] = {
-        "service": settings.service,
-        "ident": identifier(settings.service),
-        "listen": options.listen,
-        "prefix": options.prefix,
-        "rate_limit": options.rate_limit,
-        "keys": options.keys,
-        "tls": tls_values(settings),
-    }
-    clusters = out.with_name(f"{out.stem}.clusters.json")
-    values["clusters_path"] = clusters.absolute()
+    clusters = out.with_name(f"{out.stem}.clusters.json").absolute()
+    values = template_values(options, settings, clusters)
     check = _check_of(gateway, options.check)
     main = ConfigFile(
         _renderer(gateway, options.template, values), Placement(out, check, options.reload)
     )
     if gateway is not ENVOY:
         return (main,)
-    name, tls = str(values["ident"]), tls_values(settings)
+    name, tls = values["ident"], values["tls"]
     # Before the file that names it. A check of the user's own is for that one.
     return (
         ConfigFile(
@@ -126,6 +117,20 @@ def gateway_files(
         ),
         main,
     )
+
+
+def template_values(options: GatewayOptions, settings: Settings, clusters: Path) -> dict[str, Any]:
+    """Return the variables of templates, but for the pool. docs/gateways.md has all of them."""
+    return {
+        "service": settings.service,
+        "ident": identifier(settings.service),
+        "listen": options.listen,
+        "prefix": options.prefix,
+        "rate_limit": options.rate_limit,
+        "keys": options.keys,
+        "tls": tls_values(settings),
+        "clusters_path": clusters,
+    }
 
 
 def identifier(service: str) -> str:

@@ -63,8 +63,9 @@ http {{
 def _check_nginx(file: Path) -> list[str]:
     """A text with an ``http`` block is a whole configuration; another one belongs into one."""
     if not _HTTP_BLOCK.search(file.read_text("utf-8")):
-        around = file.with_name("around.conf")
-        around.write_text(_NGINX_AROUND.format(folder=file.parent, file=file), encoding="utf-8")
+        around = file.with_name(f"around-{file.name}")
+        text = _NGINX_AROUND.format(folder=file.parent, file=nginx_quote(str(file)))
+        around.write_text(text, encoding="utf-8")
         file = around
     return ["nginx", "-t", "-q", "-c", str(file)]
 
@@ -87,7 +88,7 @@ def _check_envoy(file: Path) -> list[str]:
 
 def check_envoy_clusters(file: Path) -> list[str]:
     """Return the command that checks the clusters of a file."""
-    config = file.with_name("check.json")
+    config = file.with_name(f"check-{file.name}")
     write_check(file, config)
     return _check_envoy(config)
 

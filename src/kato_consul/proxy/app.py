@@ -91,7 +91,9 @@ def create_app(settings: Settings) -> Starlette:
 
 def _routes(client: AsyncKatoClient, sessions: Sessions) -> list[Route]:
     routes = [_route("POST", "/sessions", CreationEndpoint(sessions, "/sessions"))]
-    single = [_route(method, path, PassingEndpoint(client, path)) for method, path in PATHS]
+    single = [
+        _route(method, path, PassingEndpoint(client, sessions.open, path)) for method, path in PATHS
+    ]
     for call in CALLS:
         path = "/sessions/{session_id}" + (f"/{call.path}" if call.path else "")
         if not call.path:  # `/sessions/count` must be compared before it

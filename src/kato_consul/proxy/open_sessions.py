@@ -85,10 +85,14 @@ class OpenSessions:
             raise SessionGone(session_id, current)
         return self._session(session_id)
 
+    def current_id(self, session_id: str) -> str:
+        """Return the id under which KATO has a session now, as far as this process knows."""
+        known = self._known.get(session_id)
+        return known.id or session_id if known is not None else session_id
+
     def goes_on(self, session_id: str) -> bool:
         """Return whether a session that KATO has deleted continues under another id."""
-        known = self._known.get(session_id)
-        return known is not None and known.id not in (None, session_id)
+        return self.current_id(session_id) != session_id
 
     def used(self, session: AsyncSession, ttl: int | None = None) -> None:
         """Record that KATO has just answered a call on a session, which sets its time to live anew:

@@ -4,6 +4,8 @@ What they answer is about that one instance, unless it is in KATO's stores, whic
 patterns, symbols, the number of sessions. ``X-Kato-Instance`` names it in the response.
 """
 
+import re
+
 from starlette.types import Receive, Scope, Send
 
 from kato_consul import AsyncKatoClient, trace_id
@@ -12,6 +14,7 @@ from kato_consul._requests.request import Answer, Request
 from kato_consul.errors import KatoConsulError
 from kato_consul.proxy.errors import error_reply
 from kato_consul.proxy.http import ROUTE, CallerGone, Reply, read_body, read_head, send_reply
+from kato_consul.proxy.open_sessions import OpenSessions
 
 PATHS = (
     ("GET", "/"),
@@ -38,6 +41,9 @@ PATHS = (
 )
 """Method and path of each, as in KATO's OpenAPI, which comes last itself."""
 
+
+SESSION_IN_QUERY = re.compile(r"(?:^|&)session_id=([^&]+)")
+"""KATO empties the caches of one session: under the id by which it knows it now."""
 
 NODE_HEADERS = (b"x-node-id", b"x-test-id")
 """Headers that name the node of a request: KATO reads them on the paths of learned knowledge."""
@@ -66,8 +72,9 @@ async def ask_any(
 class PassingEndpoint:
     """The ASGI application of a path that is passed on."""
 
-    def __init__(self, client: AsyncKatoClient, route: str) -> None:
+    def __init__(self, client: AsyncKatoClient, sessions: OpenSessions, route: str) -> None:
         self._client = client
+        self._sessions = sessions
         self._route = route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,8 +85,13 @@ class PassingEndpoint:
         except CallerGone:
             return
         path = scope.get("raw_path") or scope["path"].encode()
-        query: bytes = scope["query_string"]
-        target = (path + b"?" + query if query else path).decode("latin-1")
+        query: str = scope["query_string"].decode("latin-1")
+        named = SESSION_IN_QUERY.search(query)
+        session_id = named[1] if named else ""
+        current_id = self._sessions.current_id(session_id)
+        if current_id != session_id:
+            query = query.replace(session_id, current_id)
+        target = path.decode("latin-1") + (f"?{query}" if query else "")
         request = Request(
             f"{scope['method']} {self._route}",
             scope["method"],
@@ -98,6 +110,9 @@ class PassingEndpoint:
         with trace_id(head.trace_id):
             try:
                 reply, uid = await ask_any(self._client, request)
+                if current_id != session_id:
+                    body = reply.body.replace(current_id.encode(), session_id.encode())
+                    reply = reply._replace(body=body)
                 headers.append((b"x-kato-instance", uid.encode("latin-1", "replace")))
             except KatoConsulError as error:
                 reply = error_reply(error)

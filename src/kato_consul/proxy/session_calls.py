@@ -147,16 +147,13 @@ def extension(query: bytes) -> int:
     """Return the seconds by which a query extends a session.
 
     Raises:
-        Unusable: it is no whole number above 0.
+        Unusable: it is no whole number.
     """
     values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("ttl_seconds")
     try:
-        seconds = int(values[-1]) if values else DEFAULT_EXTENSION
+        return int(values[-1]) if values else DEFAULT_EXTENSION
     except ValueError:
         raise Unusable from None
-    if seconds <= 0:
-        raise Unusable
-    return seconds
 
 
 def _plain(flow: CallFlow[Any]) -> Callable[[SessionRequest], CallFlow[Any]]:

@@ -114,7 +114,7 @@ class SessionEndpoint(_Endpoint):
             raise
         except KatoConsulError as error:
             return error_reply(error, session_id, current_id)
-        if call.method == "DELETE":
+        if session.id is None:  # the call has ended it
             await shared.open.forget(session_id)
         elif call.name != "exists":  # KATO's does not renew the session
             shared.open.used(session, extension(request.query) if call.name == "extend" else None)

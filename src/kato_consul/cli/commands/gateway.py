@@ -126,7 +126,7 @@ def gateway(
 
       kato-consul gateway envoy --out /etc/envoy/kato.yaml
 
-      kato-consul gateway kong --out /etc/kong/kato.yml --check none
+      kato-consul gateway kong --out /etc/kong/kato.yml
         --reload 'curl -fsS -F config=@/etc/kong/kato.yml localhost:8001/config'
 
     Envoy reads a second file, kato.clusters.json, which changes with the
@@ -189,6 +189,8 @@ def _write(
         with status_if_slow(f"Consul at {settings.consul_address}"):
             if once:
                 snapshot = first_snapshot(discovery, CONSUL_WITHIN)
+                if not snapshot.instances:  # then this raises the reason, if there is one
+                    discovery.registered_snapshot(CONSUL_WITHIN)
                 _report_once(apply_snapshot(snapshot, files))
                 return
         with contextlib.suppress(KeyboardInterrupt):  # nothing is left behind that would matter

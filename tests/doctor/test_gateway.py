@@ -1,0 +1,100 @@
+"""What doctor sees of a gateway: its headers, and an Envoy that repeats POSTs."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from kato_consul import Settings, diagnose
+from kato_consul._doctor.gateway import gateway_of
+from kato_consul.gateways import GATEWAYS, GatewayOptions, Listen, gateway_files, gateway_pool
+from kato_consul.models import Instance, Snapshot
+from kato_consul.testing import StandInKato
+from kato_consul.testing.gateways import EnvoyServer, GatewayProgram, HaproxyServer, NginxServer
+from kato_consul.testing.ports import HOST, free_ports
+from tests.building import reply
+
+SERVERS: dict[str, type[GatewayProgram]] = {
+    "nginx": NginxServer,
+    "haproxy": HaproxyServer,
+    "envoy": EnvoyServer,
+}
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, ""),
+        ({"server": "uvicorn"}, ""),
+        ({"server": "nginx/1.22.1"}, "nginx/1.22.1"),
+        ({"server": "envoy"}, "envoy"),
+        ({"server": "istio-envoy"}, "istio-envoy"),
+        ({"server": "uvicorn", "x-envoy-upstream-service-time": "3"}, "envoy"),
+        ({"server": "uvicorn", "via": "1.1 kong/3.8.0"}, "1.1 kong/3.8.0"),
+        ({"server": "x" * 1000}, "x" * 200),
+    ],
+)
+def test_gateway_of_an_answer(headers: dict[str, str], expected: str) -> None:
+    """``Server``, ``Via`` or a header of Envoy's."""
+    found = gateway_of(reply(200, {}, **headers))
+    assert found.startswith(expected) if expected else found == ""
+    assert len(found) <= 301
+
+
+@pytest.fixture
+def kato(tmp_path: Path) -> Iterator[StandInKato]:
+    """An instance that takes longer than a millisecond."""
+    with StandInKato(store=tmp_path / "store.sqlite") as kato:
+        kato.switch(slow=0.05)
+        yield kato
+
+
+def findings(
+    kind: str, kato: StandInKato, folder: Path, replaced: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return doctor's findings about an instance behind a gateway, by their names, with what is to
+    do. ``replaced`` are texts of its configuration."""
+    (port,) = free_ports(1)
+    options = GatewayOptions(Listen(HOST, port), check="none")
+    settings = Settings(trust_env=False)
+    pool = gateway_pool(Snapshot("kato", (Instance("kato-1", "kato", HOST, kato.port),)))
+    for file in gateway_files(GATEWAYS[kind], folder / "gateway.yaml", options, settings):
+        text = file.render(pool)
+        for before, after in (replaced or {}).items():
+            text = text.replace(before, after)
+        file.placement.place(text)
+    with SERVERS[kind](folder / "gateway.yaml", port) as gateway:
+        through = Settings(trust_env=False, kato_urls=(gateway.url,), keepalive=0.1)
+        return {one.name: one.todo for one in diagnose(through).findings}
+
+
+def test_gateway_that_names_itself_is_a_note(kato: StandInKato, tmp_path: Path) -> None:
+    """With what keeps it from repeating POSTs."""
+    found = findings("nginx", kato, tmp_path)
+    assert "proxy_next_upstream has no non_idempotent" in found["instance.gateway"]
+
+
+def test_haproxy_is_not_seen(kato: StandInKato, tmp_path: Path) -> None:
+    """Its answers are KATO's, header by header."""
+    assert found_of_gateways(findings("haproxy", kato, tmp_path)) == set()
+
+
+def test_envoy_that_repeats_posts_is_a_warning(kato: StandInKato, tmp_path: Path) -> None:
+    """If it takes doctor as internal, as Envoy does before 1.33 with private addresses. Otherwise
+    it is a note; and if it repeats nothing."""
+    internal = (
+        "internal_address_config: { cidr_ranges: [{ address_prefix: 127.0.0.0, prefix_len: 8 }] }"
+    )
+    accepts = {"use_remote_address: true": f"use_remote_address: true\n          {internal}"}
+    repeats = {"retry_on: connect-failure": "retry_on: 5xx,connect-failure"}
+    for replaced in ({}, accepts, repeats):
+        assert found_of_gateways(findings("envoy", kato, tmp_path, replaced)) == {
+            "instance.gateway"
+        }
+    found = findings("envoy", kato, tmp_path, {**accepts, **repeats})
+    assert found_of_gateways(found) == {"instance.gateway-repeats"}
+
+
+def found_of_gateways(findings: Iterable[str]) -> set[str]:
+    """Return the names of findings about gateways."""
+    return {name for name in findings if "gateway" in name}
