@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kato_consul.testing import Fleet
 from kato_consul.testing.ports import free_ports
 from tests.cli.running import ENDS_WITHIN, HTTP, kato_consul, line_with, started
 
@@ -18,6 +19,31 @@ kato_consul.proxy.create_app = lambda settings: application()
 main()
 """
 """A program with an application that needs no instances."""
+
+
+def test_session_through_a_restart() -> None:
+    """With instances, and without a change in the caller: what one proxy has observed, the next one
+    continues."""
+    port = free_ports(1)[0]
+    url = f"http://127.0.0.1:{port}"
+    with Fleet(2, registered=True) as fleet, contextlib.ExitStack() as proxies:
+        options = ["--listen", f"127.0.0.1:{port}", "--drain", "3s", "--workers", "2"]
+        options += ["--consul", fleet.agent.http_addr]
+        first = proxies.enter_context(started("proxy", *options))
+        line_with(first, "serving")
+        opened = HTTP.post(f"{url}/sessions", json={"node_id": "shop"}).raise_for_status()
+        session = f"{url}/sessions/{opened.json()['session_id']}"
+        for number in range(10):
+            if number == 5:
+                second = proxies.enter_context(started("proxy", *options))
+                line_with(second, "serving")
+                first.terminate()
+            HTTP.post(f"{session}/observe", json={"strings": [str(number)]}).raise_for_status()
+        assert first.wait(ENDS_WITHIN) == 0
+        stm = HTTP.get(f"{session}/stm").raise_for_status().json()["stm"]
+        assert stm == [[str(number)] for number in range(10)]
+        second.terminate()
+        assert second.wait(ENDS_WITHIN) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
