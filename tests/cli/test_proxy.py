@@ -1,11 +1,13 @@
 """`kato-consul proxy` and `kato-consul api-key`: options, messages and exit codes."""
 
+import contextlib
 import signal
 import socket
 from pathlib import Path
 
 import pytest
 
+from kato_consul.testing import Fleet
 from kato_consul.testing.ports import free_ports
 from tests.cli.running import ENDS_WITHIN, HTTP, kato_consul, line_with, started
 
@@ -17,6 +19,31 @@ kato_consul.proxy.create_app = lambda settings: application()
 main()
 """
 """A program with an application that needs no instances."""
+
+
+def test_session_through_a_restart() -> None:
+    """With instances, and without a change in the caller: what one proxy has observed, the next one
+    continues."""
+    port = free_ports(1)[0]
+    url = f"http://127.0.0.1:{port}"
+    with Fleet(2, registered=True) as fleet, contextlib.ExitStack() as proxies:
+        options = ["--listen", f"127.0.0.1:{port}", "--drain", "3s", "--workers", "2"]
+        options += ["--consul", fleet.agent.http_addr]
+        first = proxies.enter_context(started("proxy", *options))
+        line_with(first, "serving")
+        opened = HTTP.post(f"{url}/sessions", json={"node_id": "shop"}).raise_for_status()
+        session = f"{url}/sessions/{opened.json()['session_id']}"
+        for number in range(10):
+            if number == 5:
+                second = proxies.enter_context(started("proxy", *options))
+                line_with(second, "serving")
+                first.terminate()
+            HTTP.post(f"{session}/observe", json={"strings": [str(number)]}).raise_for_status()
+        assert first.wait(ENDS_WITHIN) == 0
+        stm = HTTP.get(f"{session}/stm").raise_for_status().json()["stm"]
+        assert stm == [[str(number)] for number in range(10)]
+        second.terminate()
+        assert second.wait(ENDS_WITHIN) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -36,6 +63,23 @@ def test_serves_until_a_signal(number: int) -> None:
         f"metrics on http://127.0.0.1:{metrics}/metrics",
         "drained",
     ]
+
+
+def test_second_proxy_on_a_port() -> None:
+    """It says which process it shares the port with, for those that did not mean to."""
+    options = ["--listen", f"127.0.0.1:{free_ports(1)[0]}", "--drain", "0"]
+    with (
+        started("proxy", *options, program=WITH_TEST_APPLICATION) as first,
+        contextlib.ExitStack() as later,
+    ):
+        line_with(first, "serving")
+        second = later.enter_context(started("proxy", *options, program=WITH_TEST_APPLICATION))
+        line_with(second, "serving")
+        taken = f"took over the port of process {first.pid}, which serves, too: end it"
+        line_with(second, taken, stream=second.stderr)
+        for process in (first, second):
+            process.terminate()
+            assert process.wait(ENDS_WITHIN) == 0
 
 
 @pytest.mark.parametrize(

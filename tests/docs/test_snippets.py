@@ -41,6 +41,10 @@ NOT_RUN = {
         ("kato-consul gateway envoy", "envoy -c", "kato-consul gateway kong"),
         "needs a gateway that runs: tests/gateways has Envoy, and no Kong",
     ),
+    **dict.fromkeys(
+        ("kato-consul proxy", "curl -s localhost:8000", "kill -TERM"),
+        "serves on port 8000 until it is ended: tests/cli/test_proxy.py runs the same",
+    ),
     "kato-consul exec": "needs KATO itself: tests/cli/registrar/test_exec.py has its stand-in",
 }
 """Beginnings of commands that are not run, each with the reason."""

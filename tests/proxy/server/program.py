@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,12 @@ from tests.proxy.server import application
 PATHS = ("api_keys", "tls_cert", "tls_key", "client_ca")
 
 
+def report_ready(predecessor: int | None) -> None:
+    """Print that it serves, and whose sockets it has taken over."""
+    sys.stdout.write("ready\n" if predecessor is None else f"ready {predecessor}\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
     """Serve with the options, the settings and the application that the argument has."""
     given = json.loads(sys.argv[1])
@@ -26,7 +31,7 @@ def main() -> None:
     settings = Settings(trust_env=False, **given["settings"])
     factory = getattr(application, given["application"])
     try:
-        cut = serve(factory, options, settings, partial(print, "ready", flush=True))
+        cut = serve(factory, options, settings, report_ready)
     except KatoConsulError as error:
         sys.stdout.write(f"{type(error).__name__}: {error}\n")
         raise SystemExit(2) from None

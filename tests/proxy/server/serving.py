@@ -24,10 +24,11 @@ ENDS_WITHIN = 60.0
 
 @dataclass
 class Server:
-    """A running server."""
+    """A running server; ``predecessor`` is the process whose sockets it has taken over."""
 
     process: "subprocess.Popen[str]"
     port: int
+    predecessor: int | None = None
 
     def end(self, number: int = signal.SIGTERM) -> str:
         """Send a signal, wait for the end, and return what was printed."""
@@ -65,7 +66,9 @@ class Server:
         """Send a request on a connection of its own; ``_`` in a header's name is ``-``."""
         connection = self.connection()
         try:
-            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            named: dict[str, str] = {
+                name.replace("_", "-"): value for name, value in headers.items()
+            }
             connection.request(method, path, body, named)
             return Answer.read(connection)
         finally:
@@ -107,7 +110,8 @@ def serving(
             line = server.process.stdout.readline()
         finally:
             hung.cancel()
-        assert line == "ready\n", line
+        assert line.startswith("ready"), line
+        server.predecessor = int(line.split()[1]) if " " in line else None
         yield server
 
 

@@ -10,7 +10,7 @@ from tests.proxy.server.serving import Callers, Server, serving
 from tests.testing.waiting import eventually
 
 CALLERS = 12
-RESTARTS = 3
+RESTARTS = 2
 
 ANSWERS = 100
 """Answers between two steps of a restart, so that requests are in hand at each."""
@@ -43,6 +43,7 @@ def test_sockets_are_taken_over() -> None:
         listening = listening_sockets(first)
         assert len(listening) == 2
         second = servers.enter_context(serving(port=first.port))
+        assert second.predecessor == first.process.pid
         assert listening_sockets(second) == listening
         first.end()
         third = servers.enter_context(serving(port=first.port, workers=3))

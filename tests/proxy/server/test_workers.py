@@ -62,6 +62,16 @@ def test_parent_that_is_killed(tmp_path: Path) -> None:
             server.socket().close()
 
 
+def test_worker_that_hangs() -> None:
+    """It is killed at the end."""
+    with serving(workers=2, drain=0) as server:
+        workers: set[int] = set()
+        assert eventually(lambda: len(add(workers, server)) == 2)
+        os.kill(workers.pop(), signal.SIGSTOP)
+        assert server.end() == "cut 0\n"
+        assert server.process.returncode == 0
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_application_that_cannot_be_opened(workers: int) -> None:
     """Its error is raised, and no process is left."""

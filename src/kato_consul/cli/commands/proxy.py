@@ -227,7 +227,7 @@ def _settings(consul: str | None, service: str | None, directory: str | None) ->
     return settings
 
 
-def _print_ready(options: "ServerOptions", settings: Settings) -> None:
+def _print_ready(options: "ServerOptions", settings: Settings, predecessor: int | None) -> None:
     print_result(f"serving {settings.service} on {options.url}")
     shared = settings.session_directory
     for line in (
@@ -236,6 +236,7 @@ def _print_ready(options: "ServerOptions", settings: Settings) -> None:
         else "sessions are this process' own",
         options.metrics and f"metrics on http://{options.metrics}/metrics",
         options.register and f"registered in Consul as {options.register}",
+        predecessor and f"took over the port of process {predecessor}, which serves, too: end it",
     ):
         if line:
             print_status(line)

@@ -23,8 +23,8 @@ MAX_HEAD = 64 * 1024
 """Bytes of a request's line and headers. Servers have 8 to 64 KiB."""
 
 DISCARD_WITHIN = 2.0
-"""Seconds for which the rest of a body is read and thrown away after its request was refused. A
-connection that is closed before is reset, and the caller may not see the answer."""
+"""Seconds for which the rest of a request is read and thrown away after it was refused. When a
+connection is closed while its caller sends, it is reset, and the caller may not see the answer."""
 
 _TOO_MANY = "the proxy serves as many connections as it may: try again"
 
@@ -58,6 +58,7 @@ class CallerConnection(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timed_head = True
         self._upgraded = False
+        self._discarding = False
 
     # Connection
 
@@ -98,8 +99,12 @@ class CallerConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read a part of a request, or several requests."""
+        if self._discarding:
+            return
         self._head_bytes += len(data)
         super().data_received(data)
+        if self._discarding:
+            return  # `_answer_and_close` was called
         if self._upgraded or self.transport.is_closing():
             self._stop_timer()
         elif self._in_head and self._head_bytes > MAX_HEAD and self._incomplete:
@@ -213,7 +218,10 @@ class CallerConnection(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
         self.transport.write(closing_response(status, detail))
-        self.transport.close()
+        self._discarding = True
+        if self.transport.can_write_eof():  # TLS cannot
+            self.transport.write_eof()
+        self._timer = self.loop.call_later(DISCARD_WITHIN, self.transport.close)
 
 
 async def _too_many_connections(scope: Scope, receive: Receive, send: Send) -> None:

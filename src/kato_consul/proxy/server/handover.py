@@ -20,6 +20,7 @@ import socket
 import struct
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from kato_consul._logging import logger
 from kato_consul.proxy.server.listen_address import ListenAddress
@@ -35,12 +36,23 @@ _CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group
 log = logger("proxy")
 
 
-def take_sockets(address: ListenAddress) -> tuple[list[socket.socket], socket.socket | None]:
+class Predecessor(NamedTuple):
+    """The proxy that served the address before.
+
+    Attributes:
+        pid: its process, 0 if that is in a PID namespace that is not visible from here.
+        connection: is closed when it ends.
+    """
+
+    pid: int
+    connection: socket.socket
+
+
+def take_sockets(address: ListenAddress) -> tuple[list[socket.socket], Predecessor | None]:
     """Take the listening sockets of the proxy that serves an address.
 
     Returns:
-        The sockets, and the connection to the proxy, which is closed when it ends. No sockets and
-        None if there is no such proxy.
+        The sockets, and the proxy; no sockets and None if there is none.
     """
     if sys.platform != "linux" or address.path:
         return [], None
@@ -49,7 +61,8 @@ def take_sockets(address: ListenAddress) -> tuple[list[socket.socket], socket.so
         connection.settimeout(ANSWER_WITHIN)
         try:
             connection.connect(_meeting_point(address))
-            if not _is_own_user(connection):
+            pid, user = _peer(connection)
+            if user != os.geteuid():
                 return [], None
             _, descriptors, _, _ = socket.recv_fds(connection, 1, MAX_SOCKETS)
         except OSError:
@@ -58,7 +71,7 @@ def take_sockets(address: ListenAddress) -> tuple[list[socket.socket], socket.so
         if not sockets:
             return [], None
         on_error.pop_all()
-    return sockets, connection
+    return sockets, Predecessor(pid, connection)
 
 
 class Handover:
@@ -67,20 +80,20 @@ class Handover:
     Args:
         address: what the sockets listen on.
         sockets: the sockets.
-        predecessor: the connection to the proxy that they were taken from. Until it is closed, that
-            proxy is the one that offers its sockets.
+        predecessor: the proxy that they were taken from. Until it ends, it is the one that offers
+            them.
     """
 
     def __init__(
         self,
         address: ListenAddress,
         sockets: Sequence[socket.socket],
-        predecessor: socket.socket | None,
+        predecessor: Predecessor | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._address = address
         self._sockets = sockets
-        self._predecessor = predecessor
+        self._predecessor = predecessor and predecessor.connection
         self._offering: socket.socket | None = None
         self._successors: list[socket.socket] = []
 
@@ -130,7 +143,7 @@ class Handover:
         except OSError:
             return
         try:
-            if not _is_own_user(successor):
+            if _peer(successor)[1] != os.geteuid():
                 successor.close()
                 return
             socket.send_fds(successor, [b"."], [one.fileno() for one in self._sockets])
@@ -145,6 +158,8 @@ def _meeting_point(address: ListenAddress) -> str:
     return f"\0kato-consul proxy {address}"
 
 
-def _is_own_user(connection: socket.socket) -> bool:
+def _peer(connection: socket.socket) -> tuple[int, int]:
+    """Return the process and the user at the other end."""
     found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return bool(_CREDENTIALS.unpack(found)[1] == os.geteuid())
+    pid, user, _ = _CREDENTIALS.unpack(found)
+    return pid, user

@@ -7,14 +7,13 @@ import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from kato_consul.proxy.server.event_loop import run_in_loop
-from kato_consul.proxy.server.handover import Handover, take_sockets
+from kato_consul.proxy.server.handover import Handover, Predecessor, take_sockets
 from kato_consul.proxy.server.listening import open_sockets, shares
 from kato_consul.proxy.server.metrics_page import MetricsPage
 from kato_consul.proxy.server.options import ServerOptions
 from kato_consul.proxy.server.registering import Registered
 from kato_consul.proxy.server.team import Team, WorkerProcesses
-from kato_consul.proxy.server.worker import AppFactory, Worker
+from kato_consul.proxy.server.worker import AppFactory, Worker, run_in_loop
 from kato_consul.settings import Settings
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -29,7 +28,7 @@ def serve(
     factory: AppFactory,
     options: ServerOptions,
     settings: Settings,
-    on_ready: Callable[[], None],
+    on_ready: Callable[[int | None], None],
 ) -> int:
     """Serve an application until SIGTERM, SIGINT or SIGHUP, and drain it then.
 
@@ -39,7 +38,8 @@ def serve(
         factory: makes the application, in each worker; with several it is pickled.
         options: what to listen on, and how.
         settings: of the application, for the registration in Consul.
-        on_ready: called when the application serves.
+        on_ready: called when the application serves, with the process id of the proxy whose
+            listening sockets it has taken over, 0 if that is not known; None if there was none.
 
     Returns:
         The number of requests that were cut, because they did not end within the drain time.
@@ -57,7 +57,7 @@ async def _serve(
     factory: AppFactory,
     options: ServerOptions,
     settings: Settings,
-    on_ready: Callable[[], None],
+    on_ready: Callable[[int | None], None],
 ) -> int:
     signals = _Signals()
     sockets, predecessor = _listen(options)
@@ -75,7 +75,7 @@ async def _serve(
             handover.start()
             registered = Registered(options, settings)
             registered.start()
-            on_ready()
+            on_ready(predecessor and predecessor.pid)
             await signals.first.wait()
             handover.end()
             team.announce()
@@ -95,9 +95,9 @@ async def _drain(team: Team, cut: asyncio.Event) -> int:
     return await draining
 
 
-def _listen(options: ServerOptions) -> tuple[list[socket.socket], socket.socket | None]:
+def _listen(options: ServerOptions) -> tuple[list[socket.socket], Predecessor | None]:
     """Return the listening sockets, at least one of each address for each worker, and the
-    connection to the proxy that some of them were taken from."""
+    proxy that some of them were taken from."""
     sockets, predecessor = take_sockets(options.address)
     of_each_address = Counter(one.getsockname() for one in sockets).values()
     missing = options.workers - min(of_each_address, default=0)

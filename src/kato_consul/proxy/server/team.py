@@ -13,9 +13,8 @@ from typing import Protocol
 
 from kato_consul._logging import logger
 from kato_consul.errors import KatoConsulError
-from kato_consul.proxy.server.event_loop import run_in_loop
 from kato_consul.proxy.server.options import ServerOptions
-from kato_consul.proxy.server.worker import AppFactory, Worker
+from kato_consul.proxy.server.worker import AppFactory, Worker, run_in_loop
 
 STARTED, FAILED, CUT = "started", "failed", "cut"
 """What a worker process reports: it serves; it could not, with the exception; it has ended, with
@@ -23,6 +22,10 @@ the number of requests that were cut."""
 
 ANNOUNCE, DRAIN, FORCE = "announce", "drain", "force"
 """What it is told to do, as the methods of `Worker`."""
+
+KILLED_AFTER = 5.0
+"""Seconds after the drain time, or after the order to end at once, in which a worker has to end: it
+closes its application then. One that does not is hung, and is killed."""
 
 RESTART_PAUSE = 1.0
 """Seconds before a worker is started again that ended before it had served."""
@@ -102,12 +105,22 @@ class WorkerProcesses:
                 one.close()
         for process in self._processes:
             process.tell(DRAIN)
-        return sum([await process.ended for process in self._processes])
+        ended = [process.ended for process in self._processes]
+        await asyncio.wait(ended, timeout=self._options.drain + KILLED_AFTER)
+        self._kill()
+        return sum(await asyncio.gather(*ended))
 
     def cut(self) -> None:
         """Tell all workers."""
         for one in self._processes:
             one.tell(FORCE)
+        asyncio.get_running_loop().call_later(KILLED_AFTER, self._kill)
+
+    def _kill(self) -> None:
+        for one in self._processes:
+            if not one.ended.done():
+                log.warning("proxy.worker_killed", pid=one.pid)
+                one.kill()
 
     def close(self) -> None:
         """Let go of all workers: one that still runs drains itself."""

@@ -5,9 +5,10 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from email.utils import formatdate
 from functools import partial
+from typing import Any, TypeVar
 
 from starlette.types import ASGIApp
 from uvicorn import Config
@@ -38,6 +39,8 @@ CHECK_INTERVAL = 0.02
 log = logger("proxy")
 
 AppFactory = Callable[[], ASGIApp]
+
+T = TypeVar("T")
 
 
 class Worker:
@@ -167,3 +170,17 @@ class Worker:
             date = (b"date", formatdate(time.time(), usegmt=True).encode())
             self._state.default_headers = [date, *self._config.encoded_headers]
             await asyncio.sleep(1)
+
+
+def run_in_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in a new event loop: uvloop's where that is installed."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(coroutine)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
