@@ -1,5 +1,8 @@
-"""Manifests of the proxy: the commands of its containers serve, and are ready."""
+"""What the pages show of the proxy: its containers serve and are ready, its requests succeed."""
 
+import json
+import os
+import re
 import shlex
 import subprocess
 import time
@@ -12,7 +15,7 @@ import yaml
 from kato_consul.testing import Fleet
 from kato_consul.testing.ports import free_ports
 from tests.docs.pages import ROOT, command_line, environment, jobs, with_our_programs
-from tests.proxy.served import call
+from tests.proxy.served import ServedProxy, call
 
 CONTAINERS = jobs(of_proxy=True)
 KEY = "shop " + "0" * 64 + "\n"
@@ -70,6 +73,22 @@ def test_container_serves(fleet: Fleet, container: dict[str, Any], tmp_path: Pat
             assert process.wait(WITHIN) == 0
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "proxy.md"])
+def test_requests_of_the_pages(fleet: Fleet, page: Path) -> None:
+    """Each ``curl`` succeeds, in the order of the page; ``$ID`` is the first one's session."""
+    text = page.read_text("utf-8").replace("\\\n", " ")
+    lines = re.findall(r"^\$ (curl -s localhost:8000.+)$", text, re.MULTILINE)
+    assert lines
+    with ServedProxy(fleet.settings) as proxy:
+        env = dict(os.environ)
+        for line in lines:
+            argv = ["bash", "-c", line.replace(":8000", f":{proxy.port}")]
+            done = subprocess.run(argv, env=env, capture_output=True, timeout=WITHIN, check=True)
+            answer = json.loads(done.stdout)
+            assert "detail" not in answer, answer
+            env.setdefault("ID", str(answer.get("session_id")))
 
 
 def is_ready(port: int) -> bool:
