@@ -1,17 +1,30 @@
 """Bad input: the server answers or closes, and serves the others."""
 
 import contextlib
+import json
 import socket
 from collections.abc import Iterator
 from http.client import HTTPResponse
 
 import pytest
+from hypothesis import given, seed, settings
+from hypothesis import strategies as st
 
 from tests.event_loops import EVENT_LOOPS, loop_factory
+from tests.fuzzing import EXAMPLES, SEED
 from tests.proxy.server.serving import Server, serving
 from tests.testing.waiting import eventually
 
 MAX_BODY = 100_000
+
+PARTS = [
+    *(b"GET /echo HTTP/1.1\r\n", b"POST /echo HTTP/1.1\r\n", b"HEAD /echo HTTP/1.0\r\n"),
+    *(b"host: a\r\n", b"content-length: 3\r\n", b"transfer-encoding: chunked\r\n"),
+    *(b"connection: close\r\n", b"connection: upgrade\r\n", b"upgrade: websocket\r\n"),
+    *(b"upgrade: h2c\r\n", b"expect: 100-continue\r\n", b"\r\n", b"abc", b"3\r\nabc\r\n"),
+    *(b"0\r\n\r\n", b"sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", b"\n", b"\0"),
+]
+"""Pieces of requests, in any order."""
 
 
 @pytest.fixture(scope="module", params=EVENT_LOOPS)
@@ -34,6 +47,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"GET /echo HTTP/1.1\r\nno colon\r\n\r\n",
+        b"CONNECT kato:8000 HTTP/1.1\r\n\r\n",
         b"POST /echo HTTP/1.1\r\ncontent-length: x\r\n\r\n",
         b"POST /echo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nnot a size\r\n",
         b"POST /echo HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
@@ -144,6 +158,57 @@ def test_pipelined_requests(server: Server) -> None:
         answers = b"".join(iter(lambda: one.recv(10_000), b""))
     assert answers.count(b"HTTP/1.1 200 OK") == 3
     assert answers.index(b'"/a"') < answers.index(b'"/b"') < answers.index(b'"/c"')
+
+
+@pytest.mark.parametrize("pieces", [1, 7])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_upgrade_to_http_2(server: Server, method: str, pieces: int) -> None:
+    """Java's HttpClient offers it with each request: the body is not lost, nor the connection."""
+    body = b"abc" if method == "POST" else b""
+    sent = (
+        b"%b /echo HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+        b"HTTP2-Settings: AAEAAEAA\r\nContent-Length: %d\r\n\r\n%b"
+    ) % (method.encode(), len(body), body)
+    size = len(sent) // pieces + 1
+    with server.socket() as one:
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(3):
+            for start in range(0, len(sent), size):
+                one.sendall(sent[start : start + size])
+            status, answer = answer_of(one)
+            assert (status, json.loads(answer)["body"]) == (200, len(body))
+
+
+def test_expected_continue(server: Server) -> None:
+    """A caller that waits before it sends its body is told to send it, or gets the 413."""
+    with server.socket() as one:
+        for length in (3, MAX_BODY + 1):
+            one.sendall(
+                b"POST /echo HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: %d\r\n\r\n"
+                % length
+            )
+            first = one.recv(1000)
+            if length == 3:
+                assert first == b"HTTP/1.1 100 Continue\r\n\r\n"
+                one.sendall(b"abc")
+                assert answer_of(one)[0] == 200
+            else:
+                assert first.startswith(b"HTTP/1.1 413 ")
+
+
+@seed(SEED)
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(st.lists(st.one_of(st.sampled_from(PARTS), st.binary(max_size=20)), max_size=12))
+def test_arbitrary_bytes(server: Server, parts: list[bytes]) -> None:
+    """Each connection ends with answers to what was a request; the others are served."""
+    with server.socket() as one:
+        one.sendall(b"".join(parts))
+        one.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: one.recv(10_000), b""))
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 ")
+    with server.socket() as other:
+        other.sendall(b"GET /echo HTTP/1.1\r\n\r\n")
+        assert answer_of(other)[0] == 200
 
 
 def test_a_thousand_connections(server: Server) -> None:

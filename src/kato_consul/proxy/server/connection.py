@@ -13,6 +13,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -25,6 +26,9 @@ MAX_HEAD = 64 * 1024
 DISCARD_WITHIN = 2.0
 """Seconds for which the rest of a request is read and thrown away after it was refused. When a
 connection is closed while its caller sends, it is reset, and the caller may not see the answer."""
+
+_OF_UPGRADES = frozenset({b"connection", b"upgrade", b"http2-settings"})
+"""Headers of an upgrade, and of this connection."""
 
 _TOO_MANY = "the proxy serves as many connections as it may: try again"
 
@@ -59,6 +63,7 @@ class CallerConnection(HttpToolsProtocol):
         self._timed_head = True
         self._upgraded = False
         self._discarding = False
+        self._ignored = False
 
     # Connection
 
@@ -102,9 +107,18 @@ class CallerConnection(HttpToolsProtocol):
         if self._discarding:
             return
         self._head_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except HttpParserError:
+            self.send_400_response("it cannot be parsed")
+        except HttpParserUpgrade as upgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            else:
+                self._ignore_upgrade(data[upgrade.args[0] :])
         if self._discarding:
-            return  # `_answer_and_close` was called
+            return
         if self._upgraded or self.transport.is_closing():
             self._stop_timer()
         elif self._in_head and self._head_bytes > MAX_HEAD and self._incomplete:
@@ -138,8 +152,33 @@ class CallerConnection(HttpToolsProtocol):
         super().on_message_begin()
         self._incomplete = True
 
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Read a request again without the upgrade that it offers, as a server may (RFC 9110, 7.8).
+
+        Java's HttpClient and ``curl --http2`` offer HTTP/2 with each request. The parser takes what
+        follows the headers for the other protocol; uvicorn drops it, and so the body.
+        """
+        method = self.scope["method"].encode()
+        if method == b"CONNECT":  # which is an upgrade by itself
+            self.send_400_response("CONNECT is not served")
+            return
+        lines = [b"%b %b HTTP/1.1" % (method, self.url)]
+        for name, value in self.headers:
+            if name == b"connection" and b"close" in value.lower():
+                lines.append(b"connection: close")
+            elif name not in _OF_UPGRADES:
+                lines.append(name + b": " + value)
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in the base class
+        self.data_received(b"\r\n".join([*lines, b"", rest]))
+
     def on_headers_complete(self) -> None:
         """Begin to serve a request, of which the body may be missing."""
+        if self.parser.should_upgrade() and not self._should_upgrade():
+            self.scope["method"] = self.parser.get_method().decode("ascii")
+            self._ignored = True  # until `_ignore_upgrade`
+            return
+        self._ignored = False
         before = self.cycle
         super().on_headers_complete()
         self._in_head = False
@@ -152,6 +191,8 @@ class CallerConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Close the connection if its last request was answered before its end."""
+        if self._ignored:
+            return
         super().on_message_complete()
         self._incomplete, self._in_head, self._head_bytes = False, True, 0
         if self._closes:

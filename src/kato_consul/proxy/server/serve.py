@@ -1,6 +1,7 @@
 """The course of a server: it starts, serves until a signal, and leaves without losing a request."""
 
 import asyncio
+import contextlib
 import resource
 import signal
 import socket
@@ -139,4 +140,5 @@ async def _before(event: asyncio.Event, work: Awaitable[object]) -> bool:
 def _raise_descriptor_limit() -> None:
     """Allow this process as many files as the system lets it: each connection is one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with contextlib.suppress(OSError, ValueError):  # macOS has no "unlimited"
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
