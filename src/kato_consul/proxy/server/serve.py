@@ -87,6 +87,8 @@ async def _serve(
             return await _drain(team, signals.second)
         finally:
             team.close()
+            for one in sockets:  # if it did not come to serve, they are open still
+                one.close()
 
 
 async def _drain(team: Team, cut: asyncio.Event) -> int:
