@@ -1,5 +1,6 @@
 """What each gateway has to do with the package's own templates: the same tests for all of them."""
 
+import contextlib
 import http.client
 import ssl
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import ClassVar
 import pytest
 
 from kato_consul import Registrar
+from kato_consul.gateways import GATEWAYS
 from kato_consul.testing import ConsulAgent, Fleet
 from tests.gateways.callers import Callers
 from tests.gateways.recorder import CUT, STATUS, Recorder
@@ -161,6 +163,33 @@ class RequestsOfGateway:
     def _homes(self, site: GatewaySite) -> dict[str, str]:
         """Return which instance has which session."""
         return {one: site.call("GET", f"/sessions/{one}/stm")[1]["name"] for one in SESSIONS}
+
+
+class TemplatesOfGateway:
+    """A template of one's own, and why the built-in one says what it says."""
+
+    KIND: ClassVar[str]
+    SAFE: ClassVar[str]
+    UNSAFE: ClassVar[str]
+
+    def test_with_other_retries_a_post_would_be_repeated(
+        self, agent: ConsulAgent, recorders: dict[str, Recorder], tmp_path: Path
+    ) -> None:
+        """A line that is found on many pages, instead of that of the template: a POST whose answer
+        is cut arrives twice and more."""
+        source = GATEWAYS[self.KIND].template_source()
+        assert self.SAFE in source
+        template = tmp_path / "mine.j2"
+        template.write_text(source.replace(self.SAFE, self.UNSAFE))
+        path = f"/sessions/{self.KIND}-repeated/observe"
+        options = ("--template", template)
+        with (
+            gateway_site(self.KIND, agent, "recorded", tmp_path, *options) as site,
+            contextlib.suppress(OSError, http.client.HTTPException),
+        ):
+            site.call("POST", path, {"strings": ["a"]}, {CUT: "1"})
+        arrived = [one for each in recorders.values() for one in each.requests if one.path == path]
+        assert len(arrived) > 1
 
 
 class PathsOfGateway:

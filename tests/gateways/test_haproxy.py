@@ -9,6 +9,7 @@ from tests.gateways.behaviour import (
     LoadOnGateway,
     PathsOfGateway,
     RequestsOfGateway,
+    TemplatesOfGateway,
     agent,
     recorders,
     site,
@@ -30,6 +31,14 @@ class TestPaths(PathsOfGateway):
     """The paths before KATO's own."""
 
     KIND = "haproxy"
+
+
+class TestTemplates(TemplatesOfGateway):
+    """A template of one's own, and why the built-in one says what it says."""
+
+    KIND = "haproxy"
+    SAFE = "retry-on conn-failure"
+    UNSAFE = "retry-on all-retryable-errors"
 
 
 class TestHttps(HttpsOfGateway):
