@@ -38,7 +38,8 @@ class TestTemplates(TemplatesOfGateway):
 
     KIND = "haproxy"
     SAFE = "retry-on conn-failure"
-    UNSAFE = "retry-on all-retryable-errors"
+    # It repeats only requests that it has as a whole.
+    UNSAFE = "retry-on all-retryable-errors\n    option http-buffer-request"
 
 
 class TestHttps(HttpsOfGateway):
