@@ -2,7 +2,6 @@
 
 from tests.gateways.behaviour import (
     HttpsOfGateway,
-    LoadOnGateway,
     PathsOfGateway,
     RequestsOfGateway,
     TemplatesOfGateway,
@@ -10,6 +9,7 @@ from tests.gateways.behaviour import (
     recorders,
     site,
 )
+from tests.gateways.callers import LoadOnGateway
 
 __all__ = ["agent", "recorders", "site"]
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from kato_consul.testing import ConsulAgent
 from tests.gateways.behaviour import (
     HttpsOfGateway,
-    LoadOnGateway,
     PathsOfGateway,
     RequestsOfGateway,
     TemplatesOfGateway,
@@ -14,6 +13,7 @@ from tests.gateways.behaviour import (
     recorders,
     site,
 )
+from tests.gateways.callers import LoadOnGateway
 from tests.gateways.recorder import Recorder
 from tests.gateways.site import gateway_site
 from tests.testing.waiting import eventually

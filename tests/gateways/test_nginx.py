@@ -7,7 +7,6 @@ import httpx
 from kato_consul.testing import ConsulAgent
 from tests.gateways.behaviour import (
     HttpsOfGateway,
-    LoadOnGateway,
     PathsOfGateway,
     RequestsOfGateway,
     TemplatesOfGateway,
@@ -15,6 +14,7 @@ from tests.gateways.behaviour import (
     recorders,
     site,
 )
+from tests.gateways.callers import LoadOnGateway
 from tests.gateways.recorder import Recorder
 from tests.gateways.site import gateway_site
 
