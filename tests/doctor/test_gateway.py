@@ -72,6 +72,7 @@ def test_gateway_that_names_itself_is_a_note(kato: StandInKato, tmp_path: Path) 
     """With what keeps it from repeating POSTs."""
     found = findings("nginx", kato, tmp_path)
     assert "proxy_next_upstream has no non_idempotent" in found["instance.gateway"]
+    assert "instance.keepalive" not in found  # it says that it closes connections
 
 
 def test_haproxy_is_not_seen(kato: StandInKato, tmp_path: Path) -> None:

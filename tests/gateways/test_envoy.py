@@ -2,13 +2,14 @@
 
 from tests.gateways.behaviour import (
     HttpsOfGateway,
-    LoadOnGateway,
     PathsOfGateway,
     RequestsOfGateway,
+    TemplatesOfGateway,
     agent,
     recorders,
     site,
 )
+from tests.gateways.callers import LoadOnGateway
 
 __all__ = ["agent", "recorders", "site"]
 
@@ -23,6 +24,14 @@ class TestPaths(PathsOfGateway):
     """The paths before KATO's own."""
 
     KIND = "envoy"
+
+
+class TestTemplates(TemplatesOfGateway):
+    """A template of one's own, and why the built-in one says what it says."""
+
+    KIND = "envoy"
+    SAFE = "retry_on: connect-failure,"
+    UNSAFE = "retry_on: 5xx,"
 
 
 class TestHttps(HttpsOfGateway):

@@ -6,13 +6,14 @@ from pathlib import Path
 from kato_consul.testing import ConsulAgent
 from tests.gateways.behaviour import (
     HttpsOfGateway,
-    LoadOnGateway,
     PathsOfGateway,
     RequestsOfGateway,
+    TemplatesOfGateway,
     agent,
     recorders,
     site,
 )
+from tests.gateways.callers import LoadOnGateway
 from tests.gateways.recorder import Recorder
 from tests.gateways.site import gateway_site
 from tests.testing.waiting import eventually
@@ -30,6 +31,15 @@ class TestPaths(PathsOfGateway):
     """The paths before KATO's own."""
 
     KIND = "haproxy"
+
+
+class TestTemplates(TemplatesOfGateway):
+    """A template of one's own, and why the built-in one says what it says."""
+
+    KIND = "haproxy"
+    SAFE = "retry-on conn-failure"
+    # It repeats only requests that it has as a whole.
+    UNSAFE = "retry-on all-retryable-errors\n    option http-buffer-request"
 
 
 class TestHttps(HttpsOfGateway):

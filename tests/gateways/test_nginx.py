@@ -7,13 +7,14 @@ import httpx
 from kato_consul.testing import ConsulAgent
 from tests.gateways.behaviour import (
     HttpsOfGateway,
-    LoadOnGateway,
     PathsOfGateway,
     RequestsOfGateway,
+    TemplatesOfGateway,
     agent,
     recorders,
     site,
 )
+from tests.gateways.callers import LoadOnGateway
 from tests.gateways.recorder import Recorder
 from tests.gateways.site import gateway_site
 
@@ -30,6 +31,14 @@ class TestPaths(PathsOfGateway):
     """The paths before KATO's own."""
 
     KIND = "nginx"
+
+
+class TestTemplates(TemplatesOfGateway):
+    """A template of one's own, and why the built-in one says what it says."""
+
+    KIND = "nginx"
+    SAFE = "proxy_next_upstream error timeout;"
+    UNSAFE = "proxy_next_upstream error timeout non_idempotent;"
 
 
 class TestHttps(HttpsOfGateway):

@@ -64,7 +64,11 @@ def check_instance(
             uid,
             f"it has at least {facts.workers} worker processes, which do not share their session "
             f"locks: two clients on one session overwrite each other",
-            "let one client write to a session (this library does), or run one worker per instance",
+            "let one client write to a session (this library does), or route each session to one "
+            "of them, as the templates of 'kato-consul gateway' do"
+            if facts.gateway
+            else "let one client write to a session (this library does), or run one worker per "
+            "instance",
         )
     if facts.gateway:
         yield _gateway(facts)

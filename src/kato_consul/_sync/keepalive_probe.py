@@ -22,7 +22,8 @@ def closed_while_idle(endpoints: Mapping[str, Endpoint], seconds: float) -> dict
 
     Returns:
         Whether the server closed the connection, by name. Endpoints that do not answer are left
-        out.
+        out, and those that announce in their response that they close the connection: no client
+        sends another request on it.
     """
     connections: list[_Connection] = []
     closed: dict[str, bool] = {}
@@ -39,8 +40,8 @@ def closed_while_idle(endpoints: Mapping[str, Endpoint], seconds: float) -> dict
                     connection.getresponse().read()
                 except (OSError, http.client.HTTPException):
                     continue
-                closed[name] = connection.sock is None  # the server closed it with its response
-                if not closed[name]:
+                if connection.sock is not None:  # None: the response had "Connection: close"
+                    closed[name] = False
                     selector.register(connection.sock, selectors.EVENT_READ, name)
             deadline = time.monotonic() + seconds
             while len(selector.get_map()) and (remaining := deadline - time.monotonic()) > 0:

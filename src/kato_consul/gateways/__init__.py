@@ -11,16 +11,7 @@ They are made from what Consul reports, and kept true to it. The extra ``gateway
 `kato-consul gateway` is this as a command; docs/gateways.md has what the templates say, and why.
 """
 
-from kato_consul.gateways.files import (
-    ApiKey,
-    ConfigFile,
-    GatewayOptions,
-    Listen,
-    gateway_files,
-    parse_listen,
-    parse_prefix,
-    read_api_keys,
-)
+from kato_consul.gateways.files import ConfigFile, gateway_files
 from kato_consul.gateways.following import (
     GatewayEvent,
     GatewayReport,
@@ -29,6 +20,14 @@ from kato_consul.gateways.following import (
     follow,
 )
 from kato_consul.gateways.kinds import GATEWAYS, Gateway
+from kato_consul.gateways.options import (
+    ApiKey,
+    GatewayOptions,
+    Listen,
+    parse_listen,
+    parse_prefix,
+    read_api_keys,
+)
 from kato_consul.gateways.placing import Placement, Rejected
 from kato_consul.gateways.pool import GatewayPool, GatewayServer, gateway_pool
 

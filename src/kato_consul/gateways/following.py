@@ -106,7 +106,7 @@ def follow(discovery: Watched, files: Sequence[ConfigFile]) -> Iterator[GatewayR
         if last_error is not None and previous is None:
             yield GatewayReport(GatewayEvent.CONSUL_ERROR, str(last_error))
         if last_error is None and previous is not None:
-            yield GatewayReport(GatewayEvent.CONSUL_RECOVERED, "answers again")
+            yield GatewayReport(GatewayEvent.CONSUL_RECOVERED, "Consul answers again")
         now = time.monotonic()
         retries = failed_at is not None and now >= failed_at + RETRY_AFTER
         is_new, seen = snapshot is not seen, snapshot

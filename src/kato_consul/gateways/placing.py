@@ -137,7 +137,10 @@ def _run(command: list[str], shown: str, problem: str) -> None:
             )
         except OSError as error:
             why = error.strerror or str(error)
-            raise Rejected(f"{problem}: {command[0]!r} could not be run ({why})") from None
+            raise Rejected(
+                f"{problem}: {command[0]!r} could not be run ({why}); put it on the PATH, or name "
+                f"another command"
+            ) from None
         try:
             status = process.wait(COMMAND_TIMEOUT)
         except subprocess.TimeoutExpired:
