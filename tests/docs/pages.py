@@ -33,13 +33,18 @@ def units() -> list[tuple[str, str]]:
     return named
 
 
-def jobs() -> list[dict[str, Any]]:
-    """Return the registrar's containers in the pages' YAML, both Kubernetes and compose."""
+def documents() -> list[Any]:
+    """Return the documents in the pages' YAML; a block may have several."""
+    return [document for block in all_blocks("yaml") for document in yaml.safe_load_all(block)]
+
+
+def jobs(*, of_proxy: bool = False) -> list[dict[str, Any]]:
+    """Return the registrar's containers in the pages' YAML, both Kubernetes and compose; or those
+    of the proxy."""
     return [
         container
-        for block in all_blocks("yaml")
-        for container in containers(yaml.safe_load(block))
-        if container["image"] == "kato-consul"
+        for container in containers(documents())
+        if container["image"] == "kato-consul" and ("proxy" in command_line(container)) is of_proxy
     ]
 
 

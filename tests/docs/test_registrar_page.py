@@ -25,9 +25,9 @@ from tests.cli.running import ENDS_WITHIN, get_json, healths, ids, line_with
 from tests.docs.pages import (
     PAGES,
     ROOT,
-    all_blocks,
     blocks,
     command_line,
+    documents,
     environment,
     jobs,
     units,
@@ -160,9 +160,17 @@ def test_run_unit_stays_reloads_and_exits_with_0(
 def test_yaml_blocks_are_compose_files_pod_specs_or_jobs() -> None:
     """Each YAML block has the structure that its platform expects."""
     kinds = []
-    for block in all_blocks("yaml"):
-        document = yaml.safe_load(block)
-        if document.get("kind") == "Job":
+    for document in documents():
+        if document.get("kind") in ("Deployment", "Service"):
+            labels = document["spec"]["selector"]
+            if document["kind"] == "Deployment":
+                template = document["spec"]["template"]
+                labels = labels["matchLabels"]
+                assert template["metadata"]["labels"] == labels
+                assert template["spec"]["containers"]
+            assert labels == {"app": "kato-proxy"}
+            kinds.append(document["kind"])
+        elif document.get("kind") == "Job":
             spec = document["spec"]["template"]["spec"]
             assert document["apiVersion"] == "batch/v1"
             assert spec["restartPolicy"] in ("Never", "OnFailure")  # a Job accepts no other
@@ -179,7 +187,11 @@ def test_yaml_blocks_are_compose_files_pod_specs_or_jobs() -> None:
             kinds.append("pod")
         else:
             kinds.append("compose")
-    assert sorted(kinds) == ["Job", "compose", "compose", "pod", "pod"]
+    assert sorted(kinds) == [
+        *("Deployment", "Job", "Service"),
+        *("compose", "compose", "compose"),
+        *("pod", "pod", "pod"),
+    ]
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: " ".join(command_line(job))[:60])

@@ -106,6 +106,14 @@ def proxy(
             help="Let other machines call without key and certificate.",
         ),
     ] = False,
+    deadline: Annotated[
+        str,
+        _option(
+            metavar="TIME",
+            panel=_LIMITS,
+            help="The longest time of a call, retries on other instances included; else a 503.",
+        ),
+    ] = "30s",
     max_body: Annotated[
         str, _option(metavar="SIZE", panel=_LIMITS, help="The longest body; else a 413.")
     ] = "16MiB",
@@ -158,7 +166,10 @@ def proxy(
         from kato_consul.proxy import ServerOptions, serve
 
         _configure_logging()
-        settings = _settings(consul, service, session_directory)
+        settings = replace(
+            _settings(consul, service, session_directory),
+            deadline=duration_option("--deadline", deadline),
+        )
         options = ServerOptions(
             listen=listen,
             workers=workers,

@@ -88,6 +88,8 @@ async def _serve(
             return await _drain(team, until, signals.second)
         finally:
             team.close()
+            for one in sockets:  # if it did not come to serve, they are open still
+                one.close()
 
 
 async def _drain(team: Team, until: float, cut: asyncio.Event) -> int:

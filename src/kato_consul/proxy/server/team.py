@@ -197,7 +197,7 @@ class _WorkerProcess:
         if kind == STARTED and not self.started.done():
             self.started.set_result(None)
         elif kind == FAILED and not self.started.done():
-            self.started.set_exception(value)
+            self._failed(value)
         elif kind == CUT:
             self._cut = value
 
@@ -208,14 +208,18 @@ class _WorkerProcess:
         self.close()
         self._process.join()
         if not self.started.done():
-            self.started.set_exception(
+            self._failed(
                 KatoConsulError(
                     f"a worker process ended while it was starting, with exit code "
                     f"{self._process.exitcode}; what it wrote to stderr has the reason"
                 )
             )
-            self.started.exception()  # also if it is a replacement, which is not awaited
         self.ended.set_result(self._cut)
+
+    def _failed(self, error: Exception) -> None:
+        self.started.set_exception(error)
+        # Now, since not all are awaited: replacements are not, nor those after one that failed.
+        self.started.exception()
 
 
 def _run_worker(
