@@ -131,7 +131,8 @@ class Worker:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._until_idle(), within)
         cut = len(self._state.tasks)
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # it logs each with a traceback
+        # uvicorn would log each with a traceback.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         for task in self._state.tasks:
             task.cancel()
         for one in list(self._state.connections):
