@@ -31,8 +31,8 @@ class ServerOptions:
             may come at once. Default: no limit.
         metrics: ``host:port`` for Prometheus; default: no metrics.
         register: name of the service in Consul that the proxy registers itself as; default: none.
-        drain: seconds that requests in hand may take after a signal, 0 or more; default 25, since
-            Kubernetes kills a container 30 s after the signal.
+        drain: seconds from a signal to the end of the last request in hand, 0 or more; default 25,
+            since Kubernetes kills a container 30 s after the signal.
         idle_within: seconds after which an idle connection is closed, above 0. The default of 120
             is longer than callers keep connections in their pools (Go 90 s, nginx and AWS' load
             balancers 60 s, Java 30 s): a caller that closes first cannot send a request on a

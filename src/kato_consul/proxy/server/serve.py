@@ -78,21 +78,23 @@ async def _serve(
             registered.start()
             on_ready(predecessor and predecessor.pid)
             await signals.first.wait()
+            until = asyncio.get_running_loop().time() + options.drain
             handover.end()
             team.announce()
             await _before(signals.second, registered.end())
             if options.register is not None or not options.is_local:
                 noticed_within = min(NOTICED_WITHIN, options.drain / 5)
                 await _before(signals.second, asyncio.sleep(noticed_within))
-            return await _drain(team, signals.second)
+            return await _drain(team, until, signals.second)
         finally:
             team.close()
             for one in sockets:  # if it did not come to serve, they are open still
                 one.close()
 
 
-async def _drain(team: Team, cut: asyncio.Event) -> int:
-    draining = asyncio.ensure_future(team.drain())
+async def _drain(team: Team, until: float, cut: asyncio.Event) -> int:
+    within = max(0.0, until - asyncio.get_running_loop().time())
+    draining = asyncio.ensure_future(team.drain(within))
     if not await _before(cut, asyncio.shield(draining)):
         team.cut()
     return await draining

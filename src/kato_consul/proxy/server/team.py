@@ -21,7 +21,7 @@ STARTED, FAILED, CUT = "started", "failed", "cut"
 the number of requests that were cut."""
 
 ANNOUNCE, DRAIN, FORCE = "announce", "drain", "force"
-"""What it is told to do, as the methods of `Worker`."""
+"""What it is told to do, as the methods of `Worker`; with the seconds that it has for it."""
 
 KILLED_AFTER = 5.0
 """Seconds after the drain time, or after the order to end at once, in which a worker has to end: it
@@ -42,7 +42,7 @@ class Team(Protocol):
     def announce(self) -> None:
         """Begin to leave: `Worker.announce`."""
 
-    async def drain(self) -> int:
+    async def drain(self, within: float) -> int:
         """End what is in hand, and return how many requests were cut: `Worker.drain`."""
 
     def cut(self) -> None:
@@ -98,15 +98,15 @@ class WorkerProcesses:
         for one in self._processes:
             one.tell(ANNOUNCE)
 
-    async def drain(self) -> int:
+    async def drain(self, within: float) -> int:
         """Drain all workers, which have the last copies of their sockets then."""
         for share in self._shares:
             for one in share:
                 one.close()
         for process in self._processes:
-            process.tell(DRAIN)
+            process.tell(DRAIN, within)
         ended = [process.ended for process in self._processes]
-        await asyncio.wait(ended, timeout=self._options.drain + KILLED_AFTER)
+        await asyncio.wait(ended, timeout=within + KILLED_AFTER)
         self._kill()
         return sum(await asyncio.gather(*ended))
 
@@ -175,10 +175,10 @@ class _WorkerProcess:
     def has_served(self) -> bool:
         return self.started.done() and self.started.exception() is None
 
-    def tell(self, order: str) -> None:
+    def tell(self, order: str, within: float = 0.0) -> None:
         if not self._pipe.closed:
             with contextlib.suppress(OSError):  # it ends, and `_reap` is called
-                self._pipe.send(order)
+                self._pipe.send((order, within))
 
     def kill(self) -> None:
         self._process.kill()
@@ -242,28 +242,25 @@ async def _serve_as_told(
     except KatoConsulError as error:
         pipe.send((FAILED, error))
         return
-    drained = asyncio.Event()
+    drained: asyncio.Future[float] = loop.create_future()
 
     def obey() -> None:
         try:
-            order = pipe.recv()
+            order, within = pipe.recv()
         except (EOFError, OSError):  # the parent was killed
             loop.remove_reader(pipe.fileno())
             worker.announce()
-            drained.set()
-            return
+            order, within = DRAIN, options.drain
         if order == ANNOUNCE:
             worker.announce()
-        elif order == DRAIN:
-            drained.set()
-        elif order == FORCE:
-            drained.set()
+        elif not drained.done():
+            drained.set_result(within)
+        if order == FORCE:
             worker.cut()
 
     loop.add_reader(pipe.fileno(), obey)
     pipe.send((STARTED, os.getpid()))
-    await drained.wait()
-    cut = await worker.drain()
+    cut = await worker.drain(await drained)
     loop.remove_reader(pipe.fileno())
     with contextlib.suppress(OSError):  # the parent was killed
         pipe.send((CUT, cut))

@@ -115,8 +115,11 @@ class Worker:
         for connection in self._caller_connections():
             connection.leave(idle_within)
 
-    async def drain(self) -> int:
+    async def drain(self, within: float) -> int:
         """Stop to accept, end what is in hand, and close the application.
+
+        Args:
+            within: seconds that requests in hand may take.
 
         Returns:
             The number of requests that were cut, since the drain time was over.
@@ -126,15 +129,17 @@ class Worker:
             if not isinstance(connection, CallerConnection):
                 connection.shutdown()  # a WebSocket
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._until_idle(), self._options.drain)
+            await asyncio.wait_for(self._until_idle(), within)
         cut = len(self._state.tasks)
+        # uvicorn would log each with a traceback.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         for task in self._state.tasks:
             task.cancel()
         for one in list(self._state.connections):
             one.transport.close()
         self._dates.cancel()
         if cut:
-            log.warning("proxy.requests_cut", count=cut, seconds=self._options.drain)
+            log.warning("proxy.requests_cut", count=cut)
             await asyncio.wait(set(self._state.tasks), timeout=FORCED_WITHIN)
         ending = asyncio.ensure_future(self._lifespan.end())
         waited = asyncio.ensure_future(self._cut.wait())
