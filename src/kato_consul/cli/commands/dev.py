@@ -49,8 +49,10 @@ def dev(
                 Registrar(fleet.definitions, fleet.settings, on_event=_print_event),
             ):
                 ready = True
-                print_result(json.dumps(_addresses(fleet)) if json_ else _instructions(fleet))
+                # The thread is started first: Ctrl-C in the middle of that raises other errors, and
+                # users press it once they have read the output.
                 with _report_ended_processes(fleet):
+                    print_result(json.dumps(_addresses(fleet)) if json_ else _instructions(fleet))
                     threading.Event().wait()
         except KeyboardInterrupt:
             if not ready:
