@@ -1,7 +1,8 @@
 """The proxy: what it adds to a call, and how many calls it takes, beside nginx that only passes on.
 
 The proxy is `kato-consul proxy`, one process with its defaults; its sessions are shared in Consul.
-The instances answer at once, and the caller is the same for all.
+The instances answer at once, or are the stand-ins: those are served by uvicorn, as KATO is, and
+compute next to nothing. The caller is the same for all.
 """
 
 import asyncio
@@ -17,20 +18,39 @@ from benchmarks.figures import Figure, Progress, ratios
 from benchmarks.load import drive
 from benchmarks.testbed.bare_caller import BareCaller
 from benchmarks.testbed.kato_responses import BODY
-from benchmarks.testbed.processes import ROOT, Testbed
+from benchmarks.testbed.processes import ROOT, Testbed, passing_nginx
+from kato_consul.testing import Fleet
 from kato_consul.testing.ports import HOST, free_ports
 from kato_consul.testing.processes import ChildProcess
 from kato_consul.testing.scratch import ScratchFolder
 
 IN_FLIGHT = 32
 START_WITHIN = 20.0
-NO_NGINX = "nginx is not installed"
+NO_NGINX = "no nginx for this machine"
 
 
 def figures(testbed: Testbed, rounds: int, seconds: float, progress: Progress) -> list[Figure]:
     """Return the goals, and what is beside them."""
-    with _proxy(testbed) as proxy:
-        return asyncio.run(_figures(testbed, proxy, rounds, seconds, progress))
+    with _proxy(testbed.agent.http_addr) as proxy:
+        measured = asyncio.run(_figures(testbed, proxy, rounds, seconds, progress))
+    return [*measured, _before_stand_ins(rounds, seconds, progress)]
+
+
+def _before_stand_ins(rounds: int, seconds: float, progress: Progress) -> Figure:
+    """Measure the proxy, and nginx, before stand-in instances."""
+    progress("the proxy before stand-in instances")
+    name = f"calls through the proxy, {IN_FLIGHT} in flight, of nginx passing on, stand-ins"
+
+    async def rates(url: str) -> list[float]:
+        return [await _rate(url, seconds) for _ in range(rounds)]
+
+    with Fleet(3, registered=True) as fleet, _proxy(fleet.agent.http_addr) as proxy:
+        ports = [instance.port for instance in fleet.instances.values()]
+        with passing_nginx(fleet.folder, ports) as nginx:
+            if nginx is None:
+                return Figure(name, "×", not_measured=NO_NGINX)
+            ours, theirs = asyncio.run(rates(proxy)), asyncio.run(rates(nginx[1]))
+    return Figure(name, "×", ratios(ours, theirs), at_least=0.4)
 
 
 async def _figures(
@@ -54,7 +74,6 @@ async def _figures(
             f"calls through the proxy, {at}, of nginx passing on",
             "×",
             ratios(rates, nginx_rates) if nginx_rates else [],
-            at_least=0.4,
             not_measured=NO_NGINX,
         ),
         Figure(
@@ -97,7 +116,9 @@ async def _load(
     callers = [await BareCaller.connect(url) for _ in range(in_flight)]
     paths = []
     for number, caller in enumerate(callers):
-        opened = await caller.post("/sessions", b'{"node_id": "n%d"}' % number)
+        opened = await caller.post(
+            "/sessions", b'{"node_id": "n%d", "config": {"process_predictions": false}}' % number
+        )
         paths.append(f"/sessions/{json.loads(opened)['session_id']}/observe")
     try:
         sample = await drive(
@@ -110,14 +131,14 @@ async def _load(
 
 
 @contextmanager
-def _proxy(testbed: Testbed) -> Iterator[str]:
-    """Run a proxy in front of the testbed's instances, and return its URL."""
+def _proxy(consul: str) -> Iterator[str]:
+    """Run a proxy in front of the instances in Consul, and yield its URL."""
     port = free_ports(1)[0]
     argv = [sys.executable, "-m", "kato_consul", "proxy", "--listen", f"{HOST}:{port}"]
     env = {
         **os.environ,
         "PYTHONPATH": str(ROOT / "src"),
-        "CONSUL_HTTP_ADDR": testbed.agent.http_addr,
+        "CONSUL_HTTP_ADDR": consul,
     }
     with ScratchFolder("kato-consul-bench-") as folder:
         log = Path(folder.path) / "proxy.log"

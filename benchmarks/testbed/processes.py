@@ -1,8 +1,7 @@
-"""The testbed: three fast test servers, a real Consul agent, and nginx if installed."""
+"""The testbed: three fast test servers, a real Consul agent, and nginx."""
 
 import contextlib
 import os
-import shutil
 import socket
 import sys
 import time
@@ -14,6 +13,9 @@ import httpx
 
 from kato_consul import Settings
 from kato_consul.testing import ConsulAgent
+from kato_consul.testing.gateways import NginxServer
+from kato_consul.testing.gateways.binaries import NGINX as NGINX_PROGRAM
+from kato_consul.testing.gateways.binaries import GatewayNotFound, find_gateway
 from kato_consul.testing.ports import HOST, free_ports
 from kato_consul.testing.processes import ChildProcess
 from kato_consul.testing.scratch import ScratchFolder
@@ -24,22 +26,17 @@ START_TIMEOUT = 20.0  # seconds
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 NGINX = """
-daemon off; worker_processes 1; error_log stderr warn; pid {folder}/nginx.pid; {user}
-events {{ worker_connections 1024; }}
-http {{
-  access_log off; keepalive_requests 1000000;
-  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  map $uri $session {{ ~^/sessions/(?<id>[^/]+) $id; default $uri; }}
-  upstream round_robin {{ {servers} keepalive 64; keepalive_requests 1000000; }}
-  upstream hashed {{
-    hash $session consistent; {servers} keepalive 64; keepalive_requests 1000000;
-  }}
-  proxy_http_version 1.1; proxy_set_header Connection "";
-  server {{ listen 127.0.0.1:{round_robin}; location / {{ proxy_pass http://round_robin; }} }}
-  server {{ listen 127.0.0.1:{hashed}; location / {{ proxy_pass http://hashed; }} }}
+keepalive_requests 1000000;
+map $uri $session {{ ~^/sessions/(?<id>[^/]+) $id; default $uri; }}
+upstream round_robin {{ {servers} keepalive 64; keepalive_requests 1000000; }}
+upstream hashed {{
+  hash $session consistent; {servers} keepalive 64; keepalive_requests 1000000;
 }}
+proxy_http_version 1.1; proxy_set_header Connection "";
+server {{ listen 127.0.0.1:{round_robin}; location / {{ proxy_pass http://round_robin; }} }}
+server {{ listen 127.0.0.1:{hashed}; location / {{ proxy_pass http://hashed; }} }}
 """
+"""It passes requests on, and does nothing else."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +75,9 @@ def start_testbed() -> Iterator[Testbed]:
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(ScratchFolder("kato-consul-bench-")).path
         agent = stack.enter_context(ConsulAgent())
-        ports = free_ports(5)
+        ports = free_ports(3)
         server_pids = []
-        for number, port in enumerate(ports[:3], 1):
+        for number, port in enumerate(ports, 1):
             argv = [sys.executable, "-m", "benchmarks.testbed.server", str(port)]
             env = {**os.environ, "PYTHONPATH": str(ROOT)}
             name = f"test server {number}"
@@ -88,8 +85,9 @@ def start_testbed() -> Iterator[Testbed]:
             server_pids.append(stack.enter_context(child).pid)
             _wait_for_port(child, port)
             register(agent, SERVICE, f"kato-{number}", port)
-        urls = [f"http://{HOST}:{port}" for port in ports[:3]]
-        yield Testbed(agent, urls, server_pids, _start_nginx(stack, folder, ports))
+        urls = [f"http://{HOST}:{port}" for port in ports]
+        nginx = stack.enter_context(passing_nginx(folder, ports))
+        yield Testbed(agent, urls, server_pids, nginx)
 
 
 def register(agent: ConsulAgent, service: str, instance_id: str, port: int) -> None:
@@ -99,29 +97,24 @@ def register(agent: ConsulAgent, service: str, instance_id: str, port: int) -> N
         http.put("/v1/agent/service/register", json=payload).raise_for_status()
 
 
-def _start_nginx(
-    stack: contextlib.ExitStack, folder: Path, ports: list[int]
-) -> tuple[str, str] | None:
-    program = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
-    if program is None:
-        return None
-    *servers, round_robin, hashed = ports
+@contextlib.contextmanager
+def passing_nginx(folder: Path, servers: list[int]) -> Iterator[tuple[str, str] | None]:
+    """Run an nginx before servers on these ports.
+
+    Yields the URLs at which it passes on round robin, and by a hash of the session; None if there
+    is no nginx for this machine.
+    """
+    try:
+        binary = find_gateway(NGINX_PROGRAM)
+    except GatewayNotFound:
+        yield None
+        return
+    round_robin, hashed = free_ports(2)
     config = folder / "nginx.conf"
-    config.write_text(
-        NGINX.format(
-            folder=folder,
-            user="user root;" if os.geteuid() == 0 else "",
-            servers="".join(f"server {HOST}:{port};" for port in servers),
-            round_robin=round_robin,
-            hashed=hashed,
-        )
-    )
-    argv = [program, "-p", str(folder), "-c", str(config)]
-    child = ChildProcess(argv, name="nginx", log=folder / "nginx.log")
-    stack.enter_context(child)
-    _wait_for_port(child, round_robin)
-    _wait_for_port(child, hashed)
-    return f"http://{HOST}:{round_robin}", f"http://{HOST}:{hashed}"
+    listed = "".join(f"server {HOST}:{port};" for port in servers)
+    config.write_text(NGINX.format(servers=listed, round_robin=round_robin, hashed=hashed))
+    with NginxServer(config, round_robin, binary=binary):
+        yield f"http://{HOST}:{round_robin}", f"http://{HOST}:{hashed}"
 
 
 def _wait_for_port(child: ChildProcess, port: int) -> None:
