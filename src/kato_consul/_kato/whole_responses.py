@@ -158,19 +158,27 @@ def create(asked: Mapping[str, Any]) -> CallFlow[Json]:
     return flow
 
 
-def create_once(asked: Mapping[str, Any], key: str) -> CallFlow[Json]:
-    """Return the flow of `create`, which returns the same response if it is repeated.
+def create_once(asked: Mapping[str, Any], key: str) -> CallFlow[tuple[Json, bool]]:
+    """Return the flow of `create`, which returns the same response if it is repeated, and whether
+    it is the first one.
 
     It runs on a state whose key is that of the request, and which is never opened: its entry in the
     session directory has nothing but the response.
     """
-    once = answered_once(create(asked), "create", asked, key)
+    created: Json | None = None
 
-    def flow(api: KatoApi, state: SessionState, deadline: float) -> Flow[Json]:
+    def first(api: KatoApi, state: SessionState, deadline: float) -> Flow[Json]:
+        nonlocal created
+        created = yield from create(asked)(api, state, deadline)
+        return created
+
+    once = answered_once(first, "create", asked, key)
+
+    def flow(api: KatoApi, state: SessionState, deadline: float) -> Flow[tuple[Json, bool]]:
         response = yield from once(api, state, deadline)
-        if api.owner is not None:
+        if created is not None and api.owner is not None:
             yield from api.owner.switch(state, state.journal, deadline)
-        return response
+        return response, created is not None
 
     return flow
 
@@ -179,8 +187,6 @@ def use_created(response: Json, asked: Mapping[str, Any]) -> CallFlow[Json]:
     """Return the flow that uses the session of a ``response`` of `create`, under its own id."""
 
     def flow(api: KatoApi, state: SessionState, deadline: float) -> Flow[Json]:
-        if state.id is not None:  # the repetition of a request
-            return response
         used, wanted = response.get("session_config") or {}, asked.get("config") or {}
         unused = rejected(wanted, used)
         config = {name: value for name, value in wanted.items() if name not in unused}

@@ -48,20 +48,21 @@ class OpenSessions:
         Raises:
             IdempotencyKeyReused, KatoConsulError: see `create_once`, `post_session`.
         """
-        factory = self._factory
+        factory, is_new = self._factory, True
         if idempotency_key is None:
             nothing = SessionState("", "")
             flow = create(asked)(factory.api, nothing, factory.deadline())
             response = await self._client.discovery._run(flow)
         else:
             first = self._client.session(f"idempotency-key:{idempotency_key}")
-            response = await first._run("create", create_once(asked, idempotency_key))
+            once = create_once(asked, idempotency_key)
+            response, is_new = await first._run("create", once)
             self._known[first.key] = first
             self.used(first)
-        session_id = response["session_id"]
-        session = self._session(session_id)
-        await session._run("create", use_created(response, asked))
-        self.used(session)  # its time to live is known now
+        if is_new:  # otherwise it may have been used since, and its first use here attaches to it
+            session = self._session(response["session_id"])
+            await session._run("create", use_created(response, asked))
+            self.used(session)  # its time to live is known now
         return response
 
     async def find(self, session_id: str) -> AsyncSession:
