@@ -176,9 +176,10 @@ def create_once(asked: Mapping[str, Any], key: str) -> CallFlow[tuple[Json, bool
 
     def flow(api: KatoApi, state: SessionState, deadline: float) -> Flow[tuple[Json, bool]]:
         response = yield from once(api, state, deadline)
-        if created is not None and api.owner is not None:
+        is_new = response is created
+        if is_new and api.owner is not None:
             yield from api.owner.switch(state, state.journal, deadline)
-        return response, created is not None
+        return response, is_new
 
     return flow
 
