@@ -107,9 +107,11 @@ class SessionEndpoint(_Endpoint):
                 current_id = session.id or session_id
                 if body and call.has_body and not is_json(head.content_type):
                     return not_json(body)
-                result = await session._run(call.name, call.flow(request))
-        except Unusable:
-            return await shared.refusals.of_session(call.path, request.query, body)
+                try:
+                    flow = call.flow(request)
+                except Unusable:
+                    return await shared.refusals.of_session(call.path, request.query, body)
+                result = await session._run(call.name, flow)
         except SessionGone:
             raise
         except KatoConsulError as error:
@@ -130,10 +132,10 @@ class CreationEndpoint(_Endpoint):
         if body and not is_json(head.content_type):
             return not_json(body)
         try:
-            asked = session_asked_for(body)
-        except Unusable:
-            return await shared.refusals.of_new_session(body)
-        try:
+            try:
+                asked = session_asked_for(body)
+            except Unusable:
+                return await shared.refusals.of_new_session(body)
             with nullcontext() if key is None else shared.keys.hold("", key):
                 response = await shared.open.create(asked, key)
         except KatoConsulError as error:
