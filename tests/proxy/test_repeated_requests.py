@@ -8,6 +8,9 @@ import pytest
 
 from kato_consul.testing import Fleet
 from tests.proxy.served import Response, ServedProxy
+from tests.testing.waiting import eventually
+
+GONE = 404
 
 
 @pytest.fixture
@@ -118,3 +121,32 @@ def test_malformed_key(proxy: ServedProxy) -> None:
     assert proxy.observe(session, "a", **{"Idempotency-Key": '"a'}).status == 400
     assert proxy.stm(session) == []
     assert proxy.call("GET", f"{session}/stm", headers={"Idempotency-Key": '"a'}).status == 200
+
+
+@pytest.mark.parametrize("at_another", [False, True])
+def test_new_session_that_was_deleted(
+    key: dict[str, str], proxy: ServedProxy, other: ServedProxy, at_another: bool
+) -> None:
+    """A creation that is repeated after the session was deleted does not bring it back."""
+    first = proxy.call("POST", "/sessions", {"node_id": "n"}, key)
+    session = f"/sessions/{first.json['session_id']}"
+    proxy.observe(session, "a")
+    assert proxy.call("DELETE", session).status == 200
+    again = (other if at_another else proxy).call("POST", "/sessions", {"node_id": "n"}, key)
+    assert again.json == first.json
+    for served in (proxy, other):
+        assert served.call("GET", f"{session}/exists").json["exists"] is False
+        assert served.observe(session, "b").status == GONE
+
+
+def test_new_session_that_expired(
+    key: dict[str, str], proxy: ServedProxy, other: ServedProxy
+) -> None:
+    """Nor does one that is repeated after it has expired."""
+    asked = {"node_id": "n", "ttl_seconds": 1}
+    first = proxy.call("POST", "/sessions", asked, key)
+    session = f"/sessions/{first.json['session_id']}"
+    assert eventually(lambda: not proxy.call("GET", f"{session}/exists").json["exists"])
+    for served in (proxy, other):
+        assert served.call("POST", "/sessions", asked, key).json == first.json
+        assert served.observe(session, "b").status == GONE

@@ -175,12 +175,20 @@ def create_once(asked: Mapping[str, Any], key: str) -> CallFlow[Json]:
     return flow
 
 
-def use_created(response: Json, asked: Mapping[str, Any]) -> CallFlow[Json]:
-    """Return the flow that uses the session of a ``response`` of `create`, under its own id."""
+def use_created(response: Json, asked: Mapping[str, Any], *, is_new: bool) -> CallFlow[Json]:
+    """Return the flow that uses the session of a ``response`` of `create`, under its own id.
+
+    Unless it ``is_new``, it may have ended meanwhile: it is not opened again then.
+    """
 
     def flow(api: KatoApi, state: SessionState, deadline: float) -> Flow[Json]:
         if state.id is not None:  # the repetition of a request
             return response
+        if not is_new:
+            created = SessionState(state.key, "")
+            created.journal = Journal(session_id=response["session_id"])
+            if not (yield from api.session_exists("create", created, deadline)):
+                return response
         used, wanted = response.get("session_config") or {}, asked.get("config") or {}
         unused = rejected(wanted, used)
         config = {name: value for name, value in wanted.items() if name not in unused}

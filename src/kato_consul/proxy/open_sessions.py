@@ -60,8 +60,12 @@ class OpenSessions:
             self.used(first)
         session_id = response["session_id"]
         session = self._session(session_id)
-        await session._run("create", use_created(response, asked))
-        self.used(session)  # its time to live is known now
+        is_new = idempotency_key is None
+        await session._run("create", use_created(response, asked, is_new=is_new))
+        if session.id is None:  # it has ended since the first one of these requests
+            await self.forget(session_id)
+        else:
+            self.used(session)  # its time to live is known now
         return response
 
     async def find(self, session_id: str) -> AsyncSession:
