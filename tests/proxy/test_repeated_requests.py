@@ -150,3 +150,14 @@ def test_new_session_that_expired(
     for served in (proxy, other):
         assert served.call("POST", "/sessions", asked, key).json == first.json
         assert served.observe(session, "b").status == GONE
+
+
+def test_new_session_with_much_metadata(
+    key: dict[str, str], proxy: ServedProxy, other: ServedProxy
+) -> None:
+    """A creation with a long response exists once, too."""
+    asked = {"node_id": "n", "metadata": {"a": "x" * 30_000}}
+    first = proxy.call("POST", "/sessions", asked, key)
+    assert first.status == 200
+    for served in (proxy, other):
+        assert served.call("POST", "/sessions", asked, key).json == first.json

@@ -162,9 +162,10 @@ def create_once(asked: Mapping[str, Any], key: str) -> CallFlow[Json]:
     """Return the flow of `create`, which returns the same response if it is repeated.
 
     It runs on a state whose key is that of the request, and which is never opened: its entry in the
-    session directory has nothing but the response.
+    session directory has nothing but the response, which is kept as a whole: a repetition could not
+    be answered without it. Its length is limited by that of what is asked for (`check_given`).
     """
-    once = answered_once(create(asked), "create", asked, key)
+    once = answered_once(create(asked), "create", asked, key, keeps_any=True)
 
     def flow(api: KatoApi, state: SessionState, deadline: float) -> Flow[Json]:
         response = yield from once(api, state, deadline)
