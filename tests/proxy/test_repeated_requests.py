@@ -1,11 +1,14 @@
 """Requests with an idempotency key, repeated at one proxy or another."""
 
 import threading
+import time
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from kato_consul import SessionDirectory
 from kato_consul.testing import Fleet
 from tests.proxy.served import Response, ServedProxy
 from tests.testing.waiting import eventually
@@ -161,3 +164,16 @@ def test_new_session_with_much_metadata(
     assert first.status == 200
     for served in (proxy, other):
         assert served.call("POST", "/sessions", asked, key).json == first.json
+
+
+def test_key_of_a_session_that_lives_long(
+    key: dict[str, str], proxy: ServedProxy, fleet: Fleet
+) -> None:
+    """The key of a creation is known for twice the session's time to live."""
+    asked = {"node_id": "n", "ttl_seconds": 1_000_000}
+    assert proxy.call("POST", "/sessions", asked, key).status == 200
+    text = key["Idempotency-Key"].strip('"')
+    with SessionDirectory(replace(fleet.settings, session_directory="consul")) as directory:
+        (entry,) = (one for one in directory.entries() if one.key.endswith(text))
+    assert entry.expires_at is not None
+    assert entry.expires_at - time.time() > 2 * 1_000_000 - 100

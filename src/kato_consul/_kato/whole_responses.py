@@ -169,6 +169,7 @@ def create_once(asked: Mapping[str, Any], key: str) -> CallFlow[Json]:
 
     def flow(api: KatoApi, state: SessionState, deadline: float) -> Flow[Json]:
         response = yield from once(api, state, deadline)
+        state.ttl = response.get("ttl_seconds")  # how long its entry lasts
         if api.owner is not None:
             yield from api.owner.switch(state, state.journal, deadline)
         return response

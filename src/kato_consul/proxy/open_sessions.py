@@ -24,6 +24,10 @@ SESSION_ID = re.compile(r"[A-Za-z0-9._~:-]{1,200}")
 SWEEP_INTERVAL = 30.0
 """Seconds between two searches for sessions that have expired."""
 
+KEY_KEPT_FOR = 2
+"""For how many times to live of a session the key is known with which it was created. Its entry in
+the session directory lasts as long: see `entry_state.expiry`."""
+
 RELEASE_WITHIN = 2.0
 """Seconds that giving up an expired session may take."""
 
@@ -57,7 +61,7 @@ class OpenSessions:
             first = self._client.session(f"idempotency-key:{idempotency_key}")
             response = await first._run("create", create_once(asked, idempotency_key))
             self._known[first.key] = first
-            self.used(first)
+            self.used(first, KEY_KEPT_FOR * (first._state.ttl or DEFAULT_TTL))
         session_id = response["session_id"]
         session = self._session(session_id)
         is_new = idempotency_key is None
