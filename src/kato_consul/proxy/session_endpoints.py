@@ -111,6 +111,10 @@ class SessionEndpoint(_Endpoint):
                     flow = call.flow(request)
                 except Unusable:
                     return await shared.refusals.of_session(call.path, request.query, body)
+                if call.name == "extend":
+                    flow = shared.open.renewing(flow, extension(request.query))
+                elif call.name != "exists":  # KATO's does not renew the session
+                    flow = shared.open.renewing(flow)
                 result = await session._run(call.name, flow)
         except SessionGone:
             raise
@@ -118,8 +122,6 @@ class SessionEndpoint(_Endpoint):
             return error_reply(error, session_id, current_id)
         if session.id is None:  # the call has ended it
             await shared.open.forget(session_id)
-        elif call.name != "exists":  # KATO's does not renew the session
-            shared.open.used(session, extension(request.query) if call.name == "extend" else None)
         return json_reply(200, _as_given_out(result, session))
 
 
