@@ -1,13 +1,19 @@
 """Requests with an idempotency key, repeated at one proxy or another."""
 
 import threading
+import time
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from kato_consul import SessionDirectory
 from kato_consul.testing import Fleet
 from tests.proxy.served import Response, ServedProxy
+from tests.testing.waiting import eventually
+
+GONE = 404
 
 
 @pytest.fixture
@@ -118,3 +124,56 @@ def test_malformed_key(proxy: ServedProxy) -> None:
     assert proxy.observe(session, "a", **{"Idempotency-Key": '"a'}).status == 400
     assert proxy.stm(session) == []
     assert proxy.call("GET", f"{session}/stm", headers={"Idempotency-Key": '"a'}).status == 200
+
+
+@pytest.mark.parametrize("at_another", [False, True])
+def test_new_session_that_was_deleted(
+    key: dict[str, str], proxy: ServedProxy, other: ServedProxy, at_another: bool
+) -> None:
+    """A creation that is repeated after the session was deleted does not bring it back."""
+    first = proxy.call("POST", "/sessions", {"node_id": "n"}, key)
+    session = f"/sessions/{first.json['session_id']}"
+    proxy.observe(session, "a")
+    assert proxy.call("DELETE", session).status == 200
+    again = (other if at_another else proxy).call("POST", "/sessions", {"node_id": "n"}, key)
+    assert again.json == first.json
+    for served in (proxy, other):
+        assert served.call("GET", f"{session}/exists").json["exists"] is False
+        assert served.observe(session, "b").status == GONE
+
+
+def test_new_session_that_expired(
+    key: dict[str, str], proxy: ServedProxy, other: ServedProxy
+) -> None:
+    """Nor does one that is repeated after it has expired."""
+    asked = {"node_id": "n", "ttl_seconds": 1}
+    first = proxy.call("POST", "/sessions", asked, key)
+    session = f"/sessions/{first.json['session_id']}"
+    assert eventually(lambda: not proxy.call("GET", f"{session}/exists").json["exists"])
+    for served in (proxy, other):
+        assert served.call("POST", "/sessions", asked, key).json == first.json
+        assert served.observe(session, "b").status == GONE
+
+
+def test_new_session_with_much_metadata(
+    key: dict[str, str], proxy: ServedProxy, other: ServedProxy
+) -> None:
+    """A creation with a long response exists once, too."""
+    asked = {"node_id": "n", "metadata": {"a": "x" * 30_000}}
+    first = proxy.call("POST", "/sessions", asked, key)
+    assert first.status == 200
+    for served in (proxy, other):
+        assert served.call("POST", "/sessions", asked, key).json == first.json
+
+
+def test_key_of_a_session_that_lives_long(
+    key: dict[str, str], proxy: ServedProxy, fleet: Fleet
+) -> None:
+    """The key of a creation is known for twice the session's time to live."""
+    asked = {"node_id": "n", "ttl_seconds": 1_000_000}
+    assert proxy.call("POST", "/sessions", asked, key).status == 200
+    text = key["Idempotency-Key"].strip('"')
+    with SessionDirectory(replace(fleet.settings, session_directory="consul")) as directory:
+        (entry,) = (one for one in directory.entries() if one.key.endswith(text))
+    assert entry.expires_at is not None
+    assert entry.expires_at - time.time() > 2 * 1_000_000 - 100

@@ -1,5 +1,6 @@
 """Ids of sessions: valid for as long as KATO would keep the session, at any proxy."""
 
+import threading
 import time
 
 from kato_consul import Settings
@@ -7,7 +8,9 @@ from kato_consul.testing import Fleet
 from kato_consul.testing.fleet import STORE
 from kato_consul.testing.kato.instance import flush_sessions
 from tests.proxy.served import Response, ServedProxy, call
+from tests.testing.waiting import eventually
 
+OK = 200
 GONE = 404
 
 
@@ -122,3 +125,36 @@ def test_without_directory(fleet: Fleet) -> None:
         assert second.observe(session, "b").json["time"] == 2
         assert second.call("DELETE", session).status == 200
         assert second.observe(session, "c").status == GONE
+
+
+def test_use_that_ends_later_than_the_session_would(
+    proxy: ServedProxy, other: ServedProxy, fleet: Fleet
+) -> None:
+    """A call in hand renews the session, also for the proxy that waits for it meanwhile."""
+    key = {"Idempotency-Key": '"a-call-in-hand"'}
+    session = proxy.open(ttl_seconds=3)
+    assert other.observe(session, "a").status == OK
+    assert proxy.observe(session, "b").status == OK
+    used_at = time.monotonic()
+    for instance in fleet.instances.values():
+        instance.switch(slow=1.8)
+    statuses: list[int] = []
+
+    def observe(served: ServedProxy, symbol: str, **headers: str) -> None:
+        statuses.append(served.observe(session, symbol, **headers).status)
+
+    calls = [
+        threading.Thread(target=observe, args=(proxy, "c"), kwargs=key),
+        threading.Thread(target=observe, args=(other, "d")),
+    ]
+    assert eventually(lambda: time.monotonic() > used_at + 2)
+    calls[0].start()
+    assert eventually(lambda: time.monotonic() > used_at + 2.5)
+    for instance in fleet.instances.values():
+        instance.switch(slow=0.0)
+    calls[1].start()
+    for thread in calls:
+        thread.join()
+    assert statuses == [OK, OK]
+    assert other.observe(session, "c", **key).json["time"] == 3
+    assert other.stm(session) == [["a"], ["b"], ["c"], ["d"]]

@@ -27,7 +27,8 @@ MAX_KEYS = 32
 """Calls with an idempotency key that are kept: the newest."""
 
 MAX_ANSWER_BYTES = 1_024
-"""Bytes of an answer that is kept. A longer one is made again from the counters."""
+"""Bytes of an answer that is kept. A longer one is made again from the counters. Only the response
+to the creation of a session is kept however long it is: it is the only one of its entry."""
 
 MAX_POSITIONS = 64
 """Partitions of logs whose position is kept: a key of a session is usually in one."""

@@ -131,10 +131,13 @@ def learn(key: Any, position: Any) -> CallFlow[LearnResult]:
     return _once(call, key, position)
 
 
-def answered_once(flow: CallFlow[R], what: str, asked: Any, key: Any) -> CallFlow[R]:
+def answered_once(
+    flow: CallFlow[R], what: str, asked: Any, key: Any, *, keeps_any: bool = False
+) -> CallFlow[R]:
     """Return the flow of a call that has the same effect if it is repeated at once.
 
-    ``what`` names it, ``asked`` is what it asks for, as JSON.
+    ``what`` names it, ``asked`` is what it asks for, as JSON. ``keeps_any``: its answer is kept
+    however long it is.
 
     Raises:
         ConfigurationError: the key is none.
@@ -143,7 +146,9 @@ def answered_once(flow: CallFlow[R], what: str, asked: Any, key: Any) -> CallFlo
     if checked is None:
         return flow
     request = _digest(what, to_json(asked))
-    return partial(answer_once, flow=flow, what=what, request=request, key=checked)
+    return partial(
+        answer_once, flow=flow, what=what, request=request, key=checked, keeps_any=keeps_any
+    )
 
 
 def _once(call: Call[R], key: Any, position: Any) -> CallFlow[R]:

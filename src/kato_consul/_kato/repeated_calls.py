@@ -216,6 +216,7 @@ def answer_once(
     what: str,
     request: str,
     key: str,
+    keeps_any: bool = False,
 ) -> Flow[R]:
     """Flow: run ``flow``, or return what it returned for ``key`` before.
 
@@ -234,7 +235,7 @@ def answer_once(
         return kept  # type: ignore[no-any-return]
     result = yield from flow(api, state, deadline)
     calls = own.calls = own.calls or CallRecords()  # those of the owner that it ended under
-    calls.answered(key, request, 1, _kept(result))
+    calls.answered(key, request, 1, copy.deepcopy(result) if keeps_any else _kept(result))
     calls.unrecorded = True
     return result
 

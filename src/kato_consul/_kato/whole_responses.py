@@ -163,7 +163,8 @@ def create_once(asked: Mapping[str, Any], key: str) -> CallFlow[tuple[Json, bool
     it is the first one.
 
     It runs on a state whose key is that of the request, and which is never opened: its entry in the
-    session directory has nothing but the response.
+    session directory has nothing but the response, which is kept as a whole: a repetition could not
+    be answered without it. Its length is limited by that of what is asked for (`check_given`).
     """
     created: Json | None = None
 
@@ -172,10 +173,11 @@ def create_once(asked: Mapping[str, Any], key: str) -> CallFlow[tuple[Json, bool
         created = yield from create(asked)(api, state, deadline)
         return created
 
-    once = answered_once(first, "create", asked, key)
+    once = answered_once(first, "create", asked, key, keeps_any=True)
 
     def flow(api: KatoApi, state: SessionState, deadline: float) -> Flow[tuple[Json, bool]]:
         response = yield from once(api, state, deadline)
+        state.ttl = response.get("ttl_seconds")  # how long its entry lasts
         is_new = response is created
         if is_new and api.owner is not None:
             yield from api.owner.switch(state, state.journal, deadline)
@@ -185,7 +187,7 @@ def create_once(asked: Mapping[str, Any], key: str) -> CallFlow[tuple[Json, bool
 
 
 def use_created(response: Json, asked: Mapping[str, Any]) -> CallFlow[Json]:
-    """Return the flow that uses the session of a ``response`` of `create`, under its own id."""
+    """Return the flow that uses the new session of a ``response`` of `create`, under its own id."""
 
     def flow(api: KatoApi, state: SessionState, deadline: float) -> Flow[Json]:
         used, wanted = response.get("session_config") or {}, asked.get("config") or {}

@@ -9,20 +9,30 @@ import asyncio
 import re
 import time
 from functools import partial
+from typing import TypeVar
 
 from kato_consul import AsyncKatoClient, AsyncSession
 from kato_consul._directory.directory import Directory
+from kato_consul._flow import Flow
 from kato_consul._kato.journal import Journal
+from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.ownership import CallFlow
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.whole_responses import Json, create, create_once, use_created
 from kato_consul._owning.entry_state import DEFAULT_TTL, is_expired
 from kato_consul.errors import SessionGone
+
+T = TypeVar("T")
 
 SESSION_ID = re.compile(r"[A-Za-z0-9._~:-]{1,200}")
 """Ids that KATO may have given: see `response_shapes.SessionId`."""
 
 SWEEP_INTERVAL = 30.0
 """Seconds between two searches for sessions that have expired."""
+
+KEY_KEPT_FOR = 2
+"""For how many times to live of a session the key is known with which it was created. Its entry in
+the session directory lasts as long: see `entry_state.expiry`."""
 
 RELEASE_WITHIN = 2.0
 """Seconds that giving up an expired session may take."""
@@ -58,7 +68,7 @@ class OpenSessions:
             once = create_once(asked, idempotency_key)
             response, is_new = await first._run("create", once)
             self._known[first.key] = first
-            self.used(first)
+            self.used(first, KEY_KEPT_FOR * (first._state.ttl or DEFAULT_TTL))
         if is_new:  # otherwise it may have been used since, and its first use here attaches to it
             session = self._session(response["session_id"])
             await session._run("create", use_created(response, asked))
@@ -98,7 +108,20 @@ class OpenSessions:
     def used(self, session: AsyncSession, ttl: int | None = None) -> None:
         """Record that KATO has just answered a call on a session, which sets its time to live anew:
         to ``ttl`` seconds, unless it has its own."""
-        state = session._state
+        self._renew(session._state, ttl)
+
+    def renewing(self, flow: CallFlow[T], ttl: int | None = None) -> CallFlow[T]:
+        """Return the flow of a call that is such a use. It is recorded before the call has ended:
+        the session may be handed over at its end, and may have expired without it."""
+
+        def call(api: KatoApi, state: SessionState, deadline: float) -> Flow[T]:
+            result = yield from flow(api, state, deadline)
+            self._renew(state, ttl)
+            return result
+
+        return call
+
+    def _renew(self, state: SessionState, ttl: int | None) -> None:
         state.ends_at = self._factory.api.now() + (ttl or state.ttl or DEFAULT_TTL)
 
     async def forget(self, session_id: str) -> None:

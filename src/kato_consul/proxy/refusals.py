@@ -15,7 +15,10 @@ from kato_consul._requests.request import Answer, Request
 from kato_consul.proxy.http import Reply, detail_reply
 
 NODE = "kato-consul-proxy"
-"""The node of that session. It never learns."""
+"""The node of that session."""
+
+KEPT_FOR = 60
+"""Seconds that KATO keeps that session after its last use."""
 
 NOT_JSON = "Input should be a valid dictionary or object to extract fields from"
 
@@ -37,17 +40,17 @@ class Refusals:
             if reply.status != 404:
                 break
             self._session_id = ""  # it has expired
-        if reply.status < 400:  # KATO converts what it is given in more ways than this proxy
-            return detail_reply(422, "A field of the request has another type than KATO's API says")
-        return reply
+        if reply.status < 400 or reply.status >= 500:  # what KATO took may make it fail from now on
+            self._session_id = ""
+        return _refused(reply)
 
     async def of_new_session(self, body: bytes) -> Reply:
-        """Return KATO's answer to a POST that is to create a session. It may be a success."""
-        return await self._ask("/sessions", body)
+        """Return KATO's answer to a POST that is to create a session."""
+        return _refused(await self._ask("/sessions", body))
 
     async def _open(self) -> None:
         factory = self._client._factory
-        asked = {"node_id": NODE, "config": dict(DEFAULT_CONFIG)}
+        asked = {"node_id": NODE, "config": dict(DEFAULT_CONFIG), "ttl_seconds": KEPT_FOR}
         flow = create(asked)(factory.api, SessionState("", ""), factory.deadline())
         self._session_id = (await self._client.discovery._run(flow))["session_id"]
 
@@ -67,6 +70,14 @@ class Refusals:
         )
         content_type = answer.reply.headers.get("content-type", "")
         return Reply(answer.reply.status, answer.reply.body, content_type.encode("latin-1"))
+
+
+def _refused(reply: Reply) -> Reply:
+    """Return KATO's answer if it is a refusal. KATO converts what it is given in more ways than
+    this proxy."""
+    if reply.status < 400:
+        return detail_reply(422, "A field of the request has another type than KATO's API says")
+    return reply
 
 
 def not_json(body: bytes) -> Reply:

@@ -107,17 +107,21 @@ class SessionEndpoint(_Endpoint):
                 current_id = session.id or session_id
                 if body and call.has_body and not is_json(head.content_type):
                     return not_json(body)
-                result = await session._run(call.name, call.flow(request))
-        except Unusable:
-            return await shared.refusals.of_session(call.path, request.query, body)
+                try:
+                    flow = call.flow(request)
+                except Unusable:
+                    return await shared.refusals.of_session(call.path, request.query, body)
+                if call.name == "extend":
+                    flow = shared.open.renewing(flow, extension(request.query))
+                elif call.name != "exists":  # KATO's does not renew the session
+                    flow = shared.open.renewing(flow)
+                result = await session._run(call.name, flow)
         except SessionGone:
             raise
         except KatoConsulError as error:
             return error_reply(error, session_id, current_id)
         if session.id is None:  # the call has ended it
             await shared.open.forget(session_id)
-        elif call.name != "exists":  # KATO's does not renew the session
-            shared.open.used(session, extension(request.query) if call.name == "extend" else None)
         return json_reply(200, _as_given_out(result, session))
 
 
@@ -130,10 +134,10 @@ class CreationEndpoint(_Endpoint):
         if body and not is_json(head.content_type):
             return not_json(body)
         try:
-            asked = session_asked_for(body)
-        except Unusable:
-            return await shared.refusals.of_new_session(body)
-        try:
+            try:
+                asked = session_asked_for(body)
+            except Unusable:
+                return await shared.refusals.of_new_session(body)
             with nullcontext() if key is None else shared.keys.hold("", key):
                 response = await shared.open.create(asked, key)
         except KatoConsulError as error:
