@@ -4,8 +4,6 @@ KATO says exactly which field is wrong, and its words are its own. So the reques
 a session that nothing else uses: if KATO takes it after all, no session is changed by that.
 """
 
-import msgspec
-
 from kato_consul import AsyncKatoClient
 from kato_consul._kato.opening import DEFAULT_CONFIG
 from kato_consul._kato.session_state import SessionState
@@ -18,6 +16,7 @@ NODE = "kato-consul-proxy"
 """The node of that session. It never learns."""
 
 NOT_JSON = "Input should be a valid dictionary or object to extract fields from"
+NOT_SUPPORTED = "A value is of another type, or in another range, than KATO's API documents"
 
 
 class Refusals:
@@ -37,8 +36,8 @@ class Refusals:
             if reply.status != 404:
                 break
             self._session_id = ""  # it has expired
-        if reply.status < 400:  # KATO converts what it is given in more ways than this proxy
-            return detail_reply(422, "A field of the request has another type than KATO's API says")
+        if reply.status < 400:  # KATO takes what this proxy cannot keep, such as NaN
+            return refusal("unsupported", "body" if body else "query", NOT_SUPPORTED)
         return reply
 
     async def of_new_session(self, body: bytes) -> Reply:
@@ -71,10 +70,10 @@ class Refusals:
 
 def not_json(body: bytes) -> Reply:
     """Return KATO's refusal of a body whose media type is not JSON."""
-    error = {
-        "type": "model_attributes_type",
-        "loc": ["body"],
-        "msg": NOT_JSON,
-        "input": body.decode("utf-8", "replace"),
-    }
-    return Reply(422, msgspec.json.encode({"detail": [error]}))
+    given = body.decode("utf-8", "replace")
+    return refusal("model_attributes_type", "body", NOT_JSON, input=given)
+
+
+def refusal(kind: str, part: str, message: str, **more: str) -> Reply:
+    """Return a 422 in KATO's form, about a part of the request."""
+    return detail_reply(422, [{"type": kind, "loc": [part], "msg": message, **more}])
