@@ -28,6 +28,7 @@ LONGEST_FIRST = (
     "shared_sessions/test_lost_data.py",
     "shared_sessions/test_kato_faults.py",
     "shared_sessions/test_full.py",
+    "callers/test_through_proxy.py",
     "directory/redis/test_redis_faults.py",
     "directory/redis/test_redis_scripts.py",
     "directory/redis/test_redis_directory.py",

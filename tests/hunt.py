@@ -1,5 +1,6 @@
 """Long test runs with new seeds: the property tests, the model of session ownership, generated
-responses, soaks, histories of several processes, large fault cells, the whole demo.
+requests and responses, soaks, histories of several processes, callers through the proxy, large
+fault cells, the whole demo.
 
     python -m tests.hunt --seconds 600 [--seed N]
 
@@ -20,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from tests.callers.fronts import WAYS
 from tests.faults.cells import CELLS
 
 FEWEST_RUNS, MOST_RUNS = 200, 2_000
@@ -88,12 +90,14 @@ def owners(seed: int, runs: int) -> Program:
 
 
 def fuzzing(seed: int, examples: int) -> Program:
-    """Return the tests with generated responses: on sockets, of KATO's API, and of Consul's."""
+    """Return the tests with generated requests to the proxy, and with generated responses: on
+    sockets, of KATO's API, and of Consul's."""
     environment = {"KATO_CONSUL_SEED": str(seed), "KATO_CONSUL_FUZZ_EXAMPLES": str(examples)}
     files = [
         "tests/shells/test_odd_wire.py",
         "tests/kato/test_odd_responses.py",
         "tests/discovery/test_odd_answers.py",
+        "tests/proxy/test_generated_requests.py",
     ]
     return Program("fuzzing", ["-m", "pytest", *files, "-k", "any_"], environment)
 
@@ -135,6 +139,14 @@ def histories(seed: int, observations: int) -> Program:
     return Program(f"histories, {directory}, {shell}", [*arguments, *numbers])
 
 
+def callers(seed: int) -> Program:
+    """Return a run of callers that know nothing, through the proxy: the seed chooses the way."""
+    ways = [name for name, way in WAYS.items() if way.must_not_lose]
+    way = ways[seed % len(ways)]
+    arguments = ["-m", "tests.callers.run", "--through", way, "--seed", str(seed)]
+    return Program(f"callers, {way}", arguments)
+
+
 def demo() -> Program:
     """Return the demo at its full length."""
     return Program("demo", ["-m", "kato_consul", "demo", "--json"])
@@ -158,6 +170,7 @@ def programs(seconds: float, first_seed: int | None) -> Iterator[Program]:
                 yield fuzzing(next(seeds), runs)
                 yield model(next(seeds), states)
                 yield histories(next(seeds), shared)
+                yield callers(next(seeds))
                 yield soak(next(seeds), soak_seconds, sync=False)
                 yield soak(next(seeds), soak_seconds, sync=True)
             yield cell(name, min(max(int(seconds * 3), FEWEST_OBSERVATIONS), MOST_OBSERVATIONS))

@@ -20,6 +20,7 @@ class Tally:
         requests: all requests, also those that opened and read.
         failed: requests that were not answered 200.
         failures: these by how they failed.
+        applied: failed observations that KATO has; if they were repeated, it would have them twice.
         slowest: seconds of the request that took longest.
         unread: acknowledged observations that the caller did not read in the end.
         report: the comparison with KATO's memories.
@@ -28,6 +29,7 @@ class Tally:
     requests: int = 0
     failed: int = 0
     failures: Counter[str] = field(default_factory=Counter)
+    applied: int = 0
     slowest: float = 0.0
     unread: int = 0
     report: HistoryReport = field(default_factory=HistoryReport)
@@ -40,7 +42,8 @@ class Tally:
     def __str__(self) -> str:
         hows = ", ".join(f"{count} {how}" for how, count in self.failures.most_common())
         return (
-            f"{self.requests:,} requests: {self.failed} failed{f' ({hows})' if hows else ''}, "
+            f"{self.requests:,} requests: {self.failed} failed{f' ({hows})' if hows else ''} "
+            f"of which {self.applied} are applied, "
             f"{self.report.lost} lost, {self.report.twice} twice, {self.unread} unread, the "
             f"slowest took {self.slowest:.2f} s; {self.report}"
         )
@@ -60,7 +63,8 @@ def check_callers(callers: Iterable[Caller], read: Callable[[str], Final | None]
         records = caller.read()
         _count(tally, records)
         sessions = [one.body["session_id"] for one in records if "open" in one.what and one.body]
-        finals[caller.node] = read(sessions[-1]) if sessions else None
+        final = finals[caller.node] = read(sessions[-1]) if sessions else None
+        tally.applied += _applied(records, final)
         history.calls += calls(caller.node, records)
         tally.unread += _unread(records)
     tally.report = check(history, finals)
@@ -91,6 +95,12 @@ def _count(tally: Tally, records: Sequence[Record]) -> None:
         if not record.acknowledged:
             tally.failed += 1
             tally.failures[record.failure] += 1
+
+
+def _applied(records: Sequence[Record], final: Final | None) -> int:
+    """Return the number of failed observations that the session has."""
+    failed = [r.what["observe"] for r in records if "observe" in r.what and not r.acknowledged]
+    return 0 if final is None else sum((symbol,) in final.stm for symbol in failed)
 
 
 def _unread(records: Sequence[Record]) -> int:

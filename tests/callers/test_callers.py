@@ -73,6 +73,20 @@ def test_failed_requests_are_counted_with_how(
     assert not tally.passed
 
 
+def test_failed_requests_may_be_applied(kato: StandInKato, tmp_path: Path) -> None:
+    """A caller that gives a request up does not keep the instance from applying it."""
+    with Callers(kato.url, tmp_path, languages=["requests"], timeout=1.0, **UNHURRIED) as callers:
+        (caller,) = callers.all
+        assert eventually(lambda: len(caller.read()) > 2)
+        kato.switch(slow=2.0)
+        assert eventually(lambda: bool(caller.read()[-1].error))
+        kato.switch(slow=0.0)
+        callers.wait(ENDED)
+    tally = check_at(kato, callers)
+    assert 0 < tally.applied <= tally.failed
+    assert tally.report.consistent, str(tally)
+
+
 def test_a_lost_observation_is_found(kato: StandInKato, tmp_path: Path) -> None:
     """An instance with a full store acknowledges observations and does not save them."""
     with Callers(kato.url, tmp_path, languages=["requests"], **UNHURRIED) as callers:

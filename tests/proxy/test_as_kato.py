@@ -34,6 +34,9 @@ EXCHANGES: tuple[tuple[str, str, Any], ...] = (
     ("POST", "/observe", {"strings": ["b", "a"], "vectors": [], "emotives": {"joy": 1}}),
     ("POST", "/observe", {"strings": ["c"], "metadata": {"source": "web"}, "unknown": 1}),
     ("POST", "/observe", {"emotives": {"joy": "0.5"}}),
+    ("POST", "/observe", {"emotives": {"joy": True, "fear": "0.5"}, "metadata": {"new": True}}),
+    ("POST", "/observe", {"strings": [True], "vectors": [[True]]}),
+    ("GET", "/percept-data", None),
     ("POST", "/observe", {}),
     ("POST", "/observe", {"strings": "c"}),
     ("POST", "/observe", {"strings": [1]}),
@@ -173,6 +176,15 @@ def test_creation(proxy: ServedProxy, instance: int, body: Any) -> None:
         assert proxy.observe(session, "a").json["time"] == 1
 
 
+@pytest.mark.parametrize("ttl", [10**14, -(10**14), -5])
+def test_creation_that_fails_in_each_instance(proxy: ServedProxy, instance: int, ttl: int) -> None:
+    """KATO can neither add this to a date nor store it. Its 500 is no store that is down."""
+    body = {"node_id": "n", "ttl_seconds": ttl}
+    here, there = (call(port, "POST", "/sessions", body) for port in (instance, proxy.port))
+    assert comparable(there)[:2] == comparable(here)[:2]
+    assert there.status == 500
+
+
 @pytest.mark.parametrize(("method", "path", "body"), ELSEWHERE)
 def test_paths_without_session(
     proxy: ServedProxy, instance: int, method: str, path: str, body: Any
@@ -208,6 +220,27 @@ def test_media_type(proxy: ServedProxy, instance: int) -> None:
         assert there.status == here.status
         if here.status == 422:
             assert there.json == here.json
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "part"),
+    [
+        ("/extend?ttl_seconds=100000000000000", None, "query"),
+        ("/observe", b'{"emotives": {"joy": NaN}}', "body"),
+        ("/observe", b'{"unknown": "\\ud800"}', "body"),
+    ],
+)
+def test_what_kato_takes_and_the_proxy_does_not(
+    proxy: ServedProxy, path: str, body: bytes | None, part: str
+) -> None:
+    """A 422 in KATO's form. The session is as it was."""
+    session = proxy.open()
+    response = proxy.call("POST", f"{session}{path}", body)
+    assert response.status == 422
+    assert [(one["type"], one["loc"]) for one in response.json["detail"]] == [
+        ("unsupported", [part])
+    ]
+    assert proxy.observe(session, "a").json["time"] == 1
 
 
 def test_trace_id(proxy: ServedProxy) -> None:

@@ -222,6 +222,7 @@ def answer_once(
 
     It is for calls that have the same effect if they are repeated at once: an answer is recorded
     before the session is changed again, and is lost only with the process that was to record it.
+    ``keeps_any``: also an answer that is long.
 
     Raises:
         IdempotencyKeyReused: the key was used for another call.
@@ -235,7 +236,8 @@ def answer_once(
         return kept  # type: ignore[no-any-return]
     result = yield from flow(api, state, deadline)
     calls = own.calls = own.calls or CallRecords()  # those of the owner that it ended under
-    calls.answered(key, request, 1, copy.deepcopy(result) if keeps_any else _kept(result))
+    answer: Any = copy.deepcopy(result) if keeps_any else _kept(result)
+    calls.answered(key, request, 1, answer)
     calls.unrecorded = True
     return result
 

@@ -4,8 +4,6 @@ KATO says exactly which field is wrong, and its words are its own. So the reques
 a session that nothing else uses: if KATO takes it after all, no session is changed by that.
 """
 
-import msgspec
-
 from kato_consul import AsyncKatoClient
 from kato_consul._kato.opening import DEFAULT_CONFIG
 from kato_consul._kato.session_state import SessionState
@@ -21,6 +19,7 @@ KEPT_FOR = 60
 """Seconds that KATO keeps that session after its last use."""
 
 NOT_JSON = "Input should be a valid dictionary or object to extract fields from"
+NOT_SUPPORTED = "A value is of another type, or in another range, than KATO's API documents"
 
 
 class Refusals:
@@ -42,11 +41,11 @@ class Refusals:
             self._session_id = ""  # it has expired
         if reply.status < 400 or reply.status >= 500:  # what KATO took may make it fail from now on
             self._session_id = ""
-        return _refused(reply)
+        return _refused(reply, "body" if body else "query")
 
     async def of_new_session(self, body: bytes) -> Reply:
         """Return KATO's answer to a POST that is to create a session."""
-        return _refused(await self._ask("/sessions", body))
+        return _refused(await self._ask("/sessions", body), "body")
 
     async def _open(self) -> None:
         factory = self._client._factory
@@ -72,20 +71,20 @@ class Refusals:
         return Reply(answer.reply.status, answer.reply.body, content_type.encode("latin-1"))
 
 
-def _refused(reply: Reply) -> Reply:
-    """Return KATO's answer if it is a refusal. KATO converts what it is given in more ways than
-    this proxy."""
-    if reply.status < 400:
-        return detail_reply(422, "A field of the request has another type than KATO's API says")
-    return reply
+def _refused(reply: Reply, part: str) -> Reply:
+    """Return KATO's answer if it is a refusal. KATO takes what this proxy cannot keep, such as NaN.
+
+    ``part`` of the request, "body" or "query", is the one that is refused then.
+    """
+    return reply if reply.status >= 400 else refusal("unsupported", part, NOT_SUPPORTED)
 
 
 def not_json(body: bytes) -> Reply:
     """Return KATO's refusal of a body whose media type is not JSON."""
-    error = {
-        "type": "model_attributes_type",
-        "loc": ["body"],
-        "msg": NOT_JSON,
-        "input": body.decode("utf-8", "replace"),
-    }
-    return Reply(422, msgspec.json.encode({"detail": [error]}))
+    given = body.decode("utf-8", "replace")
+    return refusal("model_attributes_type", "body", NOT_JSON, input=given)
+
+
+def refusal(kind: str, part: str, message: str, **more: str) -> Reply:
+    """Return a 422 in KATO's form, about a part of the request."""
+    return detail_reply(422, [{"type": kind, "loc": [part], "msg": message, **more}])

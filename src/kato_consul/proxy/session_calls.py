@@ -5,6 +5,7 @@ request: it is shown to KATO, whose answer the caller gets (`refusals`).
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
@@ -20,6 +21,11 @@ from kato_consul.proxy.http import Reply, detail_reply, json_reply
 
 DEFAULT_EXTENSION = 3600
 """Seconds by which KATO extends a session unless told."""
+
+LONGEST_TTL = 5 * 10**10
+"""Seconds of a time to live that KATO can surely add to today's date, or subtract: 1,584 years.
+With too many each instance answers a 500, as if its store were down; and so it does if a new
+session is to have less than none."""
 
 
 class Unusable(Exception):
@@ -74,21 +80,36 @@ class _Sequence(msgspec.Struct):
 
 
 class _Decoder:
-    """Decodes JSON to a type: as it is, or as KATO converts it, such as ``"1"`` to a number."""
+    """Decodes JSON to a type: as it is, or as KATO converts it: ``"1"`` and ``true`` to numbers."""
 
     def __init__(self, kind: Any) -> None:
         self._exact = msgspec.json.Decoder(kind)
         self._lax = msgspec.json.Decoder(kind, strict=False)
+        self._kind = kind
 
     def __call__(self, body: bytes) -> Any:
-        try:
-            return self._exact.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            pass
-        try:
-            return self._lax.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise Unusable from None
+        for decode in (self._exact.decode, self._lax.decode, self._without_booleans):
+            with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                return decode(body)
+        raise Unusable
+
+    def _without_booleans(self, body: bytes) -> Any:
+        converted = _booleans_as_numbers(msgspec.json.decode(body))
+        return msgspec.convert(converted, self._kind, strict=False)
+
+
+def _booleans_as_numbers(value: Any, *, numeric: bool = False) -> Any:
+    """Return a body whose ``vectors`` and ``emotives`` have numbers in the place of booleans."""
+    if isinstance(value, dict):
+        return {
+            name: part
+            if name == "metadata" and not numeric
+            else _booleans_as_numbers(part, numeric=numeric or name in ("vectors", "emotives"))
+            for name, part in value.items()
+        }
+    if isinstance(value, list):
+        return [_booleans_as_numbers(part, numeric=numeric) for part in value]
+    return float(value) if numeric and isinstance(value, bool) else value
 
 
 _observation = _Decoder(_Observation)
@@ -147,13 +168,16 @@ def extension(query: bytes) -> int:
     """Return the seconds by which a query extends a session.
 
     Raises:
-        Unusable: it is no whole number.
+        Unusable: it is no whole number, or one that no date can be moved by.
     """
     values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("ttl_seconds")
     try:
-        return int(values[-1]) if values else DEFAULT_EXTENSION
+        seconds = int(values[-1]) if values else DEFAULT_EXTENSION
     except ValueError:
         raise Unusable from None
+    if abs(seconds) > LONGEST_TTL:
+        raise Unusable
+    return seconds
 
 
 def _plain(flow: CallFlow[Any]) -> Callable[[SessionRequest], CallFlow[Any]]:
@@ -229,4 +253,6 @@ def session_asked_for(body: bytes) -> dict[str, Any]:
         Unusable: KATO does not take it.
     """
     asked: dict[str, Any] = msgspec.structs.asdict(_created(body))
+    if not 0 <= (asked["ttl_seconds"] or 0) <= LONGEST_TTL:
+        raise Unusable
     return {name: value for name, value in asked.items() if value is not None}

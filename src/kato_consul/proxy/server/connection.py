@@ -1,8 +1,8 @@
 """A connection of a caller: uvicorn's protocol, with time limits, and an end that loses nothing.
 
 uvicorn limits the time between two requests, and nothing else: a caller that never ends its headers
-keeps its connection, and headers may be of any length. At its end it closes idle connections at
-once, also those on which a request is on its way.
+keeps its connection, and so does one that never reads its answers; headers may be of any length. At
+its end it closes idle connections at once, also those on which a request is on its way.
 
 `HttpToolsProtocol` has no documented interface for this. What is used of it: the callbacks of
 its parser, ``cycle``, ``flow``, ``pipeline``, ``timeout_keep_alive`` with its task, and
@@ -10,14 +10,14 @@ its parser, ``cycle``, ``flow``, ``pipeline``, ``timeout_keep_alive`` with its t
 """
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from kato_consul.proxy.server.measuring import Meter, Rejection
+from kato_consul.proxy.server.connection_limits import ConnectionLimits, Reader
+from kato_consul.proxy.server.measuring import Rejection
 from kato_consul.proxy.server.refusals import RETRY_SOON, closing_response, refuse
 
 MAX_HEAD = 64 * 1024
@@ -31,22 +31,6 @@ _OF_UPGRADES = frozenset({b"connection", b"upgrade", b"http2-settings"})
 """Headers of an upgrade, and of this connection."""
 
 _TOO_MANY = "the proxy serves as many connections as it may: try again"
-
-
-@dataclass
-class ConnectionLimits:
-    """What the connections of a server have in common.
-
-    ``idle_within``, ``head_within`` and ``body_within`` are seconds, as in `ServerOptions`.
-    ``leaving``: each response ends its connection.
-    """
-
-    max_connections: int
-    idle_within: float
-    head_within: float
-    body_within: float
-    meter: Meter
-    leaving: bool = field(default=False, init=False)
 
 
 class CallerConnection(HttpToolsProtocol):
@@ -64,6 +48,7 @@ class CallerConnection(HttpToolsProtocol):
         self._upgraded = False
         self._discarding = False
         self._ignored = False
+        self._reader = Reader()
 
     # Connection
 
@@ -219,6 +204,14 @@ class CallerConnection(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     # What is slow, and what is not HTTP
+
+    def check_reader(self, now: float) -> None:
+        """Reset the connection if its caller reads nothing of what waits for it. A connection that
+        is being closed waits for its caller, too."""
+        waiting = self.transport.get_write_buffer_size()
+        if self._reader.seconds_without_reading(now, waiting) > self._limits.send_within:
+            self._limits.meter.rejected(Rejection.SLOW)
+            self.transport.abort()
 
     def _start_timer(self) -> None:
         self._stop_timer()

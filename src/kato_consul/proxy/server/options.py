@@ -40,6 +40,7 @@ class ServerOptions:
         head_within: seconds from the first byte of a request to the end of its headers, above 0;
             default 10.
         body_within: seconds that the body may take, above 0; default 60.
+        send_within: seconds for which a caller may read nothing of its answer, above 0; default 60.
 
     Raises:
         ConfigurationError: a value is invalid, or two contradict each other.
@@ -62,6 +63,7 @@ class ServerOptions:
     idle_within: float = 120.0
     head_within: float = 10.0
     body_within: float = 60.0
+    send_within: float = 60.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prefix", self.prefix.rstrip("/"))

@@ -16,7 +16,8 @@ from uvicorn.server import ServerState
 
 from kato_consul._logging import logger
 from kato_consul.proxy.server.accepting import Acceptor
-from kato_consul.proxy.server.connection import CallerConnection, ConnectionLimits
+from kato_consul.proxy.server.connection import CallerConnection
+from kato_consul.proxy.server.connection_limits import ConnectionLimits
 from kato_consul.proxy.server.lifespan import Lifespan
 from kato_consul.proxy.server.middlewares import Leaving, middlewares
 from kato_consul.proxy.server.options import ServerOptions
@@ -80,6 +81,7 @@ class Worker:
             idle_within=options.idle_within,
             head_within=options.head_within,
             body_within=options.body_within,
+            send_within=options.send_within,
             meter=meter,
         )
         # A request that is not HTTP is the caller's mistake, and is counted.
@@ -102,7 +104,7 @@ class Worker:
             server_state=self._state,
             app_state=self._lifespan.state,
         )
-        self._dates = asyncio.ensure_future(self._keep_date())
+        self._each_second = asyncio.ensure_future(self._do_each_second())
         self._acceptor = Acceptor(self._sockets, connection, tls=tls, admit=self._admit)
         self._acceptor.start()
 
@@ -137,7 +139,7 @@ class Worker:
             task.cancel()
         for one in list(self._state.connections):
             one.transport.close()
-        self._dates.cancel()
+        self._each_second.cancel()
         if cut:
             log.warning("proxy.requests_cut", count=cut)
             await asyncio.wait(set(self._state.tasks), timeout=FORCED_WITHIN)
@@ -170,8 +172,12 @@ class Worker:
     def _caller_connections(self) -> list[CallerConnection]:
         return [one for one in self._state.connections if isinstance(one, CallerConnection)]
 
-    async def _keep_date(self) -> None:
+    async def _do_each_second(self) -> None:
+        """Keep the date of responses, and reset connections whose callers read nothing."""
+        loop = asyncio.get_running_loop()
         while True:
+            for connection in self._caller_connections():
+                connection.check_reader(loop.time())
             date = (b"date", formatdate(time.time(), usegmt=True).encode())
             self._state.default_headers = [date, *self._config.encoded_headers]
             await asyncio.sleep(1)
