@@ -42,7 +42,7 @@ def test_after_a_request_that_kato_takes(proxy: ServedProxy) -> None:
     for _ in range(2):
         response = proxy.call("POST", f"{session}/observe-sequence", sequence)
         assert response.status == UNPROCESSABLE
-        assert "another type" in response.json["detail"]
+        assert response.json["detail"][0]["type"] == "unsupported"
     assert proxy.stm(session) == []
 
 
