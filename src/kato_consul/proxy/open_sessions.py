@@ -93,7 +93,7 @@ class OpenSessions:
 
     async def _find(self, session_id: str, known: AsyncSession | None) -> AsyncSession:
         current = session_id if known is None else known.id or session_id
-        if not SESSION_ID.fullmatch(session_id) or not await self._is_there(session_id, current):
+        if not SESSION_ID.fullmatch(session_id) or not await self._is_there(known, session_id, current):
             if known is not None:
                 await self.forget(session_id)
             raise SessionGone(session_id, current)
@@ -156,8 +156,11 @@ class OpenSessions:
         self.used(session)
         return session
 
-    async def _is_there(self, session_id: str, current: str) -> bool:
-        """Return whether KATO has the session, or it can be restored from its entry."""
+    async def _is_there(
+        self, expired: AsyncSession | None, session_id: str, current: str
+    ) -> bool:
+        """Return whether KATO has the session, or it can be restored from its entry. ``expired`` is
+        what this process has of it, if it has."""
         if await self._kato_has(current):
             return True
         if self._directory is None:
@@ -169,6 +172,8 @@ class OpenSessions:
         entry = stored.entry
         if stored.owned and entry.owner != self._directory.nonce:
             return True  # its owner knows when it was used last, and hands it over accordingly
+        if stored.owned and expired is not None:
+            return False  # as does this process
         if entry.id != current and await self._kato_has(entry.id):
             return True
         if entry.released:
