@@ -52,8 +52,9 @@ class OpenSessions:
     def __len__(self) -> int:
         return len(self._known)
 
-    async def create(self, asked: Json, idempotency_key: str | None) -> Json:
-        """Let KATO create a session, and return its response.
+    async def create(self, asked: Json, idempotency_key: str | None, caller: str) -> Json:
+        """Let KATO create a session, and return its response. Each ``caller`` has keys of its own:
+        it must not be given the session of another one.
 
         Raises:
             IdempotencyKeyReused, KatoConsulError: see `create_once`, `post_session`.
@@ -64,7 +65,8 @@ class OpenSessions:
             flow = create(asked)(factory.api, nothing, factory.deadline())
             response = await self._client.discovery._run(flow)
         else:
-            first = self._client.session(f"idempotency-key:{idempotency_key}")
+            # No path of a session has this key: it has a slash.
+            first = self._client.session(f"idempotency-key/{caller}/{idempotency_key}")
             response = await first._run("create", create_once(asked, idempotency_key))
             self._known[first.key] = first
             self.used(first, KEY_KEPT_FOR * (first._state.ttl or DEFAULT_TTL))
