@@ -160,9 +160,7 @@ def test_use_that_ends_later_than_the_session_would(
     assert other.stm(session) == [["a"], ["b"], ["c"], ["d"]]
 
 
-def test_expired_session_of_a_proxy_that_ended(
-    settings: Settings, other: ServedProxy
-) -> None:
+def test_expired_session_of_a_proxy_that_ended(settings: Settings, other: ServedProxy) -> None:
     """A session that was handed over late does not live longer by that."""
     with ServedProxy(settings) as first:
         session = first.open(ttl_seconds=4)

@@ -95,7 +95,9 @@ class OpenSessions:
 
     async def _find(self, session_id: str, known: AsyncSession | None) -> AsyncSession:
         current = session_id if known is None else known.id or session_id
-        if not SESSION_ID.fullmatch(session_id) or not await self._is_there(known, session_id, current):
+        if not SESSION_ID.fullmatch(session_id) or not await self._is_there(
+            known, session_id, current
+        ):
             if known is not None:
                 await self.forget(session_id)
             raise SessionGone(session_id, current)
@@ -158,9 +160,7 @@ class OpenSessions:
         self.used(session)
         return session
 
-    async def _is_there(
-        self, expired: AsyncSession | None, session_id: str, current: str
-    ) -> bool:
+    async def _is_there(self, expired: AsyncSession | None, session_id: str, current: str) -> bool:
         """Return whether KATO has the session, or it can be restored from its entry. ``expired`` is
         what this process has of it, if it has."""
         if await self._kato_has(current):
