@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
 import uvicorn
+from starlette.types import Receive, Scope, Send
 
 from kato_consul import Settings
 from kato_consul.proxy import create_app
+from kato_consul.proxy.http import CALLER
 from kato_consul.testing.ports import free_ports
 
 START_WITHIN = 20.0
@@ -55,12 +57,18 @@ def call(
 
 
 class ServedProxy:
-    """A proxy in a thread; a ``with`` block starts and stops it."""
+    """A proxy in a thread; a ``with`` block starts and stops it. ``caller`` is the name of the API
+    key that all requests have."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, caller: str = "") -> None:
         self.port = free_ports(1)[0]
+        app = create_app(settings)
+
+        async def called(scope: Scope, receive: Receive, send: Send) -> None:
+            await app({**scope, CALLER: caller} if caller else scope, receive, send)
+
         config = uvicorn.Config(
-            create_app(settings),
+            called,
             host="127.0.0.1",
             port=self.port,
             log_config=None,

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from kato_consul import SessionDirectory
+from kato_consul import SessionDirectory, Settings
 from kato_consul.testing import Fleet
 from tests.proxy.served import Response, ServedProxy
 from tests.testing.waiting import eventually
 
 GONE = 404
+REUSED = 422
 
 
 @pytest.fixture
@@ -177,3 +178,16 @@ def test_key_of_a_session_that_lives_long(
         (entry,) = (one for one in directory.entries() if one.key.endswith(text))
     assert entry.expires_at is not None
     assert entry.expires_at - time.time() > 2 * 1_000_000 - 100
+
+
+def test_new_session_of_another_caller(
+    key: dict[str, str], proxy: ServedProxy, settings: Settings
+) -> None:
+    """A caller with another API key does not get the session, whatever its idempotency key is."""
+    asked = {"node_id": "n"}
+    mine = proxy.call("POST", "/sessions", asked, key).json["session_id"]
+    with ServedProxy(settings, caller="shop") as served:
+        theirs = served.call("POST", "/sessions", asked, key).json["session_id"]
+        assert theirs != mine
+        assert served.call("POST", "/sessions", asked, key).json["session_id"] == theirs
+        assert served.call("POST", "/sessions", {"node_id": "m"}, key).status == REUSED

@@ -158,3 +158,26 @@ def test_use_that_ends_later_than_the_session_would(
     assert statuses == [OK, OK]
     assert other.observe(session, "c", **key).json["time"] == 3
     assert other.stm(session) == [["a"], ["b"], ["c"], ["d"]]
+
+
+def test_expired_session_of_a_proxy_that_ended(settings: Settings, other: ServedProxy) -> None:
+    """A session that was handed over late does not live longer by that."""
+    with ServedProxy(settings) as first:
+        session = first.open(ttl_seconds=4)
+        assert first.observe(session, "a").status == OK
+        used_at = time.monotonic()
+        assert eventually(lambda: time.monotonic() > used_at + 3)
+    assert eventually(lambda: time.monotonic() > used_at + 5)
+    assert other.call("GET", f"{session}/exists").json["exists"] is False
+    assert other.observe(session, "b").status == GONE
+
+
+def test_extended_by_less(proxy: ServedProxy) -> None:
+    """A session that is to expire earlier does, at the proxy that has it, too."""
+    session = proxy.open()
+    proxy.observe(session, "a")
+    assert proxy.call("POST", f"{session}/extend?ttl_seconds=1").status == OK
+    extended_at = time.monotonic()
+    assert eventually(lambda: time.monotonic() > extended_at + 2)
+    assert proxy.call("GET", f"{session}/exists").json["exists"] is False
+    assert proxy.observe(session, "b").status == GONE

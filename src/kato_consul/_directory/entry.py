@@ -104,6 +104,11 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
     frequency: int | None = None
     position: LogPosition | None = None
 
+    @property
+    def sets_back(self) -> bool:
+        """True if it sets the counter to 0."""
+        return self.what.startswith("clear")
+
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One session of a service.
@@ -175,6 +180,11 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             revision=self.revision + 1,
             released=False,
         )
+
+    @property
+    def sets_back(self) -> bool:
+        """True if its counter may have been set to 0 since it was written."""
+        return self.mark is not None and self.mark.sets_back
 
     def encode(self) -> bytes:
         """Return the entry as JSON."""

@@ -16,7 +16,13 @@ from kato_consul._kato.pattern_store import PREFIX
 from kato_consul._kato.repeated_calls import Before, Call, MakePart, answer_once, call_once
 from kato_consul._kato.sequence_chunks import Progress, no_part, observe_chunks, with_learned
 from kato_consul._kato.session_state import SessionState
-from kato_consul._kato.types import LearnResult, Observation, ObservationResult, SequenceResult
+from kato_consul._kato.types import (
+    Acknowledgement,
+    LearnResult,
+    Observation,
+    ObservationResult,
+    SequenceResult,
+)
 from kato_consul._kato.write import Write
 from kato_consul.errors import ConfigurationError
 
@@ -129,6 +135,31 @@ def learn(key: Any, position: Any) -> CallFlow[LearnResult]:
 
     call = Call("learn", _digest("learn"), observations=0, learns=True, run=run, answer=answer)
     return _once(call, key, position)
+
+
+def clear(write: Write[Acknowledgement], key: Any) -> CallFlow[Acknowledgement]:
+    """Return the flow of a call that empties the memory, ``clear_stm`` or ``clear_all``.
+
+    What was observed since, or learned, must not be lost if it is repeated. So it is recorded as an
+    observation is, and not by its answer alone.
+    """
+    if key is None:
+        return partial(execute_write, write=write)
+
+    def run(
+        api: KatoApi, state: SessionState, deadline: float, before: Before, part: MakePart
+    ) -> Flow[Acknowledgement]:
+        return execute_write(api, state, deadline, write.of(part(1, 0)))
+
+    call = Call(
+        what=write.what,
+        request=_digest(write.what),
+        observations=0,
+        learns=True,
+        run=run,
+        answer=lambda session_id, before: write.answer_from_journal(session_id, before.journal),
+    )
+    return _once(call, key, None)
 
 
 def answered_once(

@@ -60,8 +60,8 @@ class Call(Generic[R]):
     """A call that may be made again.
 
     ``what`` names it, ``request`` is a digest of what it asks for. It has ``observations``, and
-    learns after them if ``learns``. ``run`` makes the units that an earlier call has not made;
-    ``answer`` returns its answer if it has made them all, from KATO's id.
+    learns after them if ``learns``, or clears the memory. ``run`` makes the units that an earlier
+    call has not made; ``answer`` returns its answer if it has made them all, from KATO's id.
     """
 
     what: str
@@ -236,8 +236,7 @@ def answer_once(
         return kept  # type: ignore[no-any-return]
     result = yield from flow(api, state, deadline)
     calls = own.calls = own.calls or CallRecords()  # those of the owner that it ended under
-    answer: Any = copy.deepcopy(result) if keeps_any else _kept(result)
-    calls.answered(key, request, 1, answer)
+    calls.answered(key, request, 1, _kept(result, keeps_any=keeps_any))
     calls.unrecorded = True
     return result
 
@@ -295,7 +294,7 @@ def _before(done: int, record: KeyRecord | None, journal: Journal) -> Before:
     return Before(done, then, record.pattern)
 
 
-def _kept(result: Any) -> Any:
+def _kept(result: Any, *, keeps_any: bool = False) -> Any:
     """Return an answer to keep, None if it is too long."""
-    short = len(msgspec.json.encode(result)) <= MAX_ANSWER_BYTES
+    short = keeps_any or len(msgspec.json.encode(result)) <= MAX_ANSWER_BYTES
     return copy.deepcopy(result) if short else None

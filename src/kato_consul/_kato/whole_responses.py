@@ -16,7 +16,7 @@ import msgspec
 
 from kato_consul._directory.entry import check_given
 from kato_consul._flow import Flow
-from kato_consul._kato import reads, writes
+from kato_consul._kato import reads, repeatable, writes
 from kato_consul._kato import response_shapes as shapes
 from kato_consul._kato.config_check import rejected
 from kato_consul._kato.configuration import set_config
@@ -89,12 +89,12 @@ def finalize_training(key: str | None) -> CallFlow[Json]:
 
 def clear_stm(key: str | None) -> CallFlow[Json]:
     """Return the flow that empties the short-term memory."""
-    return answered_once(partial(_write, write=writes.clear_stm()), "clear_stm", None, key)
+    return partial(_as_json, flow=repeatable.clear(writes.clear_stm(), key))
 
 
 def clear_all(key: str | None) -> CallFlow[Json]:
     """Return the flow that empties the memory, and deletes what the node has learned."""
-    return answered_once(partial(_write, write=writes.clear_all()), "clear_all", None, key)
+    return partial(_as_json, flow=repeatable.clear(writes.clear_all(), key))
 
 
 def extend(ttl_seconds: int, key: str | None) -> CallFlow[Json]:
@@ -126,6 +126,13 @@ def configure(values: Mapping[str, Any], key: str | None) -> CallFlow[Json]:
         return dict(write.answer_from_journal(state.id or "", state.journal))
 
     return answered_once(flow, "set_config", values, key)
+
+
+def _as_json(
+    api: KatoApi, state: SessionState, deadline: float, *, flow: CallFlow[Any]
+) -> Flow[Json]:
+    response = yield from flow(api, state, deadline)
+    return dict(response)
 
 
 def _write(api: KatoApi, state: SessionState, deadline: float, *, write: Any) -> Flow[Json]:

@@ -176,6 +176,7 @@ def restored_calls(
         return None
     seen = cut is not None and (
         cut.time > entry.time
+        or (cut.time < entry.time and entry.sets_back)
         or (cut.time == entry.time and cut.events != memory_length(entry.events))
     )
     keys = {one.key: _resolved(one, seen, given_up=cut is not None) for one in entry.keys}
@@ -207,7 +208,7 @@ def _resolved(record: KeyRecord, seen: bool, *, given_up: bool) -> KeyRecord:
     if record.once_only and given_up:
         return msgspec.structs.replace(record, unknown=True)
     observations = 0 if record.once_only else record.in_flight
-    return msgspec.structs.replace(record, in_flight=0, time=record.time - observations)
+    return msgspec.structs.replace(record, in_flight=0, time=max(0, record.time - observations))
 
 
 def has_more_than_symbols(observation: Observation) -> bool:

@@ -5,9 +5,12 @@ in the same session of KATO's. So it is given up only between two calls. A sessi
 handed over at once; one in use after `SLICE` seconds, or as soon as it pauses.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
+
+import msgspec
 
 from kato_consul._flow import LONG_WAIT, Flow, Sleep, WaitForChange
 from kato_consul._kato.kato_api import KatoApi
@@ -15,6 +18,7 @@ from kato_consul._kato.ownership import LeaseLost
 from kato_consul._kato.reconcile import read_memory
 from kato_consul._kato.session_state import SessionState
 from kato_consul._logging import logger
+from kato_consul._owning.entry_state import DEFAULT_TTL
 from kato_consul._owning.owned_sessions import OwnedSessions
 from kato_consul._runtime_defaults import clock
 from kato_consul.errors import KatoConsulError, SessionConflict, SessionDirectoryUnavailable
@@ -111,6 +115,8 @@ def release(owned: OwnedSessions, api: KatoApi, state: SessionState, deadline: f
             if orderly and own.calls is not None:
                 own.calls.close(None)  # the next owner's writes do not show whether it is applied
             entry = owned.entry_after(held.entry, state, state.journal, released=orderly)
+            if (used_at := _used_at(api, state)) is not None:
+                entry = msgspec.structs.replace(entry, written_at=used_at)
         else:  # it was never continued: it is as it was
             assert own.acquired is not None
             held, previous = own.acquired
@@ -124,6 +130,15 @@ def release(owned: OwnedSessions, api: KatoApi, state: SessionState, deadline: f
         log.warning("session.not_released", key=state.key, why=str(error))
     finally:
         owned.lose(state)
+
+
+def _used_at(api: KatoApi, state: SessionState) -> float | None:
+    """Return the Unix time at which a session was used last that ends a time to live after that,
+    None for any other. Its entry counts as written then: a process that reads it later could not
+    tell otherwise that the session has ended."""
+    if state.ends_at is None:
+        return None
+    return time.time() + state.ends_at - api.now() - (state.ttl or DEFAULT_TTL)
 
 
 def _is_settled(api: KatoApi, state: SessionState, deadline: float) -> Flow[bool]:

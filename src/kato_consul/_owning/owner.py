@@ -122,6 +122,8 @@ class SessionOwner:
         try:
             # A takeover opens the session with the configuration, and counts from the counter.
             if write.config is not None or write.resets:
+                if own.calls is not None and write.part is not None:
+                    own.calls.applied(write.part)  # its entry does not differ from a cut after it
                 yield from self._owned.record(state, after, deadline)
             elif write.keeps_for is not None:
                 expires_at = expiry(state, write.keeps_for)

@@ -58,7 +58,7 @@ def take_over(
     else:
         reason = "taken over"
         cut = cut_of(entry, time, stm)
-        if time < entry.time and not _sets_back(entry.mark):
+        if time < entry.time and not entry.sets_back:
             conflict = differs(successor, time, stm)
         successor.journal, lossy = found(entry, time, stm)
     own.calls = restored_calls(entry, own.calls, cut)
@@ -88,15 +88,10 @@ def _read_cut(
     return time, stm
 
 
-def _sets_back(mark: Mark | None) -> bool:
-    """Return whether the marked write sets the counter to 0."""
-    return mark is not None and mark.what.startswith("clear")
-
-
 def _kept(mark: Mark | None, journal: Journal) -> tuple[Mark | None, DoubtfulLearn | None]:
     """Return the mark for the entry of the continued session, and the learn that may still be
     applied to the node: if the memory is the one that it would learn."""
-    if mark is None or _sets_back(mark):
+    if mark is None or mark.sets_back:
         return None, None
     if not journal.events or (journal.time, journal.events) != (mark.time, mark.events):
         return None, None

@@ -15,6 +15,9 @@ from kato_consul._tracing import is_trace_id
 ROUTE = "kato_consul.route"
 """Key of the ASGI scope under which an endpoint puts the template of its path, for metrics."""
 
+CALLER = "kato_consul.caller"
+"""Key of the ASGI scope under which the server puts the name of the caller's API key."""
+
 JSON = b"application/json"
 
 Headers = list[tuple[bytes, bytes]]

@@ -52,8 +52,9 @@ class OpenSessions:
     def __len__(self) -> int:
         return len(self._known)
 
-    async def create(self, asked: Json, idempotency_key: str | None) -> Json:
-        """Let KATO create a session, and return its response.
+    async def create(self, asked: Json, idempotency_key: str | None, caller: str) -> Json:
+        """Let KATO create a session, and return its response. Each ``caller`` has keys of its own:
+        it must not be given the session of another one.
 
         Raises:
             IdempotencyKeyReused, KatoConsulError: see `create_once`, `post_session`.
@@ -64,7 +65,8 @@ class OpenSessions:
             flow = create(asked)(factory.api, nothing, factory.deadline())
             response = await self._client.discovery._run(flow)
         else:
-            first = self._client.session(f"idempotency-key:{idempotency_key}")
+            # No path of a session has this key: it has a slash.
+            first = self._client.session(f"idempotency-key/{caller}/{idempotency_key}")
             once = create_once(asked, idempotency_key)
             response, is_new = await first._run("create", once)
             self._known[first.key] = first
@@ -90,7 +92,9 @@ class OpenSessions:
 
     async def _find(self, session_id: str, known: AsyncSession | None) -> AsyncSession:
         current = session_id if known is None else known.id or session_id
-        if not SESSION_ID.fullmatch(session_id) or not await self._is_there(session_id, current):
+        if not SESSION_ID.fullmatch(session_id) or not await self._is_there(
+            known, session_id, current
+        ):
             if known is not None:
                 await self.forget(session_id)
             raise SessionGone(session_id, current)
@@ -153,8 +157,9 @@ class OpenSessions:
         self.used(session)
         return session
 
-    async def _is_there(self, session_id: str, current: str) -> bool:
-        """Return whether KATO has the session, or it can be restored from its entry."""
+    async def _is_there(self, expired: AsyncSession | None, session_id: str, current: str) -> bool:
+        """Return whether KATO has the session, or it can be restored from its entry. ``expired`` is
+        what this process has of it, if it has."""
         if await self._kato_has(current):
             return True
         if self._directory is None:
@@ -166,6 +171,8 @@ class OpenSessions:
         entry = stored.entry
         if stored.owned and entry.owner != self._directory.nonce:
             return True  # its owner knows when it was used last, and hands it over accordingly
+        if stored.owned and expired is not None:
+            return False  # as does this process
         if entry.id != current and await self._kato_has(entry.id):
             return True
         if entry.released:

@@ -10,6 +10,7 @@ from kato_consul._kato.opening import KEY_METADATA
 from kato_consul.errors import KatoConsulError, SessionGone
 from kato_consul.proxy.errors import error_reply
 from kato_consul.proxy.http import (
+    CALLER,
     ROUTE,
     CallerGone,
     Reply,
@@ -130,7 +131,7 @@ class CreationEndpoint(_Endpoint):
 
     async def _reply(self, scope: Scope, head: RequestHead, session_id: str, body: bytes) -> Reply:
         shared = self._sessions
-        key = key_of(head.idempotency_key)
+        key, caller = key_of(head.idempotency_key), scope.get(CALLER) or ""
         if body and not is_json(head.content_type):
             return not_json(body)
         try:
@@ -138,8 +139,8 @@ class CreationEndpoint(_Endpoint):
                 asked = session_asked_for(body)
             except Unusable:
                 return await shared.refusals.of_new_session(body)
-            with nullcontext() if key is None else shared.keys.hold("", key):
-                response = await shared.open.create(asked, key)
+            with nullcontext() if key is None else shared.keys.hold(f"/{caller}", key):
+                response = await shared.open.create(asked, key, caller)
         except KatoConsulError as error:
             return error_reply(error)
         return json_reply(200, response)

@@ -17,11 +17,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from kato_consul._logging import logger
 from kato_consul._secret import SETTLED_AFTER, Secret
 from kato_consul.errors import ConfigurationError
+from kato_consul.proxy.http import CALLER
 from kato_consul.proxy.server.measuring import Meter, Rejection
 from kato_consul.proxy.server.refusals import refuse
-
-CALLER = "kato_consul.caller"
-"""Where in the scope the name of the key is."""
 
 PROBES = frozenset({"/health", "/ready"})
 """Paths without keys and limits: Consul, Kubernetes and gateways probe them without a key."""

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kato_consul.proxy.server.api_keys import CALLER, PROBES
+from kato_consul.proxy.http import CALLER
+from kato_consul.proxy.server.api_keys import PROBES
 from kato_consul.proxy.server.measuring import Meter, Rejection
 from kato_consul.proxy.server.refusals import refuse
 
