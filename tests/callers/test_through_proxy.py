@@ -23,8 +23,8 @@ from tests.callers.fronts import WAYS, front_of
 from tests.callers.running import PROGRAMS, Callers, missing
 from tests.testing.waiting import eventually
 
-OBSERVATIONS, PAUSE = 130, 0.1
-"""Each caller takes 13 s, and the disturbances half of that."""
+OBSERVATIONS, PAUSE = 100, 0.1
+"""Each caller takes 12 s, and the disturbances half of that."""
 
 STOPPED_FOR = 1.5
 ENDED = 120.0

@@ -2,6 +2,9 @@
 
 import time
 
+import pytest
+
+from kato_consul.proxy.readiness import FRESH
 from kato_consul.testing import Fleet
 from tests.proxy.served import Response, ServedProxy
 
@@ -22,6 +25,16 @@ def test_ready(proxy: ServedProxy) -> None:
     assert health.status == 200
     assert health.json["status"] == "healthy"
     assert health.json["service_name"] == "kato"
+
+
+@pytest.mark.parametrize("hung", ["kato-1", "kato-2"])
+def test_hung_instance(proxy: ServedProxy, fleet: Fleet, hung: str) -> None:
+    """A call is served by the other one. All proxies ask the same instance first: otherwise all of
+    them would leave their gateway for it."""
+    wait_for(proxy, 200)
+    fleet.instances[hung].freeze()
+    time.sleep(FRESH)
+    assert proxy.call("GET", "/ready").status == 200
 
 
 def test_store_down(proxy: ServedProxy, fleet: Fleet) -> None:

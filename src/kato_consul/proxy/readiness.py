@@ -6,6 +6,7 @@ session would be served: an instance answers, its store does, and the session di
 """
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from starlette.types import Receive, Scope, Send
@@ -84,7 +85,10 @@ class ReadyEndpoint:
         await send_reply(send, self._reply)
 
     async def _ask(self) -> Reply:
-        client, api = self._client, self._client._factory.api
+        client = self._client
+        # All proxies ask the same instance first. One that hangs must not make them unready: there
+        # is time for another one.
+        api = replace(client._factory.api, attempt_timeout=WITHIN / 2)
         state = SessionState(NO_SESSION, "")
         state.journal = Journal(session_id=NO_SESSION)
         deadline = api.now() + WITHIN
