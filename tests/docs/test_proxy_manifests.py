@@ -4,7 +4,9 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import yaml
 
 from kato_consul.testing import Fleet
 from kato_consul.testing.ports import free_ports
-from tests.docs.pages import ROOT, command_line, environment, jobs, with_our_programs
+from tests.docs.pages import ROOT, blocks, command_line, environment, jobs, with_our_programs
 from tests.proxy.served import ServedProxy, call
 
 CONTAINERS = jobs(of_proxy=True)
@@ -89,6 +91,22 @@ def test_requests_of_the_pages(fleet: Fleet, page: Path) -> None:
             answer = json.loads(done.stdout)
             assert "detail" not in answer, answer
             env.setdefault("ID", str(answer.get("session_id")))
+
+
+@pytest.mark.parametrize(("language", "argv"), [("js", ["node"]), ("python", [sys.executable])])
+def test_programs_of_the_page(fleet: Fleet, tmp_path: Path, language: str, argv: list[str]) -> None:
+    """Each observes, with nothing but KATO_URL."""
+    if shutil.which(argv[0]) is None:
+        pytest.skip(f"{argv[0]} is not on this machine")
+    (block,) = blocks(ROOT / "docs" / "proxy.md", language)
+    program = tmp_path / ("page.mjs" if language == "js" else "page.py")
+    program.write_text(block)
+    with ServedProxy(fleet.settings) as proxy:
+        env = {**os.environ, "KATO_URL": f"http://127.0.0.1:{proxy.port}"}
+        done = subprocess.run(
+            [*argv, str(program)], env=env, capture_output=True, timeout=WITHIN, check=True
+        )
+    assert b"stm_length" in done.stdout
 
 
 def is_ready(port: int) -> bool:

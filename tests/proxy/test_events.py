@@ -11,7 +11,7 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from kato_consul.proxy import events
-from kato_consul.proxy.events import Subscription, _TooSlow
+from kato_consul.proxy.events import Subscription
 from kato_consul.testing import Fleet
 from kato_consul.testing.fleet import STORE
 from kato_consul.testing.kato.instance import flush_sessions
@@ -100,8 +100,12 @@ def test_session_that_goes_on(proxy: ServedProxy, fleet: Fleet) -> None:
 def test_subscriber_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is disconnected before its messages fill the memory."""
     monkeypatch.setattr(events, "MAX_WAITING", 2)
-    subscription = Subscription()
-    for number in range(3):
-        subscription.put(str(number))
-    with pytest.raises(_TooSlow):
-        asyncio.run(subscription.get())
+
+    async def put() -> None:
+        subscription = Subscription()
+        for number in range(4):
+            subscription.put(str(number))
+            assert subscription.too_slow.is_set() is (number >= 2)
+        assert [await subscription.get(), await subscription.get()] == ["0", "1"]
+
+    asyncio.run(put())

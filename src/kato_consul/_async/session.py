@@ -276,10 +276,10 @@ class AsyncSession:
     async def _write(self, call: str, write: Write[T]) -> T:
         return await self._run(call, partial(execute_write, write=write))
 
-    async def _run(self, call: str, flow: CallFlow[T]) -> T:
+    async def _run(self, call: str, flow: CallFlow[T], deadline: float | None = None) -> T:
         with naming(call):
             try:
-                return await self._turn.run(flow)
+                return await self._turn.run(flow, deadline)
             except KatoConsulError:
                 if self._state.refused is not None:
                     self._turn.factory.let_go(self._state)

@@ -32,8 +32,12 @@ class SessionTurn:
         """True if the session has no call, and none waits."""
         return not self._calls
 
-    async def run(self, flow: Callable[[KatoApi, SessionState, float], Flow[T]]) -> T:
+    async def run(
+        self, flow: Callable[[KatoApi, SessionState, float], Flow[T]], deadline: float | None = None
+    ) -> T:
         """Run a flow when it is this call's turn, and return its result.
+
+        ``deadline`` is that of the settings unless given: a caller may have begun before.
 
         Raises:
             ClientClosed: the client is closed, or belongs to another loop or process.
@@ -42,7 +46,8 @@ class SessionTurn:
         """
         factory = self.factory
         factory.check_usable()
-        deadline = factory.deadline()
+        if deadline is None:
+            deadline = factory.deadline()
         self._calls += 1
         try:
             if self._calls == 1:

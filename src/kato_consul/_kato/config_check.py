@@ -16,16 +16,18 @@ from kato_consul._requests.request import Request
 from kato_consul.errors import ConfigurationError
 
 
-def check_config(values: Mapping[str, Any]) -> None:
+def check_config(values: Mapping[str, Any], *, any_length: bool = False) -> None:
     """Check the values that the journal depends on.
 
-    KATO takes True for a number, and lengths that no memory reaches.
+    KATO takes True for a number, and lengths that no memory reaches, which are most likely a
+    mistake: ``any_length`` allows them.
 
     Raises:
         ConfigurationError: ``max_pattern_length`` is a bool, or longer than a memory.
     """
     length = values.get("max_pattern_length")
-    if isinstance(length, bool) or (isinstance(length, int) and length > MAX_STM_EVENTS):
+    too_long = isinstance(length, int) and length > MAX_STM_EVENTS and not any_length
+    if isinstance(length, bool) or too_long:
         raise ConfigurationError(
             f"max_pattern_length is {length!r}; valid are 0 (never) to {MAX_STM_EVENTS}, the "
             f"number of events that KATO keeps"

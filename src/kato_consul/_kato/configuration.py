@@ -25,9 +25,15 @@ from kato_consul.errors import (
 
 
 def set_config(
-    api: KatoApi, state: SessionState, deadline: float, *, values: Mapping[str, Any]
+    api: KatoApi,
+    state: SessionState,
+    deadline: float,
+    *,
+    values: Mapping[str, Any],
+    any_length: bool = False,
 ) -> Flow[None]:
-    """Flow: set values of the session's configuration, and read them back.
+    """Flow: set values of the session's configuration, and read them back. ``any_length``: see
+    `check_config`.
 
     Raises:
         BadRequest: KATO refuses a value.
@@ -37,7 +43,7 @@ def set_config(
         StoreUnavailable: KATO acknowledged them, and its store did not save them.
     """
     values = copied_json(values, "the configuration")
-    check_config(values)
+    check_config(values, any_length=any_length)
     if api.owner is not None:
         config = {**state.journal.config, **values}
         check_given(state.key, state.node_id, state.metadata, config)

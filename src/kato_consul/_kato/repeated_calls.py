@@ -272,11 +272,21 @@ def _settle_earlier(
 
     Raises:
         OutcomeUnknown: its outcome cannot be determined.
+        SessionConflict: another writer changed the session.
     """
     doubt = state.doubtful_learn
     for write in (state.pending, doubt.write if doubt is not None else None):
-        if write is not None and write.part is not None and write.part.is_of(key, position):
+        if write is None or write.part is None or not write.part.is_of(key, position):
+            continue
+        try:
             yield from settle(api, state, deadline)
+        except (OutcomeUnknown, SessionConflict):
+            raise
+        except KatoConsulError as error:
+            # This call was not sent, but the earlier one was, and it is the same.
+            reason = "an earlier call with this idempotency key or position has no outcome"
+            unknown = OutcomeUnknown(write.what, state.instance or "", reason)
+            raise unknown.because(error) from error
 
 
 def _before(done: int, record: KeyRecord | None, journal: Journal) -> Before:

@@ -118,7 +118,7 @@ def configure(values: Mapping[str, Any], key: str | None) -> CallFlow[Json]:
 
     def flow(api: KatoApi, state: SessionState, deadline: float) -> Flow[Json]:
         try:
-            yield from set_config(api, state, deadline, values=values)
+            yield from set_config(api, state, deadline, values=values, any_length=True)
         except ConfigurationError as error:
             if not error.sent:
                 raise
@@ -207,6 +207,7 @@ def use_created(response: Json, asked: Mapping[str, Any]) -> CallFlow[Json]:
             # With one value that is invalid, KATO has ignored all of them.
             yield from set_config(api, state, deadline, values=DEFAULT_CONFIG)
             state.journal = state.journal.configured(config, used)
+            response["session_config"] = {**used, **DEFAULT_CONFIG}
         return response
 
     return flow

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from kato_consul._kato import configuration, observations, reads, repeatable, writes
+from kato_consul._kato.config_check import check_config
 from kato_consul._kato.execute import execute_write, settle_call
 from kato_consul._kato.ownership import CallFlow
 from kato_consul._kato.repeated_calls import position_of
@@ -254,6 +255,8 @@ class Session:
         Raises:
             BadRequest: KATO refuses a value; ``detail`` names it and the reason.
         """
+        with naming("set_config"):
+            check_config(values)
         self._run("set_config", partial(configuration.set_config, values=values))
 
     def extend(self, ttl_seconds: int) -> None:
@@ -277,10 +280,10 @@ class Session:
     def _write(self, call: str, write: Write[T]) -> T:
         return self._run(call, partial(execute_write, write=write))
 
-    def _run(self, call: str, flow: CallFlow[T]) -> T:
+    def _run(self, call: str, flow: CallFlow[T], deadline: float | None = None) -> T:
         with naming(call):
             try:
-                return self._turn.run(flow)
+                return self._turn.run(flow, deadline)
             except KatoConsulError:
                 if self._state.refused is not None:
                     self._turn.factory.let_go(self._state)

@@ -40,8 +40,12 @@ class SessionTurn:
         self._line: list[_Call] = []
         """The call whose turn it is, and those that wait. Each operation on a list is atomic."""
 
-    def run(self, flow: Callable[[KatoApi, SessionState, float], Flow[T]]) -> T:
+    def run(
+        self, flow: Callable[[KatoApi, SessionState, float], Flow[T]], deadline: float | None = None
+    ) -> T:
         """Run a flow when it is this call's turn, and return its result.
+
+        ``deadline`` is that of the settings unless given: a caller may have begun before.
 
         Raises:
             ClientClosed: the client is closed, or the session belongs to the parent process.
@@ -51,12 +55,14 @@ class SessionTurn:
         factory, line = self.factory, self._line
         factory.require_own_process()
         factory.check_usable()
+        if deadline is None:
+            deadline = factory.deadline()
         call = _Call(get_ident())
         if self._state.reporting and line and line[0].thread == call.thread:
             # From a progress callback, between two parts of the call that has the turn.
-            nested: T = factory.run(self._flow_of(flow, factory.deadline(), factory.owner))
+            nested: T = factory.run(self._flow_of(flow, deadline, factory.owner))
             return nested
-        call.running = self._run_in_turn(call, flow, factory.deadline(), factory.owner)
+        call.running = self._run_in_turn(call, flow, deadline, factory.owner)
         next(call.running, None)
         result: T = call.result
         return result

@@ -1,5 +1,7 @@
 """Errors of a call as responses: what KATO answered as it was, all else as `web.error_response`."""
 
+from typing import Any
+
 import msgspec
 
 from kato_consul.errors import (
@@ -7,18 +9,33 @@ from kato_consul.errors import (
     GatewayRefused,
     KatoAnswerError,
     KatoConsulError,
+    OutcomeUnknown,
     SessionGone,
 )
 from kato_consul.proxy.http import Reply, detail_reply, json_reply
-from kato_consul.web.response import error_response, log_error
+from kato_consul.web.response import MEDIA_TYPE, error_response, log_error
+
+REPEAT_WITH_KEY = (
+    "It is not known whether the request was applied. Repeat it with the same Idempotency-Key: it "
+    "is applied once at most, and the answer tells."
+)
+
+READ_FIRST = (
+    "It is not known whether the request was applied. Do not repeat it: GET the session's /stm, or "
+    "for a learn its node's /symbols/stats, and see. A request with an Idempotency-Key could be "
+    "repeated."
+)
 
 
-def error_reply(error: KatoConsulError, session_id: str = "", current_id: str = "") -> Reply:
+def error_reply(
+    error: KatoConsulError, session_id: str = "", current_id: str = "", *, has_key: bool = False
+) -> Reply:
     """Return the response to a request whose call failed.
 
     ``session_id`` is the id that the caller uses, ``current_id`` the one that KATO knows it by.
+    ``has_key``: the request has an idempotency key.
     """
-    if isinstance(error, KatoAnswerError) and error.status >= 400:
+    if isinstance(error, KatoAnswerError) and error.status >= 400 and not error.applied:
         if not error.body:  # KATO's own error, without a request
             return detail_reply(error.status, error.detail)
         if not isinstance(error, GatewayRefused):
@@ -29,13 +46,27 @@ def error_reply(error: KatoConsulError, session_id: str = "", current_id: str = 
     if isinstance(error, SessionGone):
         return session_not_found(session_id)
     if isinstance(error, ConfigurationError) and not error.sent:
-        return detail_reply(400, str(error))
+        return problem(400, type(error).__name__, str(error).removeprefix(f"{error.call}: "))
     response = error_response(error)
+    if isinstance(error, OutcomeUnknown):
+        response.body["detail"] = REPEAT_WITH_KEY if has_key else READ_FIRST
     log_error(error, response.status)
     headers = [(name.encode(), value.encode()) for name, value in response.headers.items()]
     content_type = dict(headers).pop(b"content-type")
     rest = [header for header in headers if header[0] != b"content-type"]
     return Reply(response.status, msgspec.json.encode(response.body), content_type, rest)
+
+
+def problem(status: int, title: str, detail: str) -> Reply:
+    """Return a response of RFC 9457 to a request that was refused without being applied."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "outcome": "not_applied",
+    }
+    return Reply(status, msgspec.json.encode(body), MEDIA_TYPE.encode())
 
 
 def session_not_found(session_id: str) -> Reply:

@@ -9,7 +9,9 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
+import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
@@ -39,29 +41,30 @@ TOO_SLOW = 1013
 log = logger("proxy")
 
 
-class _TooSlow(Exception):
-    """A subscriber does not read what it is sent."""
+class _Event(msgspec.Struct):
+    """What is read of an event."""
+
+    event_type: str
+    data: dict[str, Any]
 
 
 class Subscription:
-    """The messages that wait for one subscriber."""
+    """The messages that wait for one subscriber.
+
+    ``too_slow`` is set once too many wait; later ones are dropped.
+    """
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[str] = asyncio.Queue()
+        self._queue: asyncio.Queue[str] = asyncio.Queue(MAX_WAITING)
+        self.too_slow = asyncio.Event()
+        self.get = self._queue.get
 
     def put(self, message: str) -> None:
         """Add a message."""
-        self._queue.put_nowait(message)
-
-    async def get(self) -> str:
-        """Return the oldest message, when there is one.
-
-        Raises:
-            _TooSlow: too many wait.
-        """
-        if self._queue.qsize() > MAX_WAITING:
-            raise _TooSlow
-        return await self._queue.get()
+        try:
+            self._queue.put_nowait(message)
+        except asyncio.QueueFull:
+            self.too_slow.set()
 
 
 class EventHub:
@@ -133,10 +136,10 @@ class EventHub:
     def publish(self, message: str) -> None:
         """Pass a message of an instance on."""
         try:
-            event = json.loads(message)
-            kind, data = event["event_type"], event["data"]
-        except (ValueError, TypeError, KeyError):
+            event = msgspec.json.decode(message, type=_Event)
+        except msgspec.MsgspecError:
             return  # such as the answer to a ping
+        kind, data = event.event_type, event.data
         if kind == "state.snapshot":  # each subscriber gets one of its own
             return
         if kind == "session.destroyed" and self._sessions.goes_on(str(data.get("session_id"))):
@@ -198,15 +201,18 @@ class EventsEndpoint:
         await websocket.accept()
         async with self._hub.subscribe() as subscription:
             subscription.put(await self._snapshot())
-            sending = asyncio.create_task(_send(websocket, subscription))
-            receiving = asyncio.create_task(_receive(websocket, subscription))
+            tasks = [
+                asyncio.create_task(_send(websocket, subscription)),
+                asyncio.create_task(_receive(websocket, subscription)),
+                asyncio.create_task(subscription.too_slow.wait()),
+            ]
             try:
-                await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for task in (sending, receiving):
+                for task in tasks:
                     task.cancel()
-                await asyncio.gather(sending, receiving, return_exceptions=True)
-        if isinstance(sending.exception() if not sending.cancelled() else None, _TooSlow):
+                await asyncio.gather(*tasks, return_exceptions=True)
+        if subscription.too_slow.is_set():
             await websocket.close(TOO_SLOW)
 
     async def _snapshot(self) -> str:

@@ -8,7 +8,6 @@ directory finds it. An id that this process does not know yet is attached to.
 import asyncio
 import re
 import time
-from functools import partial
 from typing import TypeVar
 
 from kato_consul import AsyncKatoClient, AsyncSession
@@ -19,10 +18,13 @@ from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.ownership import CallFlow
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.whole_responses import Json, create, create_once, use_created
+from kato_consul._logging import logger
 from kato_consul._owning.entry_state import DEFAULT_TTL, is_expired
-from kato_consul.errors import SessionGone
+from kato_consul.errors import KatoConsulError, SessionGone
 
 T = TypeVar("T")
+
+log = logger("proxy")
 
 SESSION_ID = re.compile(r"[A-Za-z0-9._~:-]{1,200}")
 """Ids that KATO may have given: see `response_shapes.SessionId`."""
@@ -52,6 +54,10 @@ class OpenSessions:
     def __len__(self) -> int:
         return len(self._known)
 
+    def deadline(self) -> float:
+        """Return the deadline of a call that starts now, on the client's clock."""
+        return self._factory.deadline()
+
     async def create(self, asked: Json, idempotency_key: str | None, caller: str) -> Json:
         """Let KATO create a session, and return its response. Each ``caller`` has keys of its own:
         it must not be given the session of another one.
@@ -77,8 +83,8 @@ class OpenSessions:
             self.used(session)  # its time to live is known now
         return response
 
-    async def find(self, session_id: str) -> AsyncSession:
-        """Return the session of an id.
+    async def find(self, session_id: str, deadline: float) -> AsyncSession:
+        """Return the session of an id, before a deadline on the client's clock.
 
         Raises:
             SessionGone: KATO does not have it, and it cannot be restored: it has expired, was
@@ -88,16 +94,17 @@ class OpenSessions:
         known = self._known.get(session_id)
         if known is not None and not known._state.has_expired(self._factory.api.now()):
             return known
-        return await self._find(session_id, known)
+        return await self._find(session_id, known, deadline)
 
-    async def _find(self, session_id: str, known: AsyncSession | None) -> AsyncSession:
-        current = session_id if known is None else known.id or session_id
+    async def _find(
+        self, session_id: str, known: AsyncSession | None, deadline: float
+    ) -> AsyncSession:
         if not SESSION_ID.fullmatch(session_id) or not await self._is_there(
-            known, session_id, current
+            session_id, known, deadline
         ):
             if known is not None:
                 await self.forget(session_id)
-            raise SessionGone(session_id, current)
+            raise SessionGone(session_id, session_id)
         return self._session(session_id)
 
     def current_id(self, session_id: str) -> str:
@@ -149,7 +156,10 @@ class OpenSessions:
                 key for key, session in self._known.items() if session._state.has_expired(now)
             ]
             for session_id in expired:
-                await self.forget(session_id)
+                try:
+                    await self.forget(session_id)
+                except KatoConsulError as error:  # the next use of the id finds it again
+                    log.warning("proxy.not_forgotten", why=str(error))
 
     def _session(self, session_id: str) -> AsyncSession:
         """Return the session of an id that exists. It counts as used: KATO was asked for it."""
@@ -157,14 +167,16 @@ class OpenSessions:
         self.used(session)
         return session
 
-    async def _is_there(self, expired: AsyncSession | None, session_id: str, current: str) -> bool:
+    async def _is_there(
+        self, session_id: str, expired: AsyncSession | None, deadline: float
+    ) -> bool:
         """Return whether KATO has the session, or it can be restored from its entry. ``expired`` is
         what this process has of it, if it has."""
-        if await self._kato_has(current):
+        current = self.current_id(session_id)
+        if await self._kato_has(current, deadline):
             return True
         if self._directory is None:
             return False
-        deadline = self._factory.deadline()
         stored = await self._client.discovery._run(self._directory.entry(session_id, deadline))
         if stored is None or not stored.entry.id:
             return False
@@ -173,16 +185,15 @@ class OpenSessions:
             return True  # its owner knows when it was used last, and hands it over accordingly
         if stored.owned and expired is not None:
             return False  # as does this process
-        if entry.id != current and await self._kato_has(entry.id):
+        if entry.id != current and await self._kato_has(entry.id, deadline):
             return True
         if entry.released:
             return time.time() < entry.written_at + (entry.ttl or DEFAULT_TTL)
         return not is_expired(entry)
 
-    async def _kato_has(self, session_id: str) -> bool:
-        factory = self._factory
+    async def _kato_has(self, session_id: str, deadline: float) -> bool:
         state = SessionState(session_id, "")
         state.journal = Journal(session_id=session_id)
-        exists = partial(factory.api.session_exists, "finding the session", state)
-        found: bool = await self._client.discovery._run(exists(factory.deadline()))
+        exists = self._factory.api.session_exists("finding the session", state, deadline)
+        found: bool = await self._client.discovery._run(exists)
         return found

@@ -45,6 +45,9 @@ PATHS = (
 SESSION_IN_QUERY = re.compile(r"(?:^|&)session_id=([^&]+)")
 """KATO empties the caches of one session: under the id by which it knows it now."""
 
+INSTANCE = b"x-kato-instance"
+"""Header of a response that names the instance which gave it."""
+
 NODE_HEADERS = (b"x-node-id", b"x-test-id")
 """Headers that name the node of a request: KATO reads them on the paths of learned knowledge."""
 
@@ -113,7 +116,7 @@ class PassingEndpoint:
                 if current_id != session_id:
                     body = reply.body.replace(current_id.encode(), session_id.encode())
                     reply = reply._replace(body=body)
-                headers.append((b"x-kato-instance", uid.encode("latin-1", "replace")))
+                headers.append((INSTANCE, uid.encode("latin-1", "replace")))
             except KatoConsulError as error:
                 reply = error_reply(error)
         await send_reply(send, reply, *headers)

@@ -5,6 +5,7 @@ always 200, as with KATO, so it tells that the proxy lives. ``/ready`` is 200 on
 session would be served: an instance answers, its store does, and the session directory does.
 """
 
+import asyncio
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from kato_consul._requests.request import Request
 from kato_consul.errors import KatoConsulError
 from kato_consul.proxy.errors import error_reply
 from kato_consul.proxy.http import ROUTE, Reply, json_reply, send_reply
-from kato_consul.proxy.passed_on import ask_any
+from kato_consul.proxy.passed_on import INSTANCE, ask_any
 
 WITHIN = 2.0
 """Seconds that a probe may take: most probes wait for no longer."""
@@ -50,7 +51,8 @@ class HealthEndpoint:
             wait=0.0,
         )
         try:
-            reply, _ = await ask_any(self._client, request, WITHIN)
+            reply, uid = await ask_any(self._client, request, WITHIN)
+            reply = reply._replace(headers=[(INSTANCE, uid.encode("latin-1", "replace"))])
         except KatoConsulError as error:
             reply = json_reply(200, self._unhealthy(type(error).__name__))
         await send_reply(send, reply)
@@ -76,12 +78,14 @@ class ReadyEndpoint:
         self._client = client
         self._reply = Reply(503, b"")
         self._until = 0.0
+        self._asking = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope[ROUTE] = "/ready"
-        if time.monotonic() >= self._until:
-            self._reply = await self._ask()
-            self._until = time.monotonic() + FRESH
+        async with self._asking:
+            if time.monotonic() >= self._until:
+                self._reply = await self._ask()
+                self._until = time.monotonic() + FRESH
         await send_reply(send, self._reply)
 
     async def _ask(self) -> Reply:

@@ -255,4 +255,6 @@ def session_asked_for(body: bytes) -> dict[str, Any]:
     asked: dict[str, Any] = msgspec.structs.asdict(_created(body))
     if not 0 <= (asked["ttl_seconds"] or 0) <= LONGEST_TTL:
         raise Unusable
+    if isinstance((asked["config"] or {}).get("max_pattern_length"), bool):
+        raise Unusable  # KATO takes it for a number, and returns it as none
     return {name: value for name, value in asked.items() if value is not None}

@@ -8,14 +8,13 @@ from starlette.types import Receive, Scope, Send
 from kato_consul import AsyncKatoClient, AsyncSession, trace_id
 from kato_consul._kato.opening import KEY_METADATA
 from kato_consul.errors import KatoConsulError, SessionGone
-from kato_consul.proxy.errors import error_reply
+from kato_consul.proxy.errors import error_reply, problem
 from kato_consul.proxy.http import (
     CALLER,
     ROUTE,
     CallerGone,
     Reply,
     RequestHead,
-    detail_reply,
     json_reply,
     read_body,
     read_head,
@@ -68,9 +67,9 @@ class _Endpoint:
             try:
                 reply = await self._reply(scope, head, session_id, body)
             except MalformedKey:
-                reply = detail_reply(400, MALFORMED)
+                reply = problem(400, "MalformedIdempotencyKey", MALFORMED)
             except KeyInHand:
-                reply = detail_reply(409, IN_HAND)
+                reply = problem(409, "RequestInHand", IN_HAND)
         await send_reply(send, reply, (b"x-trace-id", head.trace_id.encode()))
 
     async def _reply(self, scope: Scope, head: RequestHead, session_id: str, body: bytes) -> Reply:
@@ -101,10 +100,10 @@ class SessionEndpoint(_Endpoint):
         call, shared = self._call, self._sessions
         key = key_of(head.idempotency_key) if call.method == "POST" else None
         request = SessionRequest(body, scope["query_string"], key)
-        current_id = ""
+        current_id, deadline = "", shared.open.deadline()
         try:
             with nullcontext() if key is None else shared.keys.hold(session_id, key):
-                session = await shared.open.find(session_id)
+                session = await shared.open.find(session_id, deadline)
                 current_id = session.id or session_id
                 if body and call.has_body and not is_json(head.content_type):
                     return not_json(body)
@@ -116,11 +115,11 @@ class SessionEndpoint(_Endpoint):
                     flow = shared.open.renewing(flow, extension(request.query))
                 elif call.name != "exists":  # KATO's does not renew the session
                     flow = shared.open.renewing(flow)
-                result = await session._run(call.name, flow)
+                result = await session._run(call.name, flow, deadline)
         except SessionGone:
             raise
         except KatoConsulError as error:
-            return error_reply(error, session_id, current_id)
+            return error_reply(error, session_id, current_id, has_key=key is not None)
         if session.id is None:  # the call has ended it
             await shared.open.forget(session_id)
         return json_reply(200, _as_given_out(result, session))
@@ -142,7 +141,7 @@ class CreationEndpoint(_Endpoint):
             with nullcontext() if key is None else shared.keys.hold(f"/{caller}", key):
                 response = await shared.open.create(asked, key, caller)
         except KatoConsulError as error:
-            return error_reply(error)
+            return error_reply(error, has_key=key is not None)
         return json_reply(200, response)
 
 

@@ -116,6 +116,7 @@ In another terminal:
   export CONSUL_HTTP_ADDR={consul}
   export KATO_CONSUL_SESSION_DIRECTORY=consul   # one session for a key, in all terminals
   kato-consul instances
+  kato-consul proxy   # KATO's API for any language, on port 8000
   python -c 'from kato_consul import KatoClient; k = KatoClient();
 print(k.observe("me", ["hello"])); k.close()'
   kill -STOP {first}   # it hangs; -CONT resumes it, -KILL kills it
