@@ -171,6 +171,7 @@ def test_creation(proxy: ServedProxy, instance: int, body: Any) -> None:
     assert comparable(there, without=TURNED_OFF) == comparable(here, without=TURNED_OFF)
     if there.status == 200:
         session = f"/sessions/{there.json['session_id']}"
+        assert there.json["session_config"]["process_predictions"] is False
         config = proxy.call("GET", f"{session}/config").json["config"]
         assert config["process_predictions"] is False
         assert proxy.observe(session, "a").json["time"] == 1
