@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from kato_consul import Settings, diagnose
+from kato_consul._doctor.findings import Finding, Severity
 from kato_consul._doctor.gateway import gateway_of
-from kato_consul.gateways import GATEWAYS, GatewayOptions, Listen, gateway_files, gateway_pool
-from kato_consul.models import Instance, Snapshot
 from kato_consul.testing import StandInKato
 from kato_consul.testing.gateways import EnvoyServer, GatewayProgram, HaproxyServer, NginxServer
-from kato_consul.testing.ports import HOST, free_ports
+from kato_consul.testing.ports import free_ports
 from tests.building import reply
+from tests.doctor.behind_gateways import write_configuration
 
 SERVERS: dict[str, type[GatewayProgram]] = {
     "nginx": NginxServer,
@@ -26,6 +26,7 @@ SERVERS: dict[str, type[GatewayProgram]] = {
     [
         ({}, ""),
         ({"server": "uvicorn"}, ""),
+        ({"server": "kato-consul-proxy"}, ""),
         ({"server": "nginx/1.22.1"}, "nginx/1.22.1"),
         ({"server": "envoy"}, "envoy"),
         ({"server": "istio-envoy"}, "istio-envoy"),
@@ -50,34 +51,43 @@ def kato(tmp_path: Path) -> Iterator[StandInKato]:
 
 
 def findings(
-    kind: str, kato: StandInKato, folder: Path, replaced: Mapping[str, str] | None = None
-) -> dict[str, str]:
-    """Return doctor's findings about an instance behind a gateway, by their names, with what is to
-    do. ``replaced`` are texts of its configuration."""
+    kind: str, folder: Path, *instances: StandInKato, replaced: Mapping[str, str] | None = None
+) -> dict[str, Finding]:
+    """Return doctor's findings about instances behind a gateway, by their names.
+
+    ``replaced`` are texts of its configuration.
+    """
     (port,) = free_ports(1)
-    options = GatewayOptions(Listen(HOST, port), check="none")
-    settings = Settings(trust_env=False)
-    pool = gateway_pool(Snapshot("kato", (Instance("kato-1", "kato", HOST, kato.port),)))
-    for file in gateway_files(GATEWAYS[kind], folder / "gateway.yaml", options, settings):
-        text = file.render(pool)
-        for before, after in (replaced or {}).items():
-            text = text.replace(before, after)
-        file.placement.place(text)
-    with SERVERS[kind](folder / "gateway.yaml", port) as gateway:
+    servers = {f"kato-{number}": one.port for number, one in enumerate(instances, 1)}
+    config = write_configuration(kind, folder, port, servers, replaced)
+    with SERVERS[kind](config, port) as gateway:
         through = Settings(trust_env=False, kato_urls=(gateway.url,), keepalive=0.1)
-        return {one.name: one.todo for one in diagnose(through).findings}
+        return {one.name: one for one in diagnose(through).findings}
 
 
 def test_gateway_that_names_itself_is_a_note(kato: StandInKato, tmp_path: Path) -> None:
     """With what keeps it from repeating POSTs."""
-    found = findings("nginx", kato, tmp_path)
-    assert "proxy_next_upstream has no non_idempotent" in found["instance.gateway"]
+    found = findings("nginx", tmp_path, kato)
+    assert "proxy_next_upstream has no non_idempotent" in found["instance.gateway"].todo
     assert "instance.keepalive" not in found  # it says that it closes connections
 
 
 def test_haproxy_is_not_seen(kato: StandInKato, tmp_path: Path) -> None:
     """Its answers are KATO's, header by header."""
-    assert found_of_gateways(findings("haproxy", kato, tmp_path)) == set()
+    assert found_of_gateways(findings("haproxy", tmp_path, kato)) == set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"), [("nginx", "the gateway (nginx"), ("haproxy", "a gate")]
+)
+def test_instances_behind_a_gateway_are_no_problem(
+    kind: str, named: str, kato: StandInKato, tmp_path: Path
+) -> None:
+    """Two processes answer at its address, as they should: a note, also if no header names it."""
+    with StandInKato(store=tmp_path / "store.sqlite") as other:
+        found = findings(kind, tmp_path, kato, other)
+    assert {one.severity for one in found.values()} == {Severity.NOTE}
+    assert f"instances behind {named}" in found["instance.workers"].what
 
 
 def test_envoy_that_repeats_posts_is_a_warning(kato: StandInKato, tmp_path: Path) -> None:
@@ -89,10 +99,10 @@ def test_envoy_that_repeats_posts_is_a_warning(kato: StandInKato, tmp_path: Path
     accepts = {"use_remote_address: true": f"use_remote_address: true\n          {internal}"}
     repeats = {"retry_on: connect-failure": "retry_on: 5xx,connect-failure"}
     for replaced in ({}, accepts, repeats):
-        assert found_of_gateways(findings("envoy", kato, tmp_path, replaced)) == {
+        assert found_of_gateways(findings("envoy", tmp_path, kato, replaced=replaced)) == {
             "instance.gateway"
         }
-    found = findings("envoy", kato, tmp_path, {**accepts, **repeats})
+    found = findings("envoy", tmp_path, kato, replaced={**accepts, **repeats})
     assert found_of_gateways(found) == {"instance.gateway-repeats"}
 
 

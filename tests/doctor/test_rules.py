@@ -73,6 +73,10 @@ def test_healthy_pool_has_no_findings() -> None:
         ({"allowed": {}}, ["token.unknown"]),
         ({"instances": ()}, ["pool.empty"]),
         ({"instances": (GOOD,)}, ["pool.single"]),
+        (
+            {"instances": (GOOD, replace(OTHER, proxy=True, version="1", base_processor_id="b"))},
+            ["instance.proxy"],
+        ),
         ({"unreadable": ("kato-3: Expected `int`",)}, ["pool.unreadable"]),
         ({"directory": DirectoryFacts("Redis", sessions=3)}, []),
         ({"directory": DirectoryFacts("Redis", error="no answer")}, ["directory.unavailable"]),
@@ -135,6 +139,24 @@ def test_findings_about_consul_and_pool(changed: dict[str, Any], found: list[str
         (Health.MAINTENANCE, {}, ["instance.maintenance"]),
         (Health.PASSING, {"workers": 4}, ["instance.workers"]),
         (Health.PASSING, {"workers": None}, []),
+        (Health.PASSING, {"proxy": True}, ["instance.proxy"]),
+        (Health.PASSING, {"proxy": True, "health": "unhealthy", "workers": 3}, ["instance.proxy"]),
+        (
+            Health.PASSING,
+            {"proxy": True, "store_status": 503},
+            ["instance.store", "instance.proxy"],
+        ),
+        (Health.PASSING, {"proxy": True, "skew": 60.0}, ["instance.clock", "instance.proxy"]),
+        (
+            Health.PASSING,
+            {"proxy": True, "closes_idle": True},
+            ["instance.keepalive", "instance.proxy"],
+        ),
+        (
+            Health.PASSING,
+            {"proxy": True, "gateway": "nginx/1.22.1"},
+            ["instance.proxy", "instance.gateway"],
+        ),
         (Health.PASSING, {"closes_idle": True}, ["instance.keepalive"]),
         (Health.PASSING, {"gateway": "nginx/1.22.1"}, ["instance.gateway"]),
         (
@@ -291,6 +313,63 @@ def test_certificate_that_is_not_trusted(health: Health) -> None:
     (finding,) = apply_rules(replace(FACTS, instances=(GOOD, OTHER, odd)))
     assert "KATO_CACERT" in finding.todo
     assert "deregister" not in finding.todo
+
+
+@pytest.mark.parametrize(
+    ("uses_consul", "gateway", "severity", "behind"),
+    [
+        (True, "", Severity.WARNING, "a gateway"),
+        (True, "nginx/1.22.1", Severity.NOTE, "the gateway (nginx/1.22.1)"),
+        (False, "", Severity.NOTE, "a gateway"),
+        (False, "envoy", Severity.NOTE, "the gateway (envoy)"),
+    ],
+)
+def test_several_processes_at_one_address(
+    uses_consul: bool, gateway: str, severity: Severity, behind: str
+) -> None:
+    """They may be instances behind a gateway, or workers of one instance: both are named, and it is
+    a warning only where an instance was registered as one and no gateway is seen."""
+    odd = replace(GOOD, workers=2, gateway=gateway)
+    facts = replace(FACTS, uses_consul=uses_consul, instances=(odd, OTHER))
+    found = {one.name: one for one in apply_rules(facts)}["instance.workers"]
+    assert found.severity is severity
+    assert f"either they are several instances behind {behind}, " in found.what.lower()
+    assert "or one instance has several worker processes" in found.what
+    assert "check that it chooses the instance by the session's id" in found.todo
+    assert "run one worker process per instance" in found.todo
+
+
+@pytest.mark.parametrize(
+    ("uses_consul", "changed", "what", "todo"),
+    [
+        (True, {}, "there is no failover", "register a second one"),
+        (True, {"gateway": "envoy"}, "a gateway", "nothing, if another gateway takes over"),
+        (True, {"proxy": True}, "a proxy", "run a second one and register it"),
+        (False, {"proxy": True}, "a proxy", "run a second one and add its address to KATO_URL"),
+        (False, {}, "unless it is that of a gateway", "otherwise add a second one to KATO_URL"),
+    ],
+)
+def test_single_address(uses_consul: bool, changed: dict[str, Any], what: str, todo: str) -> None:
+    """Behind a gateway or a proxy there may be many instances, and what to do differs."""
+    facts = replace(FACTS, uses_consul=uses_consul, instances=(replace(GOOD, **changed),))
+    found = {one.name: one for one in apply_rules(facts)}["pool.single"]
+    assert what in found.what
+    assert todo in found.todo
+
+
+@pytest.mark.parametrize(
+    ("refused", "todo"),
+    [
+        ("401: it asks for credentials", "set KATO_API_KEY (or KATO_API_KEY_FILE)"),
+        ("403: it refused", "set it for clients and for the registrar"),
+    ],
+)
+def test_refusal_names_the_key(refused: str, todo: str) -> None:
+    """If a key is what is missing."""
+    odd = replace(OTHER, refused=refused, health=None, proxy=True)
+    (finding,) = apply_rules(replace(FACTS, instances=(GOOD, odd)))
+    assert finding.name == "instance.refused"
+    assert todo in finding.todo
 
 
 def test_findings_name_the_registrars() -> None:

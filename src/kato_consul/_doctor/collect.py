@@ -13,7 +13,7 @@ from kato_consul._consul.permissions import read_permissions
 from kato_consul._consul.snapshot_decoder import OWN_ADDRESS, AddressChoice
 from kato_consul._discovery.snapshot_codec import static_snapshot
 from kato_consul._doctor.facts import DeploymentFacts, InstanceFacts
-from kato_consul._doctor.gateway import gateway_of, is_envoy, repeats_posts
+from kato_consul._doctor.gateway import gateway_of, is_envoy, is_proxy, repeats_posts
 from kato_consul._doctor.registrations import (
     Registrations,
     owner_of,
@@ -150,16 +150,22 @@ class FactCollector:
         status = yield from _get(instance, "/status")
         if start_time(health) is None and _text(status, "base_processor_id") is None:
             return facts  # many services have a /health with a "status"
+        proxy = is_proxy(health, status)
+        store = yield from _use_store(instance)
+        for reply in (status, store):  # /health may need no key where all else does
+            if isinstance(reply, Reply) and (refusal := gateway_refusal(reply)):
+                return replace(facts, refused=f"{reply.status}: {refusal}", proxy=proxy)
         report = read_report(health)
         skew = self._skew(health)
-        store = yield from _use_store(instance)
         gateway = gateway_of(health)
         repeats = None
         if is_envoy(gateway):
             repeats = yield from repeats_posts(instance.origin, INSTANCE_TIMEOUT)
-        workers = yield from find_workers(
-            instance.origin, INSTANCE_TIMEOUT, COUNT_WITHIN, clock=clock, thorough=True
-        )
+        workers = None
+        if not proxy:  # through one, all processes of all instances answer
+            workers = yield from find_workers(
+                instance.origin, INSTANCE_TIMEOUT, COUNT_WITHIN, clock=clock, thorough=True
+            )
         return replace(
             facts,
             health=report.status if report else None,
@@ -168,6 +174,7 @@ class FactCollector:
             store_status=store.status if isinstance(store, Reply) else None,
             version=_text(status, "version"),
             base_processor_id=_text(status, "base_processor_id"),
+            proxy=proxy,
             gateway=gateway,
             repeats_posts=repeats,
             workers=None if workers is None else len(workers),

@@ -48,6 +48,8 @@ class InstanceFacts:
     ``version`` and ``base_processor_id`` are those of KATO's ``/status``.
     ``workers`` is the number of worker processes that responded; there may be more.
     ``skew`` is how many seconds its clock is ahead of this machine's.
+    ``proxy``: what answers is a `kato-consul proxy`, so what else is reported may be of any of its
+    instances.
     ``gateway`` is what its answers say of a gateway that they came through, or empty.
     ``repeats_posts``: that gateway sent a POST again that it had sent; None: that was not seen.
     ``closes_idle``: it closed a connection that was idle for as long as a client keeps one.
@@ -66,6 +68,7 @@ class InstanceFacts:
     base_processor_id: str | None = None
     workers: int | None = None
     skew: float | None = None
+    proxy: bool = False
     gateway: str = ""
     repeats_posts: bool | None = None
     closes_idle: bool | None = None

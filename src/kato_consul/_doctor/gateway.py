@@ -1,4 +1,4 @@
-"""Gateways in front of instances: which one answers, and whether it repeats POSTs.
+"""Gateways and proxies in front of instances: which one answers, and whether it repeats POSTs.
 
 A POST that a gateway repeats after it was sent may be applied twice. A gateway repeats one when its
 own request fails, and a caller cannot let that fail, with one exception: Envoy accepts a time limit
@@ -18,6 +18,13 @@ from kato_consul.errors import excerpt
 KATO_SERVER = "uvicorn"
 """What KATO's own ``Server`` header begins with. HAProxy passes it on, and is not seen."""
 
+PROXY_SERVER = "kato-consul-proxy"
+"""The ``Server`` header of `kato-consul proxy`."""
+
+PROXY_HEADER = "x-kato-instance"
+"""A header of its answers to requests without a session: nginx and Envoy pass it on, and put a
+``Server`` header of their own in the place of the proxy's."""
+
 SESSION_TTL = 60
 """Seconds after which KATO drops the session, should its deletion fail."""
 
@@ -34,9 +41,18 @@ def gateway_of(reply: Reply) -> str:
     server = headers.get("server", "")
     if "x-envoy-upstream-service-time" in headers:
         return "envoy"
-    if server and not server.lower().startswith(KATO_SERVER):
+    if server and not server.lower().startswith((KATO_SERVER, PROXY_SERVER)):
         return excerpt(server)
     return excerpt(headers.get("via", ""))
+
+
+def is_proxy(*outcomes: Outcome) -> bool:
+    """Return whether one of the responses comes from a `kato-consul proxy`."""
+    return any(
+        PROXY_HEADER in one.headers or one.headers.get("server") == PROXY_SERVER
+        for one in outcomes
+        if isinstance(one, Reply)
+    )
 
 
 def is_envoy(gateway: str) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from kato_consul._consul.snapshot_decoder import BUSY_NOTE
 from kato_consul._doctor.facts import InstanceFacts, RegistrationFacts
 from kato_consul._doctor.findings import MAX_SKEW, Finding, Severity, clock_skew
+from kato_consul._doctor.proxy_rules import BEHIND, check_proxy
 from kato_consul._doctor.registration_rules import check_registration, remove_or_start
 from kato_consul._registration.health_report import HUNG_NOTE, HealthReport
 from kato_consul.models import Health
@@ -41,11 +42,19 @@ def check_instance(
             Severity.ERROR,
             uid,
             f"{facts.instance.origin} answers {facts.refused}",
-            "set it for clients and for the registrar",
+            "set KATO_API_KEY (or KATO_API_KEY_FILE) for clients, for the registrar and here; if "
+            "it is set, that key is not accepted"
+            if facts.refused.startswith("401")
+            else "set it for clients and for the registrar",
         )
         return
     if facts.health is None:
         yield _not_kato(facts, expected=among_kato or facts.registration.probed)
+        return
+    if facts.proxy:
+        yield from check_proxy(facts, keepalive)
+        if facts.gateway:
+            yield _gateway(facts)
         return
     report = HealthReport(facts.health, facts.issues)
     yield from _check_health(facts, report, uid, health)
@@ -58,18 +67,7 @@ def check_instance(
             "nothing, unless calls are too slow: then use more machines, or bigger ones",
         )
     if facts.workers is not None and facts.workers > 1:
-        yield Finding(
-            "instance.workers",
-            Severity.WARNING,
-            uid,
-            f"it has at least {facts.workers} worker processes, which do not share their session "
-            f"locks: two clients on one session overwrite each other",
-            "let one client write to a session (this library does), or route each session to one "
-            "of them, as the templates of 'kato-consul gateway' do"
-            if facts.gateway
-            else "let one client write to a session (this library does), or run one worker per "
-            "instance",
-        )
+        yield _workers(facts, uses_consul=uses_consul)
     if facts.gateway:
         yield _gateway(facts)
     if facts.closes_idle:
@@ -82,6 +80,29 @@ def check_instance(
         )
     if facts.skew is not None and abs(facts.skew) > MAX_SKEW:
         yield clock_skew("instance.clock", uid, facts.skew)
+
+
+def _workers(facts: InstanceFacts, *, uses_consul: bool) -> Finding:
+    """Return the finding for several processes at one address.
+
+    They are no problem behind a gateway that routes by session, and whether it does cannot be seen.
+    An address in KATO_URL may be a gateway's, also if no header names one: HAProxy adds none.
+    """
+    may_be_gateway = bool(facts.gateway) or not uses_consul
+    gateway = f"the gateway ({facts.gateway})" if facts.gateway else "a gateway"
+    return Finding(
+        "instance.workers",
+        Severity.NOTE if may_be_gateway else Severity.WARNING,
+        facts.instance.uid,
+        f"at least {facts.workers} KATO processes answer at this address. Either they are several "
+        f"instances behind {gateway}, which is right if it sends all requests of a session to one "
+        f"of them; or one instance has several worker processes, which do not share their session "
+        f"locks: two clients that write to one session overwrite each other",
+        f"if it is a gateway, check that it chooses the instance by the session's id, as the "
+        f"templates of 'kato-consul gateway' do, and check the instances behind it: {BEHIND}. If "
+        f"it is an instance, run one worker process per instance, or let one client at a time "
+        f"write to a session (this library does)",
+    )
 
 
 _RETRIES = {

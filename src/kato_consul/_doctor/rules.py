@@ -36,7 +36,9 @@
 | instance.not-kato     | warning, | its /health and /status are not KATO's; a note if nothing     |
 |                       | note     | shows that its service is KATO: only the registration counts  |
 | instance.maintenance  | note     | it is in maintenance mode                                     |
-| instance.workers      | warning  | several worker processes: two writers overwrite each other    |
+| instance.proxy        | note     | a `kato-consul proxy` answers: no instance was checked        |
+| instance.workers      | warning, | several processes at one address: two writers overwrite each  |
+|                       | note     | other; a note if they may be instances behind a gateway       |
 | instance.keepalive    | warning  | it closes idle connections sooner than clients do             |
 | instance.gateway      | note     | its answers come through a gateway, which may repeat POSTs    |
 | instance.gateway-     | warning  | the gateway has repeated a POST that was sent                 |
@@ -206,13 +208,7 @@ def _check_pool(facts: DeploymentFacts) -> Iterator[Finding]:
             f"{shlex.quote(facts.service)}'",
         )
     elif len(usable) == 1:
-        yield Finding(
-            "pool.single",
-            Severity.NOTE,
-            pool,
-            f"{usable[0].instance.uid} is the only usable instance: there is no failover",
-            "register a second one",
-        )
+        yield _single(usable[0], pool, uses_consul=facts.uses_consul)
     yield from _check_same(
         facts,
         "pool.knowledge",
@@ -231,6 +227,21 @@ def _check_pool(facts: DeploymentFacts) -> Iterator[Finding]:
     )
 
 
+def _single(only: InstanceFacts, pool: str, *, uses_consul: bool) -> Finding:
+    uid = only.instance.uid
+    what = f"{uid} is the only usable instance: there is no failover"
+    todo = "register a second one"
+    if only.proxy or only.gateway:
+        kind = "proxy" if only.proxy else "gateway"
+        what = f"{uid}, a {kind}, is the only usable address: while it is down, every request fails"
+        todo = f"nothing, if another {kind} takes over its address; otherwise run a second one and "
+        todo += "register it" if uses_consul else "add its address to KATO_URL"
+    elif not uses_consul:
+        what = f"{uid} is the only address: there is no failover, unless it is that of a gateway"
+        todo = "nothing, if it is a gateway's or a proxy's; otherwise add a second one to KATO_URL"
+    return Finding("pool.single", Severity.NOTE, pool, what, todo)
+
+
 def _check_same(
     facts: DeploymentFacts,
     name: str,
@@ -242,7 +253,7 @@ def _check_same(
     values = {
         observed.instance.uid: value
         for observed in facts.instances or ()
-        if (value := value_of(observed))
+        if not observed.proxy and (value := value_of(observed))
     }
     if len(set(values.values())) > 1:
         common, _ = Counter(values.values()).most_common(1)[0]

@@ -37,6 +37,9 @@ FORCED_WITHIN = 2.0
 CHECK_INTERVAL = 0.02
 """Seconds between checks whether all connections have ended."""
 
+SERVER = "kato-consul-proxy"
+"""The ``Server`` header of all answers. By it `kato-consul doctor` knows a proxy."""
+
 log = logger("proxy")
 
 AppFactory = Callable[[], ASGIApp]
@@ -94,6 +97,7 @@ class Worker:
             log_config=None,
             access_log=False,
             proxy_headers=False,
+            headers=[("server", SERVER)],
         )
         config.load()
         self._config = config
