@@ -293,17 +293,24 @@ class UnknownService(DiscoveryError):
     Attributes:
         service: The name.
         known: The names of all registered services.
+
+    Args:
+        service: The name.
+        known: The names of all registered services.
+        register: A command that registers it, for the message.
     """
 
     fault = Fault.CALLER
 
-    def __init__(self, service: str, known: Sequence[str]) -> None:
+    def __init__(
+        self, service: str, known: Sequence[str], *, register: str = "kato-consul register"
+    ) -> None:
         self.service = service
         self.known = tuple(known)
         names = ", ".join(known) if known else "none"
         text = (
             f"Consul has no service {service!r}. Registered services: {names}. "
-            f"Register it with 'kato-consul register', or name another one with --service"
+            f"Register it with '{register}', or name another one with --service"
         )
         if "consul" not in known:  # the servers register themselves
             text += (

@@ -21,7 +21,7 @@ def test_show_template(kind: str, tmp_path: Path) -> None:
 
 
 def test_once(agent: ConsulAgent, service: str, tmp_path: Path) -> None:
-    """It writes, checks, reloads and ends; a second time it does nothing."""
+    """It writes, checks, reloads and ends; a second time it only checks."""
     register(agent, service, 1)
     out, log = tmp_path / "kato.conf", tmp_path / "log"
     arguments = (
@@ -34,7 +34,7 @@ def test_once(agent: ConsulAgent, service: str, tmp_path: Path) -> None:
     assert log.read_text() == "checked\nreloaded\n"
     done = kato_consul(*arguments, env=agent_env(agent))
     assert (done.returncode, done.stdout) == (0, f"1 instance of {service}: unchanged\n")
-    assert log.read_text() == "checked\nreloaded\n"
+    assert log.read_text() == "checked\nreloaded\nchecked\n"
     deregister(agent, service, 1)
 
 
@@ -70,6 +70,31 @@ def test_to_proxies(agent: ConsulAgent, tmp_path: Path) -> None:
     deregister(agent, "kato-proxy", 1)
 
 
+def test_to_proxies_without_any(agent: ConsulAgent, service: str, tmp_path: Path) -> None:
+    """The advice is how a proxy is started, and not an instance."""
+    arguments = ("--once", "--out", tmp_path / "kong.yml", "--to", "proxies", "--service", service)
+    done = kato_consul("gateway", "kong", *arguments, env=agent_env(agent))
+    assert done.returncode == 5
+    assert f"Register it with 'kato-consul proxy --register {service}'" in done.stderr
+
+
+def test_once_checks_what_was_written_without_a_check(
+    agent: ConsulAgent, service: str, tmp_path: Path
+) -> None:
+    """The text has not changed, and it is wrong all the same; the message names the file."""
+    register(agent, service, 1)
+    out = tmp_path / "kato.conf"
+    arguments = ("gateway", "nginx", "--service", service, "--once", "--out", out)
+    done = kato_consul(*arguments, "--check", "none", env=agent_env(agent))
+    assert done.returncode == 0, done.stderr
+    done = kato_consul(
+        *arguments, "--check", "sh -c 'echo {file}:7 is wrong; exit 1'", env=agent_env(agent)
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"\n{out}:7 is wrong\n" in done.stderr
+    deregister(agent, service, 1)
+
+
 def test_failures_with_once(agent: ConsulAgent, service: str, tmp_path: Path) -> None:
     """The reason and an exit code: no instance, a check that fails, no Consul."""
     out = tmp_path / "kato.conf"
@@ -88,6 +113,10 @@ def test_failures_with_once(agent: ConsulAgent, service: str, tmp_path: Path) ->
     assert done.returncode == 1
     assert "nginx: [emerg] no such thing\nthe file stays as it was" in done.stderr
     assert not out.exists()
+    missing = tmp_path / "missing"
+    done = kato_consul(*arguments, "--check", "none", "--out", missing / "f", env=agent_env(agent))
+    assert done.returncode == 1
+    assert f"{missing / 'f'} cannot be written: there is no folder {missing}\n" in done.stderr
     deregister(agent, service, 1)
     done = kato_consul(*arguments, "--check", "none", "--consul", "127.0.0.1:9")
     assert done.returncode == 3
@@ -110,6 +139,7 @@ def test_without_the_extra() -> None:
         (["nginx", "--out", "f", "--listen", "8000"], "--listen '8000': write host:port"),
         (["nginx", "--out", "f", "--listen", "a:99999"], "a port is from 1 to 65535"),
         (["nginx", "--out", "f", "--listen", "a;b:80"], "--listen 'a;b:80': write host:port"),
+        (["nginx", "--out", "f", "--to", "proxy"], "--to 'proxy': write instances or proxies"),
         (["nginx", "--out", "f", "--prefix", "kato"], "--prefix 'kato': write it like /kato"),
         (["nginx", "--out", "f", "--template", "missing.j2"], "--template missing.j2: "),
         (["haproxy", "--out", "f", "--api-keys", "missing"], "--api-keys missing: "),

@@ -1,9 +1,13 @@
 """HAProxy with the package's template: a real one, in front of instances in a real Consul."""
 
+import os
+import subprocess
 from hashlib import sha256
 from pathlib import Path
 
 from kato_consul.testing import ConsulAgent
+from kato_consul.testing.gateways import HaproxyServer
+from tests.cli.running import kato_consul
 from tests.gateways.behaviour import (
     HttpsOfGateway,
     PathsOfGateway,
@@ -17,6 +21,12 @@ from tests.gateways.callers import LoadOnGateway
 from tests.gateways.recorder import Recorder
 from tests.gateways.site import gateway_site
 from tests.testing.waiting import eventually
+
+HAPROXY = HaproxyServer(Path(os.devnull), 1).binary
+ENVIRONMENT = {
+    "KATO_URL": "http://127.0.0.1:8000",
+    "PATH": f"{HAPROXY.parent}:{os.environ['PATH']}",
+}
 
 __all__ = ["agent", "recorders", "site"]
 
@@ -52,6 +62,29 @@ class TestLoad(LoadOnGateway):
     """What changes cost."""
 
     KIND = "haproxy"
+
+
+class TestCheck:
+    """HAProxy's own check, as the command runs it."""
+
+    def test_a_rejected_file_has_its_reason(self, tmp_path: Path) -> None:
+        """With the line, of the file that was named."""
+        template, out = tmp_path / "mine.j2", tmp_path / "kato.cfg"
+        template.write_text("defaults\n    mode strange\n")
+        arguments = ("--template", template, "--once", "--out", out)
+        done = kato_consul("gateway", "haproxy", *arguments, env=ENVIRONMENT)
+        assert done.returncode == 1
+        assert f"{out}:2] : unknown proxy mode 'strange'" in done.stderr
+        assert "kato-consul-gateway-" not in done.stderr
+
+    def test_the_built_in_template_has_no_warning(self, tmp_path: Path) -> None:
+        """It needs no log address from another file."""
+        out = tmp_path / "kato.cfg"
+        done = kato_consul("gateway", "haproxy", "--once", "--out", out, env=ENVIRONMENT)
+        assert done.returncode == 0, done.stderr
+        check = [str(HAPROXY), "-c", "-f", str(out)]
+        checked = subprocess.run(check, capture_output=True, text=True, timeout=60, check=True)
+        assert "WARNING" not in checked.stderr
 
 
 class TestKeys:

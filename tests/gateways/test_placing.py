@@ -55,6 +55,40 @@ def test_a_file_that_is_not_accepted_changes_nothing(tmp_path: Path) -> None:
     assert only(path)
 
 
+def test_messages_name_the_file_and_not_its_copy(tmp_path: Path) -> None:
+    """The copy that is checked, and what is written around it, are gone when they are read."""
+    path = tmp_path / "kato.conf"
+
+    def check(file: Path) -> list[str]:
+        around = file.with_name(f"around-{file.name}")
+        return ["sh", "-c", f"echo {file}:3 in {around}; exit 1"]
+
+    with pytest.raises(Rejected) as raised:
+        Placement(path, check).place("text\n")
+    assert f"\n{path}:3 in {path}" in str(raised.value)
+    assert "kato-consul-gateway-" not in str(raised.value)
+
+
+def test_what_is_there_is_checked_again_if_asked(tmp_path: Path) -> None:
+    """It may have been written without a check. It is not reloaded."""
+    path = tmp_path / "kato.conf"
+    assert Placement(path, None).place("bad\n")
+    placement = Placement(path, ACCEPTS, reloading(path))
+    assert not placement.place("bad\n")
+    with pytest.raises(Rejected):
+        placement.place("bad\n", recheck=True)
+    assert Placement(path, None).place("good\n")
+    assert not placement.place("good\n", recheck=True)
+    assert reloads(path) == ""
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+    """And not a file that would have been written there."""
+    folder = tmp_path / "missing"
+    with pytest.raises(FileNotFoundError, match=f"there is no folder {folder}$"):
+        Placement(folder / "kato.conf", None).place("1")
+
+
 def test_a_failed_reload_restores_the_file(tmp_path: Path) -> None:
     """Also if there was none."""
     path = tmp_path / "kato.conf"

@@ -62,11 +62,18 @@ class Watched(Protocol):
         """Return the current snapshot as soon as it differs from ``seen``, or after a timeout."""
 
 
-def apply_snapshot(snapshot: Snapshot, files: Sequence[ConfigFile]) -> Iterator[GatewayReport]:
+def apply_snapshot(
+    snapshot: Snapshot, files: Sequence[ConfigFile], *, recheck: bool = False
+) -> Iterator[GatewayReport]:
     """Render the files from a snapshot and put them in place; yield what became of it.
 
     A snapshot without a server changes nothing: requests then fail as they would without one, and
     an instance that Consul has lost, and which works, is not taken away.
+
+    Args:
+        snapshot: What Consul reports.
+        files: The files of the gateway.
+        recheck: Check a file also if its text is the one that is there.
     """
     pool = gateway_pool(snapshot)
     for why in pool.left_out:
@@ -80,11 +87,12 @@ def apply_snapshot(snapshot: Snapshot, files: Sequence[ConfigFile]) -> Iterator[
     written = False
     try:
         for file in files:
-            written = file.placement.place(file.render(pool)) or written
+            written = file.placement.place(file.render(pool), recheck=recheck) or written
     except (Rejected, ConfigurationError) as error:
         yield GatewayReport(GatewayEvent.NOT_WRITTEN, f"{error}\nthe file stays as it was")
     except OSError as error:
-        yield GatewayReport(GatewayEvent.NOT_WRITTEN, f"the file cannot be written: {error}")
+        why = f"{file.placement.path} cannot be written: {error.strerror or error}"
+        yield GatewayReport(GatewayEvent.NOT_WRITTEN, why)
     else:
         event = GatewayEvent.WRITTEN if written else GatewayEvent.UNCHANGED
         yield GatewayReport(event, f"{_listing(pool)}: {event}")

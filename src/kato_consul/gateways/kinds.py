@@ -74,7 +74,7 @@ NGINX = Gateway("nginx", "nginx", "nginx.conf.j2", nginx_quote, _check_nginx)
 
 
 def _check_haproxy(file: Path) -> list[str]:
-    return ["haproxy", "-c", "-q", "-f", str(file)]
+    return ["haproxy", "-c", "-f", str(file)]  # -q would hide the reason, too
 
 
 HAPROXY = Gateway(

@@ -7,7 +7,9 @@ not have reloaded.
 """
 
 import contextlib
+import errno
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -45,17 +47,25 @@ class Placement:
     check: Callable[[Path], list[str]] | None
     reload: str | None = None
 
-    def place(self, text: str) -> bool:
+    def place(self, text: str, *, recheck: bool = False) -> bool:
         """Put a configuration in place, unless it is there; return whether it was not.
+
+        Args:
+            text: the configuration.
+            recheck: check it also if it is there: it may have been written without a check.
 
         Raises:
             Rejected: the check or the reload failed. The file is as it was.
             OSError: the file cannot be written.
         """
         path = self.path.resolve()  # of a link, what it names is replaced
+        if not path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, f"there is no folder {self.path.parent}")
         before = path.with_name(f".{path.name}.before")
         present = _read(path)
         if present == text and not before.exists():
+            if recheck:
+                self._check(text)
             return False
         self._check(text)
         if not before.exists():
@@ -79,8 +89,13 @@ class Placement:
         with tempfile.TemporaryDirectory(prefix="kato-consul-gateway-") as folder:
             file = Path(folder, self.path.name)
             file.write_text(text, encoding="utf-8")
-            command = self.check(file)
-            _run(command, shlex.join(command), "the configuration is not accepted")
+            # The copy, and what a check writes around it, are gone when the message is read.
+            copies = re.compile(rf"{re.escape(folder)}/(?:[a-z]+-)?{re.escape(file.name)}")
+            try:
+                command = self.check(file)
+                _run(command, shlex.join(command), "the configuration is not accepted")
+            except Rejected as error:
+                raise Rejected(copies.sub(lambda _: str(self.path), str(error))) from None
 
     def _reload(self) -> None:
         if self.reload is not None:

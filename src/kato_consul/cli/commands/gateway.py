@@ -1,13 +1,14 @@
 """``gateway``: writes the configuration of a gateway, and keeps it true to what Consul reports."""
 
 import contextlib
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kato_consul import ConfigurationError
+from kato_consul import ConfigurationError, UnknownService
 from kato_consul.cli.commands.instances import CONSUL_WITHIN
 from kato_consul.cli.exit_codes import CommandFailed, exit_on_error
 from kato_consul.cli.help_format import flag
@@ -61,7 +62,7 @@ Check = Annotated[
     ),
 ]
 Route = Annotated[
-    To, typer.Option("--to", metavar="WHAT", help="'instances', or 'proxies' (kato-proxy).")
+    str, typer.Option("--to", metavar="WHAT", help="'instances', or 'proxies' (kato-proxy).")
 ]
 ListenOn = Annotated[
     str, typer.Option("--listen", metavar="ADDR", help="Where the gateway listens.")
@@ -98,7 +99,7 @@ def gateway(
     out: Out = None,
     reload: Reload = None,
     once: Once = False,
-    to: Route = To.INSTANCES,
+    to: Route = To.INSTANCES.value,
     listen: ListenOn = "127.0.0.1:8000",
     prefix: Prefix = "",
     rate_limit: RateLimit = 0,
@@ -151,6 +152,8 @@ def gateway(
         if kind not in GATEWAYS:
             raise ConfigurationError(f"there is no gateway {kind!r}: use {', '.join(GATEWAYS)}")
         chosen = GATEWAYS[kind]
+        if to not in set(To):
+            raise ConfigurationError(f"--to {to!r}: write {' or '.join(To)}")
         if show_template:
             print_result(chosen.template_source().rstrip("\n"))
             return
@@ -165,9 +168,16 @@ def gateway(
             check=check,
             reload=reload,
         )
-        if to is To.PROXIES and service is None:
+        to_proxies = to == To.PROXIES
+        if to_proxies and service is None:
             service = PROXY_SERVICE
-        _write(chosen, out, options, service, consul, once=once)
+        try:
+            _write(chosen, out, options, service, consul, once=once)
+        except UnknownService as error:
+            if not to_proxies:
+                raise
+            register = f"kato-consul proxy --register {shlex.quote(error.service)}"
+            raise UnknownService(error.service, error.known, register=register) from None
 
 
 def _write(
@@ -191,7 +201,7 @@ def _write(
                 snapshot = first_snapshot(discovery, CONSUL_WITHIN)
                 if not snapshot.instances:  # then this raises the reason, if there is one
                     discovery.registered_snapshot(CONSUL_WITHIN)
-                _report_once(apply_snapshot(snapshot, files))
+                _report_once(apply_snapshot(snapshot, files, recheck=True))
                 return
         with contextlib.suppress(KeyboardInterrupt):  # nothing is left behind that would matter
             for report in follow(discovery, files):
