@@ -1,6 +1,6 @@
 """Gateways in front of KATO: configurations of nginx, HAProxy, Envoy and Kong.
 
-They are made from what Consul reports, and kept true to it. The extra ``gateway`` is needed.
+They are made from what Consul reports, again at each change there. The extra ``gateway`` is needed.
 
     settings = Settings(service="kato")
     files = gateway_files(GATEWAYS["nginx"], Path("kato.conf"), GatewayOptions(), settings)

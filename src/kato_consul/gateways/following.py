@@ -1,4 +1,4 @@
-"""Following: keeps the configuration of a gateway true to what Consul reports."""
+"""Following: writes the configuration of a gateway again when Consul reports a change."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -99,7 +99,7 @@ def apply_snapshot(
 
 
 def follow(discovery: Watched, files: Sequence[ConfigFile]) -> Iterator[GatewayReport]:
-    """Keep the files true to what a discovery reports; yield what happens, without an end.
+    """Write the files again when a discovery reports a change; yield what happens, without an end.
 
     Of a snapshot that an earlier run saved nothing is used: the file that is there is at least as
     new. Nor is a static list (``KATO_URL``) used until Consul answers, unless there is no Consul.

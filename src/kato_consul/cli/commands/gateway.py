@@ -1,4 +1,4 @@
-"""``gateway``: writes the configuration of a gateway, and keeps it true to what Consul reports."""
+"""``gateway``: writes the configuration of a gateway, and follows Consul with it."""
 
 import contextlib
 import shlex
@@ -110,7 +110,7 @@ def gateway(
     service: Service = None,
     consul: Consul = None,
 ) -> None:
-    """Write the configuration of a gateway, and keep it true.
+    """Write the configuration of a gateway, and follow Consul with it.
 
     GATEWAY is nginx, haproxy, envoy or kong. The file is made from the instances
     that clients would use now, and again at each change in Consul, until Ctrl-C.
@@ -131,7 +131,7 @@ def gateway(
         --reload 'curl -fsS -F config=@/etc/kong/kato.yml localhost:8001/config'
 
     Envoy reads a second file, kato.clusters.json, which changes with the
-    instances: it needs no reload. To change a template, start from the own one:
+    instances: it needs no reload. To change the built-in template, print it first:
 
       kato-consul gateway nginx --show-template > kato.conf.j2
 
