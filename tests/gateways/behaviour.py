@@ -16,7 +16,9 @@ from tests.gateways.site import GatewaySite, gateway_site, put, register, write_
 from tests.security.gateway import Certificates
 from tests.testing.waiting import eventually
 
-SESSIONS = [f"session-{number:x}-1" for number in range(40)]
+SESSIONS = [f"session-{number:x}-1" for number in range(100)]
+"""So many that each of four instances has one of them, on any ports: nginx hashes with CRC-32, by
+which ids that are alike are not far apart, and of 40 ids one in 3,000 choices of ports has none."""
 
 
 @pytest.fixture(scope="class")

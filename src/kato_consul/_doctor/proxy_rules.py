@@ -10,8 +10,10 @@ from kato_consul._doctor.facts import InstanceFacts
 from kato_consul._doctor.findings import MAX_SKEW, Finding, Severity, clock_skew
 from kato_consul.models import Health
 
-BEHIND = "'kato-consul doctor --service NAME' with the service that they are registered as, and "
-BEHIND += "without KATO_URL"
+BEHIND = (
+    "'kato-consul doctor --service NAME' with the service that they are registered as, and "
+    "without KATO_URL"
+)
 """How to check instances that are behind a proxy or a gateway."""
 
 
