@@ -57,10 +57,10 @@ class ProxyProcesses:
         self.logs: list[Path] = []
         self.running: list[ChildProcess] = []
 
-    def start(self, port: int) -> ChildProcess:
+    def start(self, port: int, *options: str) -> ChildProcess:
         """Start a proxy, and wait until it serves."""
         log = self._folder / f"proxy-{len(self.logs)}.log"
-        command = argv("proxy", "--listen", f"{HOST}:{port}", *self._options)
+        command = argv("proxy", "--listen", f"{HOST}:{port}", *self._options, *options)
         process = ChildProcess(command, name="the proxy", log=log, env=self._env)
         self.logs.append(log)
         process.start()
@@ -79,6 +79,11 @@ class ProxyProcesses:
     def end(self, process: ChildProcess) -> None:
         """End a proxy with SIGTERM; RuntimeError if it cut requests."""
         process.terminate(ENDED_WITHIN)
+        self.wait_for_end(process)
+
+    def wait_for_end(self, process: ChildProcess) -> None:
+        """Wait for a proxy that was told to end; RuntimeError if it cut requests."""
+        process.wait(ENDED_WITHIN)
         self.running.remove(process)
         if process.returncode != 0:
             raise RuntimeError(f"a proxy ended with {process.returncode}:\n{process.log_tail()}")
@@ -105,9 +110,10 @@ class ProxyFront:
         self.logs = processes.logs
 
     def restart(self) -> None:
-        """Start the new one, which takes the sockets over, and end the old one."""
-        old, self._process = self._process, self._processes.start(self._port)
-        self._processes.end(old)
+        """Start the new one, which takes the place of the old one."""
+        old = self._process
+        self._process = self._processes.start(self._port, "--replace")
+        self._processes.wait_for_end(old)
 
     def kill(self) -> None:
         """Kill it; callers find no connection until the next one serves."""

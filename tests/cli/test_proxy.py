@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -35,9 +36,8 @@ def test_session_through_a_restart() -> None:
         session = f"{url}/sessions/{opened.json()['session_id']}"
         for number in range(10):
             if number == 5:
-                second = proxies.enter_context(started("proxy", *options))
+                second = proxies.enter_context(started("proxy", "--replace", *options))
                 line_with(second, "serving")
-                first.terminate()
             HTTP.post(f"{session}/observe", json={"strings": [str(number)]}).raise_for_status()
         assert first.wait(ENDS_WITHIN) == 0
         stm = HTTP.get(f"{session}/stm").raise_for_status().json()["stm"]
@@ -66,18 +66,31 @@ def test_serves_until_a_signal(number: int) -> None:
 
 
 def test_second_proxy_on_a_port() -> None:
-    """It says which process it shares the port with, for those that did not mean to."""
+    """It is refused, or serves beside the first one, or in its place; and says which process it
+    is."""
     options = ["--listen", f"127.0.0.1:{free_ports(1)[0]}", "--drain", "0"]
     with (
         started("proxy", *options, program=WITH_TEST_APPLICATION) as first,
         contextlib.ExitStack() as later,
     ):
+
+        def start(option: str, said: str) -> subprocess.Popen[str]:
+            argv = ("proxy", *options, option)
+            process = later.enter_context(started(*argv, program=WITH_TEST_APPLICATION))
+            line_with(process, "serving")
+            line_with(process, said, stream=process.stderr)
+            return process
+
         line_with(first, "serving")
-        second = later.enter_context(started("proxy", *options, program=WITH_TEST_APPLICATION))
-        line_with(second, "serving")
-        taken = f"took over the port of process {first.pid}, which serves, too: end it"
-        line_with(second, taken, stream=second.stderr)
-        for process in (first, second):
+        done = kato_consul("proxy", *options, program=WITH_TEST_APPLICATION)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"process {first.pid}: --replace takes its place" in done.stderr
+        beside = start("--share-port", f"shares the port with process {first.pid}, which goes on")
+        taken = f"took over from process {first.pid}, and sends it SIGTERM"
+        instead = start("--replace", taken)
+        assert first.wait(ENDS_WITHIN) == 0
+        for process in (beside, instead):
+            assert process.poll() is None
             process.terminate()
             assert process.wait(ENDS_WITHIN) == 0
 

@@ -97,4 +97,7 @@ def test_below_the_prefix(below: Server, path: str, seen: str) -> None:
 def test_not_below_the_prefix(below: Server, path: str) -> None:
     """A 404, as KATO answers."""
     answer = below.get(path)
-    assert (answer.status, answer.json) == (404, {"detail": "Not Found"})
+    assert (answer.status, answer.json) == (
+        404,
+        {"detail": "Not Found: this proxy serves below /kato/v1"},
+    )

@@ -43,7 +43,10 @@ def test_tls(certificates: Certificates, loop: str) -> None:
         assert http.get(url).json()["path"] == "/echo"
         with server.socket() as plain:
             plain.sendall(b"GET /echo HTTP/1.1\r\n\r\n")
-            assert b"200 OK" not in plain.recv(1000)
+            answer = HTTPResponse(plain)
+            answer.begin()
+            assert (answer.status, answer.getheader("connection")) == (400, "close")
+            assert json.loads(answer.read())["detail"] == "this port serves https, and not http"
         server.process.terminate()
         assert eventually(lambda: not server.accepts())
         # The connection that is open may be used once more.
@@ -75,8 +78,16 @@ def test_files_that_cannot_be_used(certificates: Certificates, tmp_path: Path) -
     none.write_text("")
     table: list[tuple[dict[str, Any], str]] = [
         ({"tls_cert": tmp_path / "missing", "tls_key": key}, "No such file or directory"),
-        ({"tls_cert": none, "tls_key": key}, "--tls-cert"),
-        ({"tls_cert": certificates.ca, "tls_key": key}, "KEY_VALUES_MISMATCH"),
+        ({"tls_cert": none, "tls_key": key}, f"--tls-cert {none} cannot be used: it has no cert"),
+        (
+            {"tls_cert": cert, "tls_key": none},
+            f"--tls-key {none} cannot be used: it has no private",
+        ),
+        ({"tls_cert": key, "tls_key": cert}, "it has the key: swap the two files"),
+        (
+            {"tls_cert": certificates.ca, "tls_key": key},
+            "the key is not that of the certificate",
+        ),
         ({"tls_cert": cert, "tls_key": key, "client_ca": none}, "--client-ca"),
     ]
     for given, message in table:
@@ -86,13 +97,15 @@ def test_files_that_cannot_be_used(certificates: Certificates, tmp_path: Path) -
 
 
 def test_unix_socket(tmp_path: Path) -> None:
-    """The next server replaces the file at once; a file that is no socket is left alone."""
+    """The next server takes it over; a file that is no socket is left alone."""
     path = tmp_path / "kato.sock"
     with serving(listen=f"unix://{path}") as first:
         assert get(path)["path"] == "/echo"
-        with serving(listen=f"unix://{path}") as second:
-            assert get(path)["pid"] == second.process.pid
-            assert first.end() == "cut 0\n"
+        with started(listen=f"unix://{path}") as refused:
+            assert f"kato-consul proxy, process {first.process.pid}: --replace" in refused.ended()
+        assert get(path)["pid"] == first.process.pid
+        with serving(listen=f"unix://{path}", replace=True) as second:
+            assert first.ended() == "cut 0\n"
             assert get(path)["pid"] == second.process.pid
     with serving(listen=f"unix://{path}"):  # the file of a server that has ended
         assert get(path)["path"] == "/echo"
@@ -141,6 +154,7 @@ def test_port_in_use() -> None:
     [
         (ListenAddress("192.0.2.1", 8000), "this machine has no such address"),
         (ListenAddress("no-such-host.invalid", 8000), "the host is not known"),
+        (ListenAddress("a..b", 8000), "the host is not known"),
         (ListenAddress("", 0, "/no/such/folder/socket"), "No such file or directory"),
     ],
 )

@@ -4,12 +4,14 @@ import re
 import socket
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kato_consul.proxy import ApiKey
 from kato_consul.testing.ports import free_ports
 from tests.proxy.server.serving import serving, started
+from tests.security.gateway import Certificates
 from tests.testing.waiting import eventually
 
 
@@ -65,6 +67,7 @@ def test_connections_and_rejections(tmp_path: Path) -> None:
         shown = page(port)
     reasons = dict(re.findall(r'kato_proxy_rejected_total{reason="(\w+)"} ([0-9.]+)', shown))
     expected = ("prefix", "unauthorized", "too_large", "rate", "connections", "malformed", "slow")
+    assert reasons.pop("handshake") == "0.0"
     assert {name: float(value) for name, value in reasons.items()} == dict.fromkeys(expected, 1.0)
     assert 'route="other"' in shown
     assert "shop" not in shown
@@ -97,17 +100,45 @@ def test_port_in_use() -> None:
             assert server.process.returncode == 2
 
 
-def test_next_server() -> None:
+@pytest.mark.parametrize("option", ["replace", "share_port"])
+def test_next_server(option: str) -> None:
     """It shares the port of the metrics until the one before it has ended."""
     port = free_ports(1)[0]
-    metrics = f"127.0.0.1:{port}"
+    given: dict[str, Any] = {option: True, "metrics": f"127.0.0.1:{port}"}
     with (
-        serving(metrics=metrics) as first,
-        serving(port=first.port, metrics=metrics) as second,
+        serving(metrics=f"127.0.0.1:{port}") as first,
+        serving(port=first.port, **given) as second,
     ):
-        first.end()
+        if option == "share_port":
+            first.process.terminate()
+        first.ended()
         assert second.get("/echo").status == 200
         assert eventually(lambda: 'route="/echo"' in page(port))
+
+
+@pytest.mark.parametrize("given", [{}, {"replace": True}])
+def test_port_of_another_proxy(given: dict[str, Any]) -> None:
+    """A proxy of another address has the port of its metrics for itself."""
+    metrics = f"127.0.0.1:{free_ports(1)[0]}"
+    with serving(metrics=metrics), started(metrics=metrics, **given) as other:
+        assert f"--metrics {metrics} cannot be used: another program" in other.ended()
+
+
+def test_handshakes(tmp_path: Path) -> None:
+    """A TLS handshake that takes too long or fails is counted; one that is broken off is not."""
+    port = free_ports(1)[0]
+    certificate, key = Certificates(tmp_path).pair("server")
+    series = 'kato_proxy_rejected_total{reason="handshake"}'
+    with serving(
+        metrics=f"127.0.0.1:{port}", tls_cert=certificate, tls_key=key, head_within=0.5
+    ) as server:
+        server.socket().close()
+        with server.socket() as slow:
+            assert slow.recv(1) == b""  # when it has been cut
+            assert eventually(lambda: number(port, series) == 1)
+        with server.socket() as other:
+            other.sendall(b"no TLS at all")
+            assert eventually(lambda: number(port, series) == 2)
 
 
 def page(port: int) -> str:

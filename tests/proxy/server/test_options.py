@@ -23,6 +23,8 @@ FILE = Path("file")
         ({"listen": "0.0.0.0:8000"}, "give --api-keys or --client-ca"),
         ({"listen": "[::]:8000"}, "give --api-keys or --client-ca"),
         ({"listen": "10.0.0.1:8000", "tls_cert": FILE, "tls_key": FILE}, "--insecure"),
+        ({"listen": "no-such-host.invalid:80"}, "the host is not known"),
+        ({"replace": True, "share_port": True}, "--replace and --share-port contradict"),
         ({"prefix": "kato"}, "--prefix 'kato' cannot be used: write it like /kato"),
         ({"prefix": "/a?b"}, "--prefix"),
         ({"workers": 0}, "--workers must be 1 to 64"),

@@ -47,8 +47,8 @@ def test_restart(agent: ConsulAgent) -> None:
     given: dict[str, Any] = {"settings": {"consul_addr": agent.http_addr}, "register": name}
     with serving(**given) as first:
         assert eventually(lambda: "passing" in healths(agent, name).values())
-        with serving(port=first.port, **given):
-            first.end()
+        with serving(port=first.port, replace=True, **given):
+            first.ended()
             assert ids(agent, name) == {f"{name}-{first.port}"}
         assert ids(agent, name) == set()
 

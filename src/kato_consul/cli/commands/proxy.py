@@ -64,6 +64,22 @@ def proxy(
             **_NO_DEFAULT,
         ),
     ] = None,
+    replace_running: Annotated[
+        bool,
+        flag(
+            "--replace",
+            rich_help_panel=_SERVING,
+            help="Take the place of the proxy that serves ADDR, without a failed request.",
+        ),
+    ] = False,
+    share_port: Annotated[
+        bool,
+        flag(
+            "--share-port",
+            rich_help_panel=_SERVING,
+            help="Serve beside the proxy that serves ADDR, and leave it.",
+        ),
+    ] = False,
     drain: Annotated[
         str,
         _option(
@@ -157,9 +173,10 @@ def proxy(
       kato-consul proxy --listen 0.0.0.0:8000 --api-keys keys
 
     On SIGTERM or Ctrl-C, /ready becomes 503, it ends what is in hand, and hands
-    its sessions over; a second signal skips the wait. To replace it without a
-    failed request, start the new one on the same address first; it takes over
-    the port. Exit code 7: requests were cut after --drain.
+    its sessions over; a second signal skips the wait. Exit code 7: requests were
+    cut after --drain. To restart it without a failed request, start the next one:
+
+      kato-consul proxy --replace
     """
     with exit_on_error():
         _require_proxy_extra()
@@ -184,6 +201,8 @@ def proxy(
             rate=rate,
             metrics=metrics,
             register=register,
+            replace=replace_running,
+            share_port=share_port,
             drain=duration_option("--drain", drain),
         )
         announce = partial(_print_ready, options, settings)
@@ -247,10 +266,19 @@ def _print_ready(options: "ServerOptions", settings: Settings, predecessor: int 
         else "sessions are this process' own",
         options.metrics and f"metrics on http://{options.metrics}/metrics",
         options.register and f"registered in Consul as {options.register}",
-        predecessor and f"took over the port of process {predecessor}, which serves, too: end it",
+        _of_predecessor(options, predecessor),
     ):
         if line:
             print_status(line)
+
+
+def _of_predecessor(options: "ServerOptions", predecessor: int | None) -> str:
+    if predecessor is None:
+        return ""
+    if options.replace:
+        return f"took over from process {predecessor}, and sends it SIGTERM"
+    named = f"process {predecessor}" if predecessor else "a process of another PID namespace"
+    return f"shares the port with {named}, which goes on"
 
 
 def _size(option: str, text: str) -> int:

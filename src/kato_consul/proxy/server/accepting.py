@@ -1,20 +1,20 @@
 """Accepting of connections, up to the last one that has reached a listening socket."""
 
 import asyncio
+import contextlib
 import errno
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
-from ssl import SSLContext
+from ssl import SSLContext, SSLError
 from typing import Any
 
 from kato_consul._logging import logger
+from kato_consul.proxy.server.measuring import Meter, Rejection
+from kato_consul.proxy.server.refusals import closing_response
 
 ACCEPTED_AT_ONCE = 32
 """Connections that are accepted before others are served again."""
-
-HANDSHAKE_WITHIN = 10.0
-"""Seconds that a TLS handshake may take."""
 
 PAUSE_WITHOUT_DESCRIPTORS = 0.25
 """Seconds until the next attempt while the process has no file descriptor left."""
@@ -34,6 +34,8 @@ class Acceptor:
         sockets: they listen, and are closed by `stop`.
         protocol: makes the protocol of a connection.
         tls: for https.
+        handshake_within: seconds that a TLS handshake may take.
+        meter: counts handshakes that failed, but not those that their callers broke off.
         admit: asked before each connection is served; False closes it.
     """
 
@@ -43,12 +45,16 @@ class Acceptor:
         protocol: Callable[[], asyncio.BaseProtocol],
         *,
         tls: SSLContext | None,
+        handshake_within: float,
+        meter: Meter,
         admit: Callable[[], bool],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._sockets = sockets
         self._protocol = protocol
         self._tls = tls
+        self._handshake_within = handshake_within
+        self._meter = meter
         self._admit = admit
         self._exhausted = False
         self.opening: set[asyncio.Task[Any]] = set()
@@ -95,21 +101,34 @@ class Acceptor:
             connection.close()
             return True
         connection.setblocking(False)
+        spare = None
+        if self._tls:
+            # To answer what is no TLS: asyncio closes its own without a word.
+            with contextlib.suppress(OSError):  # no file descriptor left
+                spare = connection.dup()
         opened = self._loop.connect_accepted_socket(
             self._protocol,
             connection,
             ssl=self._tls,
-            ssl_handshake_timeout=HANDSHAKE_WITHIN if self._tls else None,
+            ssl_handshake_timeout=self._handshake_within if self._tls else None,
         )
         opening = self._loop.create_task(opened)
         self.opening.add(opening)
-        opening.add_done_callback(self._opened)
+        opening.add_done_callback(partial(self._opened, spare))
         return True
 
-    def _opened(self, opening: asyncio.Task[Any]) -> None:
+    def _opened(self, spare: socket.socket | None, opening: asyncio.Task[Any]) -> None:
         self.opening.discard(opening)
-        if not opening.cancelled():
-            opening.exception()  # of a TLS handshake: the connection is closed
+        # Of a TLS handshake: the connection is closed.
+        error = None if opening.cancelled() else opening.exception()
+        if isinstance(error, SSLError | ConnectionAbortedError):  # the latter: it took too long
+            self._meter.rejected(Rejection.HANDSHAKE)
+        if spare is None:
+            return
+        with spare:
+            if isinstance(error, SSLError) and error.reason == "HTTP_REQUEST":
+                with contextlib.suppress(OSError):
+                    spare.send(closing_response(400, "this port serves https, and not http"))
 
     def _pause(self, listening: socket.socket, error: OSError) -> None:
         if not self._exhausted:

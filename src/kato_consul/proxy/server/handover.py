@@ -9,69 +9,97 @@ queue is closed.
 
 The proxies meet at a unix socket in Linux's abstract namespace, which is named after the address
 that they listen on and is of the same network namespace. Each checks that the other runs as the
-same user. Where this does not work (another system, another user), the new proxy opens sockets
-of its own.
+same user. The one that runs says first what it serves (`Identity`), and gives its sockets when it
+is asked for them.
 """
 
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import struct
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from kato_consul._logging import logger
+from kato_consul.proxy.server.identity import Identity
 from kato_consul.proxy.server.listen_address import ListenAddress
 
 MAX_SOCKETS = 250
 """File descriptors in one message: Linux' SCM_MAX_FD is 253."""
 
+MAX_IDENTITY = 8192
+"""Bytes of an identity, of which a path prefix is the part that can be long."""
+
 ANSWER_WITHIN = 2.0
-"""Seconds to wait for the sockets: a proxy that is stopped does not give them."""
+"""Seconds to wait for an answer: a proxy that is stopped gives none."""
+
+RETRY_INTERVAL = 1.0
+"""Seconds between attempts to offer sockets while another proxy of the address offers its own."""
+
+_TAKE = b"take"
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group
 
 log = logger("proxy")
 
 
-class Predecessor(NamedTuple):
-    """The proxy that served the address before.
+class RunningProxy(NamedTuple):
+    """The proxy that serves an address.
 
     Attributes:
         pid: its process, 0 if that is in a PID namespace that is not visible from here.
+        user: the user that it runs as.
+        identity: what it serves; None if it is of another user, or does not answer.
         connection: is closed when it ends.
     """
 
     pid: int
+    user: int
+    identity: Identity | None
     connection: socket.socket
 
-
-def take_sockets(address: ListenAddress) -> tuple[list[socket.socket], Predecessor | None]:
-    """Take the listening sockets of the proxy that serves an address.
-
-    Returns:
-        The sockets, and the proxy; no sockets and None if there is none.
-    """
-    if sys.platform != "linux" or address.path:
-        return [], None
-    with contextlib.ExitStack() as on_error:
-        connection = on_error.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-        connection.settimeout(ANSWER_WITHIN)
+    def take_sockets(self) -> list[socket.socket]:
+        """Take its listening sockets, which it keeps, too; none if it does not answer."""
         try:
-            connection.connect(_meeting_point(address))
-            pid, user = _peer(connection)
-            if user != os.geteuid():
-                return [], None
-            _, descriptors, _, _ = socket.recv_fds(connection, 1, MAX_SOCKETS)
+            self.connection.send(_TAKE)
+            _, descriptors, _, _ = socket.recv_fds(self.connection, 1, MAX_SOCKETS)
         except OSError:
-            return [], None
-        sockets = [socket.socket(fileno=one) for one in descriptors]
-        if not sockets:
-            return [], None
-        on_error.pop_all()
-    return sockets, Predecessor(pid, connection)
+            return []
+        return [socket.socket(fileno=one) for one in descriptors]
+
+    def terminate(self) -> None:
+        """Send it SIGTERM, unless it has ended: then its id may be that of another process."""
+        self.connection.setblocking(False)
+        try:
+            self.connection.recv(1)
+        except BlockingIOError:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+        except OSError:
+            return
+
+
+def find_proxy(address: ListenAddress) -> RunningProxy | None:
+    """Return the proxy that serves an address, None if there is none, or none can be found."""
+    if sys.platform != "linux":
+        return None
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.settimeout(ANSWER_WITHIN)
+    try:
+        connection.connect(_meeting_point(address))
+    except OSError:
+        connection.close()
+        return None
+    pid, user = _peer(connection)
+    identity = None
+    if user == os.geteuid():
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            identity = Identity.decode(connection.recv(MAX_IDENTITY))
+    return RunningProxy(pid, user, identity, connection)
 
 
 class Handover:
@@ -79,6 +107,7 @@ class Handover:
 
     Args:
         address: what the sockets listen on.
+        identity: what this proxy serves.
         sockets: the sockets.
         predecessor: the proxy that they were taken from. Until it ends, it is the one that offers
             them.
@@ -87,19 +116,22 @@ class Handover:
     def __init__(
         self,
         address: ListenAddress,
+        identity: Identity,
         sockets: Sequence[socket.socket],
-        predecessor: Predecessor | None,
+        predecessor: RunningProxy | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._address = address
+        self._identity = identity
         self._sockets = sockets
         self._predecessor = predecessor and predecessor.connection
         self._offering: socket.socket | None = None
+        self._retry: asyncio.TimerHandle | None = None
         self._successors: list[socket.socket] = []
 
     def start(self) -> None:
         """Offer the sockets from now on, or from the end of the predecessor on."""
-        if sys.platform != "linux" or self._address.path:
+        if sys.platform != "linux":
             return
         if self._predecessor is None:
             self._offer()
@@ -108,54 +140,82 @@ class Handover:
 
     def end(self) -> None:
         """Stop to offer the sockets."""
+        if self._retry is not None:
+            self._retry.cancel()
         if self._predecessor is not None:
-            self._loop.remove_reader(self._predecessor.fileno())
-            self._predecessor.close()
+            self._forget(self._predecessor)
         if self._offering is not None:
-            self._loop.remove_reader(self._offering.fileno())
-            self._offering.close()
+            self._forget(self._offering)
         for one in self._successors:
-            one.close()
+            self._forget(one)
 
     def _predecessor_ended(self) -> None:
         assert self._predecessor is not None
-        self._loop.remove_reader(self._predecessor.fileno())
-        self._predecessor.close()
+        self._forget(self._predecessor)
         self._predecessor = None
         self._offer()
 
     def _offer(self) -> None:
-        offering = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        offering = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             offering.bind(_meeting_point(self._address))
             offering.listen()
-        except OSError:  # another proxy serves the address, and offers its own
+        except OSError:  # another proxy that shares the address offers its own, until it ends
             offering.close()
+            self._retry = self._loop.call_later(RETRY_INTERVAL, self._offer)
             return
         offering.setblocking(False)
         self._offering = offering
-        self._loop.add_reader(offering.fileno(), self._give)
+        self._loop.add_reader(offering.fileno(), self._meet)
 
-    def _give(self) -> None:
+    def _meet(self) -> None:
         assert self._offering is not None
         try:
             successor, _ = self._offering.accept()
         except OSError:
             return
+        successor.setblocking(False)
         try:
             if _peer(successor)[1] != os.geteuid():
                 successor.close()
                 return
-            socket.send_fds(successor, [b"."], [one.fileno() for one in self._sockets])
+            successor.send(self._identity.encode())
         except OSError:
             successor.close()
             return
         self._successors.append(successor)
-        log.info("proxy.sockets_given", address=str(self._address))
+        self._loop.add_reader(successor.fileno(), self._give, successor)
+
+    def _give(self, successor: socket.socket) -> None:
+        """Give the sockets to a proxy that asks for them; one that has ended is forgotten."""
+        try:
+            if successor.recv(len(_TAKE)) == _TAKE:
+                socket.send_fds(successor, [b"."], [one.fileno() for one in self._sockets])
+                log.info("proxy.sockets_given", address=str(self._address))
+                return
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self._successors.remove(successor)
+        self._forget(successor)
+
+    def _forget(self, connection: socket.socket) -> None:
+        self._loop.remove_reader(connection.fileno())
+        connection.close()
 
 
 def _meeting_point(address: ListenAddress) -> str:
-    return f"\0kato-consul proxy {address}"
+    """Return the name in the abstract namespace; raises OSError if a unix socket has no folder.
+
+    That of a unix socket has its folder's number: containers that share a network may have other
+    files under the same path.
+    """
+    where = str(address)
+    if address.path:
+        folder = Path(address.path).parent.stat()
+        where = f"unix {folder.st_dev}:{folder.st_ino} {Path(address.path).name}"
+    return f"\0kato-consul proxy {where}"
 
 
 def _peer(connection: socket.socket) -> tuple[int, int]:

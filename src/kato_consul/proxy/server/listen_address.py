@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import socket
 from typing import NamedTuple, Self
 
 from kato_consul.errors import ConfigurationError
@@ -46,6 +47,28 @@ class ListenAddress(NamedTuple):
             return ipaddress.ip_address(self.host).is_unspecified
         except ValueError:
             return False
+
+    def resolve(self, option: str) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
+        """Return the addresses of the host, each with its family.
+
+        Args:
+            option: the option's name, for the error.
+
+        Raises:
+            ConfigurationError: the host is not known.
+        """
+        try:
+            found = socket.getaddrinfo(
+                self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+        except (OSError, UnicodeError) as error:  # the latter: it cannot be a host's name
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigurationError(
+                f"{option} {self}: the host is not known ({reason}): write an address of this "
+                f"machine, such as 127.0.0.1:{self.port}"
+            ) from None
+        targets = {(family, (str(where[0]), int(where[1]))) for family, _, _, _, where in found}
+        return sorted(targets)
 
     def __str__(self) -> str:
         if self.path:

@@ -1,4 +1,4 @@
-"""Listening sockets: opened, or taken over from the proxy that serves the address now."""
+"""Listening sockets: opened, alone on an address or beside those of another process."""
 
 import contextlib
 import errno
@@ -14,28 +14,45 @@ BACKLOG = 2048
 """Connections that may wait to be accepted; the kernel's own limit is lower, mostly 4096."""
 
 
-def open_sockets(option: str, address: ListenAddress, count: int) -> list[socket.socket]:
+IN_USE = "another program listens there: end it, or choose another port"
+
+
+def open_sockets(
+    option: str,
+    address: ListenAddress,
+    count: int,
+    *,
+    beside: bool = False,
+    in_use: str = IN_USE,
+) -> list[socket.socket]:
     """Open ``count`` sockets for each address of a host; all of them listen.
 
     They have SO_REUSEPORT: the kernel gives each connection to one of them, and another process of
     the same user can listen on the same port, before this one ends.
 
+    Args:
+        option: the option's name, for errors.
+        address: what to listen on.
+        count: sockets of each address; a unix socket is always one.
+        beside: whether another process may listen there.
+        in_use: what to say if one does that must not.
+
     Raises:
         ConfigurationError: the address cannot be used; the message has the reason.
     """
     if address.path:
-        return [_unix_socket(option, Path(address.path))]
+        return [_unix_socket(option, Path(address.path), beside, in_use)]
     opened: list[socket.socket] = []
     with contextlib.ExitStack() as on_error:
         last: OSError | None = None
-        for family, target in _targets(option, address):
+        for family, target in address.resolve(option):
             try:
-                for _ in range(count):
+                for number in range(count):
                     one = on_error.enter_context(socket.socket(family, socket.SOCK_STREAM))
-                    opened.append(_listening(one, family, target))
+                    opened.append(_listening(one, family, target, beside or number > 0))
             except OSError as error:
                 if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                    raise unusable(option, address, error) from None
+                    raise unusable(option, address, error, in_use) from None
                 last = error  # localhost may be ::1 too, on a machine without IPv6
         if not opened and last is not None:
             raise unusable(option, address, last)
@@ -51,42 +68,34 @@ def shares(sockets: Sequence[socket.socket], workers: int) -> Iterator[list[sock
 
 
 def _listening(
-    one: socket.socket, family: socket.AddressFamily, target: tuple[str, int]
+    one: socket.socket, family: socket.AddressFamily, target: tuple[str, int], beside: bool
 ) -> socket.socket:
     one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, beside)
     if family == socket.AF_INET6:
         one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    one.bind(target)
+    one.bind(target)  # which fails without SO_REUSEPORT if another socket listens there
+    let_others_listen(one)
     one.listen(BACKLOG)
     one.setblocking(False)
     return one
 
 
-def _targets(
-    option: str, address: ListenAddress
-) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
-    try:
-        found = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-    except OSError as error:
-        raise ConfigurationError(
-            f"{option} {address}: the host is not known ({error.strerror}): write an address of "
-            f"this machine, such as 127.0.0.1:{address.port}"
-        ) from None
-    targets = {(family, (str(where[0]), int(where[1]))) for family, _, _, _, where in found}
-    return sorted(targets)
+def let_others_listen(one: socket.socket) -> None:
+    """Let sockets that are bound later listen on the address of this one, if they want to."""
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
 
-def _unix_socket(option: str, path: Path) -> socket.socket:
-    """Open a unix socket, which replaces the one of an earlier proxy at once: a connection reaches
-    one of the two."""
+def _unix_socket(option: str, path: Path, beside: bool, in_use: str) -> socket.socket:
+    """Open a unix socket, which replaces an earlier one at once: a connection reaches one of the
+    two."""
     one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         if path.exists() and not path.is_socket():
             raise ConfigurationError(f"{option} unix://{path}: the file exists, and is no socket")
+        if not beside and _is_served(path):
+            raise OSError(errno.EADDRINUSE, "in use")
         one.bind(str(new))
         one.listen(BACKLOG)
         one.setblocking(False)
@@ -94,17 +103,31 @@ def _unix_socket(option: str, path: Path) -> socket.socket:
     except OSError as error:
         one.close()
         new.unlink(missing_ok=True)
-        raise unusable(option, ListenAddress("", 0, str(path)), error) from None
+        raise unusable(option, ListenAddress("", 0, str(path)), error, in_use) from None
     except ConfigurationError:
         one.close()
         raise
     return one
 
 
-def unusable(option: str, address: ListenAddress, error: OSError) -> ConfigurationError:
+def _is_served(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+        caller.setblocking(False)
+        try:
+            caller.connect(str(path))
+        except BlockingIOError:  # so many wait that no other can
+            return True
+        except OSError:
+            return False
+        return True
+
+
+def unusable(
+    option: str, address: ListenAddress, error: OSError, in_use: str = IN_USE
+) -> ConfigurationError:
     """Return the error for an address that cannot be listened on."""
     advice = {
-        errno.EADDRINUSE: "another program listens there: end it, or choose another port",
+        errno.EADDRINUSE: in_use,
         errno.EACCES: "this user may not listen there: choose a port above 1023",
         errno.EPERM: "this user may not listen there",
         errno.EADDRNOTAVAIL: "this machine has no such address",

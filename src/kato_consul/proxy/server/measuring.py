@@ -30,6 +30,7 @@ class Rejection(StrEnum):
     SLOW = "slow"
     MALFORMED = "malformed"
     PREFIX = "prefix"
+    HANDSHAKE = "handshake"
 
 
 class Gauge(Protocol):

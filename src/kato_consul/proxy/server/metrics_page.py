@@ -5,11 +5,11 @@ import socket
 import tempfile
 import threading
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from typing import TYPE_CHECKING, Any, Self
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from kato_consul.proxy.server.listen_address import ListenAddress
-from kato_consul.proxy.server.listening import unusable
+from kato_consul.proxy.server.listening import let_others_listen, unusable
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -25,11 +25,13 @@ class MetricsPage:
         address: where; None: nowhere.
         workers: processes that count. With more than one their numbers are in files of a
             temporary folder; they inherit its name from the environment of this process.
+        beside: whether another proxy may serve its metrics there.
     """
 
-    def __init__(self, address: ListenAddress | None, workers: int) -> None:
+    def __init__(self, address: ListenAddress | None, workers: int, *, beside: bool) -> None:
         self._address = address
         self._workers = workers
+        self._beside = beside
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._server: WSGIServer | None = None
 
@@ -41,18 +43,13 @@ class MetricsPage:
             os.environ[FOLDER_VARIABLE] = self._folder.name
         from prometheus_client import make_wsgi_app
 
-        kind = _Server6 if ":" in self._address.host else _Server
         try:
-            self._server = make_server(
-                self._address.host,
-                self._address.port,
-                make_wsgi_app(self._registry()),
-                server_class=kind,
-                handler_class=_SilentHandler,
-            )
+            where = self._address.host, self._address.port
+            self._server = _Server(self._beside, where, _SilentHandler)
         except OSError as error:
             self._remove_folder()
             raise unusable("--metrics", self._address, error) from None
+        self._server.set_app(make_wsgi_app(self._registry()))
         serving = threading.Thread(
             target=self._server.serve_forever, name="kato-consul metrics", daemon=True
         )
@@ -96,12 +93,15 @@ class MetricsPage:
 class _Server(WSGIServer):
     """With SO_REUSEPORT, as the proxy's own port: the next proxy starts before this one ends."""
 
-    allow_reuse_port = True
-    daemon_threads = True
+    def __init__(self, beside: bool, address: tuple[str, int], handler: Any) -> None:
+        self.allow_reuse_port = beside
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
 
-
-class _Server6(_Server):
-    address_family = socket.AF_INET6
+    def server_bind(self) -> None:
+        """Bind the socket, and let the next proxy do so, too."""
+        super().server_bind()
+        let_others_listen(self.socket)
 
 
 class _SilentHandler(WSGIRequestHandler):

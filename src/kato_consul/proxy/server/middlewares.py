@@ -71,13 +71,14 @@ class Prefixed:
         self._app = app
         self._meter = meter
         self._prefix = prefix.encode()
+        self._detail = f"Not Found: this proxy serves below {prefix}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         raw_path: bytes = scope["raw_path"]
         if not raw_path.startswith(self._prefix + b"/"):
             self._meter.rejected(Rejection.PREFIX)
-            await refuse(scope, send, 404, "Not Found")
+            await refuse(scope, send, 404, self._detail)
             return
         scope["raw_path"] = below = raw_path[len(self._prefix) :]
         scope["path"] = unquote(below.decode("ascii"))

@@ -31,14 +31,17 @@ class ServerOptions:
             may come at once. Default: no limit.
         metrics: ``host:port`` for Prometheus; default: no metrics.
         register: name of the service in Consul that the proxy registers itself as; default: none.
+        replace: True takes over the sockets of the proxy that serves the address, and ends it with
+            SIGTERM when this one serves. It is no error if there is none.
+        share_port: True serves beside other proxies of the address, which go on.
         drain: seconds from a signal to the end of the last request in hand, 0 or more; default 25,
             since Kubernetes kills a container 30 s after the signal.
         idle_within: seconds after which an idle connection is closed, above 0. The default of 120
             is longer than callers keep connections in their pools (Go 90 s, nginx and AWS' load
             balancers 60 s, Java 30 s): a caller that closes first cannot send a request on a
             connection that is being closed.
-        head_within: seconds from the first byte of a request to the end of its headers, above 0;
-            default 10.
+        head_within: seconds from the first byte of a request to the end of its headers, and for the
+            handshake of TLS, above 0; default 10.
         body_within: seconds that the body may take, above 0; default 60.
         send_within: seconds for which a caller may read nothing of its answer, above 0; default 60.
 
@@ -59,6 +62,8 @@ class ServerOptions:
     rate: float | None = None
     metrics: str | None = None
     register: str | None = None
+    replace: bool = False
+    share_port: bool = False
     drain: float = 25.0
     idle_within: float = 120.0
     head_within: float = 10.0
@@ -82,6 +87,11 @@ class ServerOptions:
             raise ConfigurationError("--tls-cert and --tls-key belong together: give both")
         if self.client_ca is not None and self.tls_cert is None:
             raise ConfigurationError("--client-ca needs TLS: give --tls-cert and --tls-key, too")
+        if self.replace and self.share_port:
+            raise ConfigurationError(
+                "--replace and --share-port contradict each other: the first ends the proxy that "
+                "serves the address, the second leaves it"
+            )
         self._check_addresses()
 
     def _check_addresses(self) -> None:
@@ -89,6 +99,7 @@ class ServerOptions:
         if self.metrics is not None:
             self.metrics_address  # noqa: B018 - it raises
         if not (self.is_local or self.api_keys or self.client_ca or self.insecure):
+            address.resolve("--listen")  # a host that does not exist needs no keys
             raise ConfigurationError(
                 f"--listen {self.listen} can be reached from other machines, and any of them could "
                 f"read and write every session: give --api-keys or --client-ca, listen on "

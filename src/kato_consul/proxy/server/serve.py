@@ -4,15 +4,15 @@ import asyncio
 import contextlib
 import resource
 import signal
-import socket
-from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from kato_consul.proxy.server.handover import Handover, Predecessor, take_sockets
-from kato_consul.proxy.server.listening import open_sockets, shares
+from kato_consul.proxy.server.handover import Handover
+from kato_consul.proxy.server.identity import Identity
+from kato_consul.proxy.server.listening import shares
 from kato_consul.proxy.server.metrics_page import MetricsPage
 from kato_consul.proxy.server.options import ServerOptions
 from kato_consul.proxy.server.registering import Registered
+from kato_consul.proxy.server.succession import listen
 from kato_consul.proxy.server.team import Team, WorkerProcesses
 from kato_consul.proxy.server.worker import AppFactory, Worker, run_in_loop
 from kato_consul.settings import Settings
@@ -46,7 +46,8 @@ def serve(
         The number of requests that were cut, because they did not end within the drain time.
 
     Raises:
-        ConfigurationError: an option cannot be used, or the port is in use.
+        ConfigurationError: an option cannot be used, or the port is in use, also by another proxy
+            that is neither to be replaced nor to share it.
         The exception of the application, if it could not be opened.
     """
     options.check_settings(settings)
@@ -61,8 +62,10 @@ async def _serve(
     on_ready: Callable[[int | None], None],
 ) -> int:
     signals = _Signals()
-    sockets, predecessor = _listen(options)
-    with MetricsPage(options.metrics_address, options.workers) as metrics:
+    identity = Identity.of(options, settings)
+    sockets, predecessor = listen(options, identity)
+    beside = options.share_port or predecessor is not None
+    with MetricsPage(options.metrics_address, options.workers, beside=beside) as metrics:
         team: Team
         if options.workers == 1:
             team = Worker(factory, options, sockets)
@@ -72,11 +75,13 @@ async def _serve(
         try:
             if not await _before(signals.first, team.start()):
                 return 0
-            handover = Handover(options.address, sockets, predecessor)
+            handover = Handover(options.address, identity, sockets, predecessor)
             handover.start()
             registered = Registered(options, settings)
             registered.start()
             on_ready(predecessor and predecessor.pid)
+            if options.replace and predecessor is not None:
+                predecessor.terminate()
             await signals.first.wait()
             until = asyncio.get_running_loop().time() + options.drain
             handover.end()
@@ -98,17 +103,6 @@ async def _drain(team: Team, until: float, cut: asyncio.Event) -> int:
     if not await _before(cut, asyncio.shield(draining)):
         team.cut()
     return await draining
-
-
-def _listen(options: ServerOptions) -> tuple[list[socket.socket], Predecessor | None]:
-    """Return the listening sockets, at least one of each address for each worker, and the
-    proxy that some of them were taken from."""
-    sockets, predecessor = take_sockets(options.address)
-    of_each_address = Counter(one.getsockname() for one in sockets).values()
-    missing = options.workers - min(of_each_address, default=0)
-    if missing > 0:
-        sockets += open_sockets("--listen", options.address, missing)
-    return sockets, predecessor
 
 
 class _Signals:

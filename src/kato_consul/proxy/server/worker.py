@@ -109,7 +109,14 @@ class Worker:
             app_state=self._lifespan.state,
         )
         self._each_second = asyncio.ensure_future(self._do_each_second())
-        self._acceptor = Acceptor(self._sockets, connection, tls=tls, admit=self._admit)
+        self._acceptor = Acceptor(
+            self._sockets,
+            connection,
+            tls=tls,
+            handshake_within=options.head_within,
+            meter=meter,
+            admit=self._admit,
+        )
         self._acceptor.start()
 
     def announce(self) -> None:
