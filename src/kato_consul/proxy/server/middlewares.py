@@ -6,7 +6,7 @@ They are plain ASGI, each does one thing, and those that the options do not ask 
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kato_consul.proxy.server.api_keys import KeyFile, KeysRequired
 from kato_consul.proxy.server.measuring import (
@@ -82,4 +82,19 @@ class Prefixed:
             return
         scope["raw_path"] = below = raw_path[len(self._prefix) :]
         scope["path"] = unquote(below.decode("ascii"))
+        if below.endswith(b"/") and len(below) > 1:  # it may be redirected to the path without the slash
+            send = self._redirecting(below.rstrip(b"/"), send)
         await self._app(scope, receive, send)
+
+    def _redirecting(self, target: bytes, send: Send) -> Send:
+        async def send_with_prefix(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    (name, value.replace(target, self._prefix + target, 1))
+                    if name == b"location"
+                    else (name, value)
+                    for name, value in message["headers"]
+                ]
+            await send(message)
+
+        return send_with_prefix
