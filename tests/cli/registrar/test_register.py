@@ -164,7 +164,8 @@ def test_second_signal_during_cleanup(
             process.send_signal(signal.SIGINT)
             process.send_signal(signal.SIGTERM)  # two SIGINT at once would be one
             assert process.stderr is not None
-            assert "already cleaning up" in process.stderr.readline()
+            # It may say before that the agent takes long.
+            assert any("already cleaning up" in line for line in process.stderr)
         finally:
             agent.thaw()
         assert process.wait(ENDS_WITHIN) == 130
