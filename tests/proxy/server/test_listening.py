@@ -1,6 +1,8 @@
 """What a server listens on: TLS, unix sockets, IPv6, and addresses that cannot be used."""
 
 import json
+import os
+import signal
 import socket
 import ssl
 from http.client import HTTPResponse
@@ -17,7 +19,7 @@ from kato_consul.proxy.server.listening import open_sockets, shares
 from kato_consul.proxy.server.tls import server_tls
 from kato_consul.testing.ports import free_ports
 from tests.event_loops import EVENT_LOOPS, loop_factory
-from tests.proxy.server.serving import serving, started
+from tests.proxy.server.serving import ENDS_WITHIN, serving, started
 from tests.security.gateway import Certificates
 from tests.testing.waiting import eventually
 
@@ -116,6 +118,19 @@ def test_unix_socket(tmp_path: Path) -> None:
     assert other.read_text() == "kept"
 
 
+def test_workers_of_a_unix_socket(tmp_path: Path) -> None:
+    """All of them accept: while one is stopped, the other one answers."""
+    path = tmp_path / "kato.sock"
+    with serving(listen=f"unix://{path}", workers=2):
+        first = int(str(get(path)["pid"]))
+        os.kill(first, signal.SIGSTOP)
+        try:
+            second = int(str(get(path)["pid"]))
+        finally:
+            os.kill(first, signal.SIGCONT)
+        assert second != first
+
+
 def test_ipv6() -> None:
     """An address in brackets."""
     port = free_ports(1)[0]
@@ -169,6 +184,7 @@ def test_address_that_cannot_be_used(address: ListenAddress, message: str) -> No
 def get(path: Path) -> dict[str, object]:
     """Send a request to a unix socket, and return its answer."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one:
+        one.settimeout(ENDS_WITHIN)
         one.connect(str(path))
         one.sendall(b"GET /echo HTTP/1.1\r\nconnection: close\r\n\r\n")
         response = HTTPResponse(one)

@@ -62,9 +62,9 @@ def open_sockets(
 
 def shares(sockets: Sequence[socket.socket], workers: int) -> Iterator[list[socket.socket]]:
     """Yield the sockets of each worker: each socket has one worker, and each worker has a socket
-    of each address if there are enough."""
+    of each address if there are enough. A unix socket is all workers'."""
     for number in range(workers):
-        yield [*sockets[number::workers]]
+        yield [*sockets[number::workers]] or [*sockets]
 
 
 def _listening(
