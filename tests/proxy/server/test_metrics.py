@@ -10,6 +10,7 @@ import pytest
 
 from kato_consul.proxy import ApiKey
 from kato_consul.testing.ports import free_ports
+from tests.event_loops import EVENT_LOOPS, loop_factory
 from tests.proxy.server.serving import serving, started
 from tests.security.gateway import Certificates
 from tests.testing.waiting import eventually
@@ -124,13 +125,19 @@ def test_port_of_another_proxy(given: dict[str, Any]) -> None:
         assert f"--metrics {metrics} cannot be used: another program" in other.ended()
 
 
-def test_handshakes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("loop", EVENT_LOOPS)
+def test_handshakes(tmp_path: Path, loop: str) -> None:
     """A TLS handshake that takes too long or fails is counted; one that is broken off is not."""
+    loop_factory(loop)  # skips if it is not installed
     port = free_ports(1)[0]
     certificate, key = Certificates(tmp_path).pair("server")
     series = 'kato_proxy_rejected_total{reason="handshake"}'
     with serving(
-        metrics=f"127.0.0.1:{port}", tls_cert=certificate, tls_key=key, head_within=0.5
+        env={"TEST_LOOP": loop},
+        metrics=f"127.0.0.1:{port}",
+        tls_cert=certificate,
+        tls_key=key,
+        head_within=0.5,
     ) as server:
         server.socket().close()
         with server.socket() as slow:
