@@ -45,6 +45,7 @@ NOT_RUN = {
         ("kato-consul proxy", "curl -s localhost:8000"),
         "serves on port 8000 until it is ended: tests/cli/test_proxy.py runs the same",
     ),
+    "ID=": "a variable of the reader's shell: tests/docs/test_proxy_manifests.py has its own",
     "kato-consul exec": "needs KATO itself: tests/cli/registrar/test_exec.py has its stand-in",
 }
 """Beginnings of commands that are not run, each with the reason."""

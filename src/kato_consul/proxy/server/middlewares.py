@@ -82,7 +82,9 @@ class Prefixed:
             return
         scope["raw_path"] = below = raw_path[len(self._prefix) :]
         scope["path"] = unquote(below.decode("ascii"))
-        if below.endswith(b"/") and len(below) > 1:  # it may be redirected to the path without the slash
+        if (
+            below.endswith(b"/") and len(below) > 1
+        ):  # it may be redirected to the path without the slash
             send = self._redirecting(below.rstrip(b"/"), send)
         await self._app(scope, receive, send)
 
