@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 from kato_consul._kato import configuration, observations, reads, repeatable, writes
-from kato_consul._kato.config_check import check_config
 from kato_consul._kato.execute import execute_write, settle_call
 from kato_consul._kato.ownership import CallFlow
 from kato_consul._kato.repeated_calls import position_of
@@ -255,8 +254,6 @@ class Session:
         Raises:
             BadRequest: KATO refuses a value; ``detail`` names it and the reason.
         """
-        with naming("set_config"):
-            check_config(values)
         self._run("set_config", partial(configuration.set_config, values=values))
 
     def extend(self, ttl_seconds: int) -> None:

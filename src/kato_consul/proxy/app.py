@@ -17,6 +17,7 @@ from starlette.websockets import WebSocket
 from kato_consul import AsyncKatoClient, Settings
 from kato_consul._cors import CorsMiddleware
 from kato_consul._logging import logger
+from kato_consul.errors import ConsulDenied, KatoConsulError, UnknownService
 from kato_consul.proxy.events import PATH, EventHub, EventsEndpoint
 from kato_consul.proxy.http import detail_reply, read_head, send_reply
 from kato_consul.proxy.passed_on import PATHS, PassingEndpoint
@@ -72,14 +73,17 @@ def create_app(settings: Settings) -> Starlette:
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with client:
-            sweep = asyncio.create_task(sessions.open.sweep())
+            tasks = [
+                asyncio.create_task(sessions.open.sweep()),
+                asyncio.create_task(_warn_without_service(client)),
+            ]
             try:
                 yield
             finally:
                 await hub.close()
-                sweep.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await sweep
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     return Starlette(
         routes=[*_routes(client, sessions), _events(client, hub)],
@@ -87,6 +91,17 @@ def create_app(settings: Settings) -> Starlette:
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
     )
+
+
+async def _warn_without_service(client: AsyncKatoClient) -> None:
+    """Log if Consul has no such service, or the token may not read it: most likely a mistake. Other
+    errors are the watch's to log."""
+    try:
+        await client.discovery.registered_snapshot()
+    except (UnknownService, ConsulDenied) as error:
+        log.warning("proxy.no_service", why=str(error))
+    except KatoConsulError:
+        pass
 
 
 def _routes(client: AsyncKatoClient, sessions: Sessions) -> list[Route]:

@@ -10,16 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kato_consul import ConfigurationError, KatoConsulError, Settings
+from kato_consul import ConfigurationError, Settings
 from kato_consul.cli.exit_codes import STILL_BUSY, exit_on_error
 from kato_consul.cli.help_format import flag
-from kato_consul.cli.options.common import (
-    Consul,
-    Service,
-    duration_option,
-    settings_from,
-    silence_watch_log,
-)
+from kato_consul.cli.options.common import Consul, Service, duration_option, settings_from
 from kato_consul.cli.output import print_result, print_status
 
 if TYPE_CHECKING:
@@ -35,9 +29,6 @@ _FACTORS |= {"ki": 1024, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
 def _option(*names: str, help: str, metavar: str, panel: str, **given: Any) -> Any:  # noqa: A002
     return typer.Option(*names, metavar=metavar, help=help, rich_help_panel=panel, **given)
 
-
-INSTANCES_WITHIN = 2.0
-"""Seconds to wait for Consul before the proxy serves without it."""
 
 _NO_DEFAULT = {"show_default": False}
 
@@ -214,7 +205,6 @@ def proxy(
             share_port=share_port,
             drain=duration_option("--drain", drain),
         )
-        _print_instances(settings)
         announce = partial(_print_ready, options, settings)
         if cut := serve(partial(_application, settings), options, settings, announce):
             print_status(f"requests that were cut after {drain}: {cut}")
@@ -265,21 +255,6 @@ def _settings(consul: str | None, service: str | None, directory: str | None) ->
     if settings.session_directory is None and settings.uses_consul:
         return replace(settings, session_directory="consul")
     return settings
-
-
-def _print_instances(settings: Settings) -> None:
-    """Print what there is to serve from. It may come later, so none is a warning."""
-    from kato_consul import Discovery
-
-    silence_watch_log()
-    with Discovery(replace(settings, session_directory=None)) as discovery:
-        try:
-            snapshot = discovery.registered_snapshot(INSTANCES_WITHIN)
-        except KatoConsulError as error:
-            print_status(f"warning: {error}. Requests wait until there is an instance")
-        else:
-            print_status(f"{snapshot.service}: {snapshot.summary()}")
-    logging.getLogger("kato_consul.watch").setLevel(logging.NOTSET)
 
 
 def _print_ready(options: "ServerOptions", settings: Settings, predecessor: int | None) -> None:
