@@ -1,11 +1,15 @@
 """Rates and prefix: which requests reach the application."""
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from kato_consul.proxy import ApiKey
 from kato_consul.proxy.server import rate_limit
+from kato_consul.proxy.server.measuring import NoMeter
+from kato_consul.proxy.server.middlewares import Prefixed
 from kato_consul.proxy.server.rate_limit import TokenBuckets
 from tests.proxy.server.serving import Server, serving
 
@@ -101,3 +105,27 @@ def test_not_below_the_prefix(below: Server, path: str) -> None:
         404,
         {"detail": "Not Found: this proxy serves below /kato/v1"},
     )
+
+
+def test_redirection_has_the_prefix() -> None:
+    """A path with a slash at its end is redirected to one that this proxy serves."""
+
+    async def redirects(scope: Scope, receive: Receive, send: Send) -> None:
+        location = b"http://host" + scope["raw_path"].rstrip(b"/")
+        headers = [(b"location", location), (b"x-other", b"/status")]
+        await send({"type": "http.response.start", "status": 307, "headers": headers})
+
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "raw_path": b"/kato/v1/status/", "path": "/kato/v1/status/"}
+    asyncio.run(Prefixed(redirects, "/kato/v1", NoMeter())(scope, receive, send))
+    assert dict(sent[0]["headers"]) == {
+        b"location": b"http://host/kato/v1/status",
+        b"x-other": b"/status",
+    }
