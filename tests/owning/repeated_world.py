@@ -66,9 +66,10 @@ class Reader:
 
 @dataclass
 class KeyedCall:
-    """A call with a key that observes ``symbol``, or learns if that is "". ``answer`` is its first
-    answer."""
+    """A call with a key that observes ``symbol``; if that is "", it ``clears`` the memory or learns
+    it. ``answer`` is its first answer."""
 
     key: str
     symbol: str = ""
+    clears: bool = False
     answer: dict[str, Any] | None = None

@@ -176,8 +176,14 @@ class RepeatedCalls(Interleaving):
             self.attempts[call.symbol] += 1
             flow = repeatable.observe({"strings": [call.symbol]}, call.key, None)
             owner.call(flow, partial(self._called, call))
+        elif call.clears:
+            owner.call(repeatable.clear(writes.clear_stm(), call.key), self._cleared_again)
         else:
             owner.call(repeatable.learn(call.key, None), partial(self._called, call))
+
+    def _cleared_again(self, result: Any, error: BaseException | None) -> None:
+        if error is not None:
+            check_error(error)
 
     def _called(self, call: KeyedCall, result: Any, error: BaseException | None) -> None:
         if error is not None:
@@ -286,9 +292,9 @@ class RepeatedCalls(Interleaving):
             self.read_log(1 - who, [])
         other.finish([])
 
-    @rule(who=OWNERS)
-    def clear(self, who: int) -> None:
-        """Clear the memory, with one process alone."""
+    @rule(who=OWNERS, keyed=st.booleans())
+    def clear(self, who: int, keyed: bool) -> None:
+        """Clear the memory, with one process alone; ``keyed``: a repetition clears nothing."""
         self._finish_all()
 
         def done(result: Any, error: BaseException | None) -> None:
@@ -298,9 +304,11 @@ class RepeatedCalls(Interleaving):
         memory: list[list[str]] = []
         self.owners[who].call(reading.stm, lambda result, error: memory.extend(result))
         self.finish(who)
-        write = writes.clear_stm()
-        self.owners[who].call(partial(execute_write, write=write), done)
+        key = f"key {len(self.calls)}" if keyed else None
+        self.owners[who].call(repeatable.clear(writes.clear_stm(), key), done)
         self.finish(who)
+        if key is not None:
+            self.calls.append(KeyedCall(key, clears=True))
 
     @rule(who=OWNERS)
     def compare(self, who: int) -> None:
