@@ -179,6 +179,17 @@ def test_upgrade_to_http_2(server: Server, method: str, pieces: int) -> None:
             assert (status, json.loads(answer)["body"]) == (200, len(body))
 
 
+def test_many_upgrades_in_a_row(server: Server) -> None:
+    """Each of so many pipelined requests is answered: they need no stack."""
+    count = 700
+    request = b"GET /echo HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    with server.socket() as one:
+        one.sendall(request * count + b"GET /last HTTP/1.1\r\nConnection: close\r\n\r\n")
+        with one.makefile("rb") as answers:
+            received = answers.read()
+    assert received.count(b"HTTP/1.1 200 ") == count + 1
+
+
 def test_expected_continue(server: Server) -> None:
     """A caller that waits before it sends its body is told to send it, or gets the 413."""
     with server.socket() as one:
