@@ -31,6 +31,7 @@ _OF_UPGRADES = frozenset({b"connection", b"upgrade", b"http2-settings"})
 """Headers of an upgrade, and of this connection."""
 
 _TOO_MANY = "the proxy serves as many connections as it may: try again"
+_ENDS = "the proxy is about to end: try again"
 
 
 class CallerConnection(HttpToolsProtocol):
@@ -131,9 +132,10 @@ class CallerConnection(HttpToolsProtocol):
         """Leave the connection to the protocol of WebSockets, which has limits of its own."""
         self._upgraded = True
         self._limits.meter.connections.dec()
-        if self._closes:
+        if self._closes or self._limits.draining:
+            why = _ENDS if self._limits.draining else _TOO_MANY
             self.connections.discard(self)
-            self.transport.write(closing_response(503, _TOO_MANY, [RETRY_SOON]))
+            self.transport.write(closing_response(503, why, [RETRY_SOON]))
             self.transport.close()
         else:
             super().handle_websocket_upgrade()
