@@ -5,6 +5,7 @@ import json
 import socket
 from collections.abc import Iterator
 from http.client import HTTPResponse
+from pathlib import Path
 
 import pytest
 from hypothesis import given, seed, settings
@@ -158,6 +159,22 @@ def test_pipelined_requests(server: Server) -> None:
         answers = b"".join(iter(lambda: one.recv(10_000), b""))
     assert answers.count(b"HTTP/1.1 200 OK") == 3
     assert answers.index(b'"/a"') < answers.index(b'"/b"') < answers.index(b'"/c"')
+
+
+@pytest.mark.parametrize("rest", [b"no HTTP\r\n\r\n", b"GET /" + b"a" * 66_000])
+def test_what_follows_a_request_in_hand(server: Server, rest: bytes, tmp_path: Path) -> None:
+    """It is not HTTP, and says nothing about the request before it, whose answer is the last."""
+    held = tmp_path / "held"
+    with server.socket() as one:
+        one.sendall(b"POST /a HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc" * 2)
+        one.sendall(b"POST /hold?%b HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc" % str(held).encode())
+        assert eventually(held.with_suffix(".begun").exists)
+        one.sendall(rest)
+        assert server.get("/echo").status == 200
+        held.touch()
+        answers = b"".join(iter(lambda: one.recv(10_000), b""))
+    assert answers.count(b"HTTP/1.1 200 OK") == answers.count(b"HTTP/1.1 ") == 3
+    assert answers.count(b"connection: close") == 1
 
 
 @pytest.mark.parametrize("pieces", [1, 7])

@@ -255,6 +255,10 @@ class CallerConnection(HttpToolsProtocol):
         self._stop_timer()
         cycle = self.cycle
         if self._is_responding():
+            if not cycle.more_body:  # it is about what follows this request, which may be applied
+                self._discarding = self._closes = True
+                cycle.keep_alive = False
+                return
             if cycle.response_started:  # its caller sees that the response is cut
                 self.transport.close()
                 return
