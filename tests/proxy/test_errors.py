@@ -27,6 +27,13 @@ def test_answer_of_kato_is_unchanged() -> None:
     assert reply.content_type == b"application/json"
 
 
+def test_answer_of_kato_before_the_session_was_found() -> None:
+    """It is unchanged, too: there is no other id to replace in it."""
+    error = BadRequest("finding the session", "kato-1", 400, "no")
+    error.body, error.content_type = b'{"detail": "no"}', "application/json"
+    assert error_reply(error, "session-1", "").body == b'{"detail": "no"}'
+
+
 def test_server_error_of_kato() -> None:
     """Also a 500, which has no JSON."""
     error = ServerFailed("observe", "kato-1", 500, "Internal Server Error")

@@ -32,7 +32,8 @@ def error_reply(
 ) -> Reply:
     """Return the response to a request whose call failed.
 
-    ``session_id`` is the id that the caller uses, ``current_id`` the one that KATO knows it by.
+    ``session_id`` is the id that the caller uses, ``current_id`` the one that KATO knows it by, ""
+    if that was not found out.
     ``has_key``: the request has an idempotency key.
     """
     if isinstance(error, KatoAnswerError) and error.status >= 400 and not error.applied:
@@ -40,7 +41,7 @@ def error_reply(
             return detail_reply(error.status, error.detail)
         if not isinstance(error, GatewayRefused):
             body = error.body
-            if current_id != session_id:
+            if current_id and current_id != session_id:
                 body = body.replace(current_id.encode(), session_id.encode())
             return Reply(error.status, body, error.content_type.encode("latin-1"))
     if isinstance(error, SessionGone):

@@ -5,6 +5,7 @@ import json
 import socket
 from collections.abc import Iterator
 from http.client import HTTPResponse
+from pathlib import Path
 
 import pytest
 from hypothesis import given, seed, settings
@@ -160,6 +161,22 @@ def test_pipelined_requests(server: Server) -> None:
     assert answers.index(b'"/a"') < answers.index(b'"/b"') < answers.index(b'"/c"')
 
 
+@pytest.mark.parametrize("rest", [b"no HTTP\r\n\r\n", b"GET /" + b"a" * 66_000])
+def test_what_follows_a_request_in_hand(server: Server, rest: bytes, tmp_path: Path) -> None:
+    """It is not HTTP, and says nothing about the request before it, whose answer is the last."""
+    held = tmp_path / "held"
+    with server.socket() as one:
+        one.sendall(b"POST /a HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc" * 2)
+        one.sendall(b"POST /hold?%b HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc" % str(held).encode())
+        assert eventually(held.with_suffix(".begun").exists)
+        one.sendall(rest)
+        assert server.get("/echo").status == 200
+        held.touch()
+        answers = b"".join(iter(lambda: one.recv(10_000), b""))
+    assert answers.count(b"HTTP/1.1 200 OK") == answers.count(b"HTTP/1.1 ") == 3
+    assert answers.count(b"connection: close") == 1
+
+
 @pytest.mark.parametrize("pieces", [1, 7])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_upgrade_to_http_2(server: Server, method: str, pieces: int) -> None:
@@ -177,6 +194,17 @@ def test_upgrade_to_http_2(server: Server, method: str, pieces: int) -> None:
                 one.sendall(sent[start : start + size])
             status, answer = answer_of(one)
             assert (status, json.loads(answer)["body"]) == (200, len(body))
+
+
+def test_many_upgrades_in_a_row(server: Server) -> None:
+    """Each of so many pipelined requests is answered: they need no stack."""
+    count = 700
+    request = b"GET /echo HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    with server.socket() as one:
+        one.sendall(request * count + b"GET /last HTTP/1.1\r\nConnection: close\r\n\r\n")
+        with one.makefile("rb") as answers:
+            received = answers.read()
+    assert received.count(b"HTTP/1.1 200 ") == count + 1
 
 
 def test_expected_continue(server: Server) -> None:

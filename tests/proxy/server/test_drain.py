@@ -106,3 +106,27 @@ def test_websocket_is_closed() -> None:
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1012
         assert server.ended() == "cut 0\n"
+
+
+def test_websocket_that_comes_late(tmp_path: Path) -> None:
+    """One that is asked for on a connection that was idle is refused: it would keep the server."""
+    with serving() as server:
+        held = hold(server, tmp_path / "held")
+        idle = server.connection()
+        idle.request("GET", "/echo")
+        Answer.read(idle)
+        server.process.terminate()
+        assert eventually(lambda: not server.accepts())
+        headers = {
+            "connection": "upgrade",
+            "upgrade": "websocket",
+            "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
+            "sec-websocket-version": "13",
+        }
+        idle.request("GET", "/events", headers=headers)
+        answer = Answer.read(idle)
+        assert (answer.status, answer.closes, answer.headers["retry-after"]) == (503, True, "1")
+        assert "about to end" in answer.json["detail"]
+        (tmp_path / "held").touch()
+        assert Answer.read(held).status == 200
+        assert server.ended() == "cut 0\n"

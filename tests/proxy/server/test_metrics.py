@@ -148,6 +148,19 @@ def test_handshakes(tmp_path: Path, loop: str) -> None:
             assert eventually(lambda: number(port, series) == 2)
 
 
+@pytest.mark.parametrize("sent", [b"", b"GET /metrics HTTP/1.1\r\n"])
+def test_reader_that_sends_nothing(sent: bytes) -> None:
+    """It keeps neither others from the page, nor the server from its end."""
+    port = free_ports(1)[0]
+    with (
+        serving(metrics=f"127.0.0.1:{port}") as server,
+        socket.create_connection(("127.0.0.1", port)) as reader,
+    ):
+        reader.sendall(sent)
+        assert eventually(lambda: number(port, "kato_proxy_connections") == 0)
+        assert server.end() == "cut 0\n"
+
+
 def page(port: int) -> str:
     """Return the page with the metrics."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as response:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kato_consul.proxy import ApiKey
 from tests.proxy.server.application import LIFESPAN_LOG
 from tests.proxy.server.serving import Callers, Server, serving, started
 from tests.testing.waiting import eventually
@@ -36,6 +37,25 @@ def test_worker_that_dies_is_replaced() -> None:
         for one in waiting:
             one.close()
         assert server.end() == "cut 0\n"
+
+
+def test_worker_that_cannot_be_replaced(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The log has the reason, and there is another attempt."""
+    key, keys = ApiKey.create("shop"), tmp_path / "keys"
+    keys.write_text(key.line)
+    with serving(workers=2, api_keys=keys) as server:
+        answer = server.get("/echo", x_api_key=key.key.reveal())
+        keys.write_text("no key")
+        os.kill(answer.json["pid"], signal.SIGKILL)
+        errors = ""
+
+        def reported() -> bool:
+            nonlocal errors
+            errors += capfd.readouterr().err
+            return "line 1: write NAME SHA256" in errors
+
+        assert eventually(reported)
+        assert "proxy.worker_died" in errors
 
 
 def test_signals_of_a_terminal() -> None:

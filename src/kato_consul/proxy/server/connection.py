@@ -31,6 +31,7 @@ _OF_UPGRADES = frozenset({b"connection", b"upgrade", b"http2-settings"})
 """Headers of an upgrade, and of this connection."""
 
 _TOO_MANY = "the proxy serves as many connections as it may: try again"
+_ENDS = "the proxy is about to end: try again"
 
 
 class CallerConnection(HttpToolsProtocol):
@@ -93,15 +94,9 @@ class CallerConnection(HttpToolsProtocol):
             return
         self._head_bytes += len(data)
         self._unset_keepalive_if_required()
-        try:
-            self.parser.feed_data(data)
-        except HttpParserError:
-            self.send_400_response("it cannot be parsed")
-        except HttpParserUpgrade as upgrade:
-            if self._should_upgrade():
-                self.handle_websocket_upgrade()
-            else:
-                self._ignore_upgrade(data[upgrade.args[0] :])
+        unread: bytes | None = data
+        while unread is not None:
+            unread = self._parse(unread)
         if self._discarding:
             return
         if self._upgraded or self.transport.is_closing():
@@ -116,6 +111,18 @@ class CallerConnection(HttpToolsProtocol):
         else:
             self._stop_timer()
 
+    def _parse(self, data: bytes) -> bytes | None:
+        """Parse a part of a request, or several requests; return what is to be parsed next."""
+        try:
+            self.parser.feed_data(data)
+        except HttpParserError:
+            self.send_400_response("it cannot be parsed")
+        except HttpParserUpgrade as upgrade:
+            if not self._should_upgrade():
+                return self._without_upgrade(data[upgrade.args[0] :])
+            self.handle_websocket_upgrade()
+        return None
+
     def _is_idle_without_timer(self) -> bool:
         """Whether something came that is no request, such as an empty line. Any byte has ended the
         time that the connection may be idle."""
@@ -125,9 +132,10 @@ class CallerConnection(HttpToolsProtocol):
         """Leave the connection to the protocol of WebSockets, which has limits of its own."""
         self._upgraded = True
         self._limits.meter.connections.dec()
-        if self._closes:
+        if self._closes or self._limits.draining:
+            why = _ENDS if self._limits.draining else _TOO_MANY
             self.connections.discard(self)
-            self.transport.write(closing_response(503, _TOO_MANY, [RETRY_SOON]))
+            self.transport.write(closing_response(503, why, [RETRY_SOON]))
             self.transport.close()
         else:
             super().handle_websocket_upgrade()
@@ -137,8 +145,9 @@ class CallerConnection(HttpToolsProtocol):
         super().on_message_begin()
         self._incomplete = True
 
-    def _ignore_upgrade(self, rest: bytes) -> None:
-        """Read a request again without the upgrade that it offers, as a server may (RFC 9110, 7.8).
+    def _without_upgrade(self, rest: bytes) -> bytes | None:
+        """Return a request without the upgrade that it offers, to be read again, and the ``rest``
+        that follows it. A server may ignore an upgrade (RFC 9110, 7.8).
 
         Java's HttpClient and ``curl --http2`` offer HTTP/2 with each request. The parser takes what
         follows the headers for the other protocol; uvicorn drops it, and so the body.
@@ -146,7 +155,7 @@ class CallerConnection(HttpToolsProtocol):
         method = self.scope["method"].encode()
         if method == b"CONNECT":  # which is an upgrade by itself
             self.send_400_response("CONNECT is not served")
-            return
+            return None
         lines = [b"%b %b HTTP/1.1" % (method, self.url)]
         for name, value in self.headers:
             if name == b"connection" and b"close" in value.lower():
@@ -155,13 +164,13 @@ class CallerConnection(HttpToolsProtocol):
                 lines.append(name + b": " + value)
         self.parser = HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in the base class
-        self.data_received(b"\r\n".join([*lines, b"", rest]))
+        return b"\r\n".join([*lines, b"", rest])
 
     def on_headers_complete(self) -> None:
         """Begin to serve a request, of which the body may be missing."""
         if self.parser.should_upgrade() and not self._should_upgrade():
             self.scope["method"] = self.parser.get_method().decode("ascii")
-            self._ignored = True  # until `_ignore_upgrade`
+            self._ignored = True  # until `_without_upgrade`
             return
         self._ignored = False
         before = self.cycle
@@ -246,6 +255,10 @@ class CallerConnection(HttpToolsProtocol):
         self._stop_timer()
         cycle = self.cycle
         if self._is_responding():
+            if not cycle.more_body:  # it is about what follows this request, which may be applied
+                self._discarding = self._closes = True
+                cycle.keep_alive = False
+                return
             if cycle.response_started:  # its caller sees that the response is cut
                 self.transport.close()
                 return

@@ -10,7 +10,8 @@ class ConnectionLimits:
     """What the connections of a server have in common.
 
     ``idle_within``, ``head_within``, ``body_within`` and ``send_within`` are seconds, as in
-    `ServerOptions`. ``leaving``: each response ends its connection.
+    `ServerOptions`. ``leaving``: each response ends its connection. ``draining``: no
+    WebSocket is opened any more, since those that are open have been closed.
     """
 
     max_connections: int
@@ -20,6 +21,7 @@ class ConnectionLimits:
     send_within: float
     meter: Meter
     leaving: bool = field(default=False, init=False)
+    draining: bool = field(default=False, init=False)
 
 
 class Reader:

@@ -4,6 +4,7 @@ import os
 import socket
 import tempfile
 import threading
+from socketserver import ThreadingMixIn
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """The variable of prometheus_client that makes processes write their numbers into files."""
+
+READ_WITHIN = 10.0
+"""Seconds that a reader of the page may take for the next part of its request."""
 
 
 class MetricsPage:
@@ -90,8 +94,15 @@ class MetricsPage:
             self._folder.cleanup()
 
 
-class _Server(WSGIServer):
-    """With SO_REUSEPORT, as the proxy's own port: the next proxy starts before this one ends."""
+class _Server(ThreadingMixIn, WSGIServer):
+    """With SO_REUSEPORT, as the proxy's own port: the next proxy starts before this one ends.
+
+    Each reader has a thread of its own, which is not waited for: one that sends nothing would keep
+    others from the page, and the process from its end.
+    """
+
+    daemon_threads = True
+    block_on_close = False
 
     def __init__(self, beside: bool, address: tuple[str, int], handler: Any) -> None:
         self.allow_reuse_port = beside
@@ -103,7 +114,12 @@ class _Server(WSGIServer):
         super().server_bind()
         let_others_listen(self.socket)
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log nothing of a reader that left, or sent nothing."""
+
 
 class _SilentHandler(WSGIRequestHandler):
+    timeout = READ_WITHIN
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as in the base class
         """Log nothing."""

@@ -136,7 +136,13 @@ class WorkerProcesses:
             process = self._processes[number]
             await asyncio.shield(process.ended)  # whose future is not this task's to cancel
             self._on_end(process.pid)
-            log.warning("proxy.worker_died", pid=process.pid, exit_code=process.exit_code)
+            failure = process.failure
+            log.warning(
+                "proxy.worker_died",
+                pid=process.pid,
+                exit_code=process.exit_code,
+                why="" if failure is None else str(failure),
+            )
             if not process.has_served:
                 await asyncio.sleep(RESTART_PAUSE)
             self._processes[number] = self._new(self._shares[number])
@@ -173,7 +179,12 @@ class _WorkerProcess:
 
     @property
     def has_served(self) -> bool:
-        return self.started.done() and self.started.exception() is None
+        return self.started.done() and self.failure is None
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What kept it from serving, None if it did."""
+        return self.started.exception()
 
     def tell(self, order: str, within: float = 0.0) -> None:
         if not self._pipe.closed:

@@ -138,6 +138,7 @@ class Worker:
             The number of requests that were cut, since the drain time was over.
         """
         self._acceptor.stop()
+        self._limits.draining = True
         for connection in list(self._state.connections):
             if not isinstance(connection, CallerConnection):
                 connection.shutdown()  # a WebSocket
