@@ -60,7 +60,8 @@ def driver(
     request: pytest.FixtureRequest, engine: str, keepalive: float
 ) -> Iterator[BlockingDriver]:
     """A driver of each kind, with each engine."""
-    settings = Settings(connect_timeout=1.0, engine=engine, keepalive=keepalive)
+    # Longer than an event loop stands still on a busy machine.
+    settings = Settings(connect_timeout=5.0, engine=engine, keepalive=keepalive)
     blocking: BlockingDriver = (
         Driver(settings)
         if request.param == "sync"
