@@ -93,7 +93,7 @@ def gateway_pool(snapshot: Snapshot) -> GatewayPool:
 
 
 def _unfit(instance: Instance) -> str:
-    """Return why no gateway can be told of an instance, or an empty text."""
+    """Return why an instance cannot be in a configuration, or an empty text."""
     if "%" in instance.address:
         return f"its address {instance.address!r} has a zone, which gateways do not accept"
     if not _PLAIN_PATH.fullmatch(instance.path):
