@@ -55,6 +55,19 @@ def test_a_file_that_is_not_accepted_changes_nothing(tmp_path: Path) -> None:
     assert only(path)
 
 
+@pytest.mark.parametrize("name", ["kato[1].conf", "kato *.conf", "kato?.conf", "kato.conf.$1"])
+def test_copy_that_is_checked_has_a_plain_name(tmp_path: Path, name: str) -> None:
+    """nginx takes the name of an included file for a pattern: one that matches nothing is right."""
+    checked = []
+
+    def check(file: Path) -> list[str]:
+        checked.append(file.name)
+        return ["true"]
+
+    assert Placement(tmp_path / name, check).place("text\n")
+    assert set(checked) <= {"checked.conf", "checked"}
+
+
 def test_messages_name_the_file_and_not_its_copy(tmp_path: Path) -> None:
     """The copy that is checked, and what is written around it, are gone when they are read."""
     path = tmp_path / "kato.conf"

@@ -62,3 +62,19 @@ def test_errors_of_the_proxy(error: KatoConsulError, status: int) -> None:
     assert reply.status == status
     assert b"10.0.0.1" not in reply.body
     json.loads(reply.body)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(NoInstances("kato", "none"), 503), (OutcomeUnknown("observe", "kato-1", "cut"), 500)],
+)
+def test_key(error: KatoConsulError, status: int) -> None:
+    """With a key, nothing is known of an earlier request with it: it may be repeated, and is told
+    so. What KATO refuses is refused."""
+    reply = error_reply(error, "s", "s", has_key=True)
+    body = json.loads(reply.body)
+    assert (reply.status, body["outcome"]) == (status, "unknown")
+    assert "same Idempotency-Key" in body["detail"]
+    without = json.loads(error_reply(error, "s", "s").body)
+    assert without["outcome"] == ("not_applied" if status == 503 else "unknown")
+    assert "same Idempotency-Key" not in without["detail"]

@@ -44,27 +44,30 @@ class Gateway:
 _HTTP_BLOCK = re.compile(r"^\s*http\s*\{", re.MULTILINE)
 
 _NGINX_AROUND = """\
-pid {folder}/nginx.pid;
+pid {pid};
 error_log stderr;
 events {{}}
 http {{
     access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+    client_body_temp_path {body};
+    proxy_temp_path {proxy};
+    fastcgi_temp_path {fastcgi};
+    uwsgi_temp_path {uwsgi};
+    scgi_temp_path {scgi};
     include {file};
 }}
 """
 """A whole configuration around a file for nginx's http block. It writes nothing elsewhere."""
+
+_NGINX_PATHS = ("pid", "body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
 def _check_nginx(file: Path) -> list[str]:
     """A text with an ``http`` block is a whole configuration; another one belongs into one."""
     if not _HTTP_BLOCK.search(file.read_text("utf-8")):
         around = file.with_name(f"around-{file.name}")
-        text = _NGINX_AROUND.format(folder=file.parent, file=nginx_quote(str(file)))
+        paths = {name: nginx_quote(str(file.with_name(name))) for name in _NGINX_PATHS}
+        text = _NGINX_AROUND.format(file=nginx_quote(str(file)), **paths)
         around.write_text(text, encoding="utf-8")
         file = around
     return ["nginx", "-t", "-q", "-c", str(file)]

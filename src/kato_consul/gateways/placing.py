@@ -87,7 +87,9 @@ class Placement:
         if self.check is None:
             return
         with tempfile.TemporaryDirectory(prefix="kato-consul-gateway-") as folder:
-            file = Path(folder, self.path.name)
+            # A plain name: nginx takes one with a bracket for a pattern, and checks nothing.
+            suffix = self.path.suffix if self.path.suffix[1:].isalnum() else ""
+            file = Path(folder, f"checked{suffix}")
             file.write_text(text, encoding="utf-8")
             # The copy, and what a check writes around it, are gone when the message is read.
             copies = re.compile(rf"{re.escape(folder)}/(?:[a-z]+-)?{re.escape(file.name)}")

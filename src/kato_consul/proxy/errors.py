@@ -9,7 +9,6 @@ from kato_consul.errors import (
     GatewayRefused,
     KatoAnswerError,
     KatoConsulError,
-    OutcomeUnknown,
     SessionGone,
 )
 from kato_consul.proxy.http import Reply, detail_reply, json_reply
@@ -34,7 +33,8 @@ def error_reply(
 
     ``session_id`` is the id that the caller uses, ``current_id`` the one that KATO knows it by, ""
     if that was not found out.
-    ``has_key``: the request has an idempotency key.
+    ``has_key``: the request has an idempotency key. Then an earlier one with the same key may be
+    applied, unless KATO refuses it: this one was not sent, and nothing is known of that.
     """
     if isinstance(error, KatoAnswerError) and error.status >= 400 and not error.applied:
         if not error.body:  # KATO's own error, without a request
@@ -49,7 +49,9 @@ def error_reply(
     if isinstance(error, ConfigurationError) and not error.sent:
         return problem(400, type(error).__name__, str(error).removeprefix(f"{error.call}: "))
     response = error_response(error)
-    if isinstance(error, OutcomeUnknown):
+    if has_key and response.body["outcome"] == "not_applied" and response.status == 503:
+        response.body["outcome"] = "unknown"
+    if response.body["outcome"] == "unknown":
         response.body["detail"] = REPEAT_WITH_KEY if has_key else READ_FIRST
     log_error(error, response.status)
     headers = [(name.encode(), value.encode()) for name, value in response.headers.items()]
@@ -58,14 +60,14 @@ def error_reply(
     return Reply(response.status, msgspec.json.encode(response.body), content_type, rest)
 
 
-def problem(status: int, title: str, detail: str) -> Reply:
-    """Return a response of RFC 9457 to a request that was refused without being applied."""
+def problem(status: int, title: str, detail: str, outcome: str = "not_applied") -> Reply:
+    """Return a response of RFC 9457 to a request that was not made a call."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": title,
         "status": status,
         "detail": detail,
-        "outcome": "not_applied",
+        "outcome": outcome,
     }
     return Reply(status, msgspec.json.encode(body), MEDIA_TYPE.encode())
 

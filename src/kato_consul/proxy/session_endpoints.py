@@ -69,7 +69,7 @@ class _Endpoint:
             except MalformedKey:
                 reply = problem(400, "MalformedIdempotencyKey", MALFORMED)
             except KeyInHand:
-                reply = problem(409, "RequestInHand", IN_HAND)
+                reply = problem(409, "RequestInHand", IN_HAND, "unknown")
         await send_reply(send, reply, (b"x-trace-id", head.trace_id.encode()))
 
     async def _reply(self, scope: Scope, head: RequestHead, session_id: str, body: bytes) -> Reply:

@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +36,12 @@ def test_identity() -> None:
     assert b"10.0.0.1" not in OWN.encode()
     settings = Settings(session_directory="redis://shop:new@10.0.0.1:6379/0")
     assert Identity.of(ServerOptions(prefix="/kato"), settings) == OWN
+    same = Settings(session_directory="redis://10.0.0.1")  # the port and the database are defaults
+    assert Identity.of(ServerOptions(prefix="/kato"), same) == OWN
+    elsewhere = Settings(consul_addr="10.9.9.9:8500", session_directory="redis://10.0.0.1")
+    assert Identity.of(ServerOptions(prefix="/kato"), elsewhere) != OWN
+    keyed = ServerOptions(prefix="/kato", api_keys=Path("keys"))
+    assert Identity.of(keyed, settings).asks == "keys"
     for encoded in (b"", b"{}", b"[]", b"no JSON", b"\xff"):
         with pytest.raises((ValueError, TypeError)):
             Identity.decode(encoded)
@@ -46,6 +53,11 @@ def test_identity() -> None:
         ({"service": "other"}, "serves the service other, and this one kato"),
         ({"tls": True}, "serves https, and this one http"),
         ({"prefix": ""}, "serves below /, and this one below /kato"),
+        ({"asks": "keys"}, "asks callers for keys, and this one for nothing"),
+        (
+            {"instances": ""},
+            "finds its instances elsewhere than this one (CONSUL_HTTP_ADDR, KATO_URL)",
+        ),
         ({"directory": ""}, "has another session directory than this one"),
     ],
 )

@@ -19,6 +19,9 @@ ACCEPTED_AT_ONCE = 32
 PAUSE_WITHOUT_DESCRIPTORS = 0.25
 """Seconds until the next attempt while the process has no file descriptor left."""
 
+STOPPED_WITHIN = 1.0
+"""Seconds for which connections that keep coming are accepted at the end."""
+
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 log = logger("proxy")
@@ -72,9 +75,10 @@ class Acceptor:
         another process has the socket, too. So nothing is between the last accept, which finds the
         queue empty, and the close.
         """
+        until = self._loop.time() + STOPPED_WITHIN
         for one in self._sockets:
             self._loop.remove_reader(one.fileno())
-            while self._accept_one(one):
+            while self._accept_one(one) and self._loop.time() < until:
                 pass
             one.close()
 
@@ -89,11 +93,10 @@ class Acceptor:
             connection, _ = listening.accept()
         except (BlockingIOError, InterruptedError):
             return False
-        except ConnectionAbortedError:
-            return True
         except OSError as error:
             if error.errno not in _EXHAUSTED:
-                raise
+                # The error of one connection, as Linux reports it here: see accept(2).
+                return True
             self._pause(listening, error)
             return False
         self._exhausted = False
