@@ -21,4 +21,5 @@ def connections_to(port: int) -> int:
     own = {found.removeprefix("socket:[").removesuffix("]") for found in open_sockets()}
     rows = Path("/proc/self/net/tcp").read_text(encoding="ascii").splitlines()[1:]
     fields = (row.split() for row in rows)
-    return sum(int(row[2].split(":")[1], 16) == port and row[9] in own for row in fields)
+    # By inode: a table that changes while it is read may have a row twice.
+    return len({row[9] for row in fields if int(row[2].split(":")[1], 16) == port} & own)

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
+from kato_consul.testing.ports import free_ports
 from tests.event_loops import EVENT_LOOPS, loop_factory
 from tests.fuzzing import EXAMPLES, SEED
+from tests.proxy.server.metrics_pages import number
 from tests.proxy.server.serving import Server, serving
 from tests.testing.waiting import eventually
 
@@ -28,11 +30,18 @@ PARTS = [
 """Pieces of requests, in any order."""
 
 
+@pytest.fixture(scope="module")
+def metrics_port() -> int:
+    """The port of the server's metrics."""
+    return free_ports(1)[0]
+
+
 @pytest.fixture(scope="module", params=EVENT_LOOPS)
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+def server(request: pytest.FixtureRequest, metrics_port: int) -> Iterator[Server]:
     """A server with short limits."""
     loop_factory(request.param)
     with serving(
+        metrics=f"127.0.0.1:{metrics_port}",
         max_body=MAX_BODY,
         max_connections=1500,
         head_within=0.5,
@@ -162,15 +171,19 @@ def test_pipelined_requests(server: Server) -> None:
 
 
 @pytest.mark.parametrize("rest", [b"no HTTP\r\n\r\n", b"GET /" + b"a" * 66_000])
-def test_what_follows_a_request_in_hand(server: Server, rest: bytes, tmp_path: Path) -> None:
+def test_what_follows_a_request_in_hand(
+    server: Server, metrics_port: int, rest: bytes, tmp_path: Path
+) -> None:
     """It is not HTTP, and says nothing about the request before it, whose answer is the last."""
     held = tmp_path / "held"
+    series = 'kato_proxy_rejected_total{reason="malformed"}'
+    before = number(metrics_port, series)
     with server.socket() as one:
         one.sendall(b"POST /a HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc" * 2)
         one.sendall(b"POST /hold?%b HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc" % str(held).encode())
         assert eventually(held.with_suffix(".begun").exists)
         one.sendall(rest)
-        assert server.get("/echo").status == 200
+        assert eventually(lambda: number(metrics_port, series) == before + 1)
         held.touch()
         answers = b"".join(iter(lambda: one.recv(10_000), b""))
     assert answers.count(b"HTTP/1.1 200 OK") == answers.count(b"HTTP/1.1 ") == 3

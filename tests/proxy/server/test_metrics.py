@@ -2,7 +2,6 @@
 
 import re
 import socket
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from kato_consul.proxy import ApiKey
 from kato_consul.testing.ports import free_ports
 from tests.event_loops import EVENT_LOOPS, loop_factory
+from tests.proxy.server.metrics_pages import number, page
 from tests.proxy.server.serving import serving, started
 from tests.security.gateway import Certificates
 from tests.testing.waiting import eventually
@@ -159,16 +159,3 @@ def test_reader_that_sends_nothing(sent: bytes) -> None:
         reader.sendall(sent)
         assert eventually(lambda: number(port, "kato_proxy_connections") == 0)
         assert server.end() == "cut 0\n"
-
-
-def page(port: int) -> str:
-    """Return the page with the metrics."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as response:
-        text: str = response.read().decode()
-    return text
-
-
-def number(port: int, series: str) -> float:
-    """Return the value of a series, 0 if there is none."""
-    found = re.search(rf"^{re.escape(series)} ([0-9.e+-]+)$", page(port), re.MULTILINE)
-    return float(found[1]) if found else 0.0
