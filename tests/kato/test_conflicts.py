@@ -10,6 +10,7 @@ from kato_consul._kato import writes
 from kato_consul._kato.execute import execute_write, settle
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.learning import learn
+from kato_consul._kato.sequence_write import observe_sequence
 from kato_consul._kato.session_options import OnConflict
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.write import Write
@@ -141,7 +142,7 @@ def test_loss_is_explained_after_a_write_that_shows_no_memory(between: Write[Non
     session.play(learn)
     session.kato.saves = True
     session.play(execute_write, write=between)
-    session.play(execute_write, write=writes.observe_sequence([]))
+    session.play(execute_write, write=observe_sequence([]))
     session.observe("c")
     assert session.symbols == ["c"]
 
@@ -150,9 +151,7 @@ def test_loss_is_explained_after_a_write_that_shows_no_memory(between: Write[Non
 def test_loss_is_explained_beside_a_sequence_that_clears(lost: str) -> None:
     """A store was full for a moment, before or during ``clear_stm_between``."""
     session = SharedSession()
-    sequence = writes.observe_sequence(
-        [{"strings": ["x"]}, {"strings": ["y"]}], clear_stm_between=True
-    )
+    sequence = observe_sequence([{"strings": ["x"]}, {"strings": ["y"]}], clear_stm_between=True)
     session.kato.saves = False
     if lost == "before":
         session.observe("c")

@@ -12,6 +12,7 @@ from kato_consul._kato.configuration import set_config
 from kato_consul._kato.execute import execute_write, settle
 from kato_consul._kato.journal import MAX_ENTRIES
 from kato_consul._kato.replacement import MAX_TRIES
+from kato_consul._kato.sequence_write import observe_sequence
 from kato_consul._kato.session_state import SessionState
 from kato_consul.errors import (
     KatoConsulError,
@@ -140,9 +141,7 @@ def test_replay_under_a_lowered_length_learns_nothing(mode: str) -> None:
 def test_lost_session_without_a_complete_journal_is_told_once() -> None:
     """It is not replayed in part, and not tried again: the next call goes on."""
     client = Client()
-    client.play(
-        execute_write, write=writes.observe_sequence([{"emotives": {"joy": 1.0}}] * MAX_ENTRIES)
-    )
+    client.play(execute_write, write=observe_sequence([{"emotives": {"joy": 1.0}}] * MAX_ENTRIES))
     assert not client.state.journal.complete
     client.kato.lose_sessions()
     client.player.steps.clear()

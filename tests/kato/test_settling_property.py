@@ -18,6 +18,7 @@ from kato_consul._kato import writes
 from kato_consul._kato.configuration import set_config
 from kato_consul._kato.execute import execute_write, settle
 from kato_consul._kato.learning import learn
+from kato_consul._kato.sequence_write import observe_sequence
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import Observation
 from kato_consul._kato.write import Write
@@ -73,7 +74,7 @@ class Session(RuleBasedStateMachine):
         """Observe a sequence of 1 to 4 observations."""
         events = [self._event(size) for size in sizes]
         observations: list[Observation] = [{"strings": event} for event in events]
-        write = writes.observe_sequence(observations, learn_after_each=learn_after_each)
+        write = observe_sequence(observations, learn_after_each=learn_after_each)
         self._write(faults, events, write)
 
     @rule(faults=FAULTS)

@@ -6,6 +6,7 @@ from kato_consul._kato import reads as reading
 from kato_consul._kato import writes
 from kato_consul._kato.execute import execute_write
 from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.sequence_write import observe_sequence
 from kato_consul._kato.session_state import SessionState
 from kato_consul.errors import OutcomeUnknown
 from tests.flows import Player
@@ -61,7 +62,7 @@ def test_observe_sequence_with_fault_is_applied_once(fault: Fault) -> None:
     player, api, state = opened(kato)
     kato.faults = [fault]
     events = [["c"], [], ["d"]]
-    write = writes.observe_sequence([{"strings": event} for event in events])
+    write = observe_sequence([{"strings": event} for event in events])
     result = player.play(execute_write(api, state, kato.clock.now + 90.0, write))
     assert [entry["time"] for entry in result["results"]] == [3, 4, 5]
     assert kato.session_of(state).stm == [*FIRST, ["c"], ["d"]]

@@ -7,6 +7,7 @@ import pytest
 
 from kato_consul._kato import reads, writes
 from kato_consul._kato.learning import learn
+from kato_consul._kato.sequence_write import observe_sequence
 from kato_consul._kato.types import Observation
 from kato_consul.errors import SessionConflict
 from tests.kato.model_kato import Fault
@@ -38,7 +39,7 @@ def test_a_session_that_the_next_owner_has_left(flow: Any) -> None:
     calls = Calls()
     calls.call(calls.a, observe("a"))
     without_symbols: list[Observation] = [{"strings": []}] * 2_000
-    calls.call(calls.a, write(writes.observe_sequence(without_symbols)))
+    calls.call(calls.a, write(observe_sequence(without_symbols)))
     assert not calls.a.state.journal.complete
     calls.begin(calls.a, flow)
     calls.lose(calls.a)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from kato_consul._kato import writes
 from kato_consul._kato.journal import MAX_STM_EVENTS
 from kato_consul._kato.learning import learn
+from kato_consul._kato.sequence_write import observe_sequence
 from kato_consul._kato.types import Observation
 from kato_consul.errors import OutcomeUnknown
 from tests.kato.model_kato import Fault
@@ -16,7 +16,7 @@ def calls() -> Calls:
     """A session of A's, whose oldest events KATO does not keep any more."""
     calls = Calls()
     events: list[Observation] = [{"strings": [f"s{n}"]} for n in range(MAX_STM_EVENTS + 10)]
-    calls.call(calls.a, write(writes.observe_sequence(events)))
+    calls.call(calls.a, write(observe_sequence(events)))
     return calls
 
 

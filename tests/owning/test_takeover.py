@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from kato_consul._directory.entry import Entry
-from kato_consul._kato import reads, repeatable, writes
+from kato_consul._kato import reads, repeatable
 from kato_consul._kato.learning import learn
+from kato_consul._kato.sequence_write import observe_sequence
 from kato_consul._kato.types import Observation
 from kato_consul._owning.entry_state import found
 from tests.owning.calling import Calls, observe, write
@@ -30,7 +31,7 @@ def test_vectors_that_are_not_in_the_memory_any_more(forget: str) -> None:
         calls.call(calls.b, observe("x"))
     else:
         cleared: list[Observation] = [{"strings": [symbol]} for symbol in "cdx"]
-        calls.call(calls.b, write(writes.observe_sequence(cleared, clear_stm_between=True)))
+        calls.call(calls.b, write(observe_sequence(cleared, clear_stm_between=True)))
     calls.call(calls.b, observe("y"))
     calls.lose(calls.b)
     assert calls.call(calls.a, reads.stm) == [["x"], ["y"]]

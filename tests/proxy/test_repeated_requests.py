@@ -10,11 +10,19 @@ import pytest
 
 from kato_consul import SessionDirectory, Settings
 from kato_consul.testing import Fleet
-from tests.proxy.served import Response, ServedProxy
+from kato_consul.testing.ports import free_ports
+from tests.cli.running import line_with, started
+from tests.proxy.served import Response, ServedProxy, call
 from tests.testing.waiting import eventually
 
 GONE = 404
 REUSED = 422
+LONG = {
+    "observations": [
+        {"strings": [f"s{n}", "t"], "unique_id": ["", f"u{n}"][n % 2]} for n in range(20)
+    ]
+}
+"""A sequence whose answer is too long to be kept."""
 
 
 @pytest.fixture
@@ -29,6 +37,10 @@ def key() -> dict[str, str]:
         ("observe", {"strings": ["a"]}),
         ("observe-sequence", {"observations": [{"strings": ["a"]}, {"strings": ["b"]}]}),
         ("observe-sequence", {"observations": [{"strings": ["a"]}], "learn_at_end": True}),
+        ("observe-sequence", LONG),
+        ("observe-sequence", {**LONG, "learn_at_end": True}),
+        ("observe-sequence", {**LONG, "learn_after_each": True}),
+        ("observe-sequence", {**LONG, "clear_stm_between": True}),
         ("learn", None),
         ("clear-stm", None),
         ("clear-all", None),
@@ -50,6 +62,38 @@ def test_same_answer(
     assert proxy.call("POST", f"{session}/{path}", body, key).json == first.json
     assert other.call("POST", f"{session}/{path}", body, key).json == first.json
     assert other.stm(session) == before
+
+
+@pytest.mark.parametrize("rolling", [False, True])
+def test_same_names_of_patterns(
+    key: dict[str, str], proxy: ServedProxy, other: ServedProxy, rolling: bool
+) -> None:
+    """So is a sequence during which KATO has learned by itself."""
+    mode = "ROLLING" if rolling else "CLEAR"
+    session = proxy.open(config={"max_pattern_length": 3, "stm_mode": mode})
+    proxy.observe(session, "x", "y")
+    first = proxy.call("POST", f"{session}/observe-sequence", LONG, key)
+    assert first.status == 200
+    assert any(entry["auto_learned_pattern"] for entry in first.json["results"])
+    for served in (proxy, other):
+        assert served.call("POST", f"{session}/observe-sequence", LONG, key).json == first.json
+
+
+@pytest.mark.parametrize("flags", [{}, {"learn_at_end": True}, {"clear_stm_between": True}])
+def test_same_answer_after_a_crash(
+    key: dict[str, str], fleet: Fleet, other: ServedProxy, flags: dict[str, bool]
+) -> None:
+    """What only a proxy knows that is killed is made again from the counters."""
+    port = free_ports(1)[0]
+    options = ("--listen", f"127.0.0.1:{port}", "--consul", fleet.agent.http_addr)
+    with started("proxy", *options) as process:
+        line_with(process, "serving")
+        opened = call(port, "POST", "/sessions", {"node_id": "node"})
+        target = f"/sessions/{opened.json['session_id']}/observe-sequence"
+        call(port, "POST", target, {"observations": [{"strings": ["x", "y"]}]})
+        first = call(port, "POST", target, {**LONG, **flags}, key)
+    assert first.status == 200
+    assert other.call("POST", target, {**LONG, **flags}, key).json == first.json
 
 
 def test_new_session(key: dict[str, str], proxy: ServedProxy, other: ServedProxy) -> None:

@@ -18,8 +18,15 @@ def open_sockets(process: int | str = "self") -> set[str]:
 
 def connections_to(port: int) -> int:
     """Return how many connections this process has to a TCP port of this machine."""
+    return len(states_of_connections(port))
+
+
+def states_of_connections(port: int) -> list[str]:
+    """Return the state of each of these connections, as the kernel numbers them: "01" is
+    established, "08" closed by the other side."""
     own = {found.removeprefix("socket:[").removesuffix("]") for found in open_sockets()}
     rows = Path("/proc/self/net/tcp").read_text(encoding="ascii").splitlines()[1:]
     fields = (row.split() for row in rows)
     # By inode: a table that changes while it is read may have a row twice.
-    return len({row[9] for row in fields if int(row[2].split(":")[1], 16) == port} & own)
+    states = {row[9]: row[3] for row in fields if int(row[2].split(":")[1], 16) == port}
+    return sorted(state for inode, state in states.items() if inode in own)

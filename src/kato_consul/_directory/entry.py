@@ -27,8 +27,9 @@ MAX_KEYS = 32
 """Calls with an idempotency key that are kept: the newest."""
 
 MAX_ANSWER_BYTES = 1_024
-"""Bytes of an answer that is kept. A longer one is made again from the counters. Only the response
-to the creation of a session is kept however long it is: it is the only one of its entry."""
+"""Bytes of an answer that is kept. A longer one is made again from the counters, and the names of
+the patterns in it. Only the response to the creation of a session is kept however long it is: it is
+the only one of its entry."""
 
 MAX_POSITIONS = 64
 """Partitions of logs whose position is kept: a key of a session is usually in one."""
@@ -58,8 +59,9 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     learn: ``applied`` of them are in the session. ``in_flight`` more were about to be sent as of
     this entry; ``once_only``: they are never sent again. ``unknown``: it cannot be determined any
     more whether these are applied. With them KATO's counter is ``time``, and its memory has
-    ``events``; ``pattern`` is the name of what was learned. ``answer`` is the call's result, None
-    while it has none, or if that is too long.
+    ``events``; ``pattern`` is the name of what was learned. ``initial`` events were in the memory
+    before the call. ``answer`` is the call's result, None while it has none, or if that is too
+    long. Then ``learned`` are the patterns that it names, unless these are too long, too.
     """
 
     key: str
@@ -71,7 +73,9 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     time: int = 0
     events: int = 0
     pattern: str = ""
+    initial: int = 0
     answer: dict[str, Any] | None = None
+    learned: tuple[str, ...] = ()
 
 
 class LogPosition(msgspec.Struct, frozen=True, array_like=True):

@@ -87,9 +87,10 @@ def _attempt(
     """Flow: send the write once, and settle and verify its outcome. Return its result."""
     owner = api.owner
     once_only = write.is_once_only(state.journal)
-    after = write.apply(state.journal)
+    before = state.journal
+    after = write.apply(before)
     if state.ownership is not None and state.ownership.calls is not None:
-        state.ownership.calls.announce(write, state.journal, after)
+        state.ownership.calls.announce(write, before, after)
     if owner is not None:
         yield from owner.before_write(state, write, deadline)
     state.pending, state.unknown, state.request_in_flight = write, None, True
@@ -139,7 +140,7 @@ def _attempt(
         yield from owner.after_answer(state, write, state.journal, deadline)
     state.store_loses = False
     state.settle()
-    result = write.answer_from_journal(state.id or "", state.journal)
+    result = write.answer_read_back(state.read_back(before))
     yield from _check_row(api, state, write, deadline)
     return result
 

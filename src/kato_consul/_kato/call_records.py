@@ -6,14 +6,15 @@ one of the entry. Otherwise it never will be, unless it teaches the node, which 
 prevents: then its outcome is unknown for good.
 """
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-from kato_consul._directory.entry import MAX_KEYS, KeyRecord
+from kato_consul._directory.entry import MAX_ANSWER_BYTES, MAX_KEYS, KeyRecord
 from kato_consul._kato.call_part import CallPart
-from kato_consul._kato.journal import Journal
+from kato_consul._kato.journal import Journal, memory_length
 from kato_consul._kato.log_positions import LogPositions
 from kato_consul._kato.write import Write
 
@@ -57,6 +58,7 @@ class CallRecords:
             time=after.time,
             events=after.events,
             pattern=record.pattern if write.pattern is None else write.pattern.name,
+            initial=record.initial if record.applied else memory_length(before.events),
         )
         self.unrecorded = True
 
@@ -123,10 +125,21 @@ class CallRecords:
         if record.applied or record.unknown:
             self.keys = {record.key: record, **self.keys}
 
-    def answered(self, key: str, request: str, units: int, answer: dict[str, Any] | None) -> None:
-        """Record that a call is applied as a whole; ``answer`` is None if it is too long."""
+    def answered(
+        self, key: str, request: str, units: int, answer: Any, *, keeps_any: bool = False
+    ) -> None:
+        """Record that a call is applied as a whole, and its answer, unless that is too long and not
+        ``keeps_any``."""
         record = self._newest(key, request)
-        self.keys[key] = msgspec.structs.replace(record, applied=units, in_flight=0, answer=answer)
+        whole = keeps_any or _is_short(answer)
+        learned = () if whole else tuple(answer.get("auto_learned_patterns", ()))
+        self.keys[key] = msgspec.structs.replace(
+            record,
+            applied=units,
+            in_flight=0,
+            answer=copy.deepcopy(answer) if whole else None,
+            learned=learned if _is_short(learned) else (),
+        )
 
     def is_recorded(self) -> None:
         """Record that the entry has all of this."""
@@ -143,3 +156,7 @@ class CallRecords:
         while len(self.keys) > MAX_KEYS:
             del self.keys[next(iter(self.keys))]
         return record
+
+
+def _is_short(answer: Any) -> bool:
+    return len(msgspec.json.encode(answer)) <= MAX_ANSWER_BYTES

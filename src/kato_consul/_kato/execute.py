@@ -125,7 +125,7 @@ def execute_write(api: KatoApi, state: SessionState, deadline: float, write: Wri
         try:
             # Its lease was lost, and no other process has owned the session since it was sent.
             if state.pending is write and (yield from settle_sent(api, state, deadline, write)):
-                return write.answer_from_journal(state.id or "", state.journal)
+                return write.answer_read_back(state.read_back())
             api.place_session(state)
             try:
                 yield from prepare(api, state, deadline)
@@ -141,7 +141,7 @@ def execute_write(api: KatoApi, state: SessionState, deadline: float, write: Wri
             if write.part is not None:  # the call may have been repeated in another process
                 raise
             if (yield from resume(api, state, deadline, write)):
-                return write.answer_from_journal(state.id or "", state.journal)
+                return write.answer_read_back(state.read_back())
 
 
 def _may_learn_a_loss(state: SessionState, write: Write[Any]) -> bool:

@@ -43,7 +43,7 @@ def learn(
             earlier = state.pending
             sent = earlier if earlier is not None and earlier.is_learn else learn_write()
             if (yield from resume(api, state, deadline, sent)):
-                answer: LearnResult = sent.answer_from_journal(state.id or "", state.journal)
+                answer: LearnResult = sent.answer_read_back(state.read_back())
                 return answer
 
 
@@ -66,7 +66,7 @@ def _learn_while_owned(
         else:
             settling = settle(api, state, deadline)
         if (yield from settling):
-            answer: LearnResult = earlier.answer_from_journal(state.id or "", state.journal)
+            answer: LearnResult = earlier.answer_read_back(state.read_back())
             return answer
     else:
         yield from prepare(api, state, deadline)

@@ -14,10 +14,10 @@ from kato_consul._kato.conflict_proof import has_added, own_writes_explain
 from kato_consul._kato.journal import Journal, event_of
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.replacement import leave_session, read_session, replace_session
+from kato_consul._kato.sequence_write import observe_sequence
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import Event
 from kato_consul._kato.write import Write
-from kato_consul._kato.writes import observe_sequence
 from kato_consul._requests.request import Request
 from kato_consul.errors import SessionConflict, SessionGone, StoreUnavailable
 

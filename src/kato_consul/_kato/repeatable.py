@@ -7,14 +7,15 @@ from typing import Any, TypeVar
 
 from kato_consul._flow import Flow
 from kato_consul._kato import learning, writes
+from kato_consul._kato.answered_call import answer_once
 from kato_consul._kato.execute import execute_write
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.log_positions import checked_position
 from kato_consul._kato.observations import to_json
 from kato_consul._kato.ownership import CallFlow
-from kato_consul._kato.pattern_store import PREFIX
-from kato_consul._kato.repeated_calls import Before, Call, MakePart, answer_once, call_once
+from kato_consul._kato.repeated_calls import Before, Call, MakePart, call_once
 from kato_consul._kato.sequence_chunks import Progress, no_part, observe_chunks, with_learned
+from kato_consul._kato.sequence_write import observe_sequence as sequence_write
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import (
     Acknowledgement,
@@ -49,7 +50,7 @@ def observe(observation: Observation, key: Any, position: Any) -> CallFlow[Obser
         observations=1,
         learns=False,
         run=run,
-        answer=lambda session_id, before: write.answer_from_journal(session_id, before.journal),
+        answer=lambda state, before: write.answer_read_back(before.read_back(state)),
     )
     return _once(call, key, position)
 
@@ -71,6 +72,7 @@ def observe_sequence(
         api: KatoApi,
         state: SessionState,
         deadline: float,
+        observations: Sequence[Observation] = observations,
         part: MakePart = no_part,
         so_far: SequenceResult | None = None,
     ) -> Flow[SequenceResult]:
@@ -92,26 +94,30 @@ def observe_sequence(
         return chunks
     count = len(observations)
 
-    def first(done: int) -> Write[SequenceResult]:
-        return writes.observe_sequence(
-            observations[:done],
-            learn_after_each=learn_after_each,
-            clear_stm_between=clear_stm_between,
+    def write_of(observations: Sequence[Observation]) -> Write[SequenceResult]:
+        return sequence_write(
+            observations, learn_after_each=learn_after_each, clear_stm_between=clear_stm_between
         )
 
-    def answer(session_id: str, before: Before) -> SequenceResult:
-        result = first(count).answer_from_journal(session_id, before.journal)
+    def named(state: SessionState) -> Sequence[Observation]:
+        return observations if key is None else _with_unique_ids(observations, key, state.key)
+
+    def answer(state: SessionState, before: Before) -> SequenceResult:
+        result = write_of(named(state)).answer_read_back(before.read_back(state))
         return with_learned(result, _learned(before)) if learn_at_end and count else result
 
     def run(
         api: KatoApi, state: SessionState, deadline: float, before: Before, part: MakePart
     ) -> Flow[SequenceResult]:
-        so_far = first(before.done).answer_from_journal(state.id or "", before.journal)
-        return chunks(api, state, deadline, part, so_far if before.done else None)
+        sent, so_far = named(state), None
+        if before.done:
+            write = write_of(sent[: before.done])
+            so_far = write.answer_read_back(before.read_back(state))
+        return chunks(api, state, deadline, sent, part, so_far)
 
     call = Call(
         what="observe_sequence",
-        request=_digest("observe_sequence", first(count).body, learn_at_end),
+        request=_digest("observe_sequence", write_of(observations).body, learn_at_end),
         observations=count,
         learns=learn_at_end and count > 0,
         run=run,
@@ -130,8 +136,8 @@ def learn(key: Any, position: Any) -> CallFlow[LearnResult]:
     ) -> Flow[LearnResult]:
         return learning.learn(api, state, deadline, part=part(1, 0))
 
-    def answer(session_id: str, before: Before) -> LearnResult:
-        return {**_learned(before), "session_id": session_id}
+    def answer(state: SessionState, before: Before) -> LearnResult:
+        return {**_learned(before), "session_id": state.id or ""}
 
     call = Call("learn", _digest("learn"), observations=0, learns=True, run=run, answer=answer)
     return _once(call, key, position)
@@ -157,7 +163,7 @@ def clear(write: Write[Acknowledgement], key: Any) -> CallFlow[Acknowledgement]:
         observations=0,
         learns=True,
         run=run,
-        answer=lambda session_id, before: write.answer_from_journal(session_id, before.journal),
+        answer=lambda state, before: write.answer_read_back(before.read_back(state)),
     )
     return _once(call, key, None)
 
@@ -206,11 +212,27 @@ def checked_idempotency_key(key: Any) -> str | None:
     )
 
 
+def _with_unique_ids(
+    observations: Sequence[Observation], key: str, session: str
+) -> list[Observation]:
+    """Return the observations of a call with a key, each with a ``unique_id``.
+
+    KATO would choose one for each, and return others for a repetition.
+    """
+    prefix = f"seq-obs-{_digest('unique_id', session, key)}"
+    return [
+        observation
+        if observation.get("unique_id")
+        else {**observation, "unique_id": f"{prefix}-{position}"}
+        for position, observation in enumerate(observations)
+    ]
+
+
 def _learned(before: Before) -> LearnResult:
     """Return the result of a learn that an earlier call has made."""
     return {
         "status": "learned",
-        "pattern_name": PREFIX + before.pattern if before.pattern else "",
+        "pattern_name": before.pattern,
         "session_id": "",
         "processor_id": None,
         "message": "it was learned by an earlier call with this idempotency key or position",

@@ -11,9 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import msgspec
-
-from kato_consul._directory.entry import MAX_ANSWER_BYTES, KeyRecord
+from kato_consul._directory.entry import KeyRecord
 from kato_consul._flow import Flow
 from kato_consul._kato.call_part import CallPart
 from kato_consul._kato.call_records import CallRecords
@@ -21,15 +19,15 @@ from kato_consul._kato.execute import prepare, settle
 from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.ownership import (
-    CallFlow,
     LeaseLost,
     Ownership,
     lost_before_answer,
     resume,
 )
+from kato_consul._kato.pattern_store import PREFIX
 from kato_consul._kato.reconcile import read_memory
 from kato_consul._kato.session_state import SessionState
-from kato_consul._kato.write import Write
+from kato_consul._kato.write import ReadBack, Write
 from kato_consul.errors import (
     IdempotencyKeyReused,
     KatoConsulError,
@@ -47,12 +45,22 @@ call cannot be repeated."""
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What an earlier call did: ``done`` units. ``journal`` has the counters that KATO had then,
-    ``pattern`` is the name of what it learned, "" if that is not known."""
+    """What an earlier call did: ``done`` units.
+
+    ``journal`` has the counters that KATO had then, ``start`` the number of events before the call,
+    if that is known. ``learned`` are the names of the patterns that KATO learned by itself, as far
+    as they are known, and ``pattern`` is that of what the call has learned, "" if it is not known.
+    """
 
     done: int
     journal: Journal
+    start: Journal | None = None
+    learned: Sequence[str] = ()
     pattern: str = ""
+
+    def read_back(self, state: SessionState) -> ReadBack:
+        """Return what is known of its writes."""
+        return ReadBack(state.id or "", state.node_id, self.start, self.journal, self.learned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +69,7 @@ class Call(Generic[R]):
 
     ``what`` names it, ``request`` is a digest of what it asks for. It has ``observations``, and
     learns after them if ``learns``, or clears the memory. ``run`` makes the units that an earlier
-    call has not made; ``answer`` returns its answer if it has made them all, from KATO's id.
+    call has not made; ``answer`` returns its answer if it has made them all.
     """
 
     what: str
@@ -69,7 +77,7 @@ class Call(Generic[R]):
     observations: int
     learns: bool
     run: Callable[[KatoApi, SessionState, float, Before, MakePart], Flow[R]]
-    answer: Callable[[str, Before], R]
+    answer: Callable[[SessionState, Before], R]
 
     @property
     def units(self) -> int:
@@ -197,48 +205,14 @@ def _call_while_owned(
     elif done < call.units:
         result = yield from call.run(api, state, deadline, before, part)
     else:
-        result = call.answer(state.id or "", before)
+        result = call.answer(state, before)
     if own.epoch != epoch:  # so has the last callback: the records are those of a later owner
         return result  # type: ignore[no-any-return]
     if position is not None:
         calls.positions.complete(position, call.observations, learns=call.learns)
     if key is not None:
-        calls.answered(key, call.request, call.units, _kept(result))
+        calls.answered(key, call.request, call.units, result)
     return result  # type: ignore[no-any-return]
-
-
-def answer_once(
-    api: KatoApi,
-    state: SessionState,
-    deadline: float,
-    *,
-    flow: CallFlow[R],
-    what: str,
-    request: str,
-    key: str,
-    keeps_any: bool = False,
-) -> Flow[R]:
-    """Flow: run ``flow``, or return what it returned for ``key`` before.
-
-    It is for calls that have the same effect if they are repeated at once: an answer is recorded
-    before the session is changed again, and is lost only with the process that was to record it.
-    ``keeps_any``: also an answer that is long.
-
-    Raises:
-        IdempotencyKeyReused: the key was used for another call.
-    """
-    own = state.ownership = state.ownership or Ownership()
-    record = None if own.calls is None else own.calls.keys.get(key)
-    if record is not None and record.request != request:
-        raise IdempotencyKeyReused(key, what)
-    if record is not None and record.answer is not None:
-        kept: Any = copy.deepcopy(record.answer)
-        return kept  # type: ignore[no-any-return]
-    result = yield from flow(api, state, deadline)
-    calls = own.calls = own.calls or CallRecords()  # those of the owner that it ended under
-    calls.answered(key, request, 1, _kept(result, keeps_any=keeps_any))
-    calls.unrecorded = True
-    return result
 
 
 def position_of(
@@ -293,18 +267,18 @@ def _before(done: int, record: KeyRecord | None, journal: Journal) -> Before:
     """Return what an earlier call did: as it was then if a key tells, otherwise as it is now."""
     if record is None or not record.time:
         return Before(done, journal)
-    then = Journal.restored(
-        journal.config,
-        journal.session_id,
-        time=record.time,
-        events=record.events,
-        entries=(),
-        auto_learn=journal.auto_learn,
-    )
-    return Before(done, then, record.pattern)
 
+    def then(time: int, events: int) -> Journal:
+        return Journal.restored(
+            journal.config,
+            journal.session_id,
+            time=time,
+            events=events,
+            entries=(),
+            auto_learn=journal.auto_learn,
+        )
 
-def _kept(result: Any, *, keeps_any: bool = False) -> Any:
-    """Return an answer to keep, None if it is too long."""
-    short = keeps_any or len(msgspec.json.encode(result)) <= MAX_ANSWER_BYTES
-    return copy.deepcopy(result) if short else None
+    pattern = PREFIX + record.pattern if record.pattern else ""
+    by_itself = record.learned[:-1] if pattern else record.learned  # the call's own is the last
+    after, start = then(record.time, record.events), then(0, record.initial)
+    return Before(done, after, start, by_itself, pattern)

@@ -19,10 +19,11 @@ from kato_consul._kato.config_check import rejected, require_used
 from kato_consul._kato.journal import EMPTY, Journal
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.opening import DEFAULT_CONFIG, create_session, delete_session
+from kato_consul._kato.sequence_write import observe_sequence
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import Event
 from kato_consul._kato.write import Write
-from kato_consul._kato.writes import observe_sequence, set_config
+from kato_consul._kato.writes import set_config
 from kato_consul._logging import logger
 from kato_consul._requests.request import Request
 from kato_consul.errors import (

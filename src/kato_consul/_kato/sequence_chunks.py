@@ -10,9 +10,10 @@ from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.learning import learn
 from kato_consul._kato.plain_json import require_positive
 from kato_consul._kato.repeated_calls import MakePart
+from kato_consul._kato.sequence_write import observe_sequence
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import LearnResult, Observation, SequenceResult
-from kato_consul._kato.writes import clear_stm, observe_sequence
+from kato_consul._kato.writes import clear_stm
 from kato_consul.errors import (
     ConfigurationError,
     KatoConsulError,

@@ -13,7 +13,7 @@ from kato_consul._kato.pattern import PatternCount
 from kato_consul._kato.session_options import NO_OPTIONS, OnConflict, SessionOptions
 from kato_consul._kato.shared_nodes import SharedNodes
 from kato_consul._kato.types import Event
-from kato_consul._kato.write import Write
+from kato_consul._kato.write import ReadBack, Write
 from kato_consul.errors import KatoConsulError, OutcomeUnknown
 
 MAX_INTERRUPTED = 1_000
@@ -213,6 +213,10 @@ class SessionState:
         self.journal = after
         if write.part is not None:
             self.note_applied(write)
+
+    def read_back(self, before: Journal | None = None) -> ReadBack:
+        """Return what is known of a write that led from ``before`` to the journal."""
+        return ReadBack(self.id or "", self.node_id, before, self.journal)
 
     @property
     def is_applied(self) -> bool:

@@ -36,8 +36,8 @@ class Observation(TypedDict, total=False):
 class ObservationResult(TypedDict):
     """The response to ``observe``.
 
-    If the response was lost and the outcome was read back, ``processor_id`` is "", and
-    ``unique_id`` and ``auto_learned_pattern`` are None.
+    If the response was lost and the outcome was read back, ``unique_id`` and
+    ``auto_learned_pattern`` are None.
     """
 
     status: str
@@ -55,9 +55,10 @@ class ObservationResult(TypedDict):
 class SequenceResult(TypedDict):
     """The response to ``observe_sequence``.
 
-    If a response was lost and the outcome was read back, ``processor_id`` is "",
-    ``initial_stm_length`` is 0, no learned patterns are named, and the entries of ``results`` have
-    only ``status``, ``sequence_position`` and ``time``.
+    If a response was lost and the outcome was read back, no patterns are named that KATO learned by
+    itself, and ``unique_id`` is None for an observation without one. If the length of the memory
+    before the call is not known either, ``initial_stm_length`` is 0, and the entries of ``results``
+    have only ``status``, ``sequence_position`` and ``time``.
     """
 
     status: str

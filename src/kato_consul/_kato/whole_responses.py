@@ -123,7 +123,7 @@ def configure(values: Mapping[str, Any], key: str | None) -> CallFlow[Json]:
             if not error.sent:
                 raise
         write = writes.set_config(values)
-        return dict(write.answer_from_journal(state.id or "", state.journal))
+        return dict(write.answer_read_back(state.read_back()))
 
     return answered_once(flow, "set_config", values, key)
 

@@ -5,7 +5,7 @@ return if KATO's response was lost and the effect was read back instead. `writes
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -27,12 +27,27 @@ def _no_patterns(response: Any) -> list[str | None]:
     return []
 
 
+class ReadBack(NamedTuple):
+    """What is known of a write that was applied, and of which KATO's response is lost.
+
+    ``session_id`` is KATO's, ``before`` and ``after`` are the journals around the write: of an
+    earlier call's only the counters, None if not even these are known. ``learned`` are the names of
+    the patterns that KATO learned by itself, if they are known.
+    """
+
+    session_id: str
+    node_id: str
+    before: Journal | None
+    after: Journal
+    learned: Sequence[str] = ()
+
+
 class Write(msgspec.Struct, Generic[R], frozen=True, eq=False):
     """One change of a session.
 
     ``what`` names the call in errors and logs. ``path`` is relative to the session's URL, ``body``
-    is JSON. ``apply`` returns a journal after the change. ``answer_from_journal`` builds the result
-    from the session's id and the journal after the change. ``observations`` are those that it adds.
+    is JSON. ``apply`` returns a journal after the change. ``answer_read_back`` builds the result if
+    the response is lost. ``observations`` are those that it adds.
     ``shape`` is what KATO's response must match. ``read_counters`` returns the counter and the
     number of events in KATO's response, None if it has neither. ``read_patterns`` returns the names
     of the patterns that the response says were learned.
@@ -49,7 +64,7 @@ class Write(msgspec.Struct, Generic[R], frozen=True, eq=False):
     path: str
     body: bytes
     apply: Callable[[Journal], Journal]
-    answer_from_journal: Callable[[str, Journal], R]
+    answer_read_back: Callable[[ReadBack], R]
     observations: Sequence[Observation] = ()
     shape: type[Any] = shapes.Status
     read_counters: Callable[[Any], tuple[int, int] | None] = _no_counters

@@ -1,10 +1,10 @@
-"""Writes: the calls that change a session."""
+"""Writes: the calls that change a session. That of a sequence is in `sequence_write`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from kato_consul._kato import response_shapes as shapes
-from kato_consul._kato.journal import Journal
+from kato_consul._kato.journal import Journal, memory_length
 from kato_consul._kato.observations import to_json
 from kato_consul._kato.pattern import PatternCount
 from kato_consul._kato.plain_json import require_positive
@@ -13,23 +13,23 @@ from kato_consul._kato.types import (
     LearnResult,
     Observation,
     ObservationResult,
-    SequenceResult,
 )
-from kato_consul._kato.write import Write
+from kato_consul._kato.write import ReadBack, Write
 
 
 def observe(observation: Observation) -> Write[ObservationResult]:
     """Return the write that adds one observation."""
 
-    def answer(session_id: str, after: Journal) -> ObservationResult:
+    def answer(read_back: ReadBack) -> ObservationResult:
+        after = read_back.after
         return {
             "status": "okay",
-            "session_id": session_id,
-            "processor_id": "",
-            "stm_length": after.events,
+            "session_id": read_back.session_id,
+            "processor_id": read_back.node_id,
+            "stm_length": memory_length(after.events),
             "time": after.time,
             "unique_id": None,
-            "auto_learned_pattern": None,
+            "auto_learned_pattern": next(iter(read_back.learned), None),
         }
 
     return Write(
@@ -37,77 +37,11 @@ def observe(observation: Observation) -> Write[ObservationResult]:
         path="observe",
         body=to_json(observation),
         apply=lambda journal: journal.observed(observation),
-        answer_from_journal=answer,
+        answer_read_back=answer,
         observations=[observation],
         shape=shapes.Observed,
         read_counters=lambda response: (response["time"], response["stm_length"]),
         read_patterns=lambda response: [response["auto_learned_pattern"]],
-    )
-
-
-def _sequence_counters(response: Any) -> tuple[int, int] | None:
-    results = response["results"]
-    return (results[-1]["time"], response["final_stm_length"]) if results else None
-
-
-def observe_sequence(
-    observations: Sequence[Observation],
-    *,
-    learn_after_each: bool = False,
-    clear_stm_between: bool = False,
-) -> Write[SequenceResult]:
-    """Return the write that adds several observations in one call.
-
-    KATO saves the session once, at the end: it applies all of them or none. ``learn_after_each``
-    learns the memory after each observation. ``clear_stm_between`` empties the memory before each
-    observation but the first.
-    """
-    body = to_json(
-        {
-            "observations": observations,
-            "learn_after_each": learn_after_each,
-            "learn_at_end": False,  # `observe_chunks` learns by itself: see there
-            "clear_stm_between": clear_stm_between,
-        }
-    )
-
-    def apply(journal: Journal) -> Journal:
-        for position, observation in enumerate(observations):
-            if clear_stm_between and position:
-                journal = journal.emptied()
-            journal = journal.observed(observation)
-            if learn_after_each and journal.events:
-                journal = journal.learned()
-        return journal
-
-    def answer(session_id: str, after: Journal) -> SequenceResult:
-        first = after.time - len(observations) + 1
-        return {
-            "status": "completed",
-            "processor_id": "",
-            "observations_processed": len(observations),
-            "initial_stm_length": 0,
-            "final_stm_length": after.events,
-            "results": [
-                {"status": "okay", "sequence_position": position, "time": first + position}
-                for position in range(len(observations))
-            ],
-            "auto_learned_patterns": [],
-            "final_learned_pattern": None,
-            "isolated": clear_stm_between,
-        }
-
-    return Write(
-        what=f"observe_sequence of {len(observations)}",
-        path="observe-sequence",
-        body=body,
-        apply=apply,
-        answer_from_journal=answer,
-        observations=observations,
-        shape=shapes.ObservedSequence,
-        read_counters=_sequence_counters,
-        read_patterns=lambda response: response["auto_learned_patterns"],
-        once_only=learn_after_each,
     )
 
 
@@ -117,12 +51,12 @@ def learn(pattern: PatternCount | None = None) -> Write[LearnResult]:
     ``pattern`` is that pattern as it is before, None if the memory makes none (a single symbol).
     """
 
-    def answer(session_id: str, after: Journal) -> LearnResult:
+    def answer(read_back: ReadBack) -> LearnResult:
         effect = "the memory was emptied" if pattern is None else "it was learned"
         return {
             "status": "learned",
             "pattern_name": "" if pattern is None else f"PTRN|{pattern.name}",
-            "session_id": session_id,
+            "session_id": read_back.session_id,
             "processor_id": None,
             "message": f"the response was lost; the effect was read back: {effect}",
         }
@@ -133,7 +67,7 @@ def learn(pattern: PatternCount | None = None) -> Write[LearnResult]:
         body=b"",
         shape=shapes.Learned,
         apply=Journal.learned,
-        answer_from_journal=answer,
+        answer_read_back=answer,
         read_patterns=lambda response: [response["pattern_name"]],
         once_only=True,
         pattern=pattern,
@@ -146,15 +80,19 @@ def set_config(values: Mapping[str, Any]) -> Write[Acknowledgement]:
     KATO validates the values here, and saves the whole session.
     """
 
-    def answer(session_id: str, after: Journal) -> Acknowledgement:
-        return {"status": "okay", "message": "Configuration updated", "session_id": session_id}
+    def answer(read_back: ReadBack) -> Acknowledgement:
+        return {
+            "status": "okay",
+            "message": "Configuration updated",
+            "session_id": read_back.session_id,
+        }
 
     return Write(
         what="set_config",
         path="config",
         body=to_json({"config": dict(values)}),
         apply=lambda journal: journal.configured({**journal.config, **values}, values),
-        answer_from_journal=answer,
+        answer_read_back=answer,
         config=dict(values),
     )
 
@@ -169,15 +107,19 @@ def extend(ttl_seconds: int) -> Write[Acknowledgement]:
     """
     require_positive(ttl_seconds, "ttl_seconds")
 
-    def answer(session_id: str, after: Journal) -> Acknowledgement:
-        return {"status": "extended", "session_id": session_id, "ttl_seconds": ttl_seconds}
+    def answer(read_back: ReadBack) -> Acknowledgement:
+        return {
+            "status": "extended",
+            "session_id": read_back.session_id,
+            "ttl_seconds": ttl_seconds,
+        }
 
     return Write(
         what="extend",
         path=f"extend?ttl_seconds={ttl_seconds:d}",
         body=b"",
         apply=lambda journal: journal,
-        answer_from_journal=answer,
+        answer_read_back=answer,
         keeps_for=ttl_seconds,
     )
 
@@ -188,15 +130,15 @@ def clear_all() -> Write[Acknowledgement]:
     It is once only: one that is applied late deletes what was learned after it.
     """
 
-    def answer(session_id: str, after: Journal) -> Acknowledgement:
-        return {"status": "cleared", "session_id": session_id, "scope": "all"}
+    def answer(read_back: ReadBack) -> Acknowledgement:
+        return {"status": "cleared", "session_id": read_back.session_id, "scope": "all"}
 
     return Write(
         what="clear_all",
         path="clear-all",
         body=b"",
         apply=Journal.cleared,
-        answer_from_journal=answer,
+        answer_read_back=answer,
         once_only=True,
         resets=True,
     )
@@ -205,14 +147,14 @@ def clear_all() -> Write[Acknowledgement]:
 def clear_stm() -> Write[Acknowledgement]:
     """Return the write that empties the short-term memory and sets the counter to 0."""
 
-    def answer(session_id: str, after: Journal) -> Acknowledgement:
-        return {"status": "cleared", "session_id": session_id}
+    def answer(read_back: ReadBack) -> Acknowledgement:
+        return {"status": "cleared", "session_id": read_back.session_id}
 
     return Write(
         what="clear_stm",
         path="clear-stm",
         body=b"",
         apply=Journal.cleared,
-        answer_from_journal=answer,
+        answer_read_back=answer,
         resets=True,
     )
