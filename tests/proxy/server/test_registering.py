@@ -88,6 +88,22 @@ def test_check(given: dict[str, Any], address: str, check: str) -> None:
     assert one.check.tls_skip_verify == (options.tls_cert is not None)
 
 
+@pytest.mark.parametrize(
+    ("listen", "its_id"),
+    [
+        ("127.0.0.1:80", "kato-proxy-80"),
+        ("0.0.0.0:80", "kato-proxy-80"),
+        ("10.1.2.3:80", "kato-proxy-10.1.2.3-80"),
+        ("[fd00::7]:80", "kato-proxy-fd00..7-80"),
+        ("kato.local:80", "kato-proxy-kato.local-80"),
+    ],
+)
+def test_id(listen: str, its_id: str) -> None:
+    """Proxies in several containers have one agent, and the same port: their ids differ."""
+    options = ServerOptions(listen=listen, insecure=True)
+    assert registration(options, "kato-proxy").id == its_id
+
+
 def test_check_with_client_certificates() -> None:
     """The agent has none, so it only connects."""
     options = ServerOptions(tls_cert=FILE, tls_key=FILE, client_ca=FILE)

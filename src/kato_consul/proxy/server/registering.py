@@ -5,6 +5,7 @@ from kato_consul._definitions.check_definition import CheckDefinition
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._logging import logger
 from kato_consul.errors import KatoConsulError
+from kato_consul.proxy.server.listen_address import is_loopback
 from kato_consul.proxy.server.options import ServerOptions
 from kato_consul.settings import Settings
 
@@ -20,7 +21,7 @@ def registration(options: ServerOptions, name: str) -> ServiceDefinition:
     Without a host of its own it has the address of the agent's node. The agent requests
     ``/ready``; over TLS it does not verify the certificate, which need not be for the address that
     it connects to. If callers need a client certificate, which the agent has none of, it only
-    connects.
+    connects. Its id has its address: proxies in several containers may register at one agent.
     """
     address = options.address
     host = "" if address.is_any else address.host
@@ -35,8 +36,10 @@ def registration(options: ServerOptions, name: str) -> ServiceDefinition:
             interval=CHECK_INTERVAL,
             tls_skip_verify=options.tls_cert is not None,
         )
+    own_host = "" if not host or is_loopback(host) else f"{host.replace(':', '.')}-"
     return ServiceDefinition(
         name=name,
+        id=f"{name}-{own_host}{address.port}",
         port=address.port,
         address=host,
         scheme="https" if options.tls_cert else "",
