@@ -10,6 +10,7 @@ from kato_consul import Discovery, Settings
 from kato_consul.proxy import ServerOptions
 from kato_consul.proxy.server.registering import registration
 from kato_consul.testing import ConsulAgent
+from kato_consul.testing.ports import free_ports
 from tests.cli.running import fresh_name, healths, ids
 from tests.proxy.server.serving import serving
 from tests.testing.waiting import eventually
@@ -53,6 +54,26 @@ def test_restart(agent: ConsulAgent) -> None:
         assert ids(agent, name) == set()
 
 
+def test_two_with_one_agent(agent: ConsulAgent) -> None:
+    """Each has a registration of its own, also with the same port, as in containers."""
+    name = fresh_name()
+    port = free_ports(1)[0]
+    given: dict[str, Any] = {
+        "settings": {"consul_addr": agent.http_addr},
+        "register": name,
+        "port": port,
+        "insecure": True,
+    }
+    both = {f"{name}-{host}-{port}": "passing" for host in ("127.0.0.2", "127.0.0.3")}
+    with (
+        serving(listen=f"127.0.0.2:{port}", **given),
+        serving(listen=f"127.0.0.3:{port}", **given) as second,
+    ):
+        assert eventually(lambda: healths(agent, name) == both)
+        second.end()
+        assert ids(agent, name) == {f"{name}-127.0.0.2-{port}"}
+
+
 def test_consul_is_away() -> None:
     """The proxy serves, and ends, without Consul."""
     with serving(register="kato-proxy", settings={"consul_addr": "127.0.0.1:9"}) as server:
@@ -93,6 +114,7 @@ def test_check(given: dict[str, Any], address: str, check: str) -> None:
     [
         ("127.0.0.1:80", "kato-proxy-80"),
         ("0.0.0.0:80", "kato-proxy-80"),
+        ("localhost:80", "kato-proxy-80"),
         ("10.1.2.3:80", "kato-proxy-10.1.2.3-80"),
         ("[fd00::7]:80", "kato-proxy-fd00..7-80"),
         ("kato.local:80", "kato-proxy-kato.local-80"),

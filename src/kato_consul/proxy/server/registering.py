@@ -5,12 +5,14 @@ from kato_consul._definitions.check_definition import CheckDefinition
 from kato_consul._definitions.schema import ServiceDefinition
 from kato_consul._logging import logger
 from kato_consul.errors import KatoConsulError
-from kato_consul.proxy.server.listen_address import is_loopback
 from kato_consul.proxy.server.options import ServerOptions
 from kato_consul.settings import Settings
 
 CHECK_INTERVAL = "2s"
 """A proxy that is not ready any more leaves the gateways within this time."""
+
+USUAL_HOSTS = ("127.0.0.1", "::1", "localhost")
+"""Hosts that a proxy has alone at its agent."""
 
 log = logger("proxy")
 
@@ -36,7 +38,7 @@ def registration(options: ServerOptions, name: str) -> ServiceDefinition:
             interval=CHECK_INTERVAL,
             tls_skip_verify=options.tls_cert is not None,
         )
-    own_host = "" if not host or is_loopback(host) else f"{host.replace(':', '.')}-"
+    own_host = "" if host in ("", *USUAL_HOSTS) else f"{host.replace(':', '.')}-"
     return ServiceDefinition(
         name=name,
         id=f"{name}-{own_host}{address.port}",
