@@ -152,12 +152,9 @@ def is_json(content_type: bytes) -> bool:
 
 
 def _as_given_out(result: dict[str, Any], session: AsyncSession) -> dict[str, Any]:
-    """Return a response with the id that the caller knows, and without this package's metadata. If
-    KATO's response was lost, it names the processor as KATO does: by the node."""
+    """Return a response with the id that the caller knows, and without this package's metadata."""
     if result.get("session_id"):
         result["session_id"] = session.key
-    if result.get("processor_id") == "":
-        result["processor_id"] = session._state.node_id
     metadata = result.get("metadata")
     if isinstance(metadata, dict) and metadata.get(KEY_METADATA) == session.key:
         del metadata[KEY_METADATA]
