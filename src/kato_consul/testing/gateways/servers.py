@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
@@ -77,11 +78,13 @@ class GatewayProgram(ServerProgram):
         if self.RELOAD is not None:
             os.kill(self.pid, self.RELOAD)
 
+    @abstractmethod
     def _find(self) -> Path:
-        raise NotImplementedError
+        """Return the path of its program."""
 
+    @abstractmethod
     def _argv(self, folder: Path) -> list[str]:
-        raise NotImplementedError
+        """Return its command line; ``folder`` is for files of its own."""
 
     @property
     def _has_ports(self) -> bool:
