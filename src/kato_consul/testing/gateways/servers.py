@@ -7,9 +7,10 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
-from kato_consul.testing.gateways.binaries import HAPROXY, NGINX, find_envoy, find_gateway
+from kato_consul.testing.gateways.binaries import HAPROXY, NGINX, find_envoy
 from kato_consul.testing.ports import HOST
 from kato_consul.testing.processes import ChildProcess
+from kato_consul.testing.programs import find_program
 from kato_consul.testing.scratch import ScratchFolder
 from kato_consul.testing.server_program import ServerProgram
 
@@ -116,7 +117,7 @@ class NginxServer(GatewayProgram):
     RELOAD = signal.SIGHUP
 
     def _find(self) -> Path:
-        return find_gateway(NGINX)
+        return find_program(NGINX)
 
     def _argv(self, folder: Path) -> list[str]:
         # As root it would use an account that cannot enter the folder.
@@ -132,7 +133,7 @@ class HaproxyServer(GatewayProgram):
     RELOAD = signal.SIGUSR2
 
     def _find(self) -> Path:
-        return find_gateway(HAPROXY)
+        return find_program(HAPROXY)
 
     def _argv(self, folder: Path) -> list[str]:
         return [str(self.binary), "-W", "-db", "-f", str(self.config)]

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from kato_consul.testing.ports import HOST, free_ports
 from kato_consul.testing.processes import ChildProcess
-from kato_consul.testing.redis.binary import find_redis
+from kato_consul.testing.programs import find_program
+from kato_consul.testing.redis.binary import REDIS
 from kato_consul.testing.scratch import ScratchFolder
 from kato_consul.testing.server_program import ServerProgram
 
@@ -24,7 +25,7 @@ class RedisServer(ServerProgram):
     """A Redis server on 127.0.0.1, as a context manager.
 
     Args:
-        binary: the server program; None: `find_redis`.
+        binary: the server program; None: the one that is found.
         config: Redis' own configuration, such as ``{"maxmemory": "2mb"}``.
         password: what clients have to log in with; "" for no password.
         persistent: keep the data in a file that each change is written to, so that a restarted
@@ -104,7 +105,7 @@ class RedisServer(ServerProgram):
 
     def _program(self) -> ChildProcess:
         if self._binary is None:
-            self._binary = find_redis()
+            self._binary = find_program(REDIS)
         if self._folder is None:
             self._folder = ScratchFolder("kato-consul-redis-")
         if self._port is None:
