@@ -37,7 +37,7 @@ def test_a_gateway_starts_reloads_and_ends(
         gateway.reload()
         assert gateway.running
         assert gateway.pid == pid
-        folder = gateway._folder
+        folder = gateway._scratch
         assert folder is not None
     assert not gateway.running
     assert not folder.path.exists()

@@ -11,7 +11,7 @@ def test_server_and_its_options() -> None:
     with RedisServer(config={"maxmemory": "100mb"}, password="secret") as server:
         assert server.command("CONFIG", "GET", "maxmemory")[1] == str(100 * 2**20).encode()
         assert server.url == f"redis://:secret@127.0.0.1:{server.port}/0"
-        folder = server._folder
+        folder = server._scratch
         assert folder is not None
         assert folder.path.exists()
     assert not server.running

@@ -11,7 +11,6 @@ from kato_consul.testing.gateways.binaries import HAPROXY, NGINX, find_envoy
 from kato_consul.testing.ports import HOST
 from kato_consul.testing.processes import ChildProcess
 from kato_consul.testing.programs import find_program
-from kato_consul.testing.scratch import ScratchFolder
 from kato_consul.testing.server_program import ServerProgram
 
 NGINX_MAIN = """\
@@ -47,6 +46,7 @@ class GatewayProgram(ServerProgram):
     """
 
     FAILED, PORT_IN_USE, POLL = GatewayFailed, "in use", 0.02
+    FOLDER = "kato-consul-gateway-"
     RELOAD: ClassVar[signal.Signals | None] = None
 
     def __init__(self, config: Path, port: int, *, binary: Path | None = None) -> None:
@@ -54,15 +54,6 @@ class GatewayProgram(ServerProgram):
         self.config = config
         self.port = port
         self.binary = binary if binary is not None else self._find()
-        self._folder: ScratchFolder | None = None
-
-    def stop(self) -> None:
-        """End it, even if it is frozen, and remove its folder. Idempotent."""
-        if self._process:
-            self._process.kill()
-        if self._folder:
-            self._folder.remove()
-            self._folder = None
 
     @property
     def url(self) -> str:
@@ -95,9 +86,7 @@ class GatewayProgram(ServerProgram):
         """The port is the configuration's."""
 
     def _program(self) -> ChildProcess:
-        if self._folder is None:
-            self._folder = ScratchFolder("kato-consul-gateway-")
-        folder = self._folder.path
+        folder = self._temporary_folder()
         return ChildProcess(self._argv(folder), name=self._title, log=folder / "gateway.log")
 
     def _wait_until_ready(self, process: ChildProcess, deadline: float) -> str | None:
