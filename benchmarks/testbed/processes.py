@@ -13,11 +13,11 @@ import httpx
 
 from kato_consul import Settings
 from kato_consul.testing import ConsulAgent
-from kato_consul.testing.gateways import NginxServer
-from kato_consul.testing.gateways.binaries import NGINX as NGINX_PROGRAM
-from kato_consul.testing.gateways.binaries import GatewayNotFound, find_gateway
+from kato_consul.testing.gateways import NGINX as NGINX_PROGRAM
+from kato_consul.testing.gateways import GatewayNotFound, NginxServer
 from kato_consul.testing.ports import HOST, free_ports
 from kato_consul.testing.processes import ChildProcess
+from kato_consul.testing.programs import find_program
 from kato_consul.testing.scratch import ScratchFolder
 
 ROOT = Path(__file__).parents[2]
@@ -105,7 +105,7 @@ def passing_nginx(folder: Path, servers: list[int]) -> Iterator[tuple[str, str] 
     is no nginx for this machine.
     """
     try:
-        binary = find_gateway(NGINX_PROGRAM)
+        binary = find_program(NGINX_PROGRAM)
     except GatewayNotFound:
         yield None
         return

@@ -24,8 +24,6 @@ RESTARTED = "instances restarted in turn"
 INSTANCE_KINDS = {KILLED: 3, STOPPED: 1, HUNG: 1, RESTARTED: 1}
 """What is done to instances, and how often in each round."""
 
-FRONT_RESTARTED, FRONT_KILLED = "front restarted", "front killed"
-
 DRAIN_WITHIN = 10.0
 """Seconds that an orderly restart of an instance waits for its clients."""
 
@@ -128,17 +126,9 @@ class Disturbances:
         instances: the instances.
         front: what is in front of them.
         seed: of the plan.
-        is_front_killed: kill what is in front, instead of restarting it.
     """
 
-    def __init__(
-        self,
-        instances: RegisteredInstances,
-        front: Front,
-        seed: int,
-        *,
-        is_front_killed: bool,
-    ) -> None:
+    def __init__(self, instances: RegisteredInstances, front: Front, seed: int) -> None:
         self._instances = instances
         self._front = front
         self._over = threading.Event()
@@ -146,11 +136,10 @@ class Disturbances:
         self.counts: Counter[str] = Counter()
         self.timeline: list[tuple[float, str]] = []
         """Times in seconds since 1970, and what began or ended then."""
-        kind = FRONT_KILLED if is_front_killed else FRONT_RESTARTED
-        self._kinds = {*INSTANCE_KINDS, kind}
+        self._kinds = {*INSTANCE_KINDS, front.KIND}
         self._threads = [
             threading.Thread(target=self._run, args=[plan])
-            for plan in (instance_plan(seed), front_plan(seed, kind))
+            for plan in (instance_plan(seed), front_plan(seed, front.KIND))
         ]
 
     def __enter__(self) -> Self:
@@ -190,7 +179,5 @@ class Disturbances:
             self._instances.hang(one.instance, wait)
         elif one.kind == RESTARTED:
             self._instances.restart_all()
-        elif one.kind == FRONT_RESTARTED:
-            self._front.restart()
         else:
-            self._front.kill()
+            self._front.disturb()

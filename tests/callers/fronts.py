@@ -4,11 +4,13 @@ Each front is in front of the same kind of fleet. All of it are real processes, 
 restarted and ended as an operator does it.
 """
 
+import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar
 
 from kato_consul import Discovery
 from kato_consul.testing import Fleet
@@ -26,18 +28,22 @@ PROXIES = 2
 ENDED_WITHIN = 60.0
 """Seconds: more than the drain time of a proxy."""
 
+FRONT_RESTARTED, FRONT_KILLED = "front restarted", "front killed"
 
-class Front(Protocol):
-    """What callers are pointed at. ``logs`` are those of its proxies."""
 
-    url: str
-    logs: list[Path]
+class Front(ABC):
+    """What callers are pointed at. ``KIND`` is what `disturb` does to it."""
 
-    def restart(self) -> None:
-        """Restart all of it, as an operator does who does not want to lose a request."""
+    KIND: ClassVar[str] = FRONT_RESTARTED
 
-    def kill(self) -> None:
-        """Kill a process of it with SIGKILL, and start another one in its place."""
+    def __init__(self, url: str, logs: list[Path]) -> None:
+        """``logs`` are those of its proxies."""
+        self.url = url
+        self.logs = logs
+
+    @abstractmethod
+    def disturb(self) -> None:
+        """Restart all of it, as an operator does to lose no request; or kill a process of it."""
 
 
 class ProxyProcesses:
@@ -99,29 +105,23 @@ class ProxyProcesses:
             self.kill(process)
 
 
-class ProxyFront:
+class ProxyFront(Front):
     """One proxy, which is replaced by a new process on the same address."""
 
     def __init__(self, processes: ProxyProcesses) -> None:
-        self._processes = processes
         (self._port,) = free_ports(1)
+        super().__init__(f"http://{HOST}:{self._port}", processes.logs)
+        self._processes = processes
         self._process = processes.start(self._port)
-        self.url = f"http://{HOST}:{self._port}"
-        self.logs = processes.logs
 
-    def restart(self) -> None:
+    def disturb(self) -> None:
         """Start the new one, which takes the place of the old one."""
         old = self._process
         self._process = self._processes.start(self._port, "--replace")
         self._processes.wait_for_end(old)
 
-    def kill(self) -> None:
-        """Kill it; callers find no connection until the next one serves."""
-        self._processes.kill(self._process)
-        self._process = self._processes.start(self._port)
 
-
-class ProxiesFront:
+class ProxiesFront(Front):
     """Proxies that are registered in Consul, behind a gateway that routes to them."""
 
     def __init__(self, processes: ProxyProcesses, gateway: Callable[[], GatewaySite]) -> None:
@@ -129,45 +129,47 @@ class ProxiesFront:
         self._proxies = {port: processes.start(port) for port in free_ports(PROXIES)}
         processes.wait_until_registered(PROXIES)
         self._gateway = gateway()
-        self.url = self._gateway.server.url
-        self.logs = processes.logs
-        self._next = 0
+        super().__init__(self._gateway.server.url, processes.logs)
 
-    def restart(self) -> None:
+    def disturb(self) -> None:
         """End each in its turn, and start it again. It leaves the gateway before it ends."""
         for port, process in self._proxies.items():
             self._processes.end(process)
             self._proxies[port] = self._processes.start(port)
             self._wait_until_all_are_there()
 
-    def kill(self) -> None:
+    def _wait_until_all_are_there(self) -> None:
+        self._gateway.wait_for(f"{PROXIES} instances of {PROXY_SERVICE}: written")
+
+
+class KilledProxiesFront(ProxiesFront):
+    """The same, of which one after the other is killed."""
+
+    KIND = FRONT_KILLED
+
+    def __init__(self, processes: ProxyProcesses, gateway: Callable[[], GatewaySite]) -> None:
+        super().__init__(processes, gateway)
+        self._turns = itertools.cycle(self._proxies)
+
+    def disturb(self) -> None:
         """Kill the one whose turn it is; when the gateway has noticed, start it again."""
-        port = [*self._proxies][self._next % PROXIES]
-        self._next += 1
+        port = next(self._turns)
         self._processes.kill(self._proxies[port])
         self._gateway.wait_for(f"{PROXIES - 1} instance of {PROXY_SERVICE}: written")
         self._proxies[port] = self._processes.start(port)
         self._wait_until_all_are_there()
 
-    def _wait_until_all_are_there(self) -> None:
-        self._gateway.wait_for(f"{PROXIES} instances of {PROXY_SERVICE}: written")
 
-
-class GatewayFront:
+class GatewayFront(Front):
     """A gateway alone, whose configuration `kato-consul gateway` keeps true."""
 
     def __init__(self, gateway: GatewaySite) -> None:
+        super().__init__(gateway.server.url, [])
         self._gateway = gateway
-        self.url = gateway.server.url
-        self.logs: list[Path] = []
 
-    def restart(self) -> None:
+    def disturb(self) -> None:
         """Let it read its configuration again. Envoy needs no restart."""
         self._gateway.server.reload()
-
-    def kill(self) -> None:
-        """Not used: a gateway that is killed has nothing to do with KATO."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ class Way:
         workers: of each proxy.
         directory: of the proxies' sessions: "consul" or "redis". "" if there are no proxies.
         gateway: "nginx", "haproxy" or "envoy"; "" if there is none.
-        is_killed: its processes are killed, and not restarted.
+        is_killed: the proxies behind the gateway are killed, and not restarted.
     """
 
     title: str
@@ -236,4 +238,4 @@ def front_of(way: Way, fleet: Fleet, folder: Path) -> Iterator[Front]:
             site = gateway_site(way.gateway, fleet.agent, PROXY_SERVICE, folder, "--to", "proxies")
             return opened.enter_context(site)
 
-        yield ProxiesFront(processes, gateway)
+        yield (KilledProxiesFront if way.is_killed else ProxiesFront)(processes, gateway)

@@ -99,7 +99,7 @@ def run(
             one.switch(slow=SLOW)
         instances = opened.enter_context(RegisteredInstances(fleet))
         front = opened.enter_context(front_of(way, fleet, folder))
-        disturbances = Disturbances(instances, front, seed, is_front_killed=way.is_killed)
+        disturbances = Disturbances(instances, front, seed)
         started = time.monotonic()
         languages = [*PROGRAMS] * callers
         with Callers(front.url, folder, languages=languages, count=each, pause=pause) as group:

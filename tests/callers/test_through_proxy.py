@@ -12,14 +12,13 @@ from kato_consul.testing import Fleet
 from kato_consul.testing.history import read_session
 from tests.callers.checking import check_callers
 from tests.callers.disturbing import (
-    FRONT_KILLED,
     INSTANCE_KINDS,
     STOPPED,
     RegisteredInstances,
     front_plan,
     instance_plan,
 )
-from tests.callers.fronts import WAYS, front_of
+from tests.callers.fronts import FRONT_KILLED, WAYS, front_of
 from tests.callers.running import PROGRAMS, Callers, missing
 from tests.testing.waiting import eventually
 
@@ -43,7 +42,7 @@ def test_instances_and_the_proxy_come_and_go(tmp_path: Path) -> None:
         assert eventually(lambda: all(len(caller.read()) > 2 for caller in group.all))
         instances.kill(0, lambda: None)
         instances.stop(1, lambda: time.sleep(STOPPED_FOR))
-        front.restart()
+        front.disturb()
         disturbed_until = time.time()
         group.wait(ENDED)
         tally = check_callers(group.all, lambda session: read_session(front.url, session))

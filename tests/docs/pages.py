@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "docs" / "registrar.md"]
+PAGES = [ROOT / "README.md", ROOT / "docs" / "registrar.md", ROOT / "docs" / "gateways.md"]
 
 
 def blocks(page: Path, language: str) -> list[str]:

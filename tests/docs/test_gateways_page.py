@@ -1,18 +1,22 @@
-"""docs/gateways.md: the variables and options that it lists are those that there are."""
+"""docs/gateways.md: what it lists and its commands have are the variables and options that there
+are."""
 
 import re
+import shlex
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
 import typer
 
 from kato_consul import Settings
 from kato_consul.cli.app import app
-from kato_consul.gateways import GatewayOptions, GatewayPool, GatewayServer
+from kato_consul.gateways import GATEWAYS, GatewayOptions, GatewayPool, GatewayServer
 from kato_consul.gateways.files import template_values
 from tests.docs.pages import ROOT
 
 PAGE = (ROOT / "docs" / "gateways.md").read_text("utf-8")
+COMMAND = typer.main.get_command(app).commands["gateway"]  # type: ignore[attr-defined]
 
 
 def table_after(title: str) -> str:
@@ -43,8 +47,28 @@ def test_fields_of_servers() -> None:
 
 def test_options_of_the_command() -> None:
     """Each that is not one of all commands has a row."""
-    command = typer.main.get_command(app).commands["gateway"]  # type: ignore[attr-defined]
-    options = {name for one in command.params for name in one.opts if name.startswith("--")}
+    options = {name for one in COMMAND.params for name in one.opts if name.startswith("--")}
     listed = set(re.findall(r"`(--[\w-]+)[^`]*`", table_after("The command")))
     assert listed >= options - {"--service", "--consul", "--help"}
     assert listed <= options
+
+
+LINES = re.findall(
+    r"^(?:\$ |ExecStart=/usr/local/bin/)kato-consul gateway (.+)$",
+    PAGE.replace("\\\n", " "),
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_commands_are_accepted(line: str) -> None:
+    """Also those that write below /etc, which are not run."""
+    with COMMAND.make_context("gateway", shlex.split(line)) as context:
+        assert context.params["kind"] in GATEWAYS
+        assert context.params["out"] is not None
+
+
+def test_each_gateway_has_a_command() -> None:
+    """And nginx has a service, too."""
+    assert {line.split()[0] for line in LINES} == set(GATEWAYS)
+    assert "ExecStart=/usr/local/bin/kato-consul gateway nginx" in PAGE

@@ -133,8 +133,8 @@ def test_freeze_and_thaw() -> None:
 def test_folder_is_kept_if_given(tmp_path: Path) -> None:
     """A given folder is kept and has the log; a temporary folder is removed by the stop."""
     with ConsulAgent(folder=tmp_path / "given") as given, ConsulAgent() as own:
-        assert own._own_folder is not None
-        temporary = own._own_folder.path
+        assert own._scratch is not None
+        temporary = own._scratch.path
         assert (temporary / "consul.log").exists()
     given.stop()  # again: no effect
     assert "agent" in (tmp_path / "given/consul.log").read_text()

@@ -1,8 +1,7 @@
-"""`find_consul`: the order of its search, its errors, and one real fetch."""
+"""`find_consul`: the order of its search, and its errors."""
 
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -205,28 +204,3 @@ def test_two_processes_fetch_once(tmp_path: Path, debian: Path) -> None:
     assert outputs == [f"{target}\n"] * 2
     assert why_unusable(CONSUL, target) is None
     assert (tmp_path / "apt-get.log").read_text().split() == ["update", "download"]
-
-
-def why_no_archive() -> str | None:
-    """Return why this machine has no archive to fetch from, or None if it has one."""
-    try:
-        find_source(Path("/etc"), CONSUL.packages.releases)
-    except ArchiveFailed as error:
-        return str(error)
-    missing = [name for name in ("apt-get", "dpkg") if shutil.which(name) is None]
-    return f"there is no program {missing[0]}" if missing else None
-
-
-def test_real_archive(tmp_path: Path) -> None:
-    """A Consul from this machine's archive runs; without an archive the error says why."""
-    environ = {"PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
-    reason = why_no_archive()
-    if reason is None:
-        program = find_consul(environ=environ)
-        assert program == tmp_path / "kato-consul/consul"
-        assert why_unusable(CONSUL, program) is None
-        assert {path.name for path in program.parent.iterdir()} == {"consul", "consul.lock"}
-    else:
-        with pytest.raises(ConsulNotFound) as caught:
-            find_consul(environ=environ)
-        assert reason in str(caught.value)

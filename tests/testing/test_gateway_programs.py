@@ -1,24 +1,18 @@
 """Gateways' programs for tests: where they are found, and that they start and end."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-from kato_consul.testing.apt_archive import ArchiveFailed, find_source
 from kato_consul.testing.gateways import (
-    HAPROXY,
-    NGINX,
     EnvoyServer,
     GatewayFailed,
     GatewayNotFound,
     HaproxyServer,
     NginxServer,
     find_envoy,
-    find_gateway,
 )
 from kato_consul.testing.ports import free_ports
-from kato_consul.testing.programs import Program, why_unusable
 
 CONFIGS = {
     NginxServer: "server {{ listen 127.0.0.1:{port}; }}\n",
@@ -43,7 +37,7 @@ def test_a_gateway_starts_reloads_and_ends(
         gateway.reload()
         assert gateway.running
         assert gateway.pid == pid
-        folder = gateway._folder
+        folder = gateway._scratch
         assert folder is not None
     assert not gateway.running
     assert not folder.path.exists()
@@ -59,38 +53,6 @@ def test_a_wrong_configuration_is_an_error_with_the_log(
     config.write_text("wrongdirective: {{ }\n")
     with pytest.raises(GatewayFailed, match=r"(?s)ended early .*(wrongdirective|yaml)"):
         server(config, 1).start()
-
-
-@pytest.mark.parametrize("server", [NginxServer, HaproxyServer])
-def test_real_archive(server: type[NginxServer | HaproxyServer], tmp_path: Path) -> None:
-    """A program from this machine's archive serves, with its libraries; otherwise the error says
-    why."""
-    program = {NginxServer: NGINX, HaproxyServer: HAPROXY}[server]
-    environ = {"PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
-    reason = why_no_archive(program)
-    if reason is not None:
-        with pytest.raises(GatewayNotFound) as caught:
-            find_gateway(program, environ=environ)
-        assert reason in str(caught.value)
-        return
-    found = find_gateway(program, environ=environ)
-    assert found == tmp_path / "kato-consul" / program.title.lower() / program.name
-    assert why_unusable(program, found) is None
-    (port,) = free_ports(1)
-    config = tmp_path / "gateway.conf"
-    config.write_text(CONFIGS[server].format(port=port))
-    with server(config, port, binary=found) as gateway:
-        assert str(found.parent / "lib") in Path(f"/proc/{gateway.pid}/maps").read_text()
-
-
-def why_no_archive(program: Program) -> str | None:
-    """Return why this machine has no archive to fetch from, or None if it has one."""
-    try:
-        find_source(Path("/etc"), program.packages.releases)
-    except ArchiveFailed as error:
-        return str(error)
-    missing = [name for name in ("apt-get", "dpkg") if shutil.which(name) is None]
-    return f"there is no program {missing[0]}" if missing else None
 
 
 def test_envoy_of_the_environment_and_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,9 @@ for each of its tries from callers that it takes as internal. So one is asked to
 millisecond, with an empty observation in a session of its own: if KATO's counter is above 1
 afterwards, it was sent again. If not, nothing is known: the answer came in time, or Envoy did not
 accept the limit, or it repeats something else.
+
+An Envoy that accepts the limit counts each try as a failure of the instance. If its outlier
+detection ejects after so few, a healthy instance is ejected for a while (docs/gateways.md).
 """
 
 import msgspec

@@ -3,9 +3,11 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar, Self
 
 from kato_consul.testing.processes import ChildProcess
+from kato_consul.testing.scratch import ScratchFolder
 
 ATTEMPTS = 3
 """To choose ports that no other program takes before the server does."""
@@ -15,18 +17,20 @@ class ServerProgram(ABC):
     """A server on 127.0.0.1 and its process, as a context manager.
 
     A class of servers sets ``FAILED``, the error of a start that failed; ``PORT_IN_USE``, what is
-    in its log if another program has a port; and ``POLL``, the seconds between two looks at one
-    that starts.
+    in its log if another program has a port; ``POLL``, the seconds between two looks at one that
+    starts; and ``FOLDER``, how the name of its temporary folder begins.
     """
 
     FAILED: ClassVar[type[RuntimeError]]
     PORT_IN_USE: ClassVar[str]
     POLL: ClassVar[float]
+    FOLDER: ClassVar[str]
 
     def __init__(self, title: str) -> None:
         """``title`` is what errors call it."""
         self._title = title
         self._process: ChildProcess | None = None
+        self._scratch: ScratchFolder | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -60,9 +64,13 @@ class ServerProgram(ABC):
                 raise self.FAILED(f"{self._title} {problem}; the end of its log:\n{log}")
             self._forget_ports()
 
-    @abstractmethod
     def stop(self) -> None:
         """End it, even if it is frozen, and remove its temporary folder. Idempotent."""
+        if self._process:
+            self._end(self._process)
+        if self._scratch:
+            self._scratch.remove()
+            self._scratch = None
 
     def kill(self) -> None:
         """Kill it with SIGKILL, as a crash would."""
@@ -95,6 +103,15 @@ class ServerProgram(ABC):
         process = self._process = self._program()
         process.start()
         return process
+
+    def _end(self, process: ChildProcess) -> None:
+        process.kill()
+
+    def _temporary_folder(self) -> Path:
+        """Return its temporary folder, which lasts until `stop`."""
+        if self._scratch is None:
+            self._scratch = ScratchFolder(self.FOLDER)
+        return self._scratch.path
 
     @property
     @abstractmethod

@@ -18,7 +18,6 @@ from kato_consul.testing.consul.config import (
 )
 from kato_consul.testing.ports import HOST, free_ports
 from kato_consul.testing.processes import ChildProcess
-from kato_consul.testing.scratch import ScratchFolder
 from kato_consul.testing.server_program import ServerProgram
 
 __all__ = ["ConsulAgent", "ConsulFailed"]
@@ -42,6 +41,7 @@ class ConsulAgent(ServerProgram):
     """
 
     FAILED, PORT_IN_USE, POLL = ConsulFailed, "address already in use", 0.05  # it needs 0.2-0.7 s
+    FOLDER = "kato-consul-agent-"
 
     def __init__(
         self,
@@ -57,16 +57,7 @@ class ConsulAgent(ServerProgram):
         self._config = {**(acl_config(token) if token else {}), **(config or {})}
         self._token = token
         self._given_folder = folder
-        self._own_folder: ScratchFolder | None = None
         self._ports: dict[str, int] | None = None
-
-    def stop(self) -> None:
-        """End the agent, even if it is frozen, and remove its temporary folder. Idempotent."""
-        if self._process:
-            self._process.terminate()
-        if self._own_folder:
-            self._own_folder.remove()
-            self._own_folder = None
 
     def restart(self, timeout: float = 30.0) -> None:
         """End the agent and start it on the same ports; `timeout` as for `start`.
@@ -149,9 +140,10 @@ class ConsulAgent(ServerProgram):
         if self._given_folder:
             self._given_folder.mkdir(parents=True, exist_ok=True)
             return self._given_folder
-        if self._own_folder is None:
-            self._own_folder = ScratchFolder("kato-consul-agent-")
-        return self._own_folder.path
+        return self._temporary_folder()
+
+    def _end(self, process: ChildProcess) -> None:
+        process.terminate()
 
     def _program(self) -> ChildProcess:
         program, folder = self._consul(), self._folder()

@@ -1,12 +1,6 @@
 """Real gateways for tests: nginx, HAProxy and Envoy."""
 
-from kato_consul.testing.gateways.binaries import (
-    HAPROXY,
-    NGINX,
-    GatewayNotFound,
-    find_envoy,
-    find_gateway,
-)
+from kato_consul.testing.gateways.binaries import HAPROXY, NGINX, GatewayNotFound, find_envoy
 from kato_consul.testing.gateways.servers import (
     EnvoyServer,
     GatewayFailed,
@@ -25,5 +19,4 @@ __all__ = [
     "HaproxyServer",
     "NginxServer",
     "find_envoy",
-    "find_gateway",
 ]

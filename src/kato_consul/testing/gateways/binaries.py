@@ -1,13 +1,12 @@
 """Gateways' programs for tests: where they are searched for."""
 
 import os
-from collections.abc import Callable, Mapping
 from importlib import util
 from pathlib import Path
 
 from kato_consul.testing.apt_archive import Packages, keep_with_libraries
 from kato_consul.testing.apt_sources import Release
-from kato_consul.testing.programs import Program, find_program
+from kato_consul.testing.programs import Program
 
 
 class GatewayNotFound(RuntimeError):
@@ -54,27 +53,6 @@ HAPROXY = Program(
 )
 
 ENVOY_VARIABLE = "KATO_CONSUL_ENVOY_BINARY"
-
-
-def find_gateway(
-    program: Program,
-    *,
-    environ: Mapping[str, str] | None = None,
-    etc: Path = Path("/etc"),
-    on_progress: Callable[[str], None] | None = None,
-) -> Path:
-    """Return the path of a program that works, `NGINX` or `HAPROXY`; fetch it if there is none.
-
-    Args:
-        program: the gateway's program.
-        environ: read for its variable, PATH, XDG_CACHE_HOME and HOME; None: the process's own.
-        etc: the folder with apt's sources in ``apt/``.
-        on_progress: called with a line of text before a fetch, which takes about 15 s, once.
-
-    Raises:
-        GatewayNotFound: there is no usable program.
-    """
-    return find_program(program, environ=environ, etc=etc, on_progress=on_progress)
 
 
 def find_envoy() -> Path:

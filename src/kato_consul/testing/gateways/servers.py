@@ -3,13 +3,14 @@
 import os
 import signal
 import socket
+from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
-from kato_consul.testing.gateways.binaries import HAPROXY, NGINX, find_envoy, find_gateway
+from kato_consul.testing.gateways.binaries import HAPROXY, NGINX, find_envoy
 from kato_consul.testing.ports import HOST
 from kato_consul.testing.processes import ChildProcess
-from kato_consul.testing.scratch import ScratchFolder
+from kato_consul.testing.programs import find_program
 from kato_consul.testing.server_program import ServerProgram
 
 NGINX_MAIN = """\
@@ -45,6 +46,7 @@ class GatewayProgram(ServerProgram):
     """
 
     FAILED, PORT_IN_USE, POLL = GatewayFailed, "in use", 0.02
+    FOLDER = "kato-consul-gateway-"
     RELOAD: ClassVar[signal.Signals | None] = None
 
     def __init__(self, config: Path, port: int, *, binary: Path | None = None) -> None:
@@ -52,15 +54,6 @@ class GatewayProgram(ServerProgram):
         self.config = config
         self.port = port
         self.binary = binary if binary is not None else self._find()
-        self._folder: ScratchFolder | None = None
-
-    def stop(self) -> None:
-        """End it, even if it is frozen, and remove its folder. Idempotent."""
-        if self._process:
-            self._process.kill()
-        if self._folder:
-            self._folder.remove()
-            self._folder = None
 
     @property
     def url(self) -> str:
@@ -77,11 +70,13 @@ class GatewayProgram(ServerProgram):
         if self.RELOAD is not None:
             os.kill(self.pid, self.RELOAD)
 
+    @abstractmethod
     def _find(self) -> Path:
-        raise NotImplementedError
+        """Return the path of its program."""
 
+    @abstractmethod
     def _argv(self, folder: Path) -> list[str]:
-        raise NotImplementedError
+        """Return its command line; ``folder`` is for files of its own."""
 
     @property
     def _has_ports(self) -> bool:
@@ -91,9 +86,7 @@ class GatewayProgram(ServerProgram):
         """The port is the configuration's."""
 
     def _program(self) -> ChildProcess:
-        if self._folder is None:
-            self._folder = ScratchFolder("kato-consul-gateway-")
-        folder = self._folder.path
+        folder = self._temporary_folder()
         return ChildProcess(self._argv(folder), name=self._title, log=folder / "gateway.log")
 
     def _wait_until_ready(self, process: ChildProcess, deadline: float) -> str | None:
@@ -113,7 +106,7 @@ class NginxServer(GatewayProgram):
     RELOAD = signal.SIGHUP
 
     def _find(self) -> Path:
-        return find_gateway(NGINX)
+        return find_program(NGINX)
 
     def _argv(self, folder: Path) -> list[str]:
         # As root it would use an account that cannot enter the folder.
@@ -129,7 +122,7 @@ class HaproxyServer(GatewayProgram):
     RELOAD = signal.SIGUSR2
 
     def _find(self) -> Path:
-        return find_gateway(HAPROXY)
+        return find_program(HAPROXY)
 
     def _argv(self, folder: Path) -> list[str]:
         return [str(self.binary), "-W", "-db", "-f", str(self.config)]

@@ -1,11 +1,8 @@
 """Redis' server program for tests: where it is searched for."""
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-
 from kato_consul.testing.apt_archive import Packages, keep_with_libraries
 from kato_consul.testing.apt_sources import Release
-from kato_consul.testing.programs import Program, find_program
+from kato_consul.testing.programs import Program
 
 
 class RedisNotFound(RuntimeError):
@@ -36,23 +33,3 @@ REDIS = Program(
     not_found=RedisNotFound,
     cached="redis-server",
 )
-
-
-def find_redis(
-    *,
-    environ: Mapping[str, str] | None = None,
-    etc: Path = Path("/etc"),
-    on_progress: Callable[[str], None] | None = None,
-) -> Path:
-    """Return the path of a Redis server program that works; fetch one if there is none.
-
-    Args:
-        environ: read for KATO_CONSUL_REDIS_BINARY, PATH, XDG_CACHE_HOME and HOME; None: the
-            process's own.
-        etc: the folder with apt's sources in ``apt/``.
-        on_progress: called with a line of text before a fetch, which takes about 15 s, once.
-
-    Raises:
-        RedisNotFound: there is no usable program.
-    """
-    return find_program(REDIS, environ=environ, etc=etc, on_progress=on_progress)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from kato_consul.testing.ports import HOST, free_ports
 from kato_consul.testing.processes import ChildProcess
-from kato_consul.testing.redis.binary import find_redis
-from kato_consul.testing.scratch import ScratchFolder
+from kato_consul.testing.programs import find_program
+from kato_consul.testing.redis.binary import REDIS
 from kato_consul.testing.server_program import ServerProgram
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class RedisServer(ServerProgram):
     """A Redis server on 127.0.0.1, as a context manager.
 
     Args:
-        binary: the server program; None: `find_redis`.
+        binary: the server program; None: the one that is found.
         config: Redis' own configuration, such as ``{"maxmemory": "2mb"}``.
         password: what clients have to log in with; "" for no password.
         persistent: keep the data in a file that each change is written to, so that a restarted
@@ -33,6 +33,7 @@ class RedisServer(ServerProgram):
     """
 
     FAILED, PORT_IN_USE, POLL = RedisFailed, "Address already in use", 0.01  # it needs 0.05 s
+    FOLDER = "kato-consul-redis-"
 
     def __init__(
         self,
@@ -49,16 +50,7 @@ class RedisServer(ServerProgram):
         self._password = password
         self._persistent = persistent
         self._replica_of = replica_of
-        self._folder: ScratchFolder | None = None
         self._port: int | None = None
-
-    def stop(self) -> None:
-        """End the server, even if it is frozen, and remove its folder. Idempotent."""
-        if self._process:
-            self._process.kill()
-        if self._folder:
-            self._folder.remove()
-            self._folder = None
 
     def restart(self, timeout: float = 30.0) -> None:
         """Kill the server and start it on the same port; `timeout` as for `start`.
@@ -104,15 +96,14 @@ class RedisServer(ServerProgram):
 
     def _program(self) -> ChildProcess:
         if self._binary is None:
-            self._binary = find_redis()
-        if self._folder is None:
-            self._folder = ScratchFolder("kato-consul-redis-")
+            self._binary = find_program(REDIS)
+        folder = self._temporary_folder()
         if self._port is None:
             (self._port,) = free_ports(1)
         options = {
             "bind": HOST,
             "port": str(self._port),
-            "dir": str(self._folder.path),
+            "dir": str(folder),
             "save": "",
             "appendonly": "yes" if self._persistent else "no",
             "appendfsync": "always",
@@ -126,7 +117,7 @@ class RedisServer(ServerProgram):
         argv = [str(self._binary)]
         for name, value in {**options, **self._config}.items():
             argv += [f"--{name}", *(value.split() or [""])]
-        return ChildProcess(argv, name=self._title, log=self._folder.path / "redis.log")
+        return ChildProcess(argv, name=self._title, log=folder / "redis.log")
 
     def _wait_until_ready(self, process: ChildProcess, deadline: float) -> str | None:
         return self._wait_until(process, deadline, lambda: self._is_ready(process))

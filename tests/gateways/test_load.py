@@ -6,7 +6,7 @@ import itertools
 import threading
 from collections import Counter
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 from kato_consul import Registrar
 from kato_consul.errors import Fault, KatoConsulError
@@ -93,35 +93,30 @@ class Callers:
         connection.close()
 
 
-class LoadOnGateway:
-    """What changes cost callers that know nothing and retry nothing."""
-
-    KIND: ClassVar[str]
-
-    def test_changes_cost_nothing_and_a_crash_what_was_in_flight(self, tmp_path: Path) -> None:
-        """An instance is added, drained and taken back without a failed call; one that is killed
-        costs each caller one call at most. No call is applied twice."""
-        with Fleet(3) as fleet:
-            two = fleet.definitions[:2]
-            with (
-                Registrar(two, fleet.settings) as registrar,
-                gateway_site(self.KIND, fleet.agent, "kato", tmp_path) as site,
-                Callers(site) as callers,
-            ):
+def test_changes_cost_nothing_and_a_crash_what_was_in_flight(kind: str, tmp_path: Path) -> None:
+    """An instance is added, drained and taken back without a failed call; one that is killed
+    costs each caller one call at most. No call is applied twice."""
+    with Fleet(3) as fleet:
+        two = fleet.definitions[:2]
+        with (
+            Registrar(two, fleet.settings) as registrar,
+            gateway_site(kind, fleet.agent, "kato", tmp_path) as site,
+            Callers(site) as callers,
+        ):
+            callers.wait_for_more()
+            registrar.replace(fleet.definitions)
+            site.wait_for("3 instances of kato: written")
+            callers.wait_for_more()
+            for enable, count in (("true", 2), ("false", 3)):
+                put(fleet.agent, f"service/maintenance/kato-1?enable={enable}")
+                site.wait_for(f"{count} instance")
                 callers.wait_for_more()
-                registrar.replace(fleet.definitions)
-                site.wait_for("3 instances of kato: written")
-                callers.wait_for_more()
-                for enable, count in (("true", 2), ("false", 3)):
-                    put(fleet.agent, f"service/maintenance/kato-1?enable={enable}")
-                    site.wait_for(f"{count} instance")
-                    callers.wait_for_more()
-                assert not callers.lost
-                fleet.instances["kato-2"].kill()
-                callers.wait_for_more()
-                site.wait_for("2 instances of kato: written")
-                callers.wait_for_more()
-            report = callers.report(fleet.instances["kato-3"].url)
-            assert report.consistent, report
-            assert report.acknowledged > 100
-            assert all(count == 1 for count in callers.lost.values()), callers.lost
+            assert not callers.lost
+            fleet.instances["kato-2"].kill()
+            callers.wait_for_more()
+            site.wait_for("2 instances of kato: written")
+            callers.wait_for_more()
+        report = callers.report(fleet.instances["kato-3"].url)
+        assert report.consistent, report
+        assert report.acknowledged > 100
+        assert all(count == 1 for count in callers.lost.values()), callers.lost

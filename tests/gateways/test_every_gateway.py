@@ -1,13 +1,12 @@
-"""What each gateway has to do with the package's own templates: the same tests for all of them."""
+"""What each gateway does with the package's own template: the same tests for all of them.
+
+The gateways are real ones, in front of instances in a real Consul.
+"""
 
 import contextlib
 import http.client
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
-
-import pytest
 
 from kato_consul.gateways import GATEWAYS
 from kato_consul.testing import ConsulAgent
@@ -20,41 +19,23 @@ SESSIONS = [f"session-{number:x}-1" for number in range(100)]
 """So many that each of four instances has one of them, on any ports: nginx hashes with CRC-32, by
 which ids that are alike are not far apart, and of 40 ids one in 3,000 choices of ports has none."""
 
-
-@pytest.fixture(scope="class")
-def agent() -> Iterator[ConsulAgent]:
-    """A Consul agent."""
-    with ConsulAgent() as agent:
-        yield agent
-
-
-@pytest.fixture(scope="class")
-def recorders(agent: ConsulAgent) -> Iterator[dict[str, Recorder]]:
-    """Three instances, registered as ``recorded``."""
-    with Recorder("a") as one, Recorder("b") as two, Recorder("c") as three:
-        recorders = {each.name: each for each in (one, two, three)}
-        for each in recorders.values():
-            register(agent, "recorded", each)
-        yield recorders
+RETRIES = {
+    "nginx": (
+        "proxy_next_upstream error timeout;",
+        "proxy_next_upstream error timeout non_idempotent;",
+    ),
+    "haproxy": (
+        "retry-on conn-failure",
+        # It repeats only requests that it has as a whole.
+        "retry-on all-retryable-errors\n    option http-buffer-request",
+    ),
+    "envoy": ("retry_on: connect-failure,", "retry_on: 5xx,"),
+}
+"""By gateway, what the template says of retries, and what many pages say instead."""
 
 
-@pytest.fixture(scope="class")
-def site(
-    request: pytest.FixtureRequest,
-    agent: ConsulAgent,
-    recorders: dict[str, Recorder],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[GatewaySite]:
-    """The gateway in front of the recorders."""
-    folder = tmp_path_factory.mktemp("gateway")
-    with gateway_site(request.cls.KIND, agent, "recorded", folder) as site:
-        yield site
-
-
-class RequestsOfGateway:
+class TestRequests:
     """What becomes of a request."""
-
-    KIND: ClassVar[str]
 
     def test_requests_of_a_session_go_to_one_instance(self, site: GatewaySite) -> None:
         """Whatever is called, and whichever instances there are otherwise."""
@@ -87,7 +68,7 @@ class RequestsOfGateway:
         assert len(made) == 3
 
     def test_a_post_that_was_sent_is_not_repeated(
-        self, site: GatewaySite, recorders: dict[str, Recorder]
+        self, kind: str, site: GatewaySite, recorders: dict[str, Recorder]
     ) -> None:
         """Not after a connection that was closed, nor after a 500 or a 503; nor if the caller asks
         for it in Envoy's words."""
@@ -99,7 +80,7 @@ class RequestsOfGateway:
         for number, headers in enumerate(
             ({CUT: "1"}, {CUT: "1", **asks}, {STATUS: "500", **asks}, {STATUS: "503"})
         ):
-            path = f"/sessions/not-repeated-{number}/observe"
+            path = f"/sessions/{kind}-not-repeated-{number}/observe"
             try:
                 status, _ = site.call("POST", path, {"strings": ["a"]}, headers)
             except (OSError, http.client.HTTPException):
@@ -165,26 +146,22 @@ class RequestsOfGateway:
         return {one: site.call("GET", f"/sessions/{one}/stm")[1]["name"] for one in SESSIONS}
 
 
-class TemplatesOfGateway:
+class TestTemplates:
     """A template of one's own, and why the built-in one says what it says."""
 
-    KIND: ClassVar[str]
-    SAFE: ClassVar[str]
-    UNSAFE: ClassVar[str]
-
     def test_with_other_retries_a_post_would_be_repeated(
-        self, agent: ConsulAgent, recorders: dict[str, Recorder], tmp_path: Path
+        self, kind: str, agent: ConsulAgent, recorders: dict[str, Recorder], tmp_path: Path
     ) -> None:
-        """A line that is found on many pages, instead of that of the template: a POST whose answer
-        is cut arrives twice and more."""
-        source = GATEWAYS[self.KIND].template_source()
-        assert self.SAFE in source
+        """A POST whose answer is cut arrives twice and more."""
+        source = GATEWAYS[kind].template_source()
+        safe, unsafe = RETRIES[kind]
+        assert safe in source
         template = tmp_path / "mine.j2"
-        template.write_text(source.replace(self.SAFE, self.UNSAFE))
-        path = f"/sessions/{self.KIND}-repeated/observe"
+        template.write_text(source.replace(safe, unsafe))
+        path = f"/sessions/{kind}-repeated/observe"
         options = ("--template", template)
         with (
-            gateway_site(self.KIND, agent, "recorded", tmp_path, *options) as site,
+            gateway_site(kind, agent, "recorded", tmp_path, *options) as site,
             contextlib.suppress(OSError, http.client.HTTPException),
         ):
             site.call("POST", path, {"strings": ["a"]}, {CUT: "1"})
@@ -192,18 +169,16 @@ class TemplatesOfGateway:
         assert len(arrived) > 1
 
 
-class PathsOfGateway:
+class TestPaths:
     """The paths before KATO's own."""
 
-    KIND: ClassVar[str]
-
     def test_prefix_is_removed_and_path_of_the_instances_is_added(
-        self, agent: ConsulAgent, recorders: dict[str, Recorder], tmp_path: Path
+        self, kind: str, agent: ConsulAgent, recorders: dict[str, Recorder], tmp_path: Path
     ) -> None:
         """With ``--prefix``, and instances that are registered with a path. Sessions stay."""
         for each in recorders.values():
             register(agent, "deep", each, Meta={"path": "/inner/kato"})
-        with gateway_site(self.KIND, agent, "deep", tmp_path, "--prefix", "/kato") as site:
+        with gateway_site(kind, agent, "deep", tmp_path, "--prefix", "/kato") as site:
             encoded = "/symbols/a%2Fb/affinity?x=1"
             assert site.call("GET", f"/kato{encoded}")[1]["path"] == f"/inner/kato{encoded}"
             assert site.call("GET", "/health")[0] == 404
@@ -214,7 +189,7 @@ class PathsOfGateway:
                 assert len({one["name"] for one in answers}) == 1
 
     def test_odd_registrations_cannot_break_out(
-        self, agent: ConsulAgent, recorders: dict[str, Recorder], tmp_path: Path
+        self, kind: str, agent: ConsulAgent, recorders: dict[str, Recorder], tmp_path: Path
     ) -> None:
         """The gateway's own program accepts what is rendered from them, and the odd ones are
         servers like others, or left out."""
@@ -225,7 +200,7 @@ class PathsOfGateway:
         register(agent, "odd", recorders["c"], ID="e", Address="kato}; evil")
         weights = {"Passing": 65535, "Warning": 1}
         register(agent, "odd", recorders["c"], ID="f", Address="localhost", Weights=weights)
-        written = write_once(self.KIND, agent, "odd", tmp_path / "odd.yaml")
+        written = write_once(kind, agent, "odd", tmp_path / "odd.yaml")
         assert written.returncode == 0, written.stderr
         assert "3 instances of odd: written" in written.stdout
         assert "left out: d: its path '/a$b' has characters" in written.stdout
@@ -233,13 +208,11 @@ class PathsOfGateway:
             assert "passwd" not in file.read_text() or "_include__etc_passwd" in file.read_text()
 
 
-class HttpsOfGateway:
+class TestHttps:
     """Instances that are registered with ``scheme=https``."""
 
-    KIND: ClassVar[str]
-
     def test_instances_are_verified_and_get_the_client_certificate(
-        self, agent: ConsulAgent, tmp_path: Path
+        self, kind: str, agent: ConsulAgent, tmp_path: Path
     ) -> None:
         """With the CA, the name and the certificate of the settings. With another CA nothing is
         sent."""
@@ -258,13 +231,13 @@ class HttpsOfGateway:
         }
         with Recorder("secure", tls) as recorder:
             register(agent, "secure", recorder, Meta={"scheme": "https"})
-            with gateway_site(self.KIND, agent, "secure", tmp_path, env=env) as site:
+            with gateway_site(kind, agent, "secure", tmp_path, env=env) as site:
                 assert site.call("POST", "/sessions/a/observe", {"strings": []})[0] == 200
             for wrong in (
                 {"KATO_CACERT": str(certificates.other_ca)},
                 {"KATO_TLS_SERVER_NAME": "other.example"},
             ):
                 wrong_env = {**env, **wrong}
-                with gateway_site(self.KIND, agent, "secure", tmp_path, env=wrong_env) as site:
+                with gateway_site(kind, agent, "secure", tmp_path, env=wrong_env) as site:
                     assert site.call("POST", "/sessions/b/observe", {})[0] in (502, 503)
         assert [one.path for one in recorder.requests] == ["/sessions/a/observe"]
