@@ -174,7 +174,9 @@ def test_all_are_served_over_few_connections(
 
     def count() -> None:
         while not stop.wait(0.01):
-            most[:] = max(most, states_of_connections(port), key=len)
+            now = states_of_connections(port)
+            if len(now) > len(most):
+                most[:] = now
 
     counting = threading.Thread(target=count)
     workers_before = transport.workers

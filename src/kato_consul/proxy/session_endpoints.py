@@ -1,5 +1,6 @@
 """Session endpoints: a request to a session's path is a call of the client on that session."""
 
+from abc import ABC, abstractmethod
 from contextlib import nullcontext
 from typing import Any
 
@@ -48,7 +49,7 @@ class Sessions:
         self.keys = KeysInHand()
 
 
-class _Endpoint:
+class _Endpoint(ABC):
     """The ASGI application of one path: reads a request, replies, and maps errors."""
 
     def __init__(self, sessions: Sessions, route: str) -> None:
@@ -72,8 +73,9 @@ class _Endpoint:
                 reply = problem(409, "RequestInHand", IN_HAND, "unknown")
         await send_reply(send, reply, (b"x-trace-id", head.trace_id.encode()))
 
+    @abstractmethod
     async def _reply(self, scope: Scope, head: RequestHead, session_id: str, body: bytes) -> Reply:
-        raise NotImplementedError
+        """Return the reply to a request."""
 
 
 class SessionEndpoint(_Endpoint):
