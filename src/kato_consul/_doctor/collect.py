@@ -158,14 +158,14 @@ class FactCollector:
         report = read_report(health)
         skew = self._skew(health)
         gateway = gateway_of(health)
-        repeats = None
-        if is_envoy(gateway):
-            repeats = yield from repeats_posts(instance.origin, INSTANCE_TIMEOUT)
         workers = None
         if not proxy:  # through one, all processes of all instances answer
             workers = yield from find_workers(
                 instance.origin, INSTANCE_TIMEOUT, COUNT_WITHIN, clock=clock, thorough=True
             )
+        repeats = None
+        if is_envoy(gateway):  # last: it may eject the instance for a moment
+            repeats = yield from repeats_posts(instance.origin, INSTANCE_TIMEOUT)
         return replace(
             facts,
             health=report.status if report else None,
