@@ -12,6 +12,9 @@ from kato_consul import ConfigurationError
 LIFESPAN_LOG = "TEST_LIFESPAN_LOG"
 """The variable that names the file to which the phases of the lifespan are written."""
 
+STARTS = "TEST_STARTS"
+"""The variable that names the folder in which processes leave files while they start."""
+
 POLL_INTERVAL = 0.01
 
 
@@ -29,6 +32,12 @@ def unstartable() -> ASGIApp:
     return serve
 
 
+def opened_once() -> ASGIApp:
+    """Return an application that only the first process can open: each other one waits for the file
+    ``go``, and fails."""
+    return _serve_once
+
+
 def crashing() -> ASGIApp:
     """Return an application that ends its process while it is opened."""
     os._exit(3)
@@ -44,6 +53,17 @@ async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
     else:
         await _answer(scope, receive, send)
+
+
+async def _serve_once(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        starts = Path(os.environ[STARTS])
+        try:
+            _touch(starts / "first", exist_ok=False)
+        except FileExistsError:
+            await _hold(starts / "go")
+            raise ConfigurationError("this application cannot be opened") from None
+    await _serve(scope, receive, send)
 
 
 async def _live(receive: Receive, send: Send) -> None:
@@ -89,8 +109,8 @@ async def _hold(held: Path) -> None:
         await asyncio.sleep(POLL_INTERVAL)
 
 
-def _touch(path: Path) -> None:
-    path.touch()
+def _touch(path: Path, *, exist_ok: bool = True) -> None:
+    path.touch(exist_ok=exist_ok)
 
 
 def _exists(path: Path) -> bool:

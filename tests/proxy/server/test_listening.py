@@ -147,8 +147,8 @@ def test_localhost() -> None:
         addresses = {one.getsockname()[0] for one in sockets}
         assert "127.0.0.1" in addresses
         assert len(sockets) == 2 * len(addresses)
-        for share in shares(sockets, 2):
-            assert {one.getsockname()[0] for one in share} == addresses
+        for share in shares(len(sockets), 2):
+            assert {sockets[number].getsockname()[0] for number in share} == addresses
     finally:
         for one in sockets:
             one.close()

@@ -12,11 +12,15 @@ from kato_consul.proxy.server.handover import find_proxy
 from kato_consul.proxy.server.listen_address import ListenAddress
 from kato_consul.testing.ports import free_ports
 from tests.event_loops import EVENT_LOOPS, loop_factory
-from tests.proxy.server.serving import Callers, Server, serving, started
+from tests.proxy.server.application import STARTS
+from tests.proxy.server.serving import Answer, Callers, Server, serving, started
 from tests.testing.waiting import eventually
 
 CALLERS = 12
 RESTARTS = 2
+
+CONNECTIONS = 60
+"""Connections at a time: with two sockets on a port, each of them gets some."""
 
 ANSWERS = 100
 """Answers between two steps of a restart, so that requests are in hand at each."""
@@ -117,6 +121,27 @@ def test_successor_that_does_not_come_to_serve() -> None:
         with serving(port=first.port, replace=True) as third:
             assert first.ended() == "cut 0\n"
             assert third.get("/echo").status == 200
+
+
+def test_successor_whose_workers_do_not_all_start(tmp_path: Path) -> None:
+    """Connections that arrive while it starts are served by the proxy that goes on, also if it has
+    fewer listening sockets."""
+    with (
+        serving() as first,
+        started(
+            "opened_once", port=first.port, workers=3, replace=True, env={STARTS: str(tmp_path)}
+        ) as second,
+    ):
+        assert eventually((tmp_path / "go.begun").exists)
+        connections = [first.connection() for _ in range(CONNECTIONS)]
+        for one in connections:
+            one.connect()
+        (tmp_path / "go").touch()
+        assert "this application cannot be opened" in second.ended()
+        for one in connections:
+            one.request("GET", "/echo")
+            assert Answer.read(one).json["pid"] == first.process.pid
+            one.close()
 
 
 def test_proxy_that_does_not_answer() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from ssl import SSLContext, SSLError
 from typing import Any
@@ -60,24 +60,32 @@ class Acceptor:
         self._meter = meter
         self._admit = admit
         self._exhausted = False
+        self._accepting: set[socket.socket] = set()
         self.opening: set[asyncio.Task[Any]] = set()
         """Connections whose protocol does not have them yet, such as TLS handshakes."""
 
-    def start(self) -> None:
-        """Accept connections from now on."""
-        for one in self._sockets:
+    def accept_from(self, sockets: Iterable[socket.socket]) -> None:
+        """Accept the connections of these sockets from now on, and leave others in their queues.
+
+        Args:
+            sockets: some of the listening sockets.
+        """
+        before, self._accepting = self._accepting, {*sockets}
+        for one in before - self._accepting:
+            self._loop.remove_reader(one.fileno())
+        for one in self._accepting - before:
             self._loop.add_reader(one.fileno(), self._accept, one)
 
     def stop(self) -> None:
-        """Accept what has reached the sockets, and close them.
+        """Accept what has reached any of the sockets, and close them.
 
         Linux resets the connections that are in the queue of a socket when it is closed, unless
         another process has the socket, too. So nothing is between the last accept, which finds the
         queue empty, and the close.
         """
         until = self._loop.time() + STOPPED_WITHIN
+        self.accept_from([])
         for one in self._sockets:
-            self._loop.remove_reader(one.fileno())
             while self._accept_one(one) and self._loop.time() < until:
                 pass
             one.close()
@@ -141,5 +149,5 @@ class Acceptor:
         self._loop.call_later(PAUSE_WITHOUT_DESCRIPTORS, partial(self._resume, listening))
 
     def _resume(self, listening: socket.socket) -> None:
-        if listening.fileno() >= 0:  # it was not stopped meanwhile
+        if listening in self._accepting:  # still
             self._loop.add_reader(listening.fileno(), self._accept, listening)

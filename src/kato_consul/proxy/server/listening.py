@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from kato_consul.errors import ConfigurationError
@@ -25,7 +25,10 @@ def open_sockets(
     beside: bool = False,
     in_use: str = IN_USE,
 ) -> list[socket.socket]:
-    """Open ``count`` sockets for each address of a host; all of them listen.
+    """Open ``count`` sockets for each address of a host.
+
+    Those that can be beside others of the address are only bound: connections reach them once they
+    listen, by `start_listening`. Another one listens, so that nothing else can come to do so.
 
     They have SO_REUSEPORT: the kernel gives each connection to one of them, and another process of
     the same user can listen on the same port, before this one ends.
@@ -60,11 +63,25 @@ def open_sockets(
     return opened
 
 
-def shares(sockets: Sequence[socket.socket], workers: int) -> Iterator[list[socket.socket]]:
-    """Yield the sockets of each worker: each socket has one worker, and each worker has a socket
-    of each address if there are enough. A unix socket is all workers'."""
+def start_listening(option: str, address: ListenAddress, sockets: Iterable[socket.socket]) -> None:
+    """Let sockets listen, also those that are only bound.
+
+    Raises:
+        ConfigurationError: something else listens there by now.
+    """
+    for one in sockets:
+        try:
+            one.listen(BACKLOG)
+        except OSError as error:
+            raise unusable(option, address, error) from None
+
+
+def shares(sockets: int, workers: int) -> Iterator[Sequence[int]]:
+    """Yield the numbers of each worker's sockets: each socket has one worker, and each worker has
+    one of each address, if they are in the order of their addresses, and there are enough. A unix
+    socket is all workers'."""
     for number in range(workers):
-        yield [*sockets[number::workers]] or [*sockets]
+        yield range(sockets)[number::workers] or range(sockets)
 
 
 def _listening(
@@ -76,7 +93,8 @@ def _listening(
         one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     one.bind(target)  # which fails without SO_REUSEPORT if another socket listens there
     let_others_listen(one)
-    one.listen(BACKLOG)
+    if not beside:
+        one.listen(BACKLOG)
     one.setblocking(False)
     return one
 

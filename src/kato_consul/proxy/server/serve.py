@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable
 
 from kato_consul.proxy.server.handover import Handover
 from kato_consul.proxy.server.identity import Identity
-from kato_consul.proxy.server.listening import shares
+from kato_consul.proxy.server.listening import start_listening
 from kato_consul.proxy.server.metrics_page import MetricsPage
 from kato_consul.proxy.server.options import ServerOptions
 from kato_consul.proxy.server.registering import Registered
-from kato_consul.proxy.server.succession import listen
+from kato_consul.proxy.server.succession import sockets_to_listen_on
 from kato_consul.proxy.server.team import Team, WorkerProcesses
 from kato_consul.proxy.server.worker import AppFactory, Worker, run_in_loop
 from kato_consul.settings import Settings
@@ -63,18 +63,20 @@ async def _serve(
 ) -> int:
     signals = _Signals()
     identity = Identity.of(options, settings)
-    sockets, predecessor = listen(options, identity)
+    sockets, predecessor = sockets_to_listen_on(options, identity)
     beside = options.share_port or predecessor is not None
     with MetricsPage(options.metrics_address, options.workers, beside=beside) as metrics:
         team: Team
         if options.workers == 1:
             team = Worker(factory, options, sockets)
         else:
-            portions = [*shares(sockets, options.workers)]
-            team = WorkerProcesses(factory, options, portions, metrics.worker_ended)
+            team = WorkerProcesses(factory, options, sockets, metrics.worker_ended)
         try:
             if not await _before(signals.first, team.start()):
                 return 0
+            # Not before: the connections of one that does not come to serve would be reset.
+            start_listening("--listen", options.address, sockets)
+            team.accept()
             handover = Handover(options.address, identity, sockets, predecessor)
             handover.start()
             registered = Registered(options, settings)

@@ -15,11 +15,11 @@ from kato_consul.proxy.server.listening import IN_USE, open_sockets
 from kato_consul.proxy.server.options import ServerOptions
 
 
-def listen(
+def sockets_to_listen_on(
     options: ServerOptions, identity: Identity
 ) -> tuple[list[socket.socket], RunningProxy | None]:
-    """Return the listening sockets, at least one of each address for each worker, and the proxy
-    that some of them were taken from.
+    """Return sockets, at least one of each address for each worker, and the proxy that some of them
+    were taken from. The others do not all listen yet: `open_sockets`.
 
     Raises:
         ConfigurationError: the address cannot be used, or is served by what this proxy may not
@@ -52,7 +52,7 @@ def listen(
     if running is not None and not taken:
         running.connection.close()
         running = None
-    return sockets, running
+    return sorted(sockets, key=lambda one: one.getsockname()), running
 
 
 def check_succession(options: ServerOptions, identity: Identity, running: RunningProxy) -> None:

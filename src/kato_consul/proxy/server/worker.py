@@ -5,7 +5,7 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from email.utils import formatdate
 from functools import partial
 from typing import Any, TypeVar
@@ -53,7 +53,7 @@ class Worker:
     Args:
         factory: makes the application.
         options: of the whole server; the connections are this worker's share.
-        sockets: they listen; the worker closes them.
+        sockets: what the server listens on; the worker closes them.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Worker:
         self._cut = asyncio.Event()
 
     async def start(self) -> None:
-        """Open the application, and accept connections from now on.
+        """Open the application.
 
         Raises:
             ConfigurationError: the certificate or the keys cannot be read.
@@ -117,7 +117,17 @@ class Worker:
             meter=meter,
             admit=self._admit,
         )
-        self._acceptor.start()
+
+    def accept(self, numbers: Collection[int] | None = None) -> None:
+        """Accept connections from now on.
+
+        Args:
+            numbers: those of the sockets to accept from, which listen; None: all.
+        """
+        sockets = self._sockets
+        self._acceptor.accept_from(
+            sockets if numbers is None else [sockets[one] for one in numbers]
+        )
 
     def announce(self) -> None:
         """Begin to leave, and accept connections still: ``/ready`` is a 503, and each response ends
