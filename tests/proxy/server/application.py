@@ -1,6 +1,7 @@
 """An ASGI application for tests of the server, without KATO."""
 
 import asyncio
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -13,7 +14,7 @@ LIFESPAN_LOG = "TEST_LIFESPAN_LOG"
 """The variable that names the file to which the phases of the lifespan are written."""
 
 STARTS = "TEST_STARTS"
-"""The variable that names the folder in which processes leave files while they start."""
+"""The variable that names a folder, whose files say which processes can open the application."""
 
 POLL_INTERVAL = 0.01
 
@@ -32,10 +33,10 @@ def unstartable() -> ASGIApp:
     return serve
 
 
-def opened_once() -> ASGIApp:
-    """Return an application that only the first process can open: each other one waits for the file
-    ``go``, and fails."""
-    return _serve_once
+def opened_by_some() -> ASGIApp:
+    """Return an application that a process can open which finds a file ``place…`` and removes it.
+    One that finds none waits for the file ``go``, and fails."""
+    return _serve_some
 
 
 def crashing() -> ASGIApp:
@@ -55,14 +56,11 @@ async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
         await _answer(scope, receive, send)
 
 
-async def _serve_once(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "lifespan":
-        starts = Path(os.environ[STARTS])
-        try:
-            _touch(starts / "first", exist_ok=False)
-        except FileExistsError:
-            await _hold(starts / "go")
-            raise ConfigurationError("this application cannot be opened") from None
+async def _serve_some(scope: Scope, receive: Receive, send: Send) -> None:
+    starts = Path(os.environ[STARTS])
+    if scope["type"] == "lifespan" and not _take_place(starts):
+        await _hold(starts / "go")
+        raise ConfigurationError("this application cannot be opened")
     await _serve(scope, receive, send)
 
 
@@ -109,8 +107,16 @@ async def _hold(held: Path) -> None:
         await asyncio.sleep(POLL_INTERVAL)
 
 
-def _touch(path: Path, *, exist_ok: bool = True) -> None:
-    path.touch(exist_ok=exist_ok)
+def _take_place(folder: Path) -> bool:
+    for place in folder.glob("place*"):
+        with contextlib.suppress(FileNotFoundError):  # another process has taken it
+            place.unlink()
+            return True
+    return False
+
+
+def _touch(path: Path) -> None:
+    path.touch()
 
 
 def _exists(path: Path) -> bool:

@@ -22,6 +22,10 @@ ENDS_WITHIN = 60.0
 """Seconds after which a server or a caller counts as hung."""
 
 
+CONNECTIONS = 60
+"""Connections at a time of which each of a few sockets on a port gets some."""
+
+
 @dataclass
 class Server:
     """A running server; ``predecessor`` is the process whose sockets it has taken over."""

@@ -13,14 +13,11 @@ from kato_consul.proxy.server.listen_address import ListenAddress
 from kato_consul.testing.ports import free_ports
 from tests.event_loops import EVENT_LOOPS, loop_factory
 from tests.proxy.server.application import STARTS
-from tests.proxy.server.serving import Answer, Callers, Server, serving, started
+from tests.proxy.server.serving import CONNECTIONS, Answer, Callers, Server, serving, started
 from tests.testing.waiting import eventually
 
 CALLERS = 12
 RESTARTS = 2
-
-CONNECTIONS = 60
-"""Connections at a time: with two sockets on a port, each of them gets some."""
 
 ANSWERS = 100
 """Answers between two steps of a restart, so that requests are in hand at each."""
@@ -126,10 +123,11 @@ def test_successor_that_does_not_come_to_serve() -> None:
 def test_successor_whose_workers_do_not_all_start(tmp_path: Path) -> None:
     """Connections that arrive while it starts are served by the proxy that goes on, also if it has
     fewer listening sockets."""
+    (tmp_path / "place").touch()
     with (
         serving() as first,
         started(
-            "opened_once", port=first.port, workers=3, replace=True, env={STARTS: str(tmp_path)}
+            "opened_by_some", port=first.port, workers=3, replace=True, env={STARTS: str(tmp_path)}
         ) as second,
     ):
         assert eventually((tmp_path / "go.begun").exists)

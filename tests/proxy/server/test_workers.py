@@ -2,14 +2,15 @@
 
 import contextlib
 import os
+import resource
 import signal
 from pathlib import Path
 
 import pytest
 
 from kato_consul.proxy import ApiKey
-from tests.proxy.server.application import LIFESPAN_LOG
-from tests.proxy.server.serving import Callers, Server, serving, started
+from tests.proxy.server.application import LIFESPAN_LOG, STARTS
+from tests.proxy.server.serving import CONNECTIONS, Answer, Callers, Server, serving, started
 from tests.testing.waiting import eventually
 
 
@@ -22,7 +23,7 @@ def test_each_worker_serves() -> None:
 
 
 def test_worker_that_dies_is_replaced() -> None:
-    """Connections that wait for it are accepted by its replacement."""
+    """Connections that wait for it are accepted by the others."""
     with serving(workers=2) as server:
         before: set[int] = set()
         assert eventually(lambda: len(add(before, server)) == 2)
@@ -32,30 +33,63 @@ def test_worker_that_dies_is_replaced() -> None:
         for one in waiting:
             one.request("GET", "/echo")  # about half of them are in the queue of the stopped one
         os.kill(killed, signal.SIGKILL)
-        served_by = {one.getresponse().read() for one in waiting}
-        assert len(served_by) == 2
+        assert killed not in {Answer.read(one).json["pid"] for one in waiting}
         for one in waiting:
             one.close()
+        after: set[int] = set()
+        assert eventually(lambda: len(add(after, server)) == 2)
+        assert killed not in after
         assert server.end() == "cut 0\n"
 
 
 def test_worker_that_cannot_be_replaced(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """The log has the reason, and there is another attempt."""
+    """The others serve its connections. The log has the reason, and there are further attempts."""
     key, keys = ApiKey.create("shop"), tmp_path / "keys"
     keys.write_text(key.line)
+    headers = {"x_api_key": key.key.reveal()}
+    log = Log(capfd)
     with serving(workers=2, api_keys=keys) as server:
-        answer = server.get("/echo", x_api_key=key.key.reveal())
+        workers: set[int] = set()
+        assert eventually(lambda: len(add(workers, server, **headers)) == 2)
         keys.write_text("no key")
-        os.kill(answer.json["pid"], signal.SIGKILL)
-        errors = ""
+        os.kill(workers.pop(), signal.SIGKILL)
+        assert eventually(lambda: log.count("line 1: write NAME SHA256") == 2)
+        assert "proxy.worker_died" in log.text
+        with contextlib.ExitStack() as stack:
+            waiting = [server.connection() for _ in range(CONNECTIONS)]
+            for one in waiting:
+                stack.callback(one.close)
+                one.request("GET", "/echo", headers={"x-api-key": key.key.reveal()})
+            assert {Answer.read(one).json["pid"] for one in waiting} == workers
+        keys.write_text(key.line)
+        assert eventually(lambda: len(add(workers, server, **headers)) == 2)
 
-        def reported() -> bool:
-            nonlocal errors
-            errors += capfd.readouterr().err
-            return "line 1: write NAME SHA256" in errors
 
-        assert eventually(reported)
-        assert "proxy.worker_died" in errors
+def test_no_descriptor_for_a_replacement(capfd: pytest.CaptureFixture[str]) -> None:
+    """It is started when there is one again."""
+    log = Log(capfd)
+    with serving(workers=2) as server:
+        workers: set[int] = set()
+        assert eventually(lambda: len(add(workers, server)) == 2)
+        pid = server.process.pid
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, hard))
+        os.kill(workers.pop(), signal.SIGKILL)
+        failed = "proxy.worker_not_started why='Too many open files'"
+        assert eventually(lambda: log.count(failed) > 0)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+        assert eventually(lambda: len(add(workers, server)) == 2)
+
+
+def test_end_while_a_worker_is_replaced(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A replacement that does not serve yet is not waited for."""
+    for number in range(2):
+        (tmp_path / f"place {number}").touch()
+    with serving("opened_by_some", workers=2, env={STARTS: str(tmp_path)}) as server:
+        os.kill(server.get("/echo").json["pid"], signal.SIGKILL)
+        assert eventually((tmp_path / "go.begun").exists)
+        assert server.end() == "cut 0\n"
+    assert "proxy.worker_killed" not in capfd.readouterr().err
 
 
 def test_signals_of_a_terminal() -> None:
@@ -107,7 +141,20 @@ def test_worker_that_dies_while_it_starts() -> None:
         assert server.process.returncode == 2
 
 
-def add(workers: set[int], server: Server) -> set[int]:
+def add(workers: set[int], server: Server, **headers: str) -> set[int]:
     """Add the process that answers a request."""
-    workers.add(server.get("/echo").json["pid"])
+    workers.add(server.get("/echo", **headers).json["pid"])
     return workers
+
+
+class Log:
+    """What servers have logged since the last test."""
+
+    def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
+        self._capfd = capfd
+        self.text = ""
+
+    def count(self, part: str) -> int:
+        """Return how often a text is in it."""
+        self.text += self._capfd.readouterr().err
+        return self.text.count(part)

@@ -6,6 +6,7 @@ import resource
 import signal
 from collections.abc import Awaitable, Callable
 
+from kato_consul._libraries import load_libraries
 from kato_consul.proxy.server.handover import Handover
 from kato_consul.proxy.server.identity import Identity
 from kato_consul.proxy.server.listening import start_listening
@@ -52,6 +53,7 @@ def serve(
     """
     options.check_settings(settings)
     _raise_descriptor_limit()
+    load_libraries()  # those of logging: without file descriptors they could not be imported
     return run_in_loop(_serve(factory, options, settings, on_ready))
 
 

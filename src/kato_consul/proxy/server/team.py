@@ -9,7 +9,7 @@ from kato_consul._logging import logger
 from kato_consul.proxy.server.listening import shares
 from kato_consul.proxy.server.options import ServerOptions
 from kato_consul.proxy.server.worker import AppFactory
-from kato_consul.proxy.server.worker_process import ACCEPT, ANNOUNCE, DRAIN, FORCE, WorkerProcess
+from kato_consul.proxy.server.worker_process import ANNOUNCE, DRAIN, FORCE, WorkerProcess
 
 KILLED_AFTER = 5.0
 """Seconds after the drain time, or after the order to end at once, in which a worker has to end: it
@@ -49,8 +49,8 @@ class WorkerProcesses:
     Args:
         factory: makes the application; it is pickled.
         options: of the server.
-        sockets: what the server listens on. This process keeps them open until the end, so that
-            connections wait for the replacement of a worker that died.
+        sockets: what the server listens on. Each worker has all of them, and accepts from its
+            share, and from those of workers that are not there.
         on_end: called with the process id of each worker that has ended.
     """
 
@@ -71,8 +71,9 @@ class WorkerProcesses:
 
     async def start(self) -> None:
         """Start all workers, and wait until all of them can serve."""
-        self._processes = [self._new() for _ in self._shares]
         try:
+            for _ in self._shares:
+                self._processes.append(self._new())
             for one in self._processes:
                 await one.started
         except BaseException:
@@ -82,8 +83,7 @@ class WorkerProcesses:
 
     def accept(self) -> None:
         """Tell all workers, and replace them from now on when they die."""
-        for number, one in enumerate(self._processes):
-            one.tell(ACCEPT, self._shares[number])
+        self._share_out()
         self._replacing = [
             asyncio.ensure_future(self._keep(number)) for number in range(len(self._processes))
         ]
@@ -96,7 +96,13 @@ class WorkerProcesses:
             one.tell(ANNOUNCE)
 
     async def drain(self, within: float) -> int:
-        """Drain all workers, which have the last copies of their sockets then."""
+        """Drain all workers, which have the last copies of the sockets then."""
+        starting = [process for process in self._processes if not process.serves]
+        if len(starting) < len(self._processes):
+            # If it failed after the last accept of the others, it would close the last copies.
+            for process in starting:
+                process.kill()
+            await asyncio.gather(*(process.ended for process in starting))
         for one in self._sockets:
             one.close()
         for process in self._processes:
@@ -126,11 +132,24 @@ class WorkerProcesses:
     def _new(self) -> WorkerProcess:
         return WorkerProcess(self._factory, self._options, self._sockets)
 
+    def _share_out(self) -> None:
+        """Tell each worker that serves which sockets to accept from, so that all have one."""
+        serving = [number for number, process in enumerate(self._processes) if process.serves]
+        left = {
+            socket_number
+            for number, share in enumerate(self._shares)
+            if number not in serving
+            for socket_number in share
+        }
+        for number in serving:
+            self._processes[number].accept_from(left.union(self._shares[number]))
+
     async def _keep(self, number: int) -> None:
         """Replace a worker each time that it has ended."""
         while True:
             process = self._processes[number]
             await asyncio.wait({process.ended})  # which leaves it, if this task is cancelled
+            self._share_out()
             self._on_end(process.pid)
             failure = process.failure
             log.warning(
@@ -141,5 +160,16 @@ class WorkerProcesses:
             )
             if not process.has_started:
                 await asyncio.sleep(RESTART_PAUSE)
-            self._processes[number] = self._new()
-            self._processes[number].tell(ACCEPT, self._shares[number])
+            replacement = self._processes[number] = await self._replacement()
+            await asyncio.wait({replacement.started})
+            if replacement.serves:
+                log.info("proxy.worker_replaced", pid=replacement.pid)
+                self._share_out()
+
+    async def _replacement(self) -> WorkerProcess:
+        while True:
+            try:
+                return self._new()
+            except OSError as error:  # the system allows no more processes or files
+                log.warning("proxy.worker_not_started", why=error.strerror)
+            await asyncio.sleep(RESTART_PAUSE)

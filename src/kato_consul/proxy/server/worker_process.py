@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
@@ -45,6 +45,7 @@ class WorkerProcess:
         theirs.close()
         self.started: asyncio.Future[None] = self._loop.create_future()
         self.ended: asyncio.Future[int] = self._loop.create_future()
+        self._accepting: Set[int] = frozenset()
         self._cut = 0
         self._loop.add_reader(self._pipe.fileno(), self._read)
         self._loop.add_reader(self._process.sentinel, self._reap)
@@ -66,9 +67,21 @@ class WorkerProcess:
         return self.started.done() and self.failure is None
 
     @property
+    def serves(self) -> bool:
+        """Whether it has started, and runs."""
+        return self.has_started and not self.ended.done()
+
+    @property
     def failure(self) -> BaseException | None:
         """What kept it from serving, None if it did."""
         return self.started.exception()
+
+    def accept_from(self, numbers: Set[int]) -> None:
+        """Tell it which sockets to accept from; nothing if it does, since one that is stopped reads
+        nothing, and the pipe must not fill up."""
+        if numbers != self._accepting:
+            self._accepting = numbers
+            self.tell(ACCEPT, [*numbers])
 
     def tell(self, order: str, value: float | Sequence[int] = 0.0) -> None:
         """Tell it what to do, unless it has ended."""
