@@ -53,8 +53,26 @@ def test_forgotten_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert buckets.take("d") == 0
     assert buckets.take("a") > 0
     clock.now += 0.6
-    assert buckets.take("e") == 0
-    assert len(buckets._full_at) == 2
+    for caller in "efg":
+        assert buckets.take(caller) == 0
+    assert set(buckets._full_at) == {*"defg"}
+
+
+def test_many_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a request costs does not grow with the number of callers whose buckets are not full."""
+    monkeypatch.setattr(rate_limit, "MAX_CALLERS", 8)
+    clock = Clock()
+    buckets = TokenBuckets(1, clock)
+    copies = [buckets._full_at]
+    for caller in range(1000):
+        assert buckets.take(str(caller)) == 0
+        if buckets._full_at is not copies[-1]:
+            copies.append(buckets._full_at)
+    assert sum(len(one) for one in copies) < 3 * 1000
+    clock.now += 2
+    for caller in range(1000, 1200):
+        assert buckets.take(str(caller)) == 0
+    assert len(buckets._full_at) <= 200
 
 
 def test_rate_of_an_address() -> None:

@@ -31,6 +31,7 @@ class TokenBuckets:
         self._tolerance = max(1.0, self._interval)
         self._clock = clock
         self._full_at: dict[str, float] = {}
+        self._forget_from = MAX_CALLERS
 
     def take(self, caller: str) -> float:
         """Take a token.
@@ -43,8 +44,10 @@ class TokenBuckets:
         wait = full_at - now - self._tolerance
         if wait > 1e-9:
             return wait
-        if len(self._full_at) >= MAX_CALLERS:
+        if len(self._full_at) >= self._forget_from:
             self._full_at = {one: at for one, at in self._full_at.items() if at > now}
+            # If few can be forgotten, not with each request: twice as many may come before.
+            self._forget_from = max(MAX_CALLERS, 2 * len(self._full_at))
         self._full_at[caller] = full_at
         return 0.0
 
