@@ -7,7 +7,7 @@ import pytest
 
 from kato_consul import ConfigurationError, Settings
 from kato_consul.proxy import ServerOptions
-from kato_consul.proxy.server.listen_address import ListenAddress
+from kato_consul.proxy.server.listen_address import MAX_PATH, ListenAddress
 
 FILE = Path("file")
 
@@ -20,6 +20,7 @@ FILE = Path("file")
         ({"listen": "127.0.0.1:65536"}, "write host:port"),
         ({"listen": "::1:8000"}, "write host:port"),
         ({"listen": "unix://relative"}, "unix:///path"),
+        ({"listen": f"unix:///{'s' * MAX_PATH}"}, "may have 94 bytes, and this one has 95"),
         ({"listen": "0.0.0.0:8000"}, "give --api-keys or --client-ca"),
         ({"listen": "[::]:8000"}, "give --api-keys or --client-ca"),
         ({"listen": "10.0.0.1:8000", "tls_cert": FILE, "tls_key": FILE}, "--insecure"),

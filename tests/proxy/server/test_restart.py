@@ -120,6 +120,35 @@ def test_successor_that_does_not_come_to_serve() -> None:
             assert third.get("/echo").status == 200
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_two_that_replace(killed: bool, tmp_path: Path) -> None:
+    """While one takes the place of a proxy, another one is refused; when it does not come to serve,
+    the next one is not."""
+    env = {STARTS: str(tmp_path)}
+    with (
+        serving() as first,
+        started("opened_by_some", port=first.port, replace=True, env=env) as second,
+    ):
+        assert eventually((tmp_path / "go.begun").exists)
+        with started(port=first.port, replace=True) as refused:
+            assert refused.ended() == (
+                f"ConfigurationError: --replace: process {first.process.pid}, which serves "
+                f"127.0.0.1:{first.port}, is just being replaced by process "
+                f"{second.process.pid}: repeat the command when that one serves, or end it first\n"
+            )
+            assert refused.process.returncode == 2
+        with serving(port=first.port, share_port=True) as beside:
+            assert beside.predecessor == first.process.pid
+        if killed:
+            second.process.kill()
+        else:
+            (tmp_path / "go").touch()
+        second.ended()
+        with serving(port=first.port, replace=True) as third:
+            assert first.ended() == "cut 0\n"
+            assert third.get("/echo").status == 200
+
+
 def test_successor_whose_workers_do_not_all_start(tmp_path: Path) -> None:
     """Connections that arrive while it starts are served by the proxy that goes on, also if it has
     fewer listening sockets."""

@@ -10,7 +10,8 @@ queue is closed.
 The proxies meet at a unix socket in Linux's abstract namespace, which is named after the address
 that they listen on and is of the same network namespace. Each checks that the other runs as the
 same user. The one that runs says first what it serves (`Identity`), and gives its sockets when it
-is asked for them.
+is asked for them: to any number of proxies that are to serve beside it, and to one at a time that
+is to replace it.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ import socket
 import struct
 import sys
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,13 +40,25 @@ ANSWER_WITHIN = 2.0
 """Seconds to wait for an answer: a proxy that is stopped gives none."""
 
 RETRY_INTERVAL = 1.0
-"""Seconds between attempts to offer sockets while another proxy of the address offers its own."""
+"""Seconds between attempts to offer sockets while another proxy of the address offers its own, and
+to meet the next one without a file descriptor."""
 
-_TAKE = b"take"
+_JOIN, _REPLACE = b"join", b"replace"
+"""What the sockets are asked for with."""
+
+_MAX_MESSAGE = 32
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group
 
 log = logger("proxy")
+
+
+class BeingReplacedError(Exception):
+    """The proxy is just being replaced by another process, ``pid``; 0 as with `RunningProxy`."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(pid)
+        self.pid = pid
 
 
 class RunningProxy(NamedTuple):
@@ -62,13 +76,22 @@ class RunningProxy(NamedTuple):
     identity: Identity | None
     connection: socket.socket
 
-    def take_sockets(self) -> list[socket.socket]:
-        """Take its listening sockets, which it keeps, too; none if it does not answer."""
+    def take_sockets(self, *, replace: bool) -> list[socket.socket]:
+        """Take its listening sockets, which it keeps, too; none if it does not answer.
+
+        Args:
+            replace: whether this process is to end it.
+
+        Raises:
+            BeingReplacedError: another process is to.
+        """
         try:
-            self.connection.send(_TAKE)
-            _, descriptors, _, _ = socket.recv_fds(self.connection, 1, MAX_SOCKETS)
+            self.connection.send(_REPLACE if replace else _JOIN)
+            answer, descriptors, _, _ = socket.recv_fds(self.connection, _MAX_MESSAGE, MAX_SOCKETS)
         except OSError:
             return []
+        if answer.isdigit():
+            raise BeingReplacedError(int(answer))
         return [socket.socket(fileno=one) for one in descriptors]
 
     def terminate(self) -> None:
@@ -128,6 +151,7 @@ class Handover:
         self._offering: socket.socket | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._successors: list[socket.socket] = []
+        self._replacing: socket.socket | None = None
 
     def start(self) -> None:
         """Offer the sockets from now on, or from the end of the predecessor on."""
@@ -156,23 +180,34 @@ class Handover:
         self._offer()
 
     def _offer(self) -> None:
-        offering = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
-            offering.bind(_meeting_point(self._address))
-            offering.listen()
-        except OSError:  # another proxy that shares the address offers its own, until it ends
-            offering.close()
-            self._retry = self._loop.call_later(RETRY_INTERVAL, self._offer)
-            return
+        with contextlib.ExitStack() as on_error:
+            try:
+                offering = on_error.enter_context(
+                    socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                )
+                offering.bind(_meeting_point(self._address))
+                offering.listen()
+            except OSError:  # another proxy that shares the address offers its own, until it ends
+                self._retry = self._loop.call_later(RETRY_INTERVAL, self._offer)
+                return
+            on_error.pop_all()
         offering.setblocking(False)
         self._offering = offering
-        self._loop.add_reader(offering.fileno(), self._meet)
+        self._await_successors()
+
+    def _await_successors(self) -> None:
+        assert self._offering is not None
+        self._loop.add_reader(self._offering.fileno(), self._meet)
 
     def _meet(self) -> None:
         assert self._offering is not None
         try:
             successor, _ = self._offering.accept()
-        except OSError:
+        except BlockingIOError:  # it has ended
+            return
+        except OSError:  # no file descriptor left
+            self._loop.remove_reader(self._offering.fileno())
+            self._retry = self._loop.call_later(RETRY_INTERVAL, self._await_successors)
             return
         successor.setblocking(False)
         try:
@@ -187,16 +222,25 @@ class Handover:
         self._loop.add_reader(successor.fileno(), self._give, successor)
 
     def _give(self, successor: socket.socket) -> None:
-        """Give the sockets to a proxy that asks for them; one that has ended is forgotten."""
+        """Give the sockets to a proxy that asks for them, unless another one does that is to
+        replace this one, too; one that has ended is forgotten."""
         try:
-            if successor.recv(len(_TAKE)) == _TAKE:
+            asked = successor.recv(_MAX_MESSAGE)
+            if asked == _REPLACE and self._replacing is not None:
+                successor.send(b"%d" % _peer(self._replacing)[0])
+                return
+            if asked in (_JOIN, _REPLACE):
                 socket.send_fds(successor, [b"."], [one.fileno() for one in self._sockets])
                 log.info("proxy.sockets_given", address=str(self._address))
+                if asked == _REPLACE:
+                    self._replacing = successor
                 return
         except BlockingIOError:
             return
         except OSError:
             pass
+        if successor is self._replacing:
+            self._replacing = None
         self._successors.remove(successor)
         self._forget(successor)
 
@@ -208,14 +252,15 @@ class Handover:
 def _meeting_point(address: ListenAddress) -> str:
     """Return the name in the abstract namespace; raises OSError if a unix socket has no folder.
 
-    That of a unix socket has its folder's number: containers that share a network may have other
-    files under the same path.
+    It is a hash, since it may have 107 bytes, and the name of a host or a file 255. That of a unix
+    socket has its folder's number: containers that share a network may have other files under the
+    same path.
     """
     where = str(address)
     if address.path:
         folder = Path(address.path).parent.stat()
         where = f"unix {folder.st_dev}:{folder.st_ino} {Path(address.path).name}"
-    return f"\0kato-consul proxy {where}"
+    return f"\0kato-consul proxy {sha256(os.fsencode(where)).hexdigest()}"
 
 
 def _peer(connection: socket.socket) -> tuple[int, int]:

@@ -1,11 +1,16 @@
 """Addresses to listen on: ``host:port``, ``[IPv6]:port`` or ``unix:///path``."""
 
 import ipaddress
+import os
 import re
 import socket
 from typing import NamedTuple, Self
 
 from kato_consul.errors import ConfigurationError
+
+MAX_PATH = 94
+"""Bytes of a unix socket's path: macOS takes 103 (Linux 107), and the socket's first name is longer
+by two dots and a process id (`listening`)."""
 
 _HOST_AND_PORT = re.compile(
     r"(?:\[(?P<ip6>[^\[\]]+)\]|(?P<host>[^\[\]:/\s]+)):(?P<port>[0-9]{1,5})"
@@ -28,10 +33,17 @@ class ListenAddress(NamedTuple):
             text: the address.
 
         Raises:
-            ConfigurationError: it is none; the message has the valid forms.
+            ConfigurationError: it is none, and the message has the valid forms; or the path is too
+                long.
         """
         if text.startswith("unix:///") and not text.endswith("/"):
-            return cls("", 0, text.removeprefix("unix://"))
+            path = text.removeprefix("unix://")
+            if (length := len(os.fsencode(path))) > MAX_PATH:
+                raise ConfigurationError(
+                    f"{option} {text} cannot be used: the path of a unix socket may have "
+                    f"{MAX_PATH} bytes, and this one has {length}: choose a shorter one"
+                )
+            return cls("", 0, path)
         found = _HOST_AND_PORT.fullmatch(text)
         if found is None or not 0 < int(found["port"]) < 65_536:
             raise ConfigurationError(

@@ -9,7 +9,7 @@ import socket
 from collections import Counter
 
 from kato_consul.errors import ConfigurationError
-from kato_consul.proxy.server.handover import RunningProxy, find_proxy
+from kato_consul.proxy.server.handover import BeingReplacedError, RunningProxy, find_proxy
 from kato_consul.proxy.server.identity import Identity
 from kato_consul.proxy.server.listening import IN_USE, open_sockets
 from kato_consul.proxy.server.options import ServerOptions
@@ -31,7 +31,7 @@ def sockets_to_listen_on(
         if running is not None and (options.replace or options.share_port):
             check_succession(options, identity, running)
             if running.identity is not None:
-                sockets = running.take_sockets()
+                sockets = _take_sockets(options, running)
         taken = bool(sockets)
         needed = 1 if options.address.path else options.workers
         missing = needed - min(Counter(one.getsockname() for one in sockets).values(), default=0)
@@ -55,6 +55,17 @@ def sockets_to_listen_on(
     return sorted(sockets, key=lambda one: one.getsockname()), running
 
 
+def _take_sockets(options: ServerOptions, running: RunningProxy) -> list[socket.socket]:
+    try:
+        return running.take_sockets(replace=options.replace)
+    except BeingReplacedError as found:
+        raise ConfigurationError(
+            f"--replace: {_named(running.pid)}, which serves {options.address}, is just being "
+            f"replaced by {_named(found.pid)}: repeat the command when that one serves, or end it "
+            f"first"
+        ) from None
+
+
 def check_succession(options: ServerOptions, identity: Identity, running: RunningProxy) -> None:
     """Check that a proxy can be replaced or joined by this one.
 
@@ -67,8 +78,8 @@ def check_succession(options: ServerOptions, identity: Identity, running: Runnin
     difference = running.identity.difference(identity)
     if difference:
         raise ConfigurationError(
-            f"{option}: {_named(running)}, which serves {options.address}, {difference}: callers "
-            f"would get one or the other. Choose another port, or end it first"
+            f"{option}: {_named(running.pid)}, which serves {options.address}, {difference}: "
+            f"callers would get one or the other. Choose another port, or end it first"
         )
     if options.replace and not running.pid:
         raise ConfigurationError(
@@ -84,10 +95,11 @@ def in_use(options: ServerOptions, running: RunningProxy | None) -> str:
         if options.replace:
             return (
                 "what listens there does not hand over its sockets: it is no kato-consul proxy "
-                "with this --listen, or the system is not Linux. End it, or choose another port"
+                "with this --listen, it starts or ends just now, or the system is not Linux. "
+                "Repeat the command, end it, or choose another port"
             )
         return IN_USE
-    served = f"it is served by kato-consul proxy, {_named(running)}"
+    served = f"it is served by kato-consul proxy, {_named(running.pid)}"
     if running.user != os.geteuid():
         return (
             f"{served}, of another user ({running.user}), and is handed over to the same user "
@@ -100,5 +112,5 @@ def in_use(options: ServerOptions, running: RunningProxy | None) -> str:
     return f"{served}: --replace takes its place without a failed request"
 
 
-def _named(running: RunningProxy) -> str:
-    return f"process {running.pid}" if running.pid else "a process of another PID namespace"
+def _named(pid: int) -> str:
+    return f"process {pid}" if pid else "a process of another PID namespace"
