@@ -15,7 +15,7 @@ import pytest
 from kato_consul import ConfigurationError
 from kato_consul.proxy import ServerOptions
 from kato_consul.proxy.server.listen_address import ListenAddress
-from kato_consul.proxy.server.listening import open_sockets, shares
+from kato_consul.proxy.server.listening import open_sockets, shares, start_listening
 from kato_consul.proxy.server.tls import server_tls
 from kato_consul.testing.ports import free_ports
 from tests.event_loops import EVENT_LOOPS, loop_factory
@@ -162,6 +162,19 @@ def test_port_in_use() -> None:
             printed = server.ended()
         assert f"--listen 127.0.0.1:{port} cannot be used: another program listens" in printed
         assert server.process.returncode == 2
+
+
+def test_port_in_use_meanwhile() -> None:
+    """By a program that came to listen before the sockets of a successor did."""
+    address = ListenAddress("127.0.0.1", free_ports(1)[0])
+    (bound,) = open_sockets("--listen", address, 1, beside=True)
+    with (
+        bound,
+        socket.create_server((address.host, address.port)),
+        pytest.raises(ConfigurationError) as raised,
+    ):
+        start_listening("--listen", address, [bound])
+    assert str(raised.value).startswith(f"--listen {address} cannot be used: another program")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from kato_consul.proxy import ApiKey
+from kato_consul.proxy.server import metrics_page
+from kato_consul.proxy.server.listen_address import ListenAddress
+from kato_consul.proxy.server.metrics_page import MetricsPage
 from kato_consul.testing.ports import free_ports
 from tests.event_loops import EVENT_LOOPS, loop_factory
 from tests.proxy.server.metrics_pages import number, page
@@ -146,6 +149,27 @@ def test_handshakes(tmp_path: Path, loop: str) -> None:
         with server.socket() as other:
             other.sendall(b"no TLS at all")
             assert eventually(lambda: number(port, series) == 2)
+
+
+def test_reader_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is cut, also if it sends a byte from time to time; others are not."""
+    monkeypatch.setattr(metrics_page, "READ_WITHIN", 0.2)
+    address = ListenAddress("127.0.0.1", free_ports(1)[0])
+    with (
+        MetricsPage(address, 1, beside=False),
+        socket.create_connection((address.host, address.port)) as reader,
+    ):
+
+        def is_cut() -> bool:
+            try:
+                reader.send(b"a")
+            except ConnectionError:
+                return True
+            return False
+
+        assert eventually(is_cut)
+        monkeypatch.undo()
+        assert "python_info" in page(address.port)
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /metrics HTTP/1.1\r\n"])

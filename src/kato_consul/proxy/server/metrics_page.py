@@ -1,9 +1,11 @@
 """The page with the metrics, on a port of its own, for all workers."""
 
+import contextlib
 import os
 import socket
 import tempfile
 import threading
+import time
 from socketserver import ThreadingMixIn
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -19,7 +21,7 @@ FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """The variable of prometheus_client that makes processes write their numbers into files."""
 
 READ_WITHIN = 10.0
-"""Seconds that a reader of the page may take for the next part of its request."""
+"""Seconds that a reader of the page may take, from its connection to the end of the answer."""
 
 
 class MetricsPage:
@@ -98,7 +100,8 @@ class _Server(ThreadingMixIn, WSGIServer):
     """With SO_REUSEPORT, as the proxy's own port: the next proxy starts before this one ends.
 
     Each reader has a thread of its own, which is not waited for: one that sends nothing would keep
-    others from the page, and the process from its end.
+    others from the page, and the process from its end. A reader that takes too long is cut. (A time
+    limit of its socket would begin anew with each byte.)
     """
 
     daemon_threads = True
@@ -107,6 +110,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     def __init__(self, beside: bool, address: tuple[str, int], handler: Any) -> None:
         self.allow_reuse_port = beside
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self._until: dict[socket.socket, float] = {}
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
@@ -114,12 +118,28 @@ class _Server(ThreadingMixIn, WSGIServer):
         super().server_bind()
         let_others_listen(self.socket)
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a reader in a thread."""
+        self._until[request] = time.monotonic() + READ_WITHIN
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close the connection of a reader: called in its thread."""
+        self._until.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Cut readers that take too long: called twice a second."""
+        now = time.monotonic()
+        for reader, until in self._until.copy().items():
+            if now > until:
+                with contextlib.suppress(OSError):  # its thread has closed it meanwhile
+                    reader.shutdown(socket.SHUT_RDWR)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log nothing of a reader that left, or sent nothing."""
 
 
 class _SilentHandler(WSGIRequestHandler):
-    timeout = READ_WITHIN
-
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as in the base class
         """Log nothing."""
