@@ -106,7 +106,10 @@ def in_use(options: ServerOptions, running: RunningProxy | None) -> str:
             f"only: end it, or choose another port"
         )
     if running.identity is None or options.replace:
-        return f"{served}, which does not answer: end it, or choose another port"
+        return (
+            f"{served}, which does not answer: end it, or choose another port. If it ends just "
+            f"now, repeat the command"
+        )
     if not running.pid:
         return f"{served}: --share-port serves beside it"
     return f"{served}: --replace takes its place without a failed request"
