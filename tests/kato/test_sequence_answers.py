@@ -1,5 +1,7 @@
 """The answer to a sequence whose response is lost: it is the one that KATO gave."""
 
+from typing import Any
+
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
@@ -52,7 +54,7 @@ def test_same_answer(
     state = SessionState("me", "node")
     state.journal = Journal(config)
 
-    def send(sequence: list[Observation], **flags: bool) -> SequenceResult:
+    def send(sequence: list[Observation], **flags: Any) -> SequenceResult:
         write = observe_sequence(sequence, **flags)
         answer: SequenceResult = player.play(
             execute_write(api, state, kato.clock.now + 90.0, write)
@@ -61,7 +63,10 @@ def test_same_answer(
 
     send(before)
     start = state.journal
-    flags = {"learn_after_each": learn_after_each, "clear_stm_between": clear_stm_between}
+    flags: dict[str, Any] = {
+        "learn_after_each": learn_after_each,
+        "clear_stm_between": clear_stm_between,
+    }
     answer = send(observations, **flags)
     assert start.auto_learn == AutoLearn(
         config["max_pattern_length"],  # type: ignore[arg-type]

@@ -52,6 +52,15 @@ class Cut(msgspec.Struct, frozen=True, array_like=True):
     digest: str
 
 
+class CallStart(msgspec.Struct, frozen=True, array_like=True):
+    """The session before a call: KATO's counter, the length of the memory, and when KATO learns by
+    itself: see `AutoLearn`."""
+
+    time: int
+    events: int
+    auto_learn: tuple[int, bool] = (0, False)
+
+
 class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """A call that was made with an idempotency key.
 
@@ -59,9 +68,10 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     learn: ``applied`` of them are in the session. ``in_flight`` more were about to be sent as of
     this entry; ``once_only``: they are never sent again. ``unknown``: it cannot be determined any
     more whether these are applied. With them KATO's counter is ``time``, and its memory has
-    ``events``; ``pattern`` is the name of what was learned. ``initial`` events were in the memory
-    before the call. ``answer`` is the call's result, None while it has none, or if that is too
-    long. Then ``learned`` are the patterns that it names, unless these are too long, too.
+    ``events``; ``pattern`` is the name of what was learned. ``start`` is the session before the
+    call, None if it is not known. ``answer`` is the call's result, None while it has none, or if
+    that is too long. Then ``learned`` are the patterns that it names, unless these are too long,
+    too.
     """
 
     key: str
@@ -73,7 +83,7 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     time: int = 0
     events: int = 0
     pattern: str = ""
-    initial: int = 0
+    start: CallStart | None = None
     answer: dict[str, Any] | None = None
     learned: tuple[str, ...] = ()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from kato_consul._directory.entry import MAX_ANSWER_BYTES, MAX_KEYS, KeyRecord
+from kato_consul._directory.entry import MAX_ANSWER_BYTES, MAX_KEYS, CallStart, KeyRecord
 from kato_consul._kato.call_part import CallPart
 from kato_consul._kato.journal import Journal, memory_length
 from kato_consul._kato.log_positions import LogPositions
@@ -58,7 +58,7 @@ class CallRecords:
             time=after.time,
             events=after.events,
             pattern=record.pattern if write.pattern is None else write.pattern.name,
-            initial=record.initial if record.applied else memory_length(before.events),
+            start=record.start if record.applied else _start(before),
         )
         self.unrecorded = True
 
@@ -156,6 +156,11 @@ class CallRecords:
         while len(self.keys) > MAX_KEYS:
             del self.keys[next(iter(self.keys))]
         return record
+
+
+def _start(before: Journal) -> CallStart:
+    length, rolling = before.auto_learn
+    return CallStart(before.time, memory_length(before.events), (length, rolling))
 
 
 def _is_short(answer: Any) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 from kato_consul._directory.entry import check_given
 from kato_consul._flow import Flow
 from kato_consul._kato import writes
+from kato_consul._kato.call_part import CallPart
 from kato_consul._kato.config_check import check_config, require_used
 from kato_consul._kato.execute import execute_write
 from kato_consul._kato.kato_api import KatoApi
@@ -31,9 +32,10 @@ def set_config(
     *,
     values: Mapping[str, Any],
     any_length: bool = False,
+    part: CallPart | None = None,
 ) -> Flow[None]:
     """Flow: set values of the session's configuration, and read them back. ``any_length``: see
-    `check_config`.
+    `check_config`. ``part`` is what this is of a call that may be repeated.
 
     Raises:
         BadRequest: KATO refuses a value.
@@ -47,7 +49,7 @@ def set_config(
     if api.owner is not None:
         config = {**state.journal.config, **values}
         check_given(state.key, state.node_id, state.metadata, config)
-    write = writes.set_config(values)
+    write = writes.set_config(values).of(part)
     yield from execute_write(api, state, deadline, write)
     try:
         yield from _read_back(api, state, values, deadline)

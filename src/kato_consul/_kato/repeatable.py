@@ -1,13 +1,14 @@
 """Repeatable forms of the calls that observe and learn: see `repeated_calls`."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 from kato_consul._flow import Flow
 from kato_consul._kato import learning, writes
 from kato_consul._kato.answered_call import answer_once
+from kato_consul._kato.call_part import CallPart
 from kato_consul._kato.execute import execute_write
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.log_positions import checked_position
@@ -72,8 +73,8 @@ def observe_sequence(
         api: KatoApi,
         state: SessionState,
         deadline: float,
-        observations: Sequence[Observation] = observations,
         part: MakePart = no_part,
+        unique_ids: str = "",
         so_far: SequenceResult | None = None,
     ) -> Flow[SequenceResult]:
         return observe_chunks(
@@ -87,6 +88,7 @@ def observe_sequence(
             clear_stm_between=clear_stm_between,
             progress=progress,
             part=part,
+            unique_ids=unique_ids,
             so_far=so_far,
         )
 
@@ -94,30 +96,38 @@ def observe_sequence(
         return chunks
     count = len(observations)
 
-    def write_of(observations: Sequence[Observation]) -> Write[SequenceResult]:
+    def unique_ids(state: SessionState) -> str:
+        return "" if key is None else f"seq-obs-{_digest('unique_id', state.key, key)}"
+
+    def write_of(first: int, unique_ids: str = "") -> Write[SequenceResult]:
         return sequence_write(
-            observations, learn_after_each=learn_after_each, clear_stm_between=clear_stm_between
+            observations[:first],
+            learn_after_each=learn_after_each,
+            clear_stm_between=clear_stm_between,
+            unique_ids=unique_ids,
+            made_by=chunk,
         )
 
-    def named(state: SessionState) -> Sequence[Observation]:
-        return observations if key is None else _with_unique_ids(observations, key, state.key)
-
     def answer(state: SessionState, before: Before) -> SequenceResult:
-        result = write_of(named(state)).answer_read_back(before.read_back(state))
-        return with_learned(result, _learned(before)) if learn_at_end and count else result
+        write = write_of(count, unique_ids(state))
+        result = write.answer_read_back(before.read_back(state))
+        start = before.start
+        left = bool(before.pattern) if start is None else write.apply(start).events > 0
+        return with_learned(result, _learned(before)) if learn_at_end and left else result
 
     def run(
         api: KatoApi, state: SessionState, deadline: float, before: Before, part: MakePart
     ) -> Flow[SequenceResult]:
-        sent, so_far = named(state), None
+        so_far = None
         if before.done:
-            write = write_of(sent[: before.done])
-            so_far = write.answer_read_back(before.read_back(state))
-        return chunks(api, state, deadline, sent, part, so_far)
+            write = write_of(before.done, unique_ids(state))
+            after = None if before.start is None else write.apply(before.start)
+            so_far = write.answer_read_back(before.read_back(state, after))
+        return chunks(api, state, deadline, part, unique_ids(state), so_far)
 
     call = Call(
         what="observe_sequence",
-        request=_digest("observe_sequence", write_of(observations).body, learn_at_end),
+        request=_digest("observe_sequence", write_of(count).body, learn_at_end),
         observations=count,
         learns=learn_at_end and count > 0,
         run=run,
@@ -143,23 +153,40 @@ def learn(key: Any, position: Any) -> CallFlow[LearnResult]:
     return _once(call, key, position)
 
 
-def clear(write: Write[Acknowledgement], key: Any) -> CallFlow[Acknowledgement]:
-    """Return the flow of a call that empties the memory, ``clear_stm`` or ``clear_all``.
+MakeWrite = Callable[[KatoApi, SessionState, float, CallPart | None], Flow[Acknowledgement]]
+"""Makes one write, as a part of a call."""
 
-    What was observed since, or learned, must not be lost if it is repeated. So it is recorded as an
-    observation is, and not by its answer alone.
+
+def clear(write: Write[Acknowledgement], key: Any) -> CallFlow[Acknowledgement]:
+    """Return the flow of a call that empties the memory, ``clear_stm`` or ``clear_all``."""
+
+    def make(
+        api: KatoApi, state: SessionState, deadline: float, part: CallPart | None
+    ) -> Flow[Acknowledgement]:
+        return execute_write(api, state, deadline, write.of(part))
+
+    return single_write(write, make, key)
+
+
+def single_write(
+    write: Write[Acknowledgement], make: MakeWrite, key: Any, *asked: object
+) -> CallFlow[Acknowledgement]:
+    """Return the flow of a call of one ``write`` without observations, which is made by ``make``.
+
+    What was changed since must not be lost if it is repeated. So it is recorded as an observation
+    is, and not by its answer alone. ``asked`` is what it asks for.
     """
     if key is None:
-        return partial(execute_write, write=write)
+        return lambda api, state, deadline: make(api, state, deadline, None)
 
     def run(
         api: KatoApi, state: SessionState, deadline: float, before: Before, part: MakePart
     ) -> Flow[Acknowledgement]:
-        return execute_write(api, state, deadline, write.of(part(1, 0)))
+        return make(api, state, deadline, part(1, 0))
 
     call = Call(
         what=write.what,
-        request=_digest(write.what),
+        request=_digest(write.what, *asked),
         observations=0,
         learns=True,
         run=run,
@@ -210,22 +237,6 @@ def checked_idempotency_key(key: Any) -> str | None:
         f"idempotency_key must be a text of 1 to {MAX_KEY_LENGTH} characters, different for each "
         f"call, such as a UUID"
     )
-
-
-def _with_unique_ids(
-    observations: Sequence[Observation], key: str, session: str
-) -> list[Observation]:
-    """Return the observations of a call with a key, each with a ``unique_id``.
-
-    KATO would choose one for each, and return others for a repetition.
-    """
-    prefix = f"seq-obs-{_digest('unique_id', session, key)}"
-    return [
-        observation
-        if observation.get("unique_id")
-        else {**observation, "unique_id": f"{prefix}-{position}"}
-        for position, observation in enumerate(observations)
-    ]
 
 
 def _learned(before: Before) -> LearnResult:

@@ -16,7 +16,7 @@ from kato_consul._flow import Flow
 from kato_consul._kato.call_part import CallPart
 from kato_consul._kato.call_records import CallRecords
 from kato_consul._kato.execute import prepare, settle
-from kato_consul._kato.journal import Journal
+from kato_consul._kato.journal import AutoLearn, Journal
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.ownership import (
     LeaseLost,
@@ -47,8 +47,8 @@ call cannot be repeated."""
 class Before:
     """What an earlier call did: ``done`` units.
 
-    ``journal`` has the counters that KATO had then, ``start`` the number of events before the call,
-    if that is known. ``learned`` are the names of the patterns that KATO learned by itself, as far
+    ``journal`` has the counters that KATO had then, ``start`` those before the call, if they are
+    known. ``learned`` are the names of the patterns that KATO learned by itself, as far
     as they are known, and ``pattern`` is that of what the call has learned, "" if it is not known.
     """
 
@@ -58,9 +58,10 @@ class Before:
     learned: Sequence[str] = ()
     pattern: str = ""
 
-    def read_back(self, state: SessionState) -> ReadBack:
-        """Return what is known of its writes."""
-        return ReadBack(state.id or "", state.node_id, self.start, self.journal, self.learned)
+    def read_back(self, state: SessionState, after: Journal | None = None) -> ReadBack:
+        """Return what is known of its writes, which led to ``after``, if given."""
+        journal = after or self.journal
+        return ReadBack(state.id or "", state.node_id, self.start, journal, self.learned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,8 @@ class Call(Generic[R]):
     """A call that may be made again.
 
     ``what`` names it, ``request`` is a digest of what it asks for. It has ``observations``, and
-    learns after them if ``learns``, or clears the memory. ``run`` makes the units that an earlier
-    call has not made; ``answer`` returns its answer if it has made them all.
+    learns after them if ``learns``, or makes another write that has none. ``run`` makes the units
+    that an earlier call has not made; ``answer`` returns its answer if it has made them all.
     """
 
     what: str
@@ -202,7 +203,7 @@ def _call_while_owned(
     result: Any
     if record is not None and record.answer is not None:
         result = copy.deepcopy(record.answer)
-    elif done < call.units:
+    elif done < call.units or (not call.units and key is not None and record is None):
         result = yield from call.run(api, state, deadline, before, part)
     else:
         result = call.answer(state, before)
@@ -268,17 +269,23 @@ def _before(done: int, record: KeyRecord | None, journal: Journal) -> Before:
     if record is None or not record.time:
         return Before(done, journal)
 
-    def then(time: int, events: int) -> Journal:
+    def then(time: int, events: int, auto_learn: tuple[int, bool]) -> Journal:
         return Journal.restored(
             journal.config,
             journal.session_id,
             time=time,
             events=events,
             entries=(),
-            auto_learn=journal.auto_learn,
+            auto_learn=AutoLearn(*auto_learn),
         )
 
     pattern = PREFIX + record.pattern if record.pattern else ""
     by_itself = record.learned[:-1] if pattern else record.learned  # the call's own is the last
-    after, start = then(record.time, record.events), then(0, record.initial)
-    return Before(done, after, start, by_itself, pattern)
+    start = record.start
+    return Before(
+        done,
+        then(record.time, record.events, journal.auto_learn),
+        None if start is None else then(start.time, start.events, start.auto_learn),
+        by_itself,
+        pattern,
+    )

@@ -13,12 +13,14 @@ from kato_consul._kato.repeated_calls import MakePart
 from kato_consul._kato.sequence_write import observe_sequence
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import LearnResult, Observation, SequenceResult
+from kato_consul._kato.write import Write
 from kato_consul._kato.writes import clear_stm
 from kato_consul.errors import (
     ConfigurationError,
     KatoConsulError,
     NoResponse,
     OutcomeUnknown,
+    SessionConflict,
 )
 
 CHUNK_SIZE = 100
@@ -50,6 +52,7 @@ def observe_chunks(
     clear_stm_between: bool = False,
     progress: Progress | None = None,
     part: MakePart = no_part,
+    unique_ids: str = "",
     so_far: SequenceResult | None = None,
 ) -> Flow[SequenceResult]:
     """Flow: observe a sequence of any length, in chunks of at most ``chunk``.
@@ -58,7 +61,7 @@ def observe_chunks(
     further one has the time of a call. ``chunk`` is at least 1. ``learn_after_each`` and
     ``clear_stm_between`` are those of `observe_sequence`, ``progress`` is called after each chunk.
     If the call may be repeated, ``part`` returns the part of it that a write is, and ``so_far`` is
-    the result of what an earlier call has made.
+    the result of what an earlier call has made; ``unique_ids`` are those of the observations.
 
     ``learn_at_end`` is a `learn` of its own: observations can be repaired and sent again, a learn
     cannot, so they are not one request.
@@ -77,15 +80,19 @@ def observe_chunks(
             observations[start : start + chunk],
             learn_after_each=learn_after_each,
             clear_stm_between=clear_stm_between,
+            unique_ids=unique_ids,
+            first=start,
         )
         for start in range(applied, max(len(observations), 1), chunk)
     ]
+    sent: Write[SequenceResult] | None = None
     try:
         for write in chunks:
             if clear_stm_between and applied:
                 yield from _clear_between(api, state, deadline, part(0, 0))
-            units = len(write.observations)
+            units, sent = len(write.observations), write
             result = yield from execute_write(api, state, deadline, write.of(part(units, units)))
+            sent = None
             deadline = api.now() + api.call_timeout
             so_far = result if so_far is None else merged(so_far, result)
             applied += len(write.observations)
@@ -100,6 +107,9 @@ def observe_chunks(
             learned = yield from learn(api, state, deadline, part=part(1, 0))
             so_far = with_learned(so_far, learned)
     except KatoConsulError as error:
+        if sent is not None and isinstance(error, SessionConflict) and error.call_applied:
+            applied += len(sent.observations)
+            error.call_applied = applied == len(observations) and not learn_at_end
         if applied:
             error.applied = applied
             error.sent, error.safe_to_resend = True, False

@@ -24,16 +24,31 @@ def observe_sequence(
     *,
     learn_after_each: bool = False,
     clear_stm_between: bool = False,
+    unique_ids: str = "",
+    first: int = 0,
+    made_by: int = 0,
 ) -> Write[SequenceResult]:
     """Return the write that adds several observations in one call.
 
     KATO saves the session once, at the end: it applies all of them or none. ``learn_after_each``
     learns the memory after each observation. ``clear_stm_between`` empties the memory before each
     observation but the first.
+
+    KATO gives each observation a ``unique_id`` that has none, and forgets it. ``unique_ids``, if
+    set, begins those that the write gives them, with their number, ``first`` and the next ones: so
+    the answer can be made again. ``made_by``: the answer is that to several writes, each of so many
+    observations.
     """
+
+    named = observations
+    if unique_ids:
+        named = [
+            {**one, "unique_id": one.get("unique_id") or f"{unique_ids}-{first + position}"}
+            for position, one in enumerate(observations)
+        ]
     body = to_json(
         {
-            "observations": observations,
+            "observations": named,
             "learn_after_each": learn_after_each,
             "learn_at_end": False,  # `observe_chunks` learns by itself: see there
             "clear_stm_between": clear_stm_between,
@@ -43,7 +58,9 @@ def observe_sequence(
     def steps(journal: Journal) -> Iterator[_Step]:
         for position, observation in enumerate(observations):
             if clear_stm_between and position:
-                journal = journal.emptied()
+                # Between two writes by a call of its own, which sets the counter back.
+                own_call = made_by and position % made_by == 0
+                journal = journal.cleared() if own_call else journal.emptied()
             observed = journal.observed(observation)
             by_itself = observed.learns > journal.learns
             learns = learn_after_each and observed.events > 0
@@ -58,8 +75,7 @@ def observe_sequence(
     def answer(read_back: ReadBack) -> SequenceResult:
         after, before = read_back.after, read_back.before
         made = [] if before is None else list(steps(before))
-        # Nothing is left if the memory was learned since. Otherwise the configuration was another.
-        if made and after.events not in (0, made[-1].after.events):
+        if made and not _leads_to(made[-1].after, after):
             before, made = None, []
         return {
             "status": "completed",
@@ -67,7 +83,7 @@ def observe_sequence(
             "observations_processed": len(observations),
             "initial_stm_length": 0 if before is None else memory_length(before.events),
             "final_stm_length": memory_length(after.events),
-            "results": _entries(observations, after.time, made, read_back.learned),
+            "results": _entries(named, made, read_back),
             "auto_learned_patterns": [*read_back.learned],
             "final_learned_pattern": None,
             "isolated": clear_stm_between,
@@ -92,26 +108,32 @@ def _counters(response: Any) -> tuple[int, int] | None:
     return (results[-1]["time"], response["final_stm_length"]) if results else None
 
 
+def _leads_to(end: Journal, after: Journal) -> bool:
+    """Return whether a sequence that leads to ``end`` is what led to ``after``, or to what was
+    learned then. If not, KATO's session was replaced meanwhile."""
+    return end.time == after.time and after.events in (0, end.events)
+
+
 def _entries(
-    observations: Sequence[Observation],
-    time: int,
-    steps: Sequence[_Step],
-    learned: Sequence[str],
+    observations: Sequence[Observation], steps: Sequence[_Step], read_back: ReadBack
 ) -> list[dict[str, Any]]:
-    """Return the entries of ``results``. After the last one KATO's counter is ``time``. Without
-    ``steps``, they have no lengths; with other names than the steps have learned, they have none.
-    """
-    first = time - len(observations) + 1
+    """Return the entries of ``results``. If the ``steps`` are not known, they have no lengths, and
+    are counted back from what is known; with other names than the steps have learned, they have
+    none."""
     entries: list[dict[str, Any]] = [
-        {"status": "okay", "sequence_position": position, "time": first + position}
-        for position in range(len(observations))
+        {"status": "okay", "sequence_position": position} for position in range(len(observations))
     ]
-    complete = len(learned) == sum(step.learns + step.by_itself for step in steps)
-    names = iter(learned if complete else ())
+    first = read_back.after.time - len(observations) + 1
+    if first > 0:  # otherwise it was set back meanwhile
+        for position, entry in enumerate(entries):
+            entry["time"] = first + position
+    complete = len(read_back.learned) == sum(step.learns + step.by_itself for step in steps)
+    names = iter(read_back.learned if complete else ())
     for entry, observation, step in zip(entries, observations, steps, strict=False):
         if step.learns:  # KATO names it first
             next(names, None)
         entry["stm_length"] = memory_length(step.after.events)
+        entry["time"] = step.after.time
         entry["unique_id"] = observation.get("unique_id")
         entry["auto_learned_pattern"] = next(names, None) if step.by_itself else None
     return entries

@@ -18,15 +18,18 @@ from kato_consul._directory.entry import check_given
 from kato_consul._flow import Flow
 from kato_consul._kato import reads, repeatable, writes
 from kato_consul._kato import response_shapes as shapes
+from kato_consul._kato.call_part import CallPart
 from kato_consul._kato.config_check import rejected
 from kato_consul._kato.configuration import set_config
 from kato_consul._kato.execute import execute_write
 from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.observations import to_json
 from kato_consul._kato.opening import DEFAULT_CONFIG, continue_in, post_session
 from kato_consul._kato.ownership import CallFlow
 from kato_consul._kato.repeatable import answered_once
 from kato_consul._kato.session_state import SessionState
+from kato_consul._kato.types import Acknowledgement
 from kato_consul.errors import ConfigurationError
 
 Json = dict[str, Any]
@@ -116,16 +119,19 @@ def _expire(api: KatoApi, state: SessionState, deadline: float, *, ttl_seconds: 
 def configure(values: Mapping[str, Any], key: str | None) -> CallFlow[Json]:
     """Return the flow that sets values of the configuration, also those that KATO does not use."""
 
-    def flow(api: KatoApi, state: SessionState, deadline: float) -> Flow[Json]:
+    write = writes.set_config(values)
+
+    def flow(
+        api: KatoApi, state: SessionState, deadline: float, part: CallPart | None
+    ) -> Flow[Acknowledgement]:
         try:
-            yield from set_config(api, state, deadline, values=values, any_length=True)
+            yield from set_config(api, state, deadline, values=values, any_length=True, part=part)
         except ConfigurationError as error:
             if not error.sent:
                 raise
-        write = writes.set_config(values)
-        return dict(write.answer_read_back(state.read_back()))
+        return write.answer_read_back(state.read_back())
 
-    return answered_once(flow, "set_config", values, key)
+    return partial(_as_json, flow=repeatable.single_write(write, flow, key, to_json(values)))
 
 
 def _as_json(

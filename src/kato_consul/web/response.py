@@ -144,12 +144,14 @@ def _status(error: KatoConsulError) -> int:
 def _outcome(error: KatoConsulError) -> str:
     if isinstance(error, OutcomeUnknown):
         return "unknown"
+    if isinstance(error, SessionConflict) and error.call_applied is not False:
+        return "applied" if error.call_applied else "unknown"
     if error.applied:
         return "partly_applied"
     if isinstance(error, PatternNotStored):
         return "applied"
     if isinstance(error, SessionConflict):
-        return {True: "applied", False: "not_applied", None: "unknown"}[error.call_applied]
+        return "not_applied"
     certain = error.sent is False or error.safe_to_resend is True
     if certain or isinstance(error, KatoAnswerError | ClientClosed | ConsulError):
         return "not_applied"
