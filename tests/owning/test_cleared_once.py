@@ -5,6 +5,8 @@ import pytest
 from kato_consul._kato import reads, repeatable, writes
 from kato_consul._kato.types import Acknowledgement
 from kato_consul._kato.write import Write
+from kato_consul.errors import OutcomeUnknown
+from tests.kato.model_kato import Fault
 from tests.owning.calling import Calls, observe
 
 KEY = "clear"
@@ -55,4 +57,21 @@ def test_owner_that_goes_on(clear: Write[Acknowledgement]) -> None:
     calls.alone(calls.b, observe("x"))
     assert calls.end(calls.a)["status"] == "cleared"
     assert calls.call(calls.b, repeatable.clear(clear, KEY))["status"] == "cleared"
+    assert calls.symbols(calls.a) == ["x"]
+
+
+def test_repeated_after_an_unknown_outcome() -> None:
+    """A clear that ended without an outcome, and is settled by a later call, is not made again."""
+    calls = Calls()
+    calls.call(calls.a, observe("y"))
+    calls.begin(calls.a, repeatable.clear(writes.clear_stm(), KEY))
+    calls.step_until(calls.a, lambda send: send.target.endswith("/clear-stm"))
+    calls.kato.faults = [Fault.LOST_ANSWER]
+    calls.a.step()
+    calls.kato.store = "down"
+    calls.a.finish([calls.b])
+    assert isinstance(calls.error_of(calls.a), OutcomeUnknown)
+    calls.kato.store = "up"
+    calls.call(calls.a, observe("x"))
+    assert calls.call(calls.a, repeatable.clear(writes.clear_stm(), KEY))["status"] == "cleared"
     assert calls.symbols(calls.a) == ["x"]

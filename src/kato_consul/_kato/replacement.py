@@ -119,8 +119,10 @@ def replace_session(
     state.store_loses = False
     state.attached = False
     state.instance = draft.instance
-    draft.journal.last_write = applied
-    state.journal = draft.journal
+    if applied is None:
+        state.journal = draft.journal
+    else:
+        state.commit(draft.journal, applied)
     api.place_session(state)
     if left is not None:
         yield from delete_session(api, left, state.current, deadline)
