@@ -1,4 +1,4 @@
-"""A configuration that is set with an idempotency key, by an owner that dies or loses the session."""
+"""A configuration that is set with an idempotency key, by an owner that dies or loses it."""
 
 from typing import Any
 

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from kato_consul._kato import reads, writes
+from kato_consul._kato import reads, repeatable, writes
 from kato_consul._kato.learning import learn
 from kato_consul._kato.sequence_write import observe_sequence
 from kato_consul._kato.types import Observation
 from kato_consul.errors import SessionConflict
+from kato_consul.web.response import error_response
 from tests.kato.model_kato import Fault
 from tests.owning.calling import Calls, observe, write
 
@@ -76,3 +77,40 @@ def test_a_memory_that_is_cleared(empties: Any, learned: bool) -> None:
     calls.a.cancel()
     calls.call(calls.b, observe("b"))
     assert calls.symbols(calls.b) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("count", "chunk", "outcome", "applied"),
+    [(5, 2, "partly_applied", 4), (4, 2, "applied", 4), (2, 2, "applied", 2)],
+)
+def test_long_sequence(count: int, chunk: int, outcome: str, applied: int) -> None:
+    """The answer to a part of it is lost, and a foreign writer has observed something before the
+    memory is read: that part counts."""
+    calls = Calls()
+    calls.call(calls.a, observe("a"))
+    events: list[Observation] = [{"strings": [f"e{number}"]} for number in range(count)]
+    sequence = repeatable.observe_sequence(
+        events,
+        None,
+        None,
+        chunk=chunk,
+        learn_after_each=False,
+        learn_at_end=False,
+        clear_stm_between=False,
+        progress=None,
+    )
+    calls.begin(calls.a, sequence)
+    for number in range(min(2, count // chunk)):
+        calls.step_until(calls.a, lambda send: send.target.endswith("/observe-sequence"))
+        if number == min(2, count // chunk) - 1:
+            calls.kato.faults = [Fault.LOST_ANSWER]
+        calls.a.step()
+    session = calls.kato.only_session()
+    session.stm.append(["foreign"])
+    session.time += 1
+    calls.a.finish([calls.b])
+    error = calls.error_of(calls.a)
+    assert isinstance(error, SessionConflict)
+    body = error_response(error).body
+    assert (body["outcome"], error.applied) == (outcome, applied)
+    assert len(session.stm) == 1 + applied + 1

@@ -7,11 +7,14 @@ import pytest
 from kato_consul.errors import (
     BadRequest,
     ConfigurationError,
+    ConsulDenied,
     GatewayRefused,
+    IdempotencyKeyReused,
     KatoConsulError,
     NoInstances,
     OutcomeUnknown,
     ServerFailed,
+    SessionConflict,
     SessionGone,
 )
 from kato_consul.proxy.errors import error_reply
@@ -66,7 +69,12 @@ def test_errors_of_the_proxy(error: KatoConsulError, status: int) -> None:
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(NoInstances("kato", "none"), 503), (OutcomeUnknown("observe", "kato-1", "cut"), 500)],
+    [
+        (NoInstances("kato", "none"), 503),
+        (OutcomeUnknown("observe", "kato-1", "cut"), 500),
+        (SessionConflict("s", "s", expected=1, found=2, expected_stm=[], found_stm=[]), 409),
+        (ConsulDenied("127.0.0.1:8500", "kv", "no"), 500),
+    ],
 )
 def test_key(error: KatoConsulError, status: int) -> None:
     """With a key, nothing is known of an earlier request with it: it may be repeated, and is told
@@ -76,5 +84,12 @@ def test_key(error: KatoConsulError, status: int) -> None:
     assert (reply.status, body["outcome"]) == (status, "unknown")
     assert "same Idempotency-Key" in body["detail"]
     without = json.loads(error_reply(error, "s", "s").body)
-    assert without["outcome"] == ("not_applied" if status == 503 else "unknown")
+    known = not isinstance(error, OutcomeUnknown)
+    assert without["outcome"] == ("not_applied" if known else "unknown")
     assert "same Idempotency-Key" not in without["detail"]
+
+
+def test_key_of_another_request() -> None:
+    """This one is certainly not applied."""
+    reply = error_reply(IdempotencyKeyReused("k", "observe"), "s", "s", has_key=True)
+    assert (reply.status, json.loads(reply.body)["outcome"]) == (422, "not_applied")

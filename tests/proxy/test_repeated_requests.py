@@ -96,9 +96,64 @@ def test_same_answer_after_a_crash(
     assert other.call("POST", target, {**LONG, **flags}, key).json == first.json
 
 
-def test_new_session(key: dict[str, str], proxy: ServedProxy, other: ServedProxy) -> None:
+@pytest.mark.parametrize("count", [101, 250])
+@pytest.mark.parametrize(
+    "flags", [{}, {"clear_stm_between": True}, {"learn_at_end": True, "clear_stm_between": True}]
+)
+def test_same_answer_of_several_requests(
+    key: dict[str, str], proxy: ServedProxy, other: ServedProxy, count: int, flags: dict[str, bool]
+) -> None:
+    """So is a sequence that the proxy has cut in pieces."""
+    session = proxy.open()
+    proxy.observe(session, "x", "y")
+    asked = {"observations": [{"strings": [f"s{n}"]} for n in range(count)], **flags}
+    first = proxy.call("POST", f"{session}/observe-sequence", asked, key)
+    assert (first.status, len(first.json["results"])) == (200, count)
+    for served in (proxy, other):
+        assert served.call("POST", f"{session}/observe-sequence", asked, key).json == first.json
+
+
+def test_same_answer_after_another_configuration(
+    key: dict[str, str], proxy: ServedProxy, other: ServedProxy
+) -> None:
+    """When KATO learns by itself is what it was then."""
+    session = proxy.open(config={"max_pattern_length": 3})
+    asked = {**LONG, "observations": LONG["observations"][:18]}
+    first = proxy.call("POST", f"{session}/observe-sequence", asked, key)
+    proxy.call("POST", f"{session}/config", {"config": {"max_pattern_length": 0}})
+    for served in (proxy, other):
+        assert served.call("POST", f"{session}/observe-sequence", asked, key).json == first.json
+
+
+@pytest.mark.parametrize(
+    ("config", "asked"),
+    [
+        ({}, {"observations": []}),
+        ({}, {"observations": [], "learn_at_end": True}),
+        ({"max_pattern_length": 2}, {**LONG, "learn_at_end": True}),
+    ],
+)
+def test_same_answer_of_what_does_nothing(
+    key: dict[str, str], proxy: ServedProxy, other: ServedProxy, config: Any, asked: Any
+) -> None:
+    """So is a sequence without events, or at whose end there is nothing to learn."""
+    session = proxy.open(config=config)
+    if not config:
+        proxy.observe(session, "x", "y")
+    first = proxy.call("POST", f"{session}/observe-sequence", asked, key)
+    assert first.status == 200
+    assert first.json["initial_stm_length"] == (not config)
+    assert first.json["final_learned_pattern"] is None
+    for served in (proxy, other):
+        assert served.call("POST", f"{session}/observe-sequence", asked, key).json == first.json
+
+
+@pytest.mark.parametrize("config", [{}, {"max_predictions": -1}])
+def test_new_session(
+    key: dict[str, str], proxy: ServedProxy, other: ServedProxy, config: dict[str, int]
+) -> None:
     """A repeated creation returns the same session, which exists once, and is usable."""
-    asked = {"node_id": "n", "metadata": {"a": 1}}
+    asked = {"node_id": "n", "metadata": {"a": 1}, "config": config}
     first = proxy.call("POST", "/sessions", asked, key)
     assert other.call("POST", "/sessions", asked, key).json == first.json
     session = f"/sessions/{first.json['session_id']}"

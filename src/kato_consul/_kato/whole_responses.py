@@ -203,17 +203,34 @@ def use_created(response: Json, asked: Mapping[str, Any]) -> CallFlow[Json]:
     """Return the flow that uses the new session of a ``response`` of `create`, under its own id."""
 
     def flow(api: KatoApi, state: SessionState, deadline: float) -> Flow[Json]:
-        used, wanted = response.get("session_config") or {}, asked.get("config") or {}
-        unused = rejected(wanted, used)
-        config = {name: value for name, value in wanted.items() if name not in unused}
+        config, used = _configuration(response, asked)
         journal = Journal(session_id=response["session_id"]).configured(config, used)
         info = {**asked, "ttl_seconds": response.get("ttl_seconds", asked.get("ttl_seconds"))}
         yield from continue_in(api, state, info, journal, deadline)
-        if used.get(PREDICTS) and not config.get(PREDICTS):
-            # With one value that is invalid, KATO has ignored all of them.
+        if _predicts_unasked(config, used):
             yield from set_config(api, state, deadline, values=DEFAULT_CONFIG)
             state.journal = state.journal.configured(config, used)
-            response["session_config"] = {**used, **DEFAULT_CONFIG}
         return response
 
     return flow
+
+
+def with_used_config(response: Json, asked: Mapping[str, Any]) -> Json:
+    """Return the response to a creation with the configuration that `use_created` leaves."""
+    config, used = _configuration(response, asked)
+    if _predicts_unasked(config, used):
+        return {**response, "session_config": {**used, **DEFAULT_CONFIG}}
+    return response
+
+
+def _configuration(response: Json, asked: Mapping[str, Any]) -> tuple[Json, Json]:
+    """Return what KATO uses of the configuration that was asked for, and all that it uses."""
+    used, wanted = response.get("session_config") or {}, asked.get("config") or {}
+    unused = rejected(wanted, used)
+    return {name: value for name, value in wanted.items() if name not in unused}, used
+
+
+def _predicts_unasked(config: Json, used: Json) -> bool:
+    """Return whether KATO computes predictions with each observation although nothing asked for it:
+    with one value that is invalid, it has ignored all of them."""
+    return bool(used.get(PREDICTS)) and not config.get(PREDICTS)

@@ -7,6 +7,7 @@ import msgspec
 from kato_consul.errors import (
     ConfigurationError,
     GatewayRefused,
+    IdempotencyKeyReused,
     KatoAnswerError,
     KatoConsulError,
     SessionGone,
@@ -49,7 +50,8 @@ def error_reply(
     if isinstance(error, ConfigurationError) and not error.sent:
         return problem(400, type(error).__name__, str(error).removeprefix(f"{error.call}: "))
     response = error_response(error)
-    if has_key and response.body["outcome"] == "not_applied" and response.status == 503:
+    earlier_may_be = has_key and not isinstance(error, IdempotencyKeyReused)
+    if earlier_may_be and response.body["outcome"] == "not_applied":
         response.body["outcome"] = "unknown"
     if response.body["outcome"] == "unknown":
         response.body["detail"] = REPEAT_WITH_KEY if has_key else READ_FIRST

@@ -17,7 +17,13 @@ from kato_consul._kato.journal import Journal
 from kato_consul._kato.kato_api import KatoApi
 from kato_consul._kato.ownership import CallFlow
 from kato_consul._kato.session_state import SessionState
-from kato_consul._kato.whole_responses import Json, create, create_once, use_created
+from kato_consul._kato.whole_responses import (
+    Json,
+    create,
+    create_once,
+    use_created,
+    with_used_config,
+)
 from kato_consul._logging import logger
 from kato_consul._owning.entry_state import DEFAULT_TTL, is_expired
 from kato_consul.errors import KatoConsulError, SessionGone
@@ -81,7 +87,7 @@ class OpenSessions:
             session = self._session(response["session_id"])
             await session._run("create", use_created(response, asked))
             self.used(session)  # its time to live is known now
-        return response
+        return with_used_config(response, asked)
 
     async def find(self, session_id: str, deadline: float) -> AsyncSession:
         """Return the session of an id, before a deadline on the client's clock.
