@@ -117,23 +117,30 @@ def _leads_to(end: Journal, after: Journal) -> bool:
 def _entries(
     observations: Sequence[Observation], steps: Sequence[_Step], read_back: ReadBack
 ) -> list[dict[str, Any]]:
-    """Return the entries of ``results``. If the ``steps`` are not known, they have no lengths, and
-    are counted back from what is known; with other names than the steps have learned, they have
-    none."""
-    entries: list[dict[str, Any]] = [
-        {"status": "okay", "sequence_position": position} for position in range(len(observations))
-    ]
-    first = read_back.after.time - len(observations) + 1
-    if first > 0:  # otherwise it was set back meanwhile
-        for position, entry in enumerate(entries):
-            entry["time"] = first + position
+    """Return the entries of ``results``. If other patterns were learned than the steps have, they
+    name none. If the ``steps`` are not known, they have only the counter, which is counted back,
+    unless it was set back meanwhile."""
+    if not steps:
+        first = read_back.after.time - len(observations) + 1
+        return [
+            {"status": "okay", "sequence_position": position}
+            | ({"time": first + position} if first > 0 else {})
+            for position in range(len(observations))
+        ]
     complete = len(read_back.learned) == sum(step.learns + step.by_itself for step in steps)
     names = iter(read_back.learned if complete else ())
-    for entry, observation, step in zip(entries, observations, steps, strict=False):
+    results = []
+    for position, (observation, step) in enumerate(zip(observations, steps, strict=True)):
         if step.learns:  # KATO names it first
             next(names, None)
-        entry["stm_length"] = memory_length(step.after.events)
-        entry["time"] = step.after.time
-        entry["unique_id"] = observation.get("unique_id")
-        entry["auto_learned_pattern"] = next(names, None) if step.by_itself else None
-    return entries
+        results.append(
+            {
+                "status": "okay",
+                "sequence_position": position,
+                "stm_length": memory_length(step.after.events),
+                "time": step.after.time,
+                "unique_id": observation.get("unique_id"),
+                "auto_learned_pattern": next(names, None) if step.by_itself else None,
+            }
+        )
+    return results
