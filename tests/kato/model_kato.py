@@ -295,6 +295,7 @@ class ModelKato:
             if learned:
                 names.append(learned)
             results.append({**_observed(session, learned), "sequence_position": position})
+        at_end = len(session.stm)  # as KATO: before it drops the oldest events
         if results:
             self._save(session)
         return reply(
@@ -304,7 +305,7 @@ class ModelKato:
                 "processor_id": session.node_id,
                 "observations_processed": len(results),
                 "initial_stm_length": at_start,
-                "final_stm_length": len(session.stm),
+                "final_stm_length": at_end,
                 "results": results,
                 "auto_learned_patterns": names,
                 "final_learned_pattern": None,

@@ -6,7 +6,7 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from kato_consul._kato.execute import execute_write
-from kato_consul._kato.journal import AutoLearn, Journal
+from kato_consul._kato.journal import MAX_STM_EVENTS, AutoLearn, Journal
 from kato_consul._kato.sequence_write import observe_sequence
 from kato_consul._kato.session_state import SessionState
 from kato_consul._kato.types import Observation, SequenceResult
@@ -75,3 +75,20 @@ def test_same_answer(
     known = ReadBack(state.id or "", "node", start, state.journal, answer["auto_learned_patterns"])
     again = observe_sequence(observations, **flags).answer_read_back(known)
     assert comparable(again) == comparable(answer)
+
+
+def test_more_events_than_kato_keeps() -> None:
+    """KATO counts them before it drops the oldest: nothing has to be read back."""
+    kato = ModelKato()
+    player, api = playing(kato)
+    state = SessionState("me", "node")
+    observations: list[Observation] = [{"strings": [f"s{n}"]} for n in range(MAX_STM_EVENTS + 7)]
+    player.play(
+        execute_write(api, state, kato.clock.now + 90.0, observe_sequence(observations[:-5]))
+    )
+    sent = len(player.sent)
+    write = observe_sequence(observations[-5:])
+    answer = player.play(execute_write(api, state, kato.clock.now + 90.0, write))
+    assert answer["final_stm_length"] == MAX_STM_EVENTS + 5
+    assert len(player.sent) == sent + 1
+    assert not state.store_loses

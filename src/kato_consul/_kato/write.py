@@ -11,7 +11,7 @@ import msgspec
 
 from kato_consul._kato import response_shapes as shapes
 from kato_consul._kato.call_part import CallPart
-from kato_consul._kato.journal import MAX_STM_EVENTS, Journal, makes_event
+from kato_consul._kato.journal import Journal, makes_event, memory_length
 from kato_consul._kato.pattern import PatternCount
 from kato_consul._kato.types import Observation
 from kato_consul._requests.request import Request
@@ -126,7 +126,8 @@ class Write(msgspec.Struct, Generic[R], frozen=True, eq=False):
         counters = self.read_counters(response)
         if counters is None:
             return not self.observations
-        return counters == (after.time, min(after.events, MAX_STM_EVENTS))
+        time, events = counters  # a sequence is counted before KATO drops the oldest events
+        return (time, memory_length(events)) == (after.time, memory_length(after.events))
 
     def learned_patterns(self, response: Any) -> list[str]:
         """Return the names of the patterns that KATO learned, as its response says."""

@@ -102,17 +102,18 @@ async def observe_sequence(
                     "auto_learned_pattern": auto_learned,
                 }
             )
+        if body.observations and body.learn_at_end and session.stm:
+            at_end = await kato.processor.learn(session)
+            learned.append(at_end)
+        at_the_end = len(session.stm)  # as KATO: before it drops the oldest events
         if body.observations:
-            if body.learn_at_end and session.stm:
-                at_end = await kato.processor.learn(session)
-                learned.append(at_end)
             await kato.sessions.save(session)
     return {
         "status": "completed",
         "processor_id": session.node_id,
         "observations_processed": len(results),
         "initial_stm_length": at_start,
-        "final_stm_length": len(session.stm),
+        "final_stm_length": at_the_end,
         "results": results,
         "auto_learned_patterns": learned,
         "final_learned_pattern": at_end,
