@@ -1,5 +1,6 @@
 """Identity of a proxy: which differences matter, and which do not."""
 
+import json
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -81,9 +82,28 @@ def test_identity() -> None:
     assert Identity.of(options, settings) == own
     keyed = ServerOptions(prefix="/kato", api_keys=Path("keys"))
     assert Identity.of(keyed, settings).asks == "keys"
-    for encoded in (b"", b"{}", b"[]", b"no JSON", b"\xff"):
-        with pytest.raises((ValueError, TypeError)):
-            Identity.decode(encoded)
+
+
+def test_other_versions() -> None:
+    """A field that is added later is ignored. Without one that this version compares, or with
+    another type, nothing is known."""
+    own = identity()
+    given = asdict(own)
+    assert Identity.decode(json.dumps({**given, "added": {"later": [1]}}).encode()) == own
+    for name in given:
+        without = {one: value for one, value in given.items() if one != name}
+        for other in (without, {**given, name: None}, {**given, name: 1}):
+            assert Identity.decode(json.dumps(other).encode()) is None
+    for encoded in (
+        b"",
+        b"{}",
+        b"[]",
+        b"no JSON",
+        b"\xff",
+        own.encode()[:-5],
+        b'{"service":"\xff"}',
+    ):
+        assert Identity.decode(encoded) is None
 
 
 def identity(**settings: Any) -> Identity:

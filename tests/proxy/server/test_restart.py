@@ -110,6 +110,21 @@ def test_other_service(option: str, given: dict[str, Any], message: str) -> None
         assert first.get("/echo").status == 200
 
 
+@pytest.mark.parametrize("option", ["replace", "share_port", None])
+@pytest.mark.parametrize("said", ['{"service": "kato", "prefix": ""}', "no JSON"])
+def test_other_version(option: str | None, said: str) -> None:
+    """A proxy that says something else of itself than this version does is left alone."""
+    given: dict[str, Any] = {option: True} if option else {}
+    with serving(env={"TEST_IDENTITY": said}) as first:
+        with started(port=first.port, **given) as second:
+            printed = second.ended()
+            assert second.process.returncode == 2
+        assert f"process {first.process.pid}, " in printed
+        assert "another version of kato-consul" in printed
+        assert "or choose another port" in printed
+        assert first.get("/echo").status == 200
+
+
 def test_settings_that_are_written_otherwise() -> None:
     """The same Consul and the same Redis are no difference."""
     first_settings = {

@@ -69,12 +69,29 @@ def test_other_pid_namespace(running: RunningProxy) -> None:
         check_succession(REPLACE, OWN, other)
 
 
+@pytest.mark.parametrize(("options", "option"), [(REPLACE, "--replace"), (SHARE, "--share-port")])
+def test_other_version(running: RunningProxy, options: ServerOptions, option: str) -> None:
+    """What it serves is not known, so it is neither replaced nor joined."""
+    other = running._replace(identity=None, other_version=True)
+    with pytest.raises(ConfigurationError) as raised:
+        check_succession(options, OWN, other)
+    assert str(raised.value) == (
+        f"{option}: process 6256, which serves 127.0.0.1:8000, is another version of kato-consul, "
+        f"and what the two serve cannot be compared: end it first, or choose another port"
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "change", "message"),
     [
         (ServerOptions(), {}, "process 6256: --replace takes its place without a failed request"),
         (ServerOptions(), {"pid": 0}, "a process of another PID namespace: --share-port serves"),
         (ServerOptions(), {"identity": None}, "process 6256, which does not answer: end it"),
+        (
+            ServerOptions(),
+            {"identity": None, "other_version": True},
+            "process 6256, of another version of kato-consul: end it, or choose another port",
+        ),
         (REPLACE, {"identity": None}, "process 6256, which does not answer: end it"),
         (REPLACE, {"user": 4711, "identity": None}, "process 6256, of another user (4711)"),
         (SHARE, {"user": 4711, "identity": None}, "process 6256, of another user (4711)"),

@@ -8,6 +8,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Self
 
+import msgspec
+
 from kato_consul._addresses import instance_url
 from kato_consul._directory.redis_url import check_redis, redis_name, uses_tls
 from kato_consul._discovery.snapshot_codec import query_fingerprint
@@ -48,9 +50,13 @@ class Identity:
         )
 
     @classmethod
-    def decode(cls, encoded: bytes) -> Self:
-        """Return what `encode` has encoded; a ValueError or TypeError if that is not what it is."""
-        return cls(**json.loads(encoded))
+    def decode(cls, encoded: bytes) -> Self | None:
+        """Return what `encode` has encoded; None if another version of the program has, with which
+        this one cannot compare it. A field that only the other version knows is ignored."""
+        try:
+            return msgspec.json.decode(encoded, type=cls)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return None
 
     def encode(self) -> bytes:
         """Return it as JSON, a few hundred bytes."""
