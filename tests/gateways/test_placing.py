@@ -1,15 +1,19 @@
 """`Placement`: real files, checks and reloads."""
 
 import os
+import re
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from kato_consul.gateways import Placement, Rejected
+from kato_consul import ConfigurationError
+from kato_consul.gateways import GATEWAYS, Placement, Rejected
 from kato_consul.gateways import placing as placing_module
 from kato_consul.gateways.placing import command_check
+from kato_consul.testing.gateways import NginxServer
 from tests.cli.running import started
 
 ACCEPTS = command_check("grep -q good {file}")
@@ -66,6 +70,43 @@ def test_copy_that_is_checked_has_a_plain_name(tmp_path: Path, name: str) -> Non
 
     assert Placement(tmp_path / name, check).place("text\n")
     assert set(checked) <= {"checked.conf", "checked"}
+
+
+def place_with_nginx(
+    text: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> bool:
+    """Place a text that nginx itself checks in a temporary folder with this name."""
+    temporary = tmp_path / folder
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    program = NginxServer(Path(os.devnull), 1).binary
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    try:
+        return Placement(tmp_path / "kato.conf", GATEWAYS["nginx"].check).place(text)
+    finally:
+        assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", ["a b", "a'b", 'a"b', "a\\nb", "ä", "a;b{c}#", "a\udcffb"])
+def test_names_of_the_temporary_folder(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nginx finds the file in it, and rejects only one that is wrong."""
+    with pytest.raises(Rejected, match='unexpected "}"'):
+        place_with_nginx("upstream a { wrong }\n", folder, tmp_path, monkeypatch)
+    (tmp_path / folder).rmdir()
+    text = "upstream a { server 127.0.0.1:1; }\n"
+    assert place_with_nginx(text, folder, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("folder", ["a[b]", "a*b", "a?b", "a$b", "${a}"])
+def test_temporary_folder_that_nginx_reads_otherwise(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is an error that says what to do: an include that matches nothing would be accepted."""
+    with pytest.raises(ConfigurationError, match=re.escape(folder) + r".*Set TMPDIR to another"):
+        place_with_nginx("upstream a { wrong }\n", folder, tmp_path, monkeypatch)
+    assert not (tmp_path / "kato.conf").exists()
 
 
 def test_messages_name_the_file_and_not_its_copy(tmp_path: Path) -> None:

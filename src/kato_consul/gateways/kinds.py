@@ -1,11 +1,13 @@
 """Gateways: what differs between nginx, HAProxy, Envoy and Kong."""
 
 import re
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from kato_consul.errors import ConfigurationError
 from kato_consul.gateways.envoy_clusters import write_check
 from kato_consul.gateways.rendering import Quote, haproxy_quote, nginx_quote, yaml_quote
 
@@ -62,13 +64,23 @@ http {{
 _NGINX_PATHS = ("pid", "body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
+_NGINX_READS = "*?[$"
+"""Characters with a meaning in the path of an include. A pattern that matches nothing is right."""
+
+
 def _check_nginx(file: Path) -> list[str]:
     """A text with an ``http`` block is a whole configuration; another one belongs into one."""
     if not _HTTP_BLOCK.search(file.read_text("utf-8")):
+        if any(character in str(file) for character in _NGINX_READS):
+            raise ConfigurationError(
+                f"nginx cannot check a configuration in the temporary folder "
+                f"{tempfile.gettempdir()!r}: it gives a meaning to {' '.join(_NGINX_READS)} in a "
+                f"path. Set TMPDIR to another folder, such as /tmp"
+            )
         around = file.with_name(f"around-{file.name}")
         paths = {name: nginx_quote(str(file.with_name(name))) for name in _NGINX_PATHS}
         text = _NGINX_AROUND.format(file=nginx_quote(str(file)), **paths)
-        around.write_text(text, encoding="utf-8")
+        around.write_text(text, encoding="utf-8", errors="surrogateescape")
         file = around
     return ["nginx", "-t", "-q", "-c", str(file)]
 

@@ -11,7 +11,12 @@ if os.environ.get("TEST_LOOP") == "asyncio":
 
 from kato_consul import KatoConsulError, Settings
 from kato_consul.proxy import ServerOptions, serve
+from kato_consul.proxy.server.identity import Identity
 from tests.proxy.server import application
+
+if "TEST_IDENTITY" in os.environ:
+    SAID = os.environ["TEST_IDENTITY"].encode()
+    Identity.encode = lambda _: SAID  # type: ignore[assignment, method-assign]
 
 PATHS = ("api_keys", "tls_cert", "tls_key", "client_ca")
 

@@ -91,6 +91,7 @@ def test_nothing_to_replace(option: str) -> None:
     [
         ({"prefix": "/kato"}, "serves below /, and this one below /kato"),
         ({"settings": {"service": "other"}}, "serves the service kato, and this one other"),
+        ({"settings": {"tags": ["blue"]}}, "may use other instances than this one"),
         (
             {"settings": {"session_directory": "redis://:secret@127.0.0.1:1/0"}},
             "has another session directory than this one",
@@ -107,6 +108,39 @@ def test_other_service(option: str, given: dict[str, Any], message: str) -> None
         assert message in printed
         assert "secret" not in printed
         assert first.get("/echo").status == 200
+
+
+@pytest.mark.parametrize("option", ["replace", "share_port", None])
+@pytest.mark.parametrize("said", ['{"service": "kato", "prefix": ""}', "no JSON"])
+def test_other_version(option: str | None, said: str) -> None:
+    """A proxy that says something else of itself than this version does is left alone."""
+    given: dict[str, Any] = {option: True} if option else {}
+    with serving(env={"TEST_IDENTITY": said}) as first:
+        with started(port=first.port, **given) as second:
+            printed = second.ended()
+            assert second.process.returncode == 2
+        assert f"process {first.process.pid}, " in printed
+        assert "another version of kato-consul" in printed
+        assert "or choose another port" in printed
+        assert first.get("/echo").status == 200
+
+
+def test_settings_that_are_written_otherwise() -> None:
+    """The same Consul and the same Redis are no difference."""
+    first_settings = {
+        "consul_addr": "127.0.0.1:8500",
+        "session_directory": "redis://:secret@127.0.0.1:1/2",
+    }
+    second_settings = {
+        "consul_addr": "http://127.0.0.1:8500",
+        "session_directory": "redis://:changed@127.0.0.1:1?db=2",
+    }
+    with (
+        serving(settings=first_settings) as first,
+        serving(port=first.port, settings=second_settings, replace=True) as second,
+    ):
+        assert second.predecessor == first.process.pid
+        assert first.ended() == "cut 0\n"
 
 
 def test_successor_that_does_not_come_to_serve() -> None:

@@ -4,7 +4,6 @@ import os
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,24 +28,6 @@ def running() -> Iterator[RunningProxy]:
         yield RunningProxy(6256, os.geteuid(), OWN, connection)
 
 
-def test_identity() -> None:
-    """It can be sent without a secret, and a password may change."""
-    assert Identity.decode(OWN.encode()) == OWN
-    assert len(OWN.encode()) < 300
-    assert b"10.0.0.1" not in OWN.encode()
-    settings = Settings(session_directory="redis://shop:new@10.0.0.1:6379/0")
-    assert Identity.of(ServerOptions(prefix="/kato"), settings) == OWN
-    same = Settings(session_directory="redis://10.0.0.1")  # the port and the database are defaults
-    assert Identity.of(ServerOptions(prefix="/kato"), same) == OWN
-    elsewhere = Settings(consul_addr="10.9.9.9:8500", session_directory="redis://10.0.0.1")
-    assert Identity.of(ServerOptions(prefix="/kato"), elsewhere) != OWN
-    keyed = ServerOptions(prefix="/kato", api_keys=Path("keys"))
-    assert Identity.of(keyed, settings).asks == "keys"
-    for encoded in (b"", b"{}", b"[]", b"no JSON", b"\xff"):
-        with pytest.raises((ValueError, TypeError)):
-            Identity.decode(encoded)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -56,7 +37,10 @@ def test_identity() -> None:
         ({"asks": "keys"}, "asks callers for keys, and this one for nothing"),
         (
             {"instances": ""},
-            "finds its instances elsewhere than this one (CONSUL_HTTP_ADDR, KATO_URL)",
+            (
+                "may use other instances than this one (CONSUL_HTTP_ADDR, KATO_URL, "
+                "CONSUL_NAMESPACE, tags, or another setting that selects them)"
+            ),
         ),
         ({"directory": ""}, "has another session directory than this one"),
     ],
@@ -85,12 +69,29 @@ def test_other_pid_namespace(running: RunningProxy) -> None:
         check_succession(REPLACE, OWN, other)
 
 
+@pytest.mark.parametrize(("options", "option"), [(REPLACE, "--replace"), (SHARE, "--share-port")])
+def test_other_version(running: RunningProxy, options: ServerOptions, option: str) -> None:
+    """What it serves is not known, so it is neither replaced nor joined."""
+    other = running._replace(identity=None, other_version=True)
+    with pytest.raises(ConfigurationError) as raised:
+        check_succession(options, OWN, other)
+    assert str(raised.value) == (
+        f"{option}: process 6256, which serves 127.0.0.1:8000, is another version of kato-consul, "
+        f"and what the two serve cannot be compared: end it first, or choose another port"
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "change", "message"),
     [
         (ServerOptions(), {}, "process 6256: --replace takes its place without a failed request"),
         (ServerOptions(), {"pid": 0}, "a process of another PID namespace: --share-port serves"),
         (ServerOptions(), {"identity": None}, "process 6256, which does not answer: end it"),
+        (
+            ServerOptions(),
+            {"identity": None, "other_version": True},
+            "process 6256, of another version of kato-consul: end it, or choose another port",
+        ),
         (REPLACE, {"identity": None}, "process 6256, which does not answer: end it"),
         (REPLACE, {"user": 4711, "identity": None}, "process 6256, of another user (4711)"),
         (SHARE, {"user": 4711, "identity": None}, "process 6256, of another user (4711)"),

@@ -67,14 +67,17 @@ class RunningProxy(NamedTuple):
     Attributes:
         pid: its process, 0 if that is in a PID namespace that is not visible from here.
         user: the user that it runs as.
-        identity: what it serves; None if it is of another user, or does not answer.
+        identity: what it serves; None if it is of another user, or another version of the program,
+            or does not answer.
         connection: is closed when it ends.
+        other_version: whether it is another version of the program.
     """
 
     pid: int
     user: int
     identity: Identity | None
     connection: socket.socket
+    other_version: bool = False
 
     def take_sockets(self, *, replace: bool) -> list[socket.socket]:
         """Take its listening sockets, which it keeps, too; none if it does not answer.
@@ -118,11 +121,13 @@ def find_proxy(address: ListenAddress) -> RunningProxy | None:
         connection.close()
         return None
     pid, user = _peer(connection)
-    identity = None
+    answer = b""
     if user == os.geteuid():
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            identity = Identity.decode(connection.recv(MAX_IDENTITY))
-    return RunningProxy(pid, user, identity, connection)
+        with contextlib.suppress(OSError):
+            answer = connection.recv(MAX_IDENTITY)
+    identity = Identity.decode(answer)
+    other_version = answer != b"" and identity is None
+    return RunningProxy(pid, user, identity, connection, other_version)
 
 
 class Handover:
@@ -252,6 +257,7 @@ class Handover:
 def _meeting_point(address: ListenAddress) -> str:
     """Return the name in the abstract namespace; raises OSError if a unix socket has no folder.
 
+    It stays the same in all versions of the program: one cannot find another one otherwise.
     It is a hash, since it may have 107 bytes, and the name of a host or a file 255. That of a unix
     socket has its folder's number: containers that share a network may have other files under the
     same path.

@@ -7,21 +7,23 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from typing import Self
-from urllib.parse import urlsplit
 
+import msgspec
+
+from kato_consul._addresses import instance_url
+from kato_consul._directory.redis_url import check_redis, redis_name, uses_tls
+from kato_consul._discovery.snapshot_codec import query_fingerprint
 from kato_consul._secret import Secret
 from kato_consul.proxy.server.options import ServerOptions
 from kato_consul.settings import Settings
-
-REDIS_PORT = 6379
 
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
     """What callers get from a proxy, and what it asks of them.
 
-    ``instances`` is a hash of where it finds them, ``directory`` one of its session directory:
-    their URLs may have passwords.
+    ``instances`` is a hash of the settings that decide which ones it uses, ``directory`` one of
+    where its session directory is: both can be long. No secret is part of them.
     """
 
     service: str
@@ -33,20 +35,28 @@ class Identity:
 
     @classmethod
     def of(cls, options: ServerOptions, settings: Settings) -> Self:
-        """Return that of this process."""
+        """Return that of this process.
+
+        Raises:
+            ConfigurationError: the session directory cannot be used.
+        """
         return cls(
             service=settings.service,
             tls=options.tls_cert is not None,
             prefix=options.prefix,
             asks=_asks(options),
-            instances=_hash(settings.uses_consul and settings.consul_address, *settings.kato_urls),
+            instances=_hash_of_instances(settings),
             directory=_hash_of_directory(settings.session_directory),
         )
 
     @classmethod
-    def decode(cls, encoded: bytes) -> Self:
-        """Return what `encode` has encoded; a ValueError or TypeError if that is not what it is."""
-        return cls(**json.loads(encoded))
+    def decode(cls, encoded: bytes) -> Self | None:
+        """Return what `encode` has encoded; None if another version of the program has, with which
+        this one cannot compare it. A field that only the other version knows is ignored."""
+        try:
+            return msgspec.json.decode(encoded, type=cls)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return None
 
     def encode(self) -> bytes:
         """Return it as JSON, a few hundred bytes."""
@@ -63,7 +73,10 @@ class Identity:
         if self.asks != other.asks:
             return f"asks callers for {self.asks}, and this one for {other.asks}"
         if self.instances != other.instances:
-            return "finds its instances elsewhere than this one (CONSUL_HTTP_ADDR, KATO_URL)"
+            return (
+                "may use other instances than this one (CONSUL_HTTP_ADDR, KATO_URL, "
+                "CONSUL_NAMESPACE, tags, or another setting that selects them)"
+            )
         if self.directory != other.directory:
             return "has another session directory than this one"
         return ""
@@ -83,14 +96,21 @@ def _asks(options: ServerOptions) -> str:
     return " and ".join(asked) or "nothing"
 
 
+def _hash_of_instances(settings: Settings) -> str:
+    """Return the hash of what selects instances, however it is written."""
+    static = sorted({instance_url(url) for url in settings.kato_urls})
+    if not settings.uses_consul:
+        return _hash(static)
+    agents = sorted(set(settings.consul_addresses))
+    return _hash(static, agents, query_fingerprint(settings), settings.when_all_critical)
+
+
 def _hash_of_directory(directory: Secret | str | None) -> str:
-    """Return the hash of a directory's URL without user and password, which may change."""
-    if directory is None:
-        return ""
-    url = urlsplit(directory.reveal() if isinstance(directory, Secret) else directory)
-    if not url.netloc:
-        return _hash(url.path)
-    return _hash(url.scheme, url.hostname, url.port or REDIS_PORT, url.path.strip("/") or "0")
+    """Return the hash of where a directory is, without user and password, which may change."""
+    if not isinstance(directory, Secret):
+        return _hash(directory)
+    check_redis(directory)
+    return _hash(redis_name(directory), uses_tls(directory))
 
 
 def _hash(*parts: object) -> str:

@@ -72,9 +72,15 @@ def check_succession(options: ServerOptions, identity: Identity, running: Runnin
     Raises:
         ConfigurationError: the two do not serve the same, or the other one cannot be ended.
     """
+    option = "--replace" if options.replace else "--share-port"
+    if running.other_version:
+        raise ConfigurationError(
+            f"{option}: {_named(running.pid)}, which serves {options.address}, is another version "
+            f"of kato-consul, and what the two serve cannot be compared: end it first, or choose "
+            f"another port"
+        )
     if running.identity is None:
         return
-    option = "--replace" if options.replace else "--share-port"
     difference = running.identity.difference(identity)
     if difference:
         raise ConfigurationError(
@@ -105,6 +111,8 @@ def in_use(options: ServerOptions, running: RunningProxy | None) -> str:
             f"{served}, of another user ({running.user}), and is handed over to the same user "
             f"only: end it, or choose another port"
         )
+    if running.other_version:
+        return f"{served}, of another version of kato-consul: end it, or choose another port"
     if running.identity is None or options.replace:
         return (
             f"{served}, which does not answer: end it, or choose another port. If it ends just "
