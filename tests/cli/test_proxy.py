@@ -151,7 +151,8 @@ def test_requests_that_were_cut(tmp_path: Path) -> None:
 )
 def test_refused(options: list[str], env: dict[str, str], message: str) -> None:
     """A mistake is an error with advice, and exit code 2."""
-    done = kato_consul("proxy", *options, env=env, program=WITH_TEST_APPLICATION)
+    free = ("--listen", f"127.0.0.1:{free_ports(1)[0]}")  # KATO may have the usual port
+    done = kato_consul("proxy", *free, *options, env=env, program=WITH_TEST_APPLICATION)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
     assert message in done.stderr
