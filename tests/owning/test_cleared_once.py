@@ -75,3 +75,54 @@ def test_repeated_after_an_unknown_outcome() -> None:
     calls.call(calls.a, observe("x"))
     assert calls.call(calls.a, repeatable.clear(writes.clear_stm(), KEY))["status"] == "cleared"
     assert calls.symbols(calls.a) == ["x"]
+
+
+def test_owner_that_is_stopped_after_it_has_left_the_session() -> None:
+    """KATO has not answered the clear, so its owner goes on in a new session, which is empty. The
+    entry has the session and the call at once."""
+    calls = Calls()
+    calls.call(calls.a, observe("y"))
+    calls.kato.faults = [Fault.HANG_APPLIED]
+    calls.begin(calls.a, repeatable.clear(writes.clear_stm(), KEY))
+    calls.step_until(calls.a, lambda send: send.method == "DELETE")
+    calls.lose(calls.a)
+    calls.alone(calls.b, observe("x"))
+    assert calls.end(calls.a)["status"] == "cleared"
+    assert calls.symbols(calls.b) == ["x"]
+
+
+def test_owner_that_dies_after_a_later_call() -> None:
+    """So it has if a later call of the same owner has found the outcome."""
+    calls = Calls()
+    calls.call(calls.a, observe("y"))
+    calls.begin(calls.a, repeatable.clear(writes.clear_stm(), KEY))
+    calls.step_until(calls.a, lambda send: send.target.endswith("/clear-stm"))
+    calls.kato.faults = [Fault.LOST_ANSWER]
+    calls.a.step()
+    calls.kato.store = "down"
+    calls.a.finish([calls.b])
+    assert isinstance(calls.error_of(calls.a), OutcomeUnknown)
+    calls.kato.store = "up"
+    assert calls.symbols(calls.a) == []
+    calls.lose(calls.a)
+    calls.alone(calls.b, observe("x"))
+    assert calls.alone(calls.b, repeatable.clear(writes.clear_stm(), KEY))["status"] == "cleared"
+    assert calls.alone(calls.b, reads.stm) == [["x"]]
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_new_session_that_is_not_recorded(later: bool) -> None:
+    """The owner could not write the entry: the clear counts as applied only when it can."""
+    calls = Calls()
+    calls.call(calls.a, observe("y"))
+    calls.kato.faults = [Fault.HANG_APPLIED]
+    calls.begin(calls.a, repeatable.clear(writes.clear_stm(), KEY))
+    calls.step_until(calls.a, lambda send: send.method == "POST" and send.target == "/sessions")
+    calls.store.down = True
+    calls.a.finish([])
+    calls.error_of(calls.a)
+    calls.store.down = False
+    if later:
+        calls.call(calls.a, observe("x"))
+    assert calls.call(calls.a, repeatable.clear(writes.clear_stm(), KEY))["status"] == "cleared"
+    assert calls.symbols(calls.a) == (["x"] if later else [])

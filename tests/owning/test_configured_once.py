@@ -82,3 +82,30 @@ def test_repeated_after_an_unknown_outcome() -> None:
     calls.call(calls.a, configure(3))
     assert calls.call(calls.a, configure(9, "k"))["status"] == "okay"
     assert value_in(calls) == 3
+
+
+def test_owner_that_is_stopped_after_it_has_left_the_session() -> None:
+    """KATO has not answered, so the owner goes on in a new session with the value. The entry has
+    the session and the call at once."""
+    calls = Calls()
+    calls.call(calls.a, observe("x"))
+    calls.kato.faults = [Fault.HANG_APPLIED]
+    calls.begin(calls.a, configure(9, "k"))
+    calls.step_until(calls.a, lambda send: send.method == "DELETE")
+    calls.lose(calls.a)
+    calls.alone(calls.b, configure(3))
+    assert calls.end(calls.a)["status"] == "okay"
+    assert value_in(calls) == 3
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+def test_owner_that_is_stopped_before_it_reads_the_value_back(key: str | None) -> None:
+    """KATO has acknowledged it, and it is recorded: another process may have set others since."""
+    calls = Calls()
+    calls.call(calls.a, observe("x"))
+    calls.begin(calls.a, configure(9, key))
+    calls.step_until(calls.a, lambda send: send.method == "GET" and "/config" in send.target)
+    calls.lose(calls.a)
+    calls.alone(calls.b, configure(3))
+    assert calls.end(calls.a)["status"] == "okay"
+    assert value_in(calls) == 3

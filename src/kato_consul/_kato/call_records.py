@@ -7,6 +7,8 @@ prevents: then its outcome is unknown for good.
 """
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,6 +97,19 @@ class CallRecords:
             )
         if part.position is not None:
             self.positions.applied(part.position, part.observations)
+
+    @contextmanager
+    def applying(self, part: CallPart) -> Iterator[None]:
+        """Record that a part without observations was applied, unless the block fails."""
+        record = self._record(part)
+        self.applied(part)
+        try:
+            yield
+        except BaseException:
+            part.applied = False
+            if record is not None:
+                self.keys[record.key] = record
+            raise
 
     def confirmed(self, part: CallPart) -> None:
         """Record that the session was owned when a part was seen applied. If that is a learn, its

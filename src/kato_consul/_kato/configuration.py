@@ -10,6 +10,7 @@ from kato_consul._kato.call_part import CallPart
 from kato_consul._kato.config_check import check_config, require_used
 from kato_consul._kato.execute import execute_write
 from kato_consul._kato.kato_api import KatoApi
+from kato_consul._kato.ownership import LeaseLost
 from kato_consul._kato.plain_json import copied_json
 from kato_consul._kato.reconcile import reconcile
 from kato_consul._kato.replacement import require_writable_store
@@ -53,6 +54,8 @@ def set_config(
     yield from execute_write(api, state, deadline, write)
     try:
         yield from _read_back(api, state, values, deadline)
+    except LeaseLost:
+        return  # they were recorded, and another process may have set others since
     except ConfigurationError:
         yield from require_writable_store(api, state, deadline)
         raise

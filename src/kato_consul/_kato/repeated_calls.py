@@ -122,6 +122,9 @@ def call_once(
         except KatoConsulError as error:
             if lost:
                 _tell_of(sent, state, error)
+                if isinstance(error, SessionConflict) and error.call_applied:
+                    units = sum(part.units for part in sent if part.applied)
+                    error.call_applied = True if units == call.units else None  # it is of a part
             raise
 
 
@@ -133,8 +136,14 @@ def _own_again(
     pending = _pending_of(sent, state)
     if pending is None or pending.part is None:
         yield from api.owner.resume(api, state, deadline)
-    elif (yield from resume(api, state, deadline, pending)):
-        pending.part.applied = True
+        return
+    try:
+        if (yield from resume(api, state, deadline, pending)):
+            pending.part.applied = True
+    except SessionConflict as conflict:
+        if conflict.call_applied:
+            pending.part.applied = True
+        raise
 
 
 def _pending_of(sent: Sequence[CallPart], state: SessionState) -> Write[Any] | None:

@@ -104,7 +104,9 @@ def replace_session(
             raise _not_restored(failure) from failure
         yield Sleep(min(delay, remaining))
     if api.owner is not None:
-        yield from api.owner.switch(state, draft.journal, deadline)
+        # The entry has both at once: no takeover could see what a new session has from its start.
+        with state.noting_applied(applied):
+            yield from api.owner.switch(state, draft.journal, deadline)
     left = None if state.attached or reason == "gone" else state.id
     log.warning(
         "session.replaced",

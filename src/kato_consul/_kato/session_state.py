@@ -3,7 +3,8 @@
 It is changed only while the session's lock is held.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -191,6 +192,17 @@ class SessionState:
         own = self.ownership
         if write.part is not None and own is not None and own.calls is not None:
             own.calls.applied(write.part)
+
+    @contextmanager
+    def noting_applied(self, write: Write[Any] | None) -> Iterator[None]:
+        """Do the same, unless the block fails."""
+        own = self.ownership
+        part = None if write is None else write.part
+        if part is None or part.applied or own is None or own.calls is None:
+            yield
+            return
+        with own.calls.applying(part):
+            yield
 
     def note_confirmed(self, write: Write[Any]) -> None:
         """Record of that call that the session was owned when the write was seen applied."""
