@@ -114,3 +114,37 @@ def test_long_sequence(count: int, chunk: int, outcome: str, applied: int) -> No
     body = error_response(error).body
     assert (body["outcome"], error.applied) == (outcome, applied)
     assert len(session.stm) == 1 + applied + 1
+
+
+def test_long_sequence_with_a_key() -> None:
+    """A is stopped after the first part. B has gone on, and so has a foreign writer: the error
+    tells how much is in the session, and a repetition makes the rest."""
+    calls = Calls()
+    without_symbols: list[Observation] = [{"strings": []}] * 2_000
+    calls.call(calls.a, write(observe_sequence(without_symbols)))
+    sequence = repeatable.observe_sequence(
+        [{"strings": [f"e{number}"]} for number in range(3)],
+        "k",
+        None,
+        chunk=2,
+        learn_after_each=False,
+        learn_at_end=False,
+        clear_stm_between=False,
+        progress=None,
+    )
+    calls.begin(calls.a, sequence)
+    calls.step_until(calls.a, lambda send: send.target.endswith("/observe-sequence"))
+    calls.a.step()
+    calls.lose(calls.a)
+    calls.alone(calls.b, observe("b"))
+    session = calls.kato.sessions[calls.b.state.id or ""]
+    session.stm.append(["foreign"])
+    session.time += 1
+    calls.a.finish([calls.b])
+    error = calls.error_of(calls.a)
+    assert isinstance(error, SessionConflict)
+    in_kato = [event for (event,) in calls.kato.session_of(calls.a.state).stm]
+    assert error.applied == sum(event.startswith("e") for event in in_kato)
+    assert bool(error.call_applied) == (error.applied == 3)
+    calls.call(calls.b, sequence)
+    assert sorted(calls.symbols(calls.a)) == ["b", "e0", "e1", "e2", "foreign"]
