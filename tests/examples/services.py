@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,6 +28,8 @@ GUNICORN = [
 ]  # fmt: skip
 SERVICES = {"fastapi": UVICORN, "flask": GUNICORN}
 """The commands of the examples' first lines: four workers, and no routing to one of them."""
+
+WORKERS = 4
 
 TIMEOUT = 40.0
 """Seconds for an answer: more than the service's deadline, on a busy machine."""
@@ -57,6 +60,9 @@ def running_service(fleet: Fleet, name: str, directory: str = "consul") -> Itera
             with httpx.Client(base_url=url, trust_env=False, timeout=TIMEOUT) as http:
                 assert eventually(lambda: is_alive(http), within=60.0)
                 yield http
+                # gunicorn 27 loses a SIGTERM that reaches a worker before it serves, and then waits
+                # 30 s for it: a fork has the handlers of its parent until it sets its own.
+                assert eventually(lambda: serving_workers(url) == WORKERS, within=60.0)
             process.send_signal(signal.SIGTERM)
             assert process.wait(30.0) in (0, -signal.SIGTERM)
             stderr.seek(0)
@@ -75,6 +81,21 @@ def is_alive(http: httpx.Client) -> bool:
         return http.get("/health").status_code == 200
     except httpx.TransportError:
         return False
+
+
+def serving_workers(url: str) -> int:
+    """Return how many workers answered a burst of requests, each over a new connection."""
+
+    def process_that_answers(_: int) -> str | None:
+        try:
+            answer = httpx.get(f"{url}/health", trust_env=False, timeout=TIMEOUT)
+        except httpx.TransportError:  # a worker that was killed had accepted it
+            return None
+        process: str = answer.json()["process"]
+        return process
+
+    with ThreadPoolExecutor(4 * WORKERS) as pool:
+        return len(set(pool.map(process_that_answers, range(8 * WORKERS))) - {None})
 
 
 def is_ready(http: httpx.Client) -> bool:
