@@ -14,9 +14,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import kato_consul
+
+if TYPE_CHECKING:
+    from kato_consul import Settings
 
 PROGRAM = "kato-consul"
 """The program's name, and the subject of lines and events about the command itself."""
@@ -100,6 +103,15 @@ def status_if_slow(server: str) -> Iterator[Callable[[], None]]:
         yield timer.cancel
     finally:
         timer.cancel()
+
+
+def status_if_consul_is_slow(
+    settings: "Settings",
+) -> contextlib.AbstractContextManager[Callable[[], None]]:
+    """`status_if_slow` for Consul; with only a static list of instances, Consul is not asked."""
+    if not settings.uses_consul:
+        return contextlib.nullcontext(lambda: None)
+    return status_if_slow(f"Consul at {settings.consul_address}")
 
 
 def duration(seconds: float) -> str:

@@ -12,7 +12,7 @@ from kato_consul.cli.exit_codes import (
     exit_on_error,
 )
 from kato_consul.cli.options.common import Consul, Json, Service, settings_from
-from kato_consul.cli.output import print_status, printable, status_if_slow
+from kato_consul.cli.output import print_status, printable, status_if_consul_is_slow
 
 _CODES = {
     None: 0,
@@ -47,7 +47,7 @@ def doctor(service: Service = None, consul: Consul = None, json_: Json = False) 
         from kato_consul import diagnose
 
         settings = settings_from(consul, service)
-        with status_if_slow(f"Consul at {settings.consul_address}") as consul_answered:
+        with status_if_consul_is_slow(settings) as consul_answered:
 
             def on_progress(line: str) -> None:
                 consul_answered()

@@ -13,7 +13,13 @@ from kato_consul.cli.commands.instances import CONSUL_WITHIN
 from kato_consul.cli.exit_codes import CommandFailed, exit_on_error
 from kato_consul.cli.help_format import flag
 from kato_consul.cli.options.common import Consul, Service, settings_from, silence_watch_log
-from kato_consul.cli.output import PROGRAM, log_line, print_event, print_result, status_if_slow
+from kato_consul.cli.output import (
+    PROGRAM,
+    log_line,
+    print_event,
+    print_result,
+    status_if_consul_is_slow,
+)
 from kato_consul.cli.signals import interrupt_on_signals
 
 if TYPE_CHECKING:
@@ -196,7 +202,7 @@ def _write(
     settings = settings_from(consul, service)
     files = gateway_files(chosen, out, options, settings)
     with Discovery(settings) as discovery:
-        with status_if_slow(f"Consul at {settings.consul_address}"):
+        with status_if_consul_is_slow(settings):
             if once:
                 snapshot = first_snapshot(discovery, CONSUL_WITHIN)
                 if not snapshot.instances:  # then this raises the reason, if there is one

@@ -13,7 +13,7 @@ from kato_consul.cli.options.common import (
     settings_from,
     silence_watch_log,
 )
-from kato_consul.cli.output import duration, print_status, status_if_slow
+from kato_consul.cli.output import duration, print_status, status_if_consul_is_slow
 
 CONSUL_WITHIN = 5.0
 """Seconds to wait for Consul: less than a program waits, because a user is waiting."""
@@ -37,8 +37,7 @@ def instances(service: Service = None, json_: Json = False, consul: Consul = Non
 
         silence_watch_log()
         settings = settings_from(consul, service)
-        server = f"Consul at {settings.consul_address}"
-        with Discovery(settings) as discovery, status_if_slow(server):
+        with Discovery(settings) as discovery, status_if_consul_is_slow(settings):
             snapshot = discovery.registered_snapshot(CONSUL_WITHIN)
             age, last_error = discovery.age, discovery.last_error
         if json_:

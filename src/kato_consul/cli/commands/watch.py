@@ -11,7 +11,13 @@ from kato_consul.cli.commands.instances import CONSUL_WITHIN, as_json, describe_
 from kato_consul.cli.exit_codes import exit_on_error
 from kato_consul.cli.help_format import flag
 from kato_consul.cli.options.common import Consul, Service, settings_from, silence_watch_log
-from kato_consul.cli.output import excerpt, log_line, print_status, printable, status_if_slow
+from kato_consul.cli.output import (
+    excerpt,
+    log_line,
+    print_status,
+    printable,
+    status_if_consul_is_slow,
+)
 from kato_consul.cli.signals import interrupt_on_signals
 
 if TYPE_CHECKING:
@@ -41,7 +47,7 @@ def watch(service: Service = None, json_: JsonLines = False, consul: Consul = No
         silence_watch_log()
         settings = settings_from(consul, service)
         with Discovery(settings) as discovery:
-            with status_if_slow(f"Consul at {settings.consul_address}"):
+            with status_if_consul_is_slow(settings):
                 discovery.snapshot(CONSUL_WITHIN)
                 try:
                     discovery.registered_snapshot(CONSUL_WITHIN)

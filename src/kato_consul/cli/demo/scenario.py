@@ -77,18 +77,15 @@ def _register(fleet: "Fleet") -> None:
 async def _run(fleet: "Fleet", *, quiet: bool) -> DemoOutcome:
     async with AsyncKatoClient(fleet.settings) as client:
         workload = Workload(client, SESSIONS)
-        crash = asyncio.create_task(_crash_and_restart(fleet, workload))
-        running = asyncio.create_task(workload.run_for(SECONDS))
+        running = asyncio.create_task(_load_and_crash(fleet, workload))
         try:
             await show_progress(workload, running, SECONDS, quiet=quiet)
-            await running
-            killed = await crash
+            killed = await running
         except RuntimeError as error:
             raise CommandFailed(str(error)) from error
         finally:
-            for task in (running, crash):
-                task.cancel()
-            await asyncio.gather(running, crash, return_exceptions=True)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
         print_status("reading everything back")
         reader = next(instance for instance in fleet.instances.values() if instance.running)
         try:
@@ -96,6 +93,17 @@ async def _run(fleet: "Fleet", *, quiet: bool) -> DemoOutcome:
         except httpx.HTTPError as error:
             raise CommandFailed(f"cannot read back from {reader.url}: {error}") from error
     return DemoOutcome(workload, report, killed)
+
+
+async def _load_and_crash(fleet: "Fleet", workload: Workload) -> str:
+    """Run the workload with a crash in the middle; return the id of the instance that crashed."""
+    crash = asyncio.create_task(_crash_and_restart(fleet, workload))
+    try:
+        await workload.run_for(SECONDS)
+        return await crash  # on a busy machine the instance may need longer than the workload
+    finally:
+        crash.cancel()
+        await asyncio.gather(crash, return_exceptions=True)
 
 
 async def _crash_and_restart(fleet: "Fleet", workload: Workload) -> str:

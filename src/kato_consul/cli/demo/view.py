@@ -24,7 +24,7 @@ TABLE_INTERVAL, LINE_INTERVAL = 0.15, 1.0
 
 
 async def show_progress(
-    workload: Workload, running: "asyncio.Task[None]", seconds: float, *, quiet: bool
+    workload: Workload, running: "asyncio.Task[str]", seconds: float, *, quiet: bool
 ) -> None:
     """Show the progress on standard error until ``running`` is done, after about ``seconds``.
 
@@ -42,7 +42,7 @@ def print_outcome(outcome: "DemoOutcome") -> None:
     Console(highlight=False).print(_as_text(outcome), end="", soft_wrap=True)
 
 
-async def _print_lines(workload: Workload, running: "asyncio.Task[None]") -> None:
+async def _print_lines(workload: Workload, running: "asyncio.Task[str]") -> None:
     started, printed = time.monotonic(), 0
     while not running.done():
         await asyncio.wait({running}, timeout=LINE_INTERVAL)
@@ -53,7 +53,7 @@ async def _print_lines(workload: Workload, running: "asyncio.Task[None]") -> Non
 
 
 async def _show_table(
-    console: Console, workload: Workload, running: "asyncio.Task[None]", seconds: float
+    console: Console, workload: Workload, running: "asyncio.Task[str]", seconds: float
 ) -> None:
     started = time.monotonic()
     with Live(console=console, auto_refresh=False) as live:
