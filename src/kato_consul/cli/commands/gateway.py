@@ -202,13 +202,13 @@ def _write(
     settings = settings_from(consul, service)
     files = gateway_files(chosen, out, options, settings)
     with Discovery(settings) as discovery:
-        with status_if_consul_is_slow(settings):
-            if once:
+        if once:
+            with status_if_consul_is_slow(settings):
                 snapshot = first_snapshot(discovery, CONSUL_WITHIN)
                 if not snapshot.instances:  # then this raises the reason, if there is one
                     discovery.registered_snapshot(CONSUL_WITHIN)
-                _report_once(apply_snapshot(snapshot, files, recheck=True))
-                return
+            _report_once(apply_snapshot(snapshot, files, recheck=True))
+            return
         with contextlib.suppress(KeyboardInterrupt):  # nothing is left behind that would matter
             for report in follow(discovery, files):
                 print_event(log_line(PROGRAM, report.text))
