@@ -36,7 +36,7 @@ def test_a_consul_session_that_was_destroyed_loses_the_lease(
     assert not one.confirm()
     assert held.lease.lost
     assert not held.lease.is_valid()
-    assert "directory.lease_lost" in caplog.text
+    assert eventually(lambda: "directory.lease_lost" in caplog.text)
     with pytest.raises(LeaseLost):
         one.write(held)
     again, before = one.acquire("user-1")
