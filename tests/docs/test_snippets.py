@@ -25,7 +25,7 @@ from kato_consul.testing.ports import free_ports
 from tests.docs.pages import ROOT, with_our_programs
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ENDS_WITHIN = 60.0
+ENDS_WITHIN = 180.0
 
 NOT_RUN = {
     "make": "a task of the checkout: demo and tests would run inside the tests",

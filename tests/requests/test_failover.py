@@ -222,6 +222,14 @@ def test_connection_that_the_deadline_cuts_off_hides_no_reason() -> None:
         service.call(READ, within=5.0)
 
 
+def test_response_that_the_deadline_cuts_off_hides_no_reason() -> None:
+    """A short last attempt that was sent is told, and so is the reason of the one before."""
+    service = ScriptedService(refused(), hung())
+    expected = rf"Last attempt: {SECOND.id}: no answer.*; before it, {FIRST.id}: .*refused"
+    with pytest.raises(NoResponse, match=expected):
+        service.call(READ, within=5.0)
+
+
 def test_no_response_at_the_deadline() -> None:
     """A read that was sent once and never answered raises another error."""
     service = ScriptedService(refused(), reply(500), *[refused()] * 100)

@@ -118,7 +118,7 @@ class RedisCalls:
         """
         arguments = self.prefix, *arguments
         known = True  # the server knows the script, until it says that it does not
-        pauses = full_jitter(REDIS_WAIT, self._random)
+        pauses, failed = full_jitter(REDIS_WAIT, self._random), None
         while True:
             called = ("EVALSHA", script.sha) if known else ("EVAL", script.text)
             commands: tuple[tuple[str | bytes | int, ...], ...] = ((*called, 0, *arguments),)
@@ -132,7 +132,9 @@ class RedisCalls:
             if isinstance(outcome, RedisRefused) and outcome.code == "NOSCRIPT":
                 known = False
                 continue
-            yield from self._pause_or_raise(outcome, script.name, next(pauses), deadline)
+            failed = yield from self._pause_or_raise(
+                outcome, failed, script.name, next(pauses), deadline
+            )
 
     def scan(self, pattern: str, deadline: float) -> Flow[list[bytes]]:
         """Flow: return the keys that match, without the prefix and each once.
@@ -142,13 +144,15 @@ class RedisCalls:
         """
         found: dict[bytes, None] = {}
         prefix, cursor = self.prefix.encode(), b"0"
-        pauses = full_jitter(REDIS_WAIT, self._random)
+        pauses, failed = full_jitter(REDIS_WAIT, self._random), None
         escaped = "".join(f"\\{c}" if c in "*?[]\\" else c for c in self.prefix)
         while True:
             command = ("SCAN", cursor, "MATCH", escaped + pattern, "COUNT", 1000)
             outcome = yield from self.send((command,), deadline)
             if not isinstance(outcome, RedisReply):
-                yield from self._pause_or_raise(outcome, "listing", next(pauses), deadline)
+                failed = yield from self._pause_or_raise(
+                    outcome, failed, "listing", next(pauses), deadline
+                )
                 continue
             cursor, keys = outcome.values[0]
             found.update(dict.fromkeys(key.removeprefix(prefix) for key in keys))
@@ -171,15 +175,27 @@ class RedisCalls:
         return outcome
 
     def _pause_or_raise(
-        self, outcome: RedisRefused | Failure, what: str, pause: float, deadline: float
-    ) -> Flow[None]:
+        self,
+        outcome: RedisRefused | Failure,
+        before: RedisRefused | Failure | None,
+        what: str,
+        pause: float,
+        deadline: float,
+    ) -> Flow[RedisRefused | Failure]:
+        """Flow: pause before the next attempt. ``before`` is why the attempt before failed.
+
+        Returns why this one failed.
+        """
         left = deadline - self.clock()
+        if left <= 0 and before is not None and _cut_short(outcome):
+            outcome = before
         if left <= 0 or not _may_pass(outcome):
             error = outcome.error if isinstance(outcome, Failure) else None
             denied = isinstance(outcome, RedisRefused) and outcome.code in ("NOAUTH", "NOPERM")
             text = f"{what}: {self.explain(outcome)}"
             raise self.unavailable(text, denied=denied) from error
         yield Sleep(min(pause, left))
+        return outcome
 
     def unavailable(self, text: str, *, denied: bool = False) -> SessionDirectoryUnavailable:
         """Return the error of this directory."""
@@ -213,6 +229,13 @@ class RedisCalls:
             return "use redis:// if it has no TLS" if silent else ""
         was_connected = failure.cause is Cause.CONNECT and "connecting to" not in failure.detail
         return "use rediss:// if it has TLS" if was_connected else ""
+
+
+def _cut_short(outcome: RedisRefused | Failure) -> bool:
+    """Return whether there was no time to send anything: that does not show what is wrong."""
+    if not isinstance(outcome, Failure) or outcome.bytes_sent:
+        return False
+    return outcome.cause is Cause.TIMEOUT
 
 
 def _may_pass(outcome: RedisRefused | Failure) -> bool:

@@ -259,12 +259,14 @@ class _Call:
                     answered=_is_server_error(outcome),
                 )
             self._may_be_received = True
-        # An attempt that the deadline cut short does not show that the application works again; and
-        # if it could not even be sent, it does not show why.
+        # An attempt that the deadline cut short does not show that the application works again, nor
+        # why the ones before it failed.
         cut_short = isinstance(outcome, Failure) and self._failover.clock() >= self._deadline
         left = isinstance(outcome, Reply) or outcome.bytes_sent
-        if left or not (cut_short and self._last_failure):
-            self._last_failure = f"{instance.uid}: {describe(outcome)}"
+        before = self._last_failure if cut_short else ""
+        if left or not before:
+            after = f"; before it, {before}" if before else ""
+            self._last_failure = f"{instance.uid}: {describe(outcome)}{after}"
         if not cut_short:
             self._last_is_server_error = _is_server_error(outcome)
         self._tried.add(instance.uid)

@@ -4,7 +4,11 @@ import re
 
 import pytest
 
+from kato_consul._directory.redis_calls import RedisCalls
+from kato_consul._flow import Cause, Failure, RedisCommands, Sleep
+from kato_consul._secret import Secret
 from kato_consul.errors import SessionDirectoryUnavailable
+from kato_consul.testing.clock import ManualClock
 from kato_consul.testing.ports import HOST
 from kato_consul.testing.redis import RedisServer
 from tests.directory.redis.conftest import NewOwner
@@ -21,7 +25,7 @@ def test_demoted_master_is_retried() -> None:
             with pytest.raises(
                 SessionDirectoryUnavailable, match=r"it is a replica\. The URL must"
             ):
-                owner.acquire("k", within=0.3)
+                owner.acquire("k", within=1.0)
             turn = owner.start(lambda: owner.acquire("k"))
             replica.promote()
             assert turn.result(60)[0].entry.epoch == 1
@@ -117,7 +121,21 @@ def test_unreachable_server() -> None:
     for shell in ("sync", "async"):
         owner = Owner(f"redis://:hidden@{HOST}:{port}/0", "kato", shell)
         with pytest.raises(SessionDirectoryUnavailable, match="could not connect") as caught:
-            owner.acquire("k", within=0.3)
+            owner.acquire("k", within=2.0)
         owner.close()
         assert "hidden" not in str(caught.value)
         assert "is it running there? KATO_CONSUL_SESSION_DIRECTORY" in str(caught.value)
+
+
+def test_attempt_that_the_deadline_cuts_short_hides_no_reason() -> None:
+    """The error has the reason of the attempt before: the last one had no time to find it."""
+    clock = ManualClock()
+    calls = RedisCalls(Secret("redis://cache"), "kato", clock=clock, random=lambda: 1.0, now=clock)
+    listing = calls.scan("*", deadline=clock() + 1.0)
+    assert isinstance(next(listing), RedisCommands)
+    pause = listing.send(Failure(Cause.CONNECT, bytes_sent=False, detail="refused"))
+    assert isinstance(pause, Sleep)
+    assert isinstance(next(listing), RedisCommands)
+    clock.advance(1.0)
+    with pytest.raises(SessionDirectoryUnavailable, match=r"could not connect \(refused\)"):
+        listing.send(Failure(Cause.TIMEOUT, bytes_sent=False, detail="TimeoutError"))
