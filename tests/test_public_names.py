@@ -4,10 +4,12 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import kato_consul
+import kato_consul.testing
 
 NAMES = [
     "AsyncDiscovery",
@@ -121,15 +123,22 @@ def test_every_public_name_is_documented() -> None:
         assert getattr(kato_consul, name).__doc__, name
 
 
-def test_type_checkers_import_what_is_imported_at_run_time() -> None:
+@pytest.mark.parametrize("package", [kato_consul, kato_consul.testing], ids=["core", "testing"])
+def test_type_checkers_import_what_is_imported_at_run_time(package: ModuleType) -> None:
     """The imports for type checkers name the same modules as the lazy imports."""
-    source = Path(kato_consul.__file__).read_text(encoding="utf-8")
-    typed = {}
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("kato_consul"):
-            typed.update({alias.name: node.module for alias in node.names})
-    assert typed == kato_consul._MODULE_OF
-    assert set(typed) == set(NAMES)
+    assert package.__file__
+    source = Path(package.__file__).read_text(encoding="utf-8")
+    (for_type_checkers,) = [node for node in ast.parse(source).body if isinstance(node, ast.If)]
+    typed = {
+        alias.name: node.module
+        for node in for_type_checkers.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert typed == {name: module for module, names in package._MODULES.items() for name in names}
+    assert set(typed) == set(package.__all__)
+    for name in package.__all__:
+        assert getattr(package, name) is not None
 
 
 def test_unknown_name_is_an_attribute_error() -> None:
@@ -184,3 +193,13 @@ def test_version_is_three_numbers() -> None:
     """The version is three numbers."""
     assert all(part.isdecimal() for part in kato_consul.__version__.split("."))
     assert kato_consul.__version__.count(".") == 2
+
+
+def test_process_of_a_stand_in_loads_no_client() -> None:
+    """A stand-in starts without what the other test tools need: tests start many of them."""
+    code = (
+        "import sys, kato_consul.testing.kato.serve;"
+        "print([m for m in ('httpx', 'consul', 'structlog') if m in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"

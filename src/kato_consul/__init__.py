@@ -4,8 +4,9 @@ The names in ``__all__`` are public; everything else may change. A name is impor
 use: a program that only registers an instance, or only catches an error, does not load the rest.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from kato_consul._names_at_first_use import names_at_first_use
 
 if TYPE_CHECKING:
     from kato_consul._async.client import AsyncKatoClient
@@ -309,19 +310,4 @@ _MODULES = {
 }
 """The module of each public name, equal to the imports for type checkers above."""
 
-_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    module = _MODULE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(module), name, None)
-    if value is None:  # a submodule of that package
-        value = import_module(f"{module}.{name}")
-    globals()[name] = value  # __getattr__ is called once per name
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = names_at_first_use(__name__, _MODULES)

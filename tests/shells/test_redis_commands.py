@@ -92,7 +92,7 @@ def test_timeout(driver: BlockingDriver, server: RedisServer) -> None:
     """A command that was sent and not answered in time may have been executed; its late reply is
     never taken for that of another."""
     server.command("DEL", "empty")
-    outcome = driver.run(send(server.url, ("BLPOP", "empty", 0), timeout=0.2))
+    outcome = driver.run(send(server.url, ("BLPOP", "empty", 0), timeout=1.0))
     assert isinstance(outcome, Failure)
     assert (outcome.cause, outcome.bytes_sent) == (Cause.TIMEOUT, True)
     server.command("RPUSH", "empty", "late")
