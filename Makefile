@@ -28,7 +28,7 @@ demo: $(READY) ## the main job, end to end: an agent, three instances, a crash, 
 
 # Four workers also on two cores: tests mostly wait for processes and timeouts. A worker runs whole
 # modules, in the order of tests/conftest.py.
-test: $(READY) ## all tests, on real Consul agents and real processes: about four minutes
+test: $(READY) ## all tests, on real Consul agents and real processes: 15 to 30 minutes on two cores
 	@$(BIN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder
 
 hunt: $(READY) ## long tests with new seeds, for about so long: make hunt SECONDS=600 [SEED=7]

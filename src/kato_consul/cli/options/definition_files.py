@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kato_consul import ServiceDefinition, definition_files, read_definitions
+from kato_consul import ServiceDefinition
 from kato_consul.cli.help_format import flag
 from kato_consul.cli.output import print_status
 
@@ -52,6 +52,8 @@ class DefinitionFiles:
             DefinitionError: with every mistake.
         """
 
+        from kato_consul import read_definitions
+
         def on_warning(text: str) -> None:
             if print_warnings:
                 print_status(f"warning: {text}")
@@ -63,6 +65,8 @@ class DefinitionFiles:
 
         Standard input does not change.
         """
+        from kato_consul import definition_files
+
         stamps: dict[str, FileStamp | None] = {}
         for path in self._on_disk:
             try:
