@@ -9,9 +9,15 @@ from pathlib import Path
 import httpx
 import pytest
 
+from kato_consul._directory.consul_directory import ConsulDirectory
 from kato_consul._directory.directory import LeaseLost
-from kato_consul.errors import SessionDirectoryUnavailable, SessionOwnedElsewhere
-from kato_consul.testing import ConsulAgent, FaultProxy
+from kato_consul.errors import (
+    ConsulUnreachable,
+    SessionDirectoryUnavailable,
+    SessionOwnedElsewhere,
+)
+from kato_consul.settings import Settings
+from kato_consul.testing import ConsulAgent, FaultProxy, ManualClock
 from kato_consul.testing.fault_plan import Fault, Plan, every, no_fault
 from kato_consul.testing.ports import free_ports
 from kato_consul.testing.processes import ChildProcess
@@ -147,6 +153,17 @@ def test_an_agent_that_is_not_there(new_client: NewClient) -> None:
         assert caught.value.sent is False
     assert not client.confirm(within=0.5)
     client.leave()
+
+
+def test_attempt_that_the_deadline_cuts_short_hides_no_reason() -> None:
+    """The error has the reason of the attempt before: the last one had no time to find it."""
+    calls = ConsulDirectory(Settings(trust_env=False), "here:1")._calls
+    calls.clock = clock = ManualClock()
+    attempts = calls.attempts(clock() + 1.0)
+    assert list(attempts.after(ConsulUnreachable("consul:8500", "could not connect (refused)")))
+    clock.advance(1.0)
+    with pytest.raises(SessionDirectoryUnavailable, match=r"could not connect \(refused\)"):
+        list(attempts.after(ConsulUnreachable("consul:8500", "no answer in time (TimeoutError)")))
 
 
 def owner_process(agent: ConsulAgent, service: str, folder: Path, *keys: str) -> ChildProcess:

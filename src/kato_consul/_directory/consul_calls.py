@@ -19,6 +19,7 @@ from kato_consul.errors import (
     ConsulDenied,
     ConsulError,
     ConsulRejected,
+    ConsulUnreachable,
     SessionDirectoryUnavailable,
 )
 
@@ -121,6 +122,7 @@ class Attempts:
         self._deadline = deadline
         self._pauses = calls.pauses()
         self._failures = 0
+        self._before: ConsulError | None = None
 
     def after(self, error: ConsulError) -> Flow[None]:
         """Flow: wait after a failed request, until another one makes sense.
@@ -140,7 +142,10 @@ class Attempts:
             pause = next(self._pauses) + (error.retry_after or 0.0)
         remaining = self._deadline - calls.clock()
         if remaining <= SHORTEST:
+            if self._before is not None and isinstance(error, ConsulUnreachable) and not error.sent:
+                error = self._before  # the last attempt had no time to find what is wrong
             raise calls.refused(error) from error
+        self._before = error
         if pause:
             yield Sleep(min(pause, remaining))
 
