@@ -75,6 +75,11 @@ class _Transaction(msgspec.Struct, frozen=True, rename="pascal"):
     errors: tuple[_Mistake, ...] | None = None
 
 
+_names_decoder = msgspec.json.Decoder(list[str])
+_records_decoder = msgspec.json.Decoder(list[Record])
+_transaction_decoder = msgspec.json.Decoder(_Transaction)
+
+
 class KvApi(ConsulApi):
     """The calls to one agent, with those to the KV store and to Consul's sessions."""
 
@@ -103,7 +108,7 @@ class KvApi(ConsulApi):
         call: ConsulCall[Any] = self._call(f"listing {prefix!r}", request)
 
         def parse(reply: Reply) -> list[str]:
-            return [] if reply.status == 404 else msgspec.json.decode(reply.body, type=list[str])
+            return [] if reply.status == 404 else _names_decoder.decode(reply.body)
 
         return replace(call, parse=parse, not_found_ok=True)
 
@@ -117,7 +122,7 @@ class KvApi(ConsulApi):
         call: ConsulCall[Any] = self._call(what, request)
 
         def parse(reply: Reply) -> tuple[Record, ...] | Refused:
-            answer = msgspec.json.decode(reply.body, type=_Transaction)
+            answer = _transaction_decoder.decode(reply.body)
             if reply.status == 200:
                 return tuple(result.kv for result in answer.results or ())
             reason = "; ".join(mistake.what for mistake in answer.errors or ())
@@ -231,4 +236,4 @@ def _read_records(reply: Reply) -> Records:
     index = int(reply.headers["x-consul-index"])
     if reply.status == 404:
         return Records((), index)
-    return Records(tuple(msgspec.json.decode(reply.body, type=list[Record])), index)
+    return Records(tuple(_records_decoder.decode(reply.body)), index)

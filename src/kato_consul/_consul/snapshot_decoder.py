@@ -110,6 +110,7 @@ class _IdentifiedRecord(msgspec.Struct):
 _record_decoder = msgspec.json.Decoder(HealthRecord)
 _records_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _prepared_query_decoder = msgspec.json.Decoder(_PreparedQueryRecord)
+_identified_decoder = msgspec.json.Decoder(_IdentifiedRecord)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,5 +292,5 @@ def _snapshot(
 def _id_in(record: bytes) -> str:
     """Return the id in a record that cannot be decoded, or a placeholder."""
     with contextlib.suppress(*_UNREADABLE):
-        return repr(msgspec.json.decode(record, type=_IdentifiedRecord).service.id)
+        return repr(_identified_decoder.decode(record).service.id)
     return "an instance without an id"

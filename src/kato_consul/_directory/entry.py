@@ -204,14 +204,17 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         """Return the entry as JSON."""
         return msgspec.json.encode(self, enc_hook=dict)  # for a mapping that is no dict
 
-    @classmethod
-    def decode(cls, data: bytes) -> "Entry":
+    @staticmethod
+    def decode(data: bytes) -> "Entry":
         """Read an entry. Fields that a newer version added are ignored.
 
         Raises:
             ValueError: it is no entry.
         """
-        return msgspec.json.decode(data, type=cls)
+        return _decoder.decode(data)
+
+
+_decoder = msgspec.json.Decoder(Entry)
 
 
 def check_given(

@@ -276,10 +276,13 @@ class _State(msgspec.Struct):
     released: bool = False
 
 
+_state_decoder = msgspec.json.Decoder(_State, strict=False)
+
+
 def _entry(key: str, value: bytes | None, state: bytes) -> Entry:
     """Return an entry as it is by its value and its state."""
     entry = Entry(key=key) if value is None else Entry.decode(value)
-    now = msgspec.json.decode(state, type=_State, strict=False)
+    now = _state_decoder.decode(state)
     fields: dict[str, Any] = {
         "owner": now.by.partition(":")[0],
         "owner_label": now.label,

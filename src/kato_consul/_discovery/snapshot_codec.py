@@ -35,6 +35,11 @@ class _Version(msgspec.Struct):
     version: int
 
 
+_content_decoder = msgspec.json.Decoder(_Content)
+_version_decoder = msgspec.json.Decoder(_Version)
+_instances_decoder = msgspec.json.Decoder(tuple[Instance, ...])
+
+
 @dataclass(frozen=True, slots=True)
 class SavedSnapshot:
     """A snapshot, and when Consul last confirmed it (seconds since 1970)."""
@@ -85,15 +90,15 @@ def decode(content: bytes, service: str, fingerprint: str) -> SavedSnapshot:
         UnusableSnapshot: the content is invalid, incomplete, or of another query.
     """
     try:
-        version = msgspec.json.decode(content, type=_Version).version
+        version = _version_decoder.decode(content).version
         if version != VERSION:
             raise UnusableSnapshot(f"it has version {version}, and this is version {VERSION}")
-        saved = msgspec.json.decode(content, type=_Content)
+        saved = _content_decoder.decode(content)
         if saved.query != fingerprint:
             raise UnusableSnapshot(f"it is of another query: {saved.query}")
         if saved.digest != _digest(bytes(saved.instances)):
             raise UnusableSnapshot("its digest does not match: it is incomplete or was changed")
-        instances = msgspec.json.decode(saved.instances, type=tuple[Instance, ...])
+        instances = _instances_decoder.decode(saved.instances)
     except msgspec.MsgspecError as error:
         raise UnusableSnapshot(f"it cannot be read: {error}") from error
     return SavedSnapshot(Snapshot(service, instances, source=Source.DISK), saved.confirmed_at)

@@ -3,6 +3,10 @@
 A response is validated against its shape once, when it is decoded (`decode_reply`). What does not
 have it is not KATO's: a proxy answered, or KATO failed. Fields that a shape does not name are
 neither checked nor removed: callers get KATO's JSON object itself.
+
+All shapes are made ready when this module is imported. msgspec does it at the first use of a type
+otherwise, and crashes if another thread uses the type meanwhile (msgspec 0.22). For the same reason
+every other type has its decoder in the module that defines it.
 """
 
 from typing import Annotated, Any
@@ -134,3 +138,7 @@ class CognitionWithPredictions(msgspec.Struct, gc=False):
     """The response to ``GET …/cognition-data``, for callers."""
 
     cognition_data: CognitionPredictions
+
+
+for _shape in [one for one in vars().values() if isinstance(one, msgspec.StructMeta)]:
+    msgspec.json.Decoder(_shape)

@@ -48,6 +48,9 @@ class _Event(msgspec.Struct):
     data: dict[str, Any]
 
 
+_event_decoder = msgspec.json.Decoder(_Event)
+
+
 class Subscription:
     """The messages that wait for one subscriber.
 
@@ -136,7 +139,7 @@ class EventHub:
     def publish(self, message: str) -> None:
         """Pass a message of an instance on."""
         try:
-            event = msgspec.json.decode(message, type=_Event)
+            event = _event_decoder.decode(message)
         except msgspec.MsgspecError:
             return  # such as the answer to a ping
         kind, data = event.event_type, event.data

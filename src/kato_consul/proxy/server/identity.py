@@ -49,12 +49,12 @@ class Identity:
             directory=_hash_of_directory(settings.session_directory),
         )
 
-    @classmethod
-    def decode(cls, encoded: bytes) -> Self | None:
+    @staticmethod
+    def decode(encoded: bytes) -> "Identity | None":
         """Return what `encode` has encoded; None if another version of the program has, with which
         this one cannot compare it. A field that only the other version knows is ignored."""
         try:
-            return msgspec.json.decode(encoded, type=cls)
+            return _decoder.decode(encoded)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
 
@@ -80,6 +80,9 @@ class Identity:
         if self.directory != other.directory:
             return "has another session directory than this one"
         return ""
+
+
+_decoder = msgspec.json.Decoder(Identity)
 
 
 def _scheme(tls: bool) -> str:
